@@ -1,0 +1,114 @@
+"""mpshell: shell commands on sets of nodes, with ClusterShell's Task API, on all cores of this machine.
+
+All public names can be imported from here. They are loaded when first asked for: an engine process
+imports this package too, and needs next to nothing of it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.ports import EnginePort
+    from mpshell.coordinator.timers import EngineTimer
+    from mpshell.defaults import DEFAULTS, Defaults
+    from mpshell.errors import (
+        AlreadyRunningError,
+        EngineAbortException,
+        EngineAlreadyRunningError,
+        EngineClientEOF,
+        EngineClientError,
+        EngineClientException,
+        EngineClientNotSupportedError,
+        EngineException,
+        EngineIllegalOperationError,
+        EngineNotSupportedError,
+        EngineStartError,
+        EngineTimeoutException,
+        TaskError,
+        TaskException,
+        TaskMsgTreeError,
+        TaskSettingError,
+        TimeoutError,
+        UnknownThreadError,
+        WorkerBadArgumentError,
+        WorkerError,
+        WorkerException,
+    )
+    from mpshell.event import EventHandler
+    from mpshell.msgtree import MODE_DEFER, MODE_SHIFT, MODE_TRACE, MsgTree, MsgTreeElem
+    from mpshell.nodeset import (
+        NodeSet,
+        NodeSetError,
+        NodeSetException,
+        NodeSetExternalError,
+        NodeSetParseError,
+        NodeSetParseRangeError,
+        expand,
+        fold,
+    )
+    from mpshell.outcome import NodeOutcome
+    from mpshell.pollers import EngineEPoll, EnginePoll, EngineSelect
+    from mpshell.rangeset import RangeSet
+    from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
+    from mpshell.task.task import Task
+    from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED, Worker
+    from mpshell.worker.distant import DistantWorker
+    from mpshell.worker.exec import ExecWorker
+    from mpshell.worker.pdsh import WorkerPdsh
+    from mpshell.worker.popen import WorkerPopen
+    from mpshell.worker.rsh import WorkerRsh
+    from mpshell.worker.ssh import WorkerSsh
+    from mpshell.worker.stream import StreamWorker, WorkerSimple
+    from mpshell.worker.transport import Transport
+
+_HOMES = {
+    "mpshell.coordinator.ports": ("EnginePort",),
+    "mpshell.coordinator.timers": ("EngineTimer",),
+    "mpshell.defaults": ("DEFAULTS", "Defaults"),
+    "mpshell.errors": (
+        "AlreadyRunningError", "EngineAbortException", "EngineAlreadyRunningError", "EngineClientEOF",
+        "EngineClientError", "EngineClientException", "EngineClientNotSupportedError", "EngineException",
+        "EngineIllegalOperationError", "EngineNotSupportedError", "EngineStartError",
+        "EngineTimeoutException", "TaskError", "TaskException", "TaskMsgTreeError", "TaskSettingError",
+        "TimeoutError", "UnknownThreadError", "WorkerBadArgumentError", "WorkerError", "WorkerException",
+    ),
+    "mpshell.event": ("EventHandler",),
+    "mpshell.msgtree": ("MODE_DEFER", "MODE_SHIFT", "MODE_TRACE", "MsgTree", "MsgTreeElem"),
+    "mpshell.nodeset": (
+        "NodeSet", "NodeSetError", "NodeSetException", "NodeSetExternalError", "NodeSetParseError",
+        "NodeSetParseRangeError", "expand", "fold",
+    ),
+    "mpshell.outcome": ("NodeOutcome",),
+    "mpshell.pollers": ("EngineEPoll", "EnginePoll", "EngineSelect"),
+    "mpshell.rangeset": ("RangeSet",),
+    "mpshell.task.functions": ("task_cleanup", "task_self", "task_terminate", "task_wait"),
+    "mpshell.task.task": ("Task",),
+    "mpshell.worker.distant": ("DistantWorker",),
+    "mpshell.worker.exec": ("ExecWorker",),
+    "mpshell.worker.popen": ("WorkerPopen",),
+    "mpshell.worker.pdsh": ("WorkerPdsh",),
+    "mpshell.worker.rsh": ("WorkerRsh",),
+    "mpshell.worker.ssh": ("WorkerSsh",),
+    "mpshell.worker.stream": ("StreamWorker", "WorkerSimple"),
+    "mpshell.worker.transport": ("Transport",),
+    "mpshell.worker.base": ("FANOUT_DEFAULT", "FANOUT_UNLIMITED", "Worker"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = list(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

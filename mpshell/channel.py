@@ -1,0 +1,147 @@
+"""One end of the stream of frames between the coordinator and an engine.
+
+Neither end ever blocks: `send` queues, `flush` writes what the socket takes, `receive` returns what
+is there. The loop of either process tells when the descriptor can be read or written. Used by both
+processes, each from its one thread.
+
+The form on the wire is that of multiprocessing.connection (a length as 4 bytes in network order;
+-1 and 8 bytes for a long one), so that either end may be a plain `Connection` in a test.
+"""
+
+# The C module under `socket`: the enums of the wrapper cost every start seven milliseconds.
+import _socket
+import errno
+import struct
+from collections import deque
+
+from mpshell.errors import ProtocolError
+
+_SHORT = struct.Struct("!i")
+_LONG = struct.Struct("!Q")
+_READ_SIZE = 1 << 18
+_SHORT_MAX = 0x7FFFFFFF
+
+#: A longer frame is taken for garbage.
+MAX_FRAME = 1 << 30
+
+
+class Channel:
+    """Frames in and out of a connected stream socket, which it owns."""
+
+    __slots__ = ("_closed", "_in", "_out", "_sock", "error", "pending")
+
+    def __init__(self, fd: int) -> None:
+        self._sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=fd)
+        self._sock.setblocking(False)
+        self._in = bytearray()
+        self._out: deque[memoryview] = deque()
+        self._closed = False
+        #: Bytes queued and not yet written.
+        self.pending = 0
+        #: What has come after the frames that `receive` returned last and is none.
+        self.error: ProtocolError | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a loop."""
+        return self._sock.fileno()
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame and write what can be written now.
+
+        A peer that is gone is not an error here: it shows as EOF in `receive`.
+        """
+        size = len(frame)
+        head = _SHORT.pack(size) if size <= _SHORT_MAX else _SHORT.pack(-1) + _LONG.pack(size)
+        # One write for a small frame; a big one is not copied again for its head.
+        if size < 65536:
+            self._queue(head + frame)
+        else:
+            self._queue(head)
+            self._queue(frame)
+        self.flush()
+
+    def _queue(self, data: bytes) -> None:
+        self._out.append(memoryview(data))
+        self.pending += len(data)
+
+    def flush(self) -> bool:
+        """Write what the socket takes; return whether nothing is left."""
+        out = self._out
+        while out:
+            try:
+                # Without MSG_NOSIGNAL a caller who has SIGPIPE at its default would be killed.
+                sent = self._sock.send(out[0], _socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.EBADF):
+                    raise
+                out.clear()
+                self.pending = 0
+                return True
+            self.pending -= sent
+            if sent == len(out[0]):
+                out.popleft()
+            else:
+                out[0] = out[0][sent:]
+        return True
+
+    def receive(self) -> list[bytes]:
+        """Return the frames that one read completes, perhaps none.
+
+        Raise EOFError when the peer is gone (a frame cut short by that is dropped), ProtocolError
+        for a length that no frame has: in the call after the one that returns what came before it.
+        """
+        if self.error is not None:
+            raise self.error
+        try:
+            data = self._sock.recv(_READ_SIZE)
+        except BlockingIOError:
+            return []
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise EOFError("the peer of a channel is gone")
+        self._in += data
+        frames = self._cut()
+        if self.error is not None and not frames:
+            raise self.error
+        return frames
+
+    def _cut(self) -> list[bytes]:
+        frames = []
+        buffer, start, end = self._in, 0, len(self._in)
+        while end - start >= 4:
+            (size,) = _SHORT.unpack_from(buffer, start)
+            head = 4
+            if size == -1:
+                if end - start < 12:
+                    break
+                (size,) = _LONG.unpack_from(buffer, start + 4)
+                head = 12
+            if not 0 <= size <= MAX_FRAME:
+                self.error = ProtocolError(
+                    f"a frame of {size} bytes is announced, at most {MAX_FRAME}"
+                )
+                break
+            if end - start - head < size:
+                break
+            start += head
+            frames.append(bytes(memoryview(buffer)[start : start + size]))
+            start += size
+        del buffer[:start]
+        return frames
+
+    def close(self) -> None:
+        """Close the socket; what is queued is dropped. Harmless when done already."""
+        if not self._closed:
+            self._closed = True
+            self._out.clear()
+            self.pending = 0
+            self._sock.close()
+
+
+def channel_pair() -> tuple[Channel, int]:
+    """Return one end as a Channel and the other as a descriptor to hand over."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+    return Channel(ours.detach()), theirs.detach()

@@ -1,0 +1,32 @@
+"""--print-completion: the script that makes a shell complete the options, made by shtab (the extra `cli`)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mpshell.cli.parser import Parser
+
+#: Options whose value is a file or a directory.
+_FILES, _DIRECTORIES = ("hostfile", "dest"), ("outdir", "errdir")
+
+#: Values that are offered though others are possible, by option.
+_OFFERED = {"worker": ("ssh", "exec", "rsh", "pdsh")}
+
+
+def print_completion(parser: Parser, shell: str) -> int:
+    """Print the script for a shell; exit with 64 when shtab is not installed."""
+    try:
+        import shtab
+    except ImportError:
+        parser.error("--print-completion needs shtab: pip install 'mpshell[cli]'")
+    # The words after the options are told apart elsewhere; a shell offers files for them.
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    for action in parser._actions:
+        if action.dest in _FILES or action.dest == "command":
+            vars(action).update(complete=shtab.FILE)
+        elif action.dest in _DIRECTORIES:
+            vars(action).update(complete=shtab.DIRECTORY)
+        action.choices = _OFFERED.get(action.dest, action.choices)
+    sys.stdout.write(str(shtab.complete(parser, shell=shell)))
+    return 0

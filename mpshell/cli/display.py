@@ -1,0 +1,211 @@
+"""What is shown of a run while it goes on: one handler for each way to show it.
+
+All methods run in the thread of the Task, `settle` and `show_rest` in the main thread after it. A handler has
+`ev_read` only where lines are shown as they come: without it the engines gather what nodes say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from mpshell.cli.files import NodeFiles
+from mpshell.cli.outcomes import Tally, never_run, sentence, worst
+from mpshell.cli.progress import Progress
+from mpshell.cli.terminal import STDERR, STDOUT, Terminal, own_line
+from mpshell.event import EventHandler
+from mpshell.nodeset import NodeSet
+from mpshell.outcome import NodeOutcome
+
+
+class Display(EventHandler):
+    """Counts outcomes, stops after too many failures, answers Ctrl-C; shows no output by itself.
+
+    There is one worker, or one for each file to copy: a node has ended when it has for all of them.
+    """
+
+    #: Whether what nodes say is kept until the end.
+    records = True
+
+    #: Whether it is told how a node failed when it has, beside the summary.
+    tells_failures = False
+
+    def __init__(self, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> None:
+        """Make the directories of --outdir and --errdir; OSError when that is not possible."""
+        self.options = options
+        self.terminal = terminal
+        self.tally = Tally(nodes, options.max_fail)
+        self.files = NodeFiles(options.outdir, options.errdir)
+        self.progress = Progress(self.tally)
+        terminal.make_way = self.progress.hide
+        #: Filled in before the run.
+        self.workers: list[Any] = []
+        #: What has come of nodes that have not ended for all workers.
+        self._partly: dict[str, list[NodeOutcome]] = {}
+        self._withdrawn = False
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def ev_pickup(self, worker: Any, node: str) -> None:
+        if node not in self.tally.running and node not in self._partly:
+            self.files.begin(node)
+        self.tally.start(node)
+
+    def ev_outcome(self, worker: Any, outcome: NodeOutcome) -> None:
+        self.tally.note(outcome)
+        so_far = [*self._partly.pop(outcome.node, ()), outcome]
+        if len(so_far) < len(self.workers):
+            self._partly[outcome.node] = so_far
+        else:
+            outcome = worst(so_far)
+            self._end(outcome)
+            if self.tells_failures and not outcome.ok:
+                self.terminal.message(f"{outcome.node}: {sentence(outcome)}")
+        if self.tally.too_many and not self._withdrawn:
+            self._withdrawn = True
+            for each in self.workers:
+                each.withdraw()
+
+    def _end(self, outcome: NodeOutcome) -> None:
+        self.tally.end(outcome)
+        self.show(outcome)
+        self.files.end(outcome.node)
+
+    def show(self, outcome: NodeOutcome) -> None:
+        """Show what can be shown of a node that has ended, and keep it in its files."""
+
+    def read(self, node: str, sname: str = "stdout") -> bytes | None:
+        """Return what is kept of a node's stream, None when nothing came."""
+        texts = [said for worker in self.workers if (said := worker.read(node, sname)) is not None]
+        return b"\n".join(texts) if texts else None
+
+    def ev_timer(self, timer: Any) -> None:
+        self.progress.draw()
+
+    def ev_msg(self, port: Any, msg: str) -> None:
+        """Say which nodes are slow and which have not begun: it was asked for with Ctrl-C."""
+        tally = self.tally
+        lines = [f"{tally.done} of {len(tally.nodes)} nodes done, {tally.failed} failed"]
+        if tally.running:
+            node, since = next(iter(tally.running.items()))
+            longest = f"longest: {node}, for {time.monotonic() - since:.1f} s"
+            lines.append(f"running: {NodeSet.fromlist(tally.running)} ({longest})")
+        if tally.waiting:
+            lines.append(f"not started yet: {NodeSet.fromlist(tally.not_started())}")
+        lines.append("Ctrl-C again within a second stops everything")
+        self.terminal.err(b"".join(map(own_line, lines)))
+
+    # -- after the run ---------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Count and show the nodes that have had no event: they were stopped, or never run."""
+        found: dict[str, list[NodeOutcome]] = {}
+        for worker in self.workers:
+            for outcome in worker.outcomes():
+                if outcome.node not in self.tally.ended:
+                    found.setdefault(outcome.node, []).append(outcome)
+        for node in self.tally.nodes:
+            if node not in self.tally.ended:
+                outcomes = found.get(node, [])
+                if len(outcomes) < len(self.workers):
+                    outcomes.append(never_run(node))
+                self._end(worst(outcomes))
+        self.files.close()
+
+    def show_rest(self, seconds: float, status: int) -> None:
+        """Show what is only shown at the end of a run that took `seconds`, for an exit `status`."""
+
+
+class LinesDisplay(Display):
+    """Labelled lines as they come."""
+
+    records = False
+    tells_failures = True
+
+    def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:
+        line = msg + b"\n"
+        self.files.write(node, sname, line)
+        fd = STDERR if sname == "stderr" else STDOUT
+        if not self.options.no_label:
+            line = self.terminal.label(fd, node) + line
+        if fd == STDOUT:
+            self.terminal.out(line)
+        else:
+            self.terminal.err(line)
+
+
+class KeptDisplay(Display):
+    """What nodes say is kept by the Task; files are written when a node has ended."""
+
+    def show(self, outcome: NodeOutcome) -> None:
+        for sname in ("stdout", "stderr"):
+            said = self.read(outcome.node, sname)
+            if said is not None:
+                self.files.write(outcome.node, sname, said + b"\n")
+
+
+class GatheredDisplay(KeptDisplay):
+    """What nodes say at the end, gathered or in their order; stderr of a node when that has ended."""
+
+    def show(self, outcome: NodeOutcome) -> None:
+        super().show(outcome)
+        said = self.read(outcome.node, "stderr")
+        if said is not None:
+            label = b"" if self.options.no_label else self.terminal.label(STDERR, outcome.node)
+            self.terminal.err(labelled(label, said))
+
+    def show_rest(self, seconds: float, status: int) -> None:
+        options = self.options
+        if options.diff:
+            self._show_diff()
+        elif options.by_node and not (options.dshbak or options.gather_all):
+            for node in self.tally.nodes:
+                said = self.read(node)
+                if said is not None:
+                    self._show_group(node, 1, said, by_line=True)
+        else:
+            for nodes, said in self._groups():
+                self._show_group(str(nodes), len(nodes), said, by_line=options.by_node)
+
+    def _show_group(self, name: str, count: int, said: bytes, by_line: bool) -> None:
+        if self.options.no_label:
+            self.terminal.out(said + b"\n")
+        elif by_line:
+            self.terminal.out(labelled(self.terminal.label(STDOUT, name), said))
+        else:
+            self.terminal.out(self.terminal.header(name, count) + said + b"\n")
+
+    def _groups(self) -> list[tuple[NodeSet, bytes]]:
+        """Return (nodes, what they have said), the most common first."""
+        groups: dict[bytes, list[str]] = {}
+        for node in self.tally.nodes:
+            if (said := self.read(node)) is not None:
+                groups.setdefault(said, []).append(node)
+        found = [(NodeSet.fromlist(nodes), said) for said, nodes in groups.items()]
+        return sorted(found, key=lambda group: -len(group[0]))
+
+    def _show_diff(self) -> None:
+        """Show how each output differs from the most common one; no output is one, too."""
+        import difflib
+        import os
+
+        found = self._groups()
+        silent = NodeSet.fromlist(self.tally.ended - set(self.tally.failures))
+        for nodes, _ in found:
+            silent.difference_update(nodes)
+        texts = [(nodes, said.split(b"\n")) for nodes, said in found]
+        if silent:
+            texts.append((silent, []))
+            texts.sort(key=lambda text: -len(text[0]))
+        for nodes, lines in texts[1:]:
+            before, after = (os.fsencode(str(named)) for named in (texts[0][0], nodes))
+            for line in difflib.diff_bytes(
+                difflib.unified_diff, texts[0][1], lines, before, after, lineterm=b""
+            ):
+                self.terminal.out(self.terminal.diff_line(line) + b"\n")
+
+
+def labelled(label: bytes, said: bytes) -> bytes:
+    """Return lines with a label before each."""
+    return b"".join(label + line + b"\n" for line in said.split(b"\n"))

@@ -1,0 +1,179 @@
+"""The command `mpshell`, from its words to its exit status. In the main thread.
+
+What a short answer (--help, --version, an error) does not need is imported late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mpshell.cli.parser import parse
+
+if TYPE_CHECKING:
+    from mpshell.cli.display import Display
+    from mpshell.cli.run import Run
+    from mpshell.cli.terminal import Terminal
+    from mpshell.nodeset import NodeSet
+
+#: sysexits.h: an internal error; an error of input or output.
+_INTERNAL_ERROR, _IO_ERROR = 70, 74
+
+#: What a shell says of a program that a signal has ended.
+_INTERRUPTED, _NO_READER = 130, 141
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    _have_all_descriptors()
+    try:
+        try:
+            return _main(sys.argv[1:] if words is None else words)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _forget(1)
+        return _NO_READER
+    except OSError as error:
+        return _io_error(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _forget(fd: int) -> None:
+    """Let nobody read what is left in the buffer of an output: at the exit it could not be written either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+
+
+def _io_error(error: OSError) -> int:
+    """Say that something could not be written or read, where that can be said."""
+    _forget(1)
+    try:
+        sys.stderr.write(f"mpshell: {error}\n")
+        sys.stderr.flush()
+    except OSError:
+        _forget(2)
+    return _IO_ERROR
+
+
+def _have_all_descriptors() -> None:
+    """Open what the caller has closed of stdin, stdout and stderr: no other file may get into its place."""
+    for wanted in range(3):
+        try:
+            os.fstat(wanted)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != wanted:
+                os.dup2(opened, wanted)
+                os.close(opened)
+
+
+def _main(words: Sequence[str]) -> int:
+    parser, options = parse(words)
+    if options.print_completion:
+        from mpshell.cli.completion import print_completion
+
+        return print_completion(parser, options.print_completion)
+    from mpshell.cli.nodes import NoNodesError, chosen_nodes
+
+    try:
+        nodes = chosen_nodes(options)
+    except NoNodesError as error:
+        parser.error(str(error))
+    from mpshell.cli.prepare import BAD_REQUEST
+    from mpshell.cli.terminal import Terminal
+
+    terminal = Terminal(options.color, options.quiet)
+    try:
+        return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
+    except BAD_REQUEST as error:
+        parser.error(str(error))
+
+
+def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    """Show what would be executed for which node."""
+    import shlex
+
+    from mpshell.cli.prepare import configure, schedule
+    from mpshell.task.functions import task_self
+
+    task = task_self()
+    configure(task, options, terminal)
+    for worker in schedule(task, options, nodes, stdin=False):
+        for keys, words in worker.command_lines(task):
+            line = words[0] if len(words) == 1 else shlex.join(words)
+            terminal.out(os.fsencode(f"{keys}: {line}\n"))
+    return 0
+
+
+def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    from mpshell.cli.prepare import configure, make_display, schedule
+    from mpshell.cli.run import Run, stdin_is_for_commands
+
+    run = Run()
+    configure(run.task, options, terminal)
+    try:
+        display = make_display(options, nodes, terminal)
+    except OSError as error:
+        raise ValueError(f"{error.filename!r} cannot be written to: {error.strerror}") from None
+    feed = stdin_is_for_commands() and not (
+        options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
+    )
+    for sname in ("stdout", "stderr"):
+        run.task.set_default(f"{sname}_msgtree", display.records)
+    display.workers = schedule(run.task, options, nodes, display, stdin=feed)
+    if options.verbose:
+        terminal.message(_what_runs(run, options, nodes))
+    seconds = run.attend(display, feed, shows_progress=not options.quiet)
+    if run.error is not None:
+        return _failed(run.error)
+    display.settle()
+    status = display.tally.max_code if run.status is None else run.status
+    if options.always_zero and run.status is None:
+        status = 0
+    display.show_rest(seconds, status)
+    _sum_up(run, display, options, terminal, seconds)
+    return status
+
+
+def _what_runs(run: Run, options: argparse.Namespace, nodes: NodeSet) -> str:
+    fanout = run.task.info("fanout")
+    return (
+        f"{nodes} ({len(nodes)}) over {options.worker}, "
+        f"{'no fanout' if fanout == -1 else f'fanout {fanout}'}: {' '.join(options.command)}"
+    )
+
+
+def _failed(error: BaseException) -> int:
+    """Say what has ended a run early, and return the exit status."""
+    from mpshell.errors import EngineException, WorkerException
+
+    if isinstance(error, (OSError, WorkerException)):
+        raise error
+    if isinstance(error, EngineException):
+        sys.stderr.write(f"mpshell: {error}\n")
+        return _INTERNAL_ERROR
+    import traceback
+
+    traceback.print_exception(error)
+    return _INTERNAL_ERROR
+
+
+def _sum_up(
+    run: Run, display: Display, options: argparse.Namespace, terminal: Terminal, seconds: float
+) -> None:
+    """Say how many nodes ended how, and which, where there is anybody to read it or reason to."""
+    from mpshell.cli.terminal import STDERR
+
+    tally = display.tally
+    if not (tally.failed or options.verbose or os.isatty(STDERR)):
+        return
+    if run.status is not None:
+        terminal.message("stopped")
+    terminal.message(tally.summary(seconds))
+    for what, failed in tally.failures_by_sentence():
+        terminal.message(f"{what}: {failed}")

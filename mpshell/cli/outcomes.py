@@ -1,0 +1,160 @@
+"""What became of the nodes: kinds of outcomes, the exit status, the summary.
+
+Counted in the thread of the Task while it runs, read by the main thread after it.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+
+from mpshell.nodeset import NodeSet
+from mpshell.outcome import NodeOutcome
+
+#: Return code of a node that has none of its own: it timed out, was lost, could not be reached.
+UNKNOWN = 255
+
+#: What a reason is called, in the order of the summary.
+_KINDS = {
+    "ok": "ok",
+    "exit": "failed",
+    "signal": "failed",
+    "timeout": "timed out",
+    "unreachable": "unreachable",
+    "auth": "refused",
+    "hostkey": "host key refused",
+    "lost": "lost",
+    "not started": "not started",
+    "cancelled": "stopped",
+}
+_ORDER = (*dict.fromkeys(_KINDS.values()), "not run")
+
+
+def never_run(node: str) -> NodeOutcome:
+    """Return the outcome of a node whose command was never started."""
+    return NodeOutcome(node, "cancelled", None, None, None, 0.0, False, None, -1)
+
+
+def never_ran(outcome: NodeOutcome) -> bool:
+    """Return whether a node's command was never started, and will not be."""
+    return outcome.reason == "cancelled" and outcome.started_at is None
+
+
+def kind(outcome: NodeOutcome) -> str:
+    """Return what the summary calls an outcome."""
+    if outcome.ok:
+        return "ok"
+    if never_ran(outcome):
+        return "not run"
+    return _KINDS[outcome.reason]
+
+
+def sentence(outcome: NodeOutcome) -> str:
+    """Return what happened to a node, for those that are not ok."""
+    what = kind(outcome)
+    if outcome.reason == "exit":
+        return f"exited with code {outcome.returncode}"
+    if outcome.reason == "signal" and outcome.signal is not None:
+        return f"ended by {_signal_name(outcome.signal)}"
+    if outcome.detail and outcome.reason in ("not started", "lost"):
+        return f"{what} ({outcome.detail.strip().splitlines()[-1]})"
+    return what
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def exit_code(outcome: NodeOutcome) -> int:
+    """Return what a node counts in the exit status of the program."""
+    if outcome.reason == "cancelled":
+        return 0
+    return UNKNOWN if outcome.returncode is None else outcome.returncode
+
+
+def worst(outcomes: Sequence[NodeOutcome]) -> NodeOutcome:
+    """Return what a node ended with, of its outcomes: a bad one before a good one."""
+    return max(outcomes, key=lambda o: (not o.ok, not never_ran(o), exit_code(o)))
+
+
+class Tally:
+    """Nodes of a run: which run, and since when; which have ended, and how those that failed did."""
+
+    def __init__(self, nodes: NodeSet, max_fail: int | None) -> None:
+        self.nodes = nodes
+        #: Start on the monotonic clock, by node.
+        self.running: dict[str, float] = {}
+        self.ended: set[str] = set()
+        self.failures: dict[str, NodeOutcome] = {}
+        #: Nodes that have failed, those included that have not ended for all files of a copy.
+        self.failing: set[str] = set()
+        self.max_code = 0
+        self._max_fail = max_fail
+
+    def start(self, node: str) -> None:
+        self.running.setdefault(node, time.monotonic())
+
+    def note(self, outcome: NodeOutcome) -> None:
+        """Take note of what may be a part of a node's outcome only."""
+        if not outcome.ok:
+            self.failing.add(outcome.node)
+
+    def end(self, outcome: NodeOutcome) -> None:
+        """Count an outcome, once a node."""
+        self.running.pop(outcome.node, None)
+        self.ended.add(outcome.node)
+        if not outcome.ok:
+            self.failures[outcome.node] = outcome
+            self.max_code = max(self.max_code, exit_code(outcome))
+
+    @property
+    def done(self) -> int:
+        return len(self.ended)
+
+    @property
+    def failed(self) -> int:
+        return len(self.failures)
+
+    @property
+    def too_many(self) -> bool:
+        """Whether as many have failed as the user allows."""
+        return self._max_fail is not None and len(self.failing) >= self._max_fail
+
+    @property
+    def waiting(self) -> int:
+        """How many nodes have not been started yet."""
+        return len(self.nodes) - len(self.ended) - len(self.running)
+
+    def not_started(self) -> list[str]:
+        """Return the nodes that have not been started yet."""
+        known = self.ended.union(self.running)
+        return [node for node in self.nodes if node not in known]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many nodes ended in which way, the good one first."""
+        found = {"ok": self.done - self.failed}
+        for outcome in self.failures.values():
+            what = kind(outcome)
+            found[what] = found.get(what, 0) + 1
+        return {name: found[name] for name in _ORDER if name in found}
+
+    def summary(self, seconds: float) -> str:
+        """Return the last line: how many of each kind, in which time."""
+        counts = self.counts()
+        ran = self.done - counts.get("not run", 0)
+        rate = ran / seconds if seconds > 0 else 0.0
+        parts = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return f"{parts}, in {seconds:.1f} s ({rate:.{0 if rate >= 10 else 1}f}/s)"
+
+    def failures_by_sentence(self) -> Iterator[tuple[str, NodeSet]]:
+        """Yield (what happened, nodes), those of one kind together, folded."""
+        groups: dict[tuple[int, str], list[str]] = {}
+        for node, outcome in self.failures.items():
+            key = (_ORDER.index(kind(outcome)), sentence(outcome))
+            groups.setdefault(key, []).append(node)
+        for (_, what), nodes in sorted(groups.items(), key=lambda item: item[0]):
+            yield what, NodeSet.fromlist(nodes)

@@ -1,0 +1,271 @@
+"""The command line: its options, and how its words are told apart.
+
+`parse` is called once, by `main`. The parser is also what the man page, the table of docs/cli.md and the
+completion scripts are made of, so an option is described here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mpshell.cli import values
+
+#: Habits of clush and pdsh that have another form here, or none.
+_GROUPS = "there are no node groups yet: name the nodes with -w"
+_ELSEWHERE = {
+    **dict.fromkeys(("-a", "--all", "-A", "-g", "--group", "-G", "-X", "-s", "-r"), _GROUPS),
+    "-P": "progress shows by itself on a terminal",
+    "--progress": "progress shows by itself on a terminal",
+    "-O": "there is no configuration file: each setting is an option",
+    "-V": "see --version",
+}
+
+#: sysexits.h: the command was used incorrectly.
+USAGE_ERROR = 64
+
+EPILOG = """\
+The first word that is no option begins the command; what follows is the command's. With -c or --rcopy,
+options may also follow the files.
+
+The exit status is the largest return code of all nodes. A node that timed out, was lost or could not be
+reached counts as 255. 64: wrong usage; 130: stopped by Ctrl-C; 143: by SIGTERM; 141: nobody reads the output.
+
+Habits are those of clush and pdsh. Where they clash, clush wins: -b gathers (pdsh: batch mode), -q is
+quiet (pdsh: show the settings), -L orders by node (pdsh: list the modules), -d shows what is executed (pdsh:
+more about threads), -v is verbose (pdsh: leave out nodes that are down), -w takes no -NODES and no /regex/
+(use -x). Unlike both, -S is the default (--always-zero for the old habit).
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors exit with 64, and which takes what follows an option as its value."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit, saying what is wrong on stderr."""
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+    def split(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the options, each with its value in one word, and the command.
+
+        argparse by itself takes the value of `-o -oPort=22` for an option, and some options of the
+        command for its own.
+        """
+        options: list[str] = []
+        command: list[str] = []
+        copying = False
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                return options, command + rest
+            if not word.startswith("-") or word == "-":
+                if not copying:
+                    return options, [word, *rest]
+                command.append(word)
+                continue
+            for option, value in self._options_in(word, rest):
+                copying = copying or option in ("-c", "--copy", "--rcopy")
+                options.append(option if value is None else f"{option}={value}")
+        return options, command
+
+    def _options_in(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
+        """Return (option, value) for each option in a word; a value may be taken from the rest."""
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            self._check_name(name)
+            if equals or not self._takes_value(name):
+                return [(name, value if equals else None)]
+            return [(name, self._value_of(name, rest))]
+        found: list[tuple[str, str | None]] = []
+        for at, letter in enumerate(word[1:], 2):
+            name = f"-{letter}"
+            self._check_name(name)
+            if self._takes_value(name):
+                value = word[at:] or self._value_of(name, rest)
+                return [*found, (self._long_form(name), value)]
+            found.append((name, None))
+        return found
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._option_string_actions:
+            hint = f" ({_ELSEWHERE[name]})" if name in _ELSEWHERE else ""
+            self.error(f"there is no option {name}{hint}")
+
+    def _value_of(self, name: str, rest: list[str]) -> str:
+        if not rest:
+            self.error(f"option {name} needs a value: {self._option_string_actions[name].help}")
+        return rest.pop(0)
+
+    def _takes_value(self, name: str) -> bool:
+        action = self._option_string_actions.get(name)
+        return action is not None and action.nargs is None
+
+    def _long_form(self, name: str) -> str:
+        """Return the name under which a value can stand after `=`."""
+        names = self._option_string_actions[name].option_strings
+        return next(long for long in names if long.startswith("--"))
+
+
+class Version(argparse.Action):
+    """Print the version: found when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from mpshell import __version__
+
+        print(parser.prog, __version__)
+        parser.exit()
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command."""
+    parser = Parser(
+        prog="mpshell",
+        usage="mpshell [options] command\n       mpshell [options] -c FILE... [--dest PATH]\n"
+        "       mpshell [options] --rcopy PATH... [--dest DIR]",
+        description="Run a command on many nodes, on all cores of this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    _add_nodes(parser)
+    _add_running(parser)
+    _add_copying(parser)
+    _add_output(parser)
+    _add_other(parser)
+    return parser
+
+
+# fmt: off
+
+
+def _add_nodes(parser: Parser) -> None:
+    group = parser.add_argument_group("nodes")
+    add = group.add_argument
+    add("-w", "--nodes", metavar="NODES", action="append", default=[],
+        help="run on these nodes: node[1-9],gw; - reads them from stdin, ^FILE from a file; repeatable")
+    add("-x", "--exclude", metavar="NODES", action="append", default=[],
+        help="not on these; the same forms, repeatable")
+    add("--hostfile", "--machinefile", metavar="FILE", action="append", default=[],
+        help="run on the nodes named in a file: node sets in words and lines, # begins a comment")
+    add("--pick", metavar="N", type=values.count,
+        help="run on N of the nodes only, chosen at random")
+
+
+def _add_running(parser: Parser) -> None:
+    group = parser.add_argument_group("running")
+    add = group.add_argument
+    add("-f", "--fanout", metavar="N", type=values.fanout,
+        help="run at most N commands at a time, over all engines (64; -1: no limit)")
+    add("-t", "--connect-timeout", "--connect_timeout", metavar="S", type=values.seconds,
+        help="give up to connect to a node after S seconds (10; 0: never)")
+    add("-u", "--command-timeout", "--command_timeout", metavar="S", type=values.seconds,
+        help="end a command S seconds after its start (0: never)")
+    add("-l", "--user", metavar="USER", help="log in as USER")
+    add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
+        help="options for ssh or whatever connects; repeatable")
+    add("-R", "--worker", metavar="NAME", default="ssh",
+        help="how to reach a node: ssh, exec (a local command for each node: %%h is the node, %%n its "
+        "rank), rsh, pdsh, or the Python module of a transport (ssh)")
+    add("-n", "--nostdin", action="store_true", help="give the commands no stdin; without it, a stdin "
+        "that is no terminal goes to every command")
+    add("-E", "--engines", metavar="N", type=values.count, help="use N engine processes (as many as "
+        "the processors and the work are good for)")
+    add("-k", "--max-fail", metavar="N", type=values.count, help="start no command any more once N nodes "
+        "have failed; those that never ran are reported as not run")
+    rate = group.add_mutually_exclusive_group()
+    rate.add_argument("--rate", metavar="N", type=values.positive,
+        help="start at most N commands a second, over all engines")
+    rate.add_argument("--delay", metavar="S", type=values.positive,
+        help="start a command at most every S seconds")
+    add("--dry-run", action="store_true", help="show what would be executed for which node, and run nothing")
+    add("-S", "--maxrc", action="store_true", help="exit with the largest return code; the default")
+    add("--always-zero", action="store_true", help="exit with 0 whatever the nodes return")
+
+
+def _add_copying(parser: Parser) -> None:
+    group = parser.add_argument_group("copying")
+    add = group.add_argument
+    what = group.add_mutually_exclusive_group()
+    what.add_argument("-c", "--copy", action="store_true", help="copy files or directories to the nodes")
+    what.add_argument("--rcopy", action="store_true",
+        help="copy files or directories from the nodes; each gets the node's name as a suffix")
+    add("--dest", metavar="PATH", help="where to (the directory that the source is in)")
+    add("-p", "--preserve", action="store_true", help="keep modification times and modes")
+    add("--atomic", action="store_true", help="let a copy appear under its name when it is whole")
+
+
+def _add_output(parser: Parser) -> None:
+    group = parser.add_argument_group("output")
+    add = group.add_argument
+    add("-b", "--dshbak", "--gather", action="store_true", help="gather the nodes with the same output")
+    add("-B", "--gather-all", action="store_true", help="like -b, stderr included")
+    add("-L", "--by-node", action="store_true",
+        help="order the lines by node; with -b: gathered, no header, a label on each line")
+    add("-N", "--no-label", action="store_true", help="no labels and headers")
+    add("--diff", action="store_true", help="show how the outputs differ from the most common one")
+    add("-q", "--quiet", action="store_true", help="show nothing but the output")
+    add("-v", "--verbose", action="store_true", help="say what runs, and always a summary")
+    add("-d", "--debug", action="store_true",
+        help="show each command line as it is executed, and each line as it is read")
+    add("--color", metavar="WHEN", choices=("auto", "always", "never"), default="auto",
+        help="colour labels and headers: auto, always or never (auto: on a terminal)")
+    add("--outdir", metavar="DIR", help="write the output of each node to a file here, too")
+    add("--errdir", metavar="DIR", help="write the stderr of each node to a file here, too")
+    form = group.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="write one JSON document at the end")
+    form.add_argument("--jsonl", action="store_true",
+        help="write a JSON object for each node, on a line, as it finishes")
+
+
+# fmt: on
+
+
+def _add_other(parser: Parser) -> None:
+    group = parser.add_argument_group("other")
+    group.add_argument(
+        "--print-completion",
+        metavar="SHELL",
+        choices=("bash", "zsh"),
+        help="print the completion script for a shell, bash or zsh, and exit",
+    )
+    group.add_argument("--version", nargs=0, action=Version, help="print the version and exit")
+    group.add_argument("-h", "--help", action="help", help="print this text and exit")
+
+
+def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
+    """Return the parser and the options of a command line; those have the command's words as `command`.
+
+    Exit with 64, after a message, for what makes no sense.
+    """
+    parser = build_parser()
+    words, command = parser.split(words)
+    options = parser.parse_args(words)
+    options.command = command
+    check(parser, options)
+    return parser, options
+
+
+def check(parser: Parser, options: argparse.Namespace) -> None:
+    """Exit with 64 for options that do not go together."""
+    if options.print_completion:
+        return
+    copying = options.copy or options.rcopy
+    if not any(options.command):
+        what = "files to copy" if copying else "a command (there is no interactive mode)"
+        parser.error(f"{what} must be given")
+    if not copying:
+        for name in ("dest", "preserve", "atomic"):
+            if getattr(options, name):
+                parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
+    if options.gather_all and options.errdir:
+        parser.error("--errdir does not go with -B, which leaves no stderr apart")
+    if options.json or options.jsonl:
+        for name, given in (
+            ("-b", options.dshbak), ("-L", options.by_node), ("-N", options.no_label),
+            ("--diff", options.diff),
+        ):  # fmt: skip
+            if given:
+                parser.error(f"{'--json' if options.json else '--jsonl'} does not go with {name}")

@@ -1,0 +1,110 @@
+"""From the options to a Task's settings and its workers, which are scheduled but not run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from typing import Any
+
+from mpshell.cli.display import Display, GatheredDisplay, LinesDisplay
+from mpshell.cli.terminal import Terminal, own_line
+from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerException
+from mpshell.nodeset import NodeSet
+from mpshell.task.task import Task
+
+#: A rate that holds nobody back.
+_NO_LIMIT = 1e9
+
+#: What options are wrong about: a bad value, a command that the transport cannot take.
+BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedError)
+
+
+def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
+    """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
+    try:
+        task.set_default("distant_workername", options.worker)
+    except ImportError as error:
+        raise ValueError(
+            f"-R/--worker {options.worker!r} is not ssh, exec, rsh, pdsh or a module's name: {error}"
+        ) from error
+    for key, value in (
+        ("fanout", options.fanout),
+        ("connect_timeout", options.connect_timeout),
+        ("command_timeout", options.command_timeout),
+        ("engines", options.engines),
+        ("rate", _rate(options)),
+    ):
+        if value is not None:
+            task.set_info(key, value)
+    _configure_transport(task, options)
+    if options.debug:
+        task.set_info("debug", True)
+        task.set_info("print_debug", lambda task, line: terminal.err(own_line(line)))
+
+
+def _rate(options: argparse.Namespace) -> float | None:
+    """Return how many commands may start in a second, None for no limit."""
+    if options.delay:
+        return 1 / float(options.delay)
+    if options.rate is None and options.max_fail is not None:
+        # Where there is a limit nothing is handed out ahead of need: after the last failure that is
+        # allowed nothing starts any more that waits in an engine.
+        return _NO_LIMIT
+    return None if options.rate is None else float(options.rate)
+
+
+def _configure_transport(task: Task, options: argparse.Namespace) -> None:
+    """Pass -l and -o on: the keys of a transport begin with its name, or with that of its copies."""
+    transport = options.worker.rpartition(".")[2].lower()
+    if transport == "pdsh":
+        # It has no such keys, but its paths may hold arguments.
+        words = options.options + (
+            [] if options.user is None else ["-l", shlex.quote(options.user)]
+        )
+        for program in ("pdsh", "pdcp", "rpdcp"):
+            task.set_info(f"{program}_path", " ".join([program, *words]))
+        return
+    for name in (transport, "rcp") if transport == "rsh" else (transport,):
+        if options.user is not None:
+            task.set_info(f"{name}_user", options.user)
+        if options.options:
+            task.set_info(f"{name}_options", " ".join(options.options))
+
+
+def make_display(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> Display:
+    """Return the handler that shows what the options ask for; OSError when a directory is not possible."""
+    if options.json:
+        from mpshell.cli.records import JsonDisplay
+
+        return JsonDisplay(options, nodes, terminal)
+    if options.jsonl:
+        from mpshell.cli.records import JsonLinesDisplay
+
+        return JsonLinesDisplay(options, nodes, terminal)
+    if options.dshbak or options.gather_all or options.by_node or options.diff:
+        return GatheredDisplay(options, nodes, terminal)
+    return LinesDisplay(options, nodes, terminal)
+
+
+def schedule(
+    task: Task, options: argparse.Namespace, nodes: NodeSet, handler: Any = None, *, stdin: bool
+) -> list[Any]:
+    """Schedule the command, or the copy of each file, and return the workers; BAD_REQUEST."""
+    stderr = not options.gather_all
+    if not (options.copy or options.rcopy):
+        command = " ".join(options.command)
+        return [task.shell(command, nodes=nodes, handler=handler, stderr=stderr, stdin=stdin)]
+    workers = []
+    for source in options.command:
+        if options.copy and not os.path.exists(source):
+            raise ValueError(f"-c {source!r}: there is no such file or directory")
+        dest = options.dest or os.path.join(os.path.dirname(os.path.abspath(source)), "")
+        copy = task.copy if options.copy else task.rcopy
+        workers.append(
+            copy(
+                source, dest, nodes, handler=handler, stderr=stderr, preserve=options.preserve,
+                atomic=options.atomic,
+            )
+        )  # fmt: skip
+    return workers

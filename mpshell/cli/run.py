@@ -1,0 +1,192 @@
+"""One run of the program: the Task in a thread of its own, the main thread waits for what comes first.
+
+    main thread: poll ◄── signals (wake-up descriptor), stdin, the end of the run
+                   └──► worker.write, worker.abort, a message to the display (a port of the Task)
+
+So whatever a signal asks for is done in one place, between two waits, and never in the middle of
+something. The display's handlers run in the Task's thread.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from mpshell.cli.display import Display
+from mpshell.cli.progress import AGAIN, FIRST
+from mpshell.cli.terminal import STDERR, is_terminal
+from mpshell.errors import EngineClientNotSupportedError
+from mpshell.task.task import Task
+
+_STDIN = 0
+
+#: Signals that stop a run, and Ctrl-C, which does when it comes twice.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: Seconds between the two.
+_TWICE = 1.0
+
+#: Seconds beyond the grace after which a run that was stopped is left alone: its output is stuck.
+_PATIENCE = 10.0
+
+
+class Run:
+    """A Task's only run."""
+
+    def __init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="mpshell-run")
+        self.task = Task(thread=self._thread)
+        #: Exit status that a signal asks for.
+        self.status: int | None = None
+        #: What has ended the run, when that was no ordinary end.
+        self.error: BaseException | None = None
+        self._ended, self._end = os.pipe()
+        self._workers: list[Any] = []
+        self._say: Callable[[str], object] = str
+        self._port: Any = None
+        self._last_interrupt = -_TWICE * 2
+        self._deadline: float | None = None
+
+    def _run(self) -> None:
+        try:
+            self.task.resume()
+        except BaseException as error:
+            # For the main thread to say.
+            self.error = error
+        finally:
+            os.write(self._end, b"x")
+
+    def attend(self, display: Display, feed: bool, shows_progress: bool) -> float:
+        """Run the workers of a display, which are scheduled, to their end; return the seconds it took.
+
+        With `feed`, stdin goes to their commands.
+        """
+        self._workers = display.workers
+        self._say = display.terminal.message
+        self._port = self.task.port(handler=display, autoclose=True)
+        if shows_progress and is_terminal(STDERR):
+            self.task.timer(FIRST, display, interval=AGAIN, autoclose=True)
+        with Signals() as signals:
+            began = time.monotonic()
+            self._thread.start()
+            self._wait(signals, feed)
+            self._thread.join()
+            took = time.monotonic() - began
+        display.progress.hide()
+        return took
+
+    def _wait(self, signals: Signals, feed: bool) -> None:
+        poller = select.poll()
+        poller.register(self._ended, select.POLLIN)
+        poller.register(signals.descriptor, select.POLLIN)
+        if feed:
+            poller.register(_STDIN, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poller.poll(self._patience())}
+            if self._ended in ready:
+                return
+            for number in signals.taken() if signals.descriptor in ready else ():
+                self._on_signal(number)
+            if _STDIN in ready and not self._feed():
+                poller.unregister(_STDIN)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                self._leave()
+
+    def _patience(self) -> int | None:
+        """Return the milliseconds that a stopped run still has, None for one that goes on."""
+        if self._deadline is None:
+            return None
+        return max(0, round((self._deadline - time.monotonic()) * 1000))
+
+    def _feed(self) -> bool:
+        """Pass on what has come to stdin; return whether more may come."""
+        try:
+            data = os.read(_STDIN, 1 << 16)
+        except BlockingIOError:
+            return True
+        except OSError:
+            data = b""
+        for worker in self._workers:
+            try:
+                if data:
+                    worker.write(data)
+                else:
+                    worker.set_write_eof()
+            except EngineClientNotSupportedError as error:
+                if data:
+                    self._say(f"stdin is lost: {error}")
+                return False
+        return bool(data)
+
+    def _on_signal(self, number: int) -> None:
+        if number != signal.SIGINT:
+            self._stop(128 + number)
+            return
+        now = time.monotonic()
+        if self.status is not None:
+            # Asked for once more: what has been stopped does not get the time to end well.
+            self._leave()
+        elif now - self._last_interrupt <= _TWICE:
+            self._stop(128 + number)
+        else:
+            self._last_interrupt = now
+            self._port.msg_send("interrupt")
+
+    def _stop(self, status: int) -> None:
+        """End all commands; what they have said so far stays."""
+        if self.status is None:
+            self.status = status
+            self._deadline = time.monotonic() + float(self.task.info("grace")) + _PATIENCE
+            for worker in self._workers:
+                worker.abort()
+
+    def _leave(self) -> None:
+        """End the program at once; the engines see that, and kill what they run."""
+        os._exit(128 + signal.SIGINT if self.status is None else self.status)
+
+
+class Signals:
+    """A context in which signals are bytes on a descriptor. Those that are ignored stay so."""
+
+    def __init__(self) -> None:
+        self.descriptor, self._writer = os.pipe()
+        os.set_blocking(self.descriptor, False)
+        os.set_blocking(self._writer, False)
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._old[number] = signal.signal(number, _noted)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        os.close(self.descriptor)
+        os.close(self._writer)
+
+    def taken(self) -> list[int]:
+        """Return the signals that have come since the last call."""
+        try:
+            return list(os.read(self.descriptor, 512))
+        except BlockingIOError:
+            return []
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """Do nothing: that it came is on the descriptor."""
+
+
+def stdin_is_for_commands() -> bool:
+    """Return whether there is a stdin to pass on: none that a user types at."""
+    return sys.stdin is not None and not os.isatty(_STDIN)

@@ -1,0 +1,103 @@
+"""Where the program writes: stdout and stderr as bytes, colours, and making way for the progress line.
+
+Used by the thread of the Task while it runs, then by the main thread; never by both at once, but for
+`message`, which is one write.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+
+STDOUT, STDERR = 1, 2
+
+_BLUE, _RED, _CYAN, _PLAIN = b"\033[34m", b"\033[31m", b"\033[36m", b"\033[0m"
+
+
+class Terminal:
+    """The two outputs. A write to a stdout that nobody reads raises BrokenPipeError."""
+
+    def __init__(self, color: str, quiet: bool) -> None:
+        self.quiet = quiet
+        #: Takes a progress line away before something else is written.
+        self.make_way: Callable[[], object] = _nothing
+        self._colored = {fd: _is_colored(fd, color) for fd in (STDOUT, STDERR)}
+        self._labels: dict[tuple[int, str], bytes] = {}
+
+    def out(self, data: bytes) -> None:
+        """Write to stdout."""
+        self.make_way()
+        write_all(STDOUT, data)
+
+    def err(self, data: bytes) -> None:
+        """Write to stderr; who has closed that does not want it."""
+        self.make_way()
+        try:
+            write_all(STDERR, data)
+        except BrokenPipeError:
+            pass
+
+    def message(self, text: str) -> None:
+        """Write a line of the program's own to stderr, unless it has to be quiet."""
+        if not self.quiet:
+            self.err(own_line(text))
+
+    def label(self, fd: int, name: str) -> bytes:
+        """Return what stands before a line of a node's, or of nodes'."""
+        label = self._labels.get((fd, name))
+        if label is None:
+            label = self.paint(fd, os.fsencode(f"{name}:"), _RED if fd == STDERR else _BLUE) + b" "
+            self._labels[fd, name] = label
+        return label
+
+    def header(self, nodes: str, count: int) -> bytes:
+        """Return the lines above what nodes have said together."""
+        name = nodes if count == 1 else f"{nodes} ({count})"
+        rule = b"-" * 15
+        text = self.paint(STDOUT, b"\n".join((rule, os.fsencode(name), rule)), _BLUE)
+        return text + b"\n"
+
+    def diff_line(self, line: bytes) -> bytes:
+        """Return a line of a diff, coloured by what it is."""
+        if line.startswith((b"---", b"+++", b"@@")):
+            return self.paint(STDOUT, line, _CYAN)
+        if line.startswith(b"-"):
+            return self.paint(STDOUT, line, _RED)
+        return self.paint(STDOUT, line, _BLUE) if line.startswith(b"+") else line
+
+    def paint(self, fd: int, text: bytes, color: bytes) -> bytes:
+        return color + text + _PLAIN if self._colored[fd] else text
+
+
+def own_line(text: str) -> bytes:
+    """Return a line that the program says by itself."""
+    return os.fsencode(f"mpshell: {text}\n")
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything, waiting where the other side is slow."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            # Somebody else has made it non-blocking: it is shared with other programs.
+            poller = select.poll()
+            poller.register(fd, select.POLLOUT)
+            poller.poll()
+
+
+def is_terminal(fd: int) -> bool:
+    """Return whether a descriptor is a terminal on which lines can be taken back."""
+    return os.isatty(fd) and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _is_colored(fd: int, color: str) -> bool:
+    if color == "auto":
+        return is_terminal(fd) and not os.environ.get("NO_COLOR")
+    return color == "always"
+
+
+def _nothing() -> None:
+    """There is nothing to take away."""

@@ -1,0 +1,69 @@
+"""What the values of options may be: each function takes the text of one and returns its value.
+
+Called by argparse, which puts the option's name before the text of an ArgumentTypeError.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def count(text: str) -> int:
+    """Return a whole number of at least 1."""
+    return _whole(text, 1, "")
+
+
+def fanout(text: str) -> int:
+    """Return a fanout: at least 1, or -1 for no limit."""
+    return -1 if text.strip() == "-1" else _whole(text, 1, ", or -1 for no limit")
+
+
+def _whole(text: str, least: int, more: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number of at least {least}{more}"
+        )
+    return value
+
+
+def seconds(text: str) -> float:
+    """Return a span of 0 or more seconds, 0 being no limit."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds, 0 (no limit) or more"
+        )
+    return value
+
+
+def positive(text: str) -> float:
+    """Return a number above 0."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def words(text: str) -> str:
+    """Return words as a shell has them, unchanged."""
+    import shlex
+
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of words as a shell has them: {str(error).lower()}"
+        ) from None
+    return text

@@ -1,0 +1,226 @@
+"""Where engines come from: the Launcher interface, and the one that forks them on this machine.
+
+    coordinator ─► Launcher.start() ─► EngineHandle ◄── frames, and the news that the engine is gone
+                        │
+                   ForkServer (one process for all Tasks) ── fork ──► engine
+
+Runs in the process of the user. `ForkLauncher.start` may be called from any thread. This module is
+loaded before most of the package: while the fork server starts, the rest is imported.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import os
+import select
+import signal
+import struct
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import mpshell
+from mpshell.errors import EngineStartError
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.handle import EngineHandle
+
+# What the fork server runs: its module is looked up behind the standard library, so that nothing of the
+# user's can stand in for a part of it.
+_CODE = (
+    "import os, sys; control = int(sys.argv[1]); os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
+    " sys.path += sys.argv[3:]; from mpshell.engine.forkserver import main; main(control, sys.argv[2])"
+)
+_CONTROL_FD = 3
+_PACKET = struct.Struct("!cI")
+
+#: Seconds that the fork server may take to clear up at the end.
+_END = 3.0
+
+
+class Launcher(Protocol):
+    """Starts engines somewhere. It carries frames and never sees a node's name."""
+
+    #: Whether the last words of a dead engine always arrive, so that what it did not announce has
+    #: surely not run.
+    lossless: bool
+
+    def prepare(self) -> None:
+        """Begin with what a start takes, without waiting for it: one is soon to come."""
+
+    def start(self) -> EngineHandle:
+        """Start an engine; EngineStartError when that cannot be."""
+
+    def close(self) -> None:
+        """End all engines and what serves them."""
+
+
+class _ForkServerProcess:
+    """The exec'ed fork server and the control socket to it."""
+
+    def __init__(self) -> None:
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+        self._control = ours
+        self._control.setblocking(False)
+        try:
+            self.pid = self._spawn(theirs.fileno())
+        except OSError as error:
+            ours.close()
+            raise EngineStartError(f"{sys.executable or 'no interpreter'}: {error}") from error
+        finally:
+            theirs.close()
+
+    @staticmethod
+    def _spawn(control: int) -> int:
+        home = os.path.dirname(mpshell.__path__[0])
+        argv = [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            _CODE,
+            str(_CONTROL_FD),
+            mpshell.__version__,
+            home,
+        ]
+        # dup2 onto itself would leave the descriptor closed on exec; a duplicate above cannot be it.
+        actions: list[tuple[object, ...]] = [
+            (os.POSIX_SPAWN_DUP2, control, _CONTROL_FD),
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        ]
+        if not _is_inherited(2):
+            actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
+        return os.posix_spawn(
+            sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigmask=(),
+            setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
+        )  # fmt: skip
+
+    def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
+        """Say something; OSError when the fork server is gone."""
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))]
+        self._control.sendmsg([packet], rights if fds else (), _socket.MSG_NOSIGNAL)
+
+    def close(self) -> None:
+        """Let it go, wait for it (bounded), and reap it."""
+        self._control.close()
+        self.go_on()
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return  # reaped by somebody else's wait
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(_END * 1000):
+            os.kill(self.pid, signal.SIGKILL)
+            poll.poll()
+        os.close(pidfd)
+        self.reap()
+
+    def go_on(self) -> None:
+        """Wake it if somebody has stopped it: nobody else can clear up after an engine."""
+        try:
+            os.kill(self.pid, signal.SIGCONT)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    def reap(self) -> None:
+        try:
+            os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+
+    def forget(self) -> None:
+        """Close the copy that a fork of the user's process holds."""
+        self._control.close()
+
+
+def _is_inherited(fd: int) -> bool:
+    """Return whether a descriptor is open and will be in a program that is executed."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
+
+
+class ForkLauncher:
+    """Engines forked by the fork server of this process, which it starts when first asked."""
+
+    lossless = True
+
+    def __init__(self) -> None:
+        #: Held over forks of this process too (`mpshell.coordinator.pool`).
+        self.lock = threading.RLock()
+        self._server: _ForkServerProcess | None = None
+        self._next_id = 0
+
+    def prepare(self) -> None:
+        """Start the fork server if there is none; what goes wrong is `start`'s to say."""
+        with self.lock, contextlib.suppress(OSError, EngineStartError):
+            if self._server is None:
+                self._server = _ForkServerProcess()
+
+    def start(self) -> EngineHandle:
+        """Fork an engine; a fork server that was killed is replaced."""
+        from mpshell.channel import channel_pair
+        from mpshell.coordinator.handle import EngineHandle
+
+        with self.lock:
+            self._next_id += 1
+            engine_id = self._next_id
+            try:
+                sentinel, sentinel_write = os.pipe()
+                try:
+                    channel, theirs = channel_pair()
+                except OSError:
+                    os.close(sentinel)
+                    os.close(sentinel_write)
+                    raise
+            except OSError as error:
+                raise EngineStartError(f"no engine process can be started: {error}") from error
+            try:
+                server = self._fork(engine_id, (theirs, sentinel_write))
+            except (OSError, EngineStartError) as error:
+                channel.close()
+                os.close(sentinel)
+                raise EngineStartError(f"no engine process can be started: {error}") from error
+            finally:
+                os.close(theirs)
+                os.close(sentinel_write)
+        return EngineHandle(engine_id, channel, sentinel, lambda: self._fence(server, engine_id))
+
+    def _fork(self, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
+        packet = _PACKET.pack(b"F", engine_id)
+        if self._server is not None:
+            try:
+                self._server.send(packet, fds)
+            except (BrokenPipeError, ConnectionError):
+                self._server.close()
+                self._server = None
+        if self._server is None:
+            self._server = _ForkServerProcess()
+            self._server.send(packet, fds)
+        return self._server
+
+    def _fence(self, server: _ForkServerProcess, engine_id: int) -> None:
+        """Make sure that an engine does not go on."""
+        try:
+            server.send(_PACKET.pack(b"K", engine_id))
+        except OSError:
+            # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
+            return
+        server.go_on()
+
+    def close(self) -> None:
+        """End the fork server, and with it every engine."""
+        with self.lock:
+            server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def forget(self) -> None:
+        """In the child of a fork: what the parent has is not ours."""
+        if self._server is not None:
+            self._server.forget()

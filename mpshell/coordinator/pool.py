@@ -1,0 +1,141 @@
+"""Engines of this process that are warm between runs, leased to one run at a time.
+
+One pool serves every Task of the process: any thread leases and gives back. A process that forks gets
+a new pool in the child; the parent's engines are none of its business.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from mpshell.coordinator.cpus import usable_cpus
+from mpshell.coordinator.launcher import ForkLauncher, Launcher
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.handle import EngineHandle
+
+
+class EnginePool:
+    """Idle engines, at most as many as there are processors to use."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._lock = threading.RLock()
+        self._idle: list[EngineHandle] = []
+        self._leased: set[EngineHandle] = set()
+
+    def prepare(self) -> None:
+        """Begin with what the next `lease` takes, without waiting for it."""
+        with self._lock:
+            if not self._idle:
+                self._launcher.prepare()
+
+    def lease(self) -> EngineHandle:
+        """Return an engine for one run: a warm one, or a new one (EngineStartError)."""
+        with self._lock:
+            while self._idle:
+                handle = self._idle.pop()
+                if not handle.ended():
+                    self._leased.add(handle)
+                    return handle
+                handle.close()
+            handle = self._launcher.start()
+            self._leased.add(handle)
+            return handle
+
+    def give_back(self, handle: EngineHandle) -> None:
+        """Take back an engine that is drained and detached."""
+        with self._lock:
+            self._leased.discard(handle)
+            if len(self._idle) < usable_cpus() and not handle.gone:
+                self._idle.append(handle)
+                return
+        handle.close()
+
+    def discard(self, handle: EngineHandle) -> None:
+        """Take back an engine that cannot serve any more."""
+        with self._lock:
+            self._leased.discard(handle)
+        handle.close()
+
+    def close(self) -> None:
+        """End every engine that is idle, and the fork server unless one is leased."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            leased = bool(self._leased)
+        for handle in idle:
+            handle.close()
+        if not leased:
+            self._launcher.close()
+
+    def hold(self) -> None:
+        """Let nobody lease or start until `let_go`: no descriptor is half handed over then."""
+        self._lock.acquire()
+        if isinstance(self._launcher, ForkLauncher):
+            self._launcher.lock.acquire()
+
+    def let_go(self) -> None:
+        if isinstance(self._launcher, ForkLauncher):
+            self._launcher.lock.release()
+        self._lock.release()
+
+    def forget(self) -> None:
+        """In the child of a fork: close the copies of the parent's descriptors."""
+        for handle in (*self._idle, *self._leased):
+            handle.close()
+        if isinstance(self._launcher, ForkLauncher):
+            self._launcher.forget()
+
+
+# Locks that a signal handler which forks may hold already.
+_lock = threading.RLock()
+_pool: EnginePool | None = None
+
+
+def engine_pool() -> EnginePool:
+    """Return the pool of this process."""
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = EnginePool(ForkLauncher())
+        return _pool
+
+
+def shutdown() -> None:
+    """End the warm engines and the fork server now; the next run starts new ones."""
+    with _lock:
+        pool = _pool
+    if pool is not None:
+        pool.close()
+
+
+def _before_fork() -> None:
+    """A fork in another thread's `lease` would take copies of ends that nobody closes in the child."""
+    _lock.acquire()
+    if _pool is not None:
+        _pool.hold()
+
+
+def _after_fork_in_parent() -> None:
+    if _pool is not None:
+        _pool.let_go()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _pool
+    _lock = threading.RLock()
+    pool, _pool = _pool, None
+    if pool is not None:
+        pool.forget()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
+atexit.register(shutdown)

@@ -1,0 +1,122 @@
+"""Ports of a Task: messages from other threads to a handler in the task's thread.
+
+Made by `Task.port`. `msg` and `msg_send` are for any thread, everything else for the task's own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mpshell.errors import EngineIllegalOperationError
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+
+
+class _Letter:
+    """A message, and what became of it: None while it waits, taken True, refused False."""
+
+    __slots__ = ("content", "taken")
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+        self.taken: bool | None = None
+
+
+class EnginePort:
+    """A port: `eh` is its handler, whose `ev_msg(port, msg)` is called."""
+
+    def __init__(self, handler: Any, autoclose: bool, limit: int, owner: threading.Thread) -> None:
+        self.eh = handler
+        self.autoclose = autoclose
+        self._limit = limit
+        #: The thread that takes the messages.
+        self._owner = owner
+        self._letters: deque[_Letter] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._started = False
+        self._run: Coordinator | None = None
+
+    def msg(self, send_msg: Any, send_once: bool = False) -> bool:
+        """Send a message and wait until the port's owner takes it; False when the port is closed.
+
+        Waits too while the queue is full. With `send_once` it does not wait for the message to be
+        taken. `ev_msg` may not have been called yet when this returns. In the owner's own thread a
+        message that is waited for would never be taken: EngineIllegalOperationError.
+        """
+        letter = _Letter(send_msg)
+        is_owner = threading.current_thread() is self._owner
+        with self._changed:
+            if is_owner and not (send_once or self._closed):
+                raise EngineIllegalOperationError(
+                    f"{send_msg!r} to a port of the own task is not waited for: msg_send() sends it"
+                )
+            self._changed.wait_for(
+                lambda: self._closed or is_owner or len(self._letters) < self._limit
+            )
+            if self._closed:
+                return False
+            self._letters.append(letter)
+            self._notify()
+            if send_once:
+                return True
+            self._changed.wait_for(lambda: letter.taken is not None)
+            return bool(letter.taken)
+
+    def msg_send(self, send_msg: Any) -> bool:
+        """Send a message without waiting for it to be taken; False when the port is closed."""
+        return self.msg(send_msg, send_once=True)
+
+    def _notify(self) -> None:
+        if self._run is not None:
+            self._run.post(self._deliver)
+
+    # -- for the Task --
+
+    def enter(self, run: Coordinator) -> None:
+        """Take part in a run; messages sent before are delivered now."""
+        with self._changed:
+            self._run = run
+            if not self.autoclose:
+                run.hold()
+            if self._letters:
+                run.loop.call_soon(self._deliver_guarded, run)
+        starting: Callable[..., object] | None = getattr(self.eh, "ev_port_start", None)
+        first, self._started = not self._started, True
+        if first and starting is not None:
+            run.tell(starting, self)
+
+    def leave(self) -> None:
+        """The run is over; messages wait for the next."""
+        with self._changed:
+            self._run = None
+
+    def close(self) -> None:
+        """Refuse messages from now on, those that wait as well."""
+        with self._changed:
+            self._closed = True
+            run, self._run = self._run, None
+            for letter in self._letters:
+                letter.taken = False
+            self._letters.clear()
+            self._changed.notify_all()
+        if run is not None and not self.autoclose:
+            run.unhold()
+
+    def _deliver_guarded(self, run: Coordinator) -> None:
+        run.guarded(self._deliver)
+
+    def _deliver(self) -> None:
+        while self._run is not None:
+            with self._changed:
+                if not self._letters:
+                    return
+                letter = self._letters.popleft()
+                letter.taken = True
+                self._changed.notify_all()
+            if (handle := getattr(self.eh, "ev_msg", None)) is not None:
+                handle(self, letter.content)

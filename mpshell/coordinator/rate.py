@@ -1,0 +1,56 @@
+"""A limit of starts a second over all engines: one bucket of tokens, a token for each client. Pure.
+
+Used by the coordinator when it deals clients out (`mpshell.coordinator.engines`).
+"""
+
+from collections.abc import Callable
+
+
+class TokenBucket:
+    """Tokens that come in at a rate; `clock` gives monotonic seconds.
+
+    It holds no more than what comes in during a tenth of a second (at least one), so that a pause is
+    not made up for by a burst.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._rate: float | None = None
+        self._tokens = 1.0
+        self._filled_at = clock()
+
+    def set_rate(self, rate: float | None) -> None:
+        """Let `rate` tokens a second come in from now on; None: there is no limit."""
+        self._fill()
+        self._rate = rate
+        self._tokens = min(self._tokens, self._size())
+
+    def available(self) -> int | None:
+        """Return how many tokens can be taken now; None: any number."""
+        if self._rate is None:
+            return None
+        self._fill()
+        return int(self._tokens)
+
+    def take(self, count: int) -> None:
+        """Take tokens that are available."""
+        if self._rate is not None:
+            self._tokens -= count
+
+    def next_token(self) -> float:
+        """Return the seconds until a token is available, 0 when one is."""
+        if self._rate is None:
+            return 0.0
+        self._fill()
+        # A hair more, so that rounding does not wake anybody in vain.
+        return max(0.0, (1.0 - self._tokens) / self._rate) + 1e-4 if self._tokens < 1 else 0.0
+
+    def _size(self) -> float:
+        return 1.0 if self._rate is None else max(1.0, self._rate / 10)
+
+    def _fill(self) -> None:
+        now = self._clock()
+        if self._rate is not None:
+            came_in = (now - self._filled_at) * self._rate
+            self._tokens = min(self._size(), self._tokens + came_in)
+        self._filled_at = now

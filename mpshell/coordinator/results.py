@@ -1,0 +1,257 @@
+"""What a worker's clients have said and how they ended, by key, until the next run.
+
+A key is a node's name, or what the user gave a local command. Output is kept in the form in which it
+arrives: lines ended by newlines, one object for equal bodies however many keys have it.
+"""
+
+import operator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
+
+from mpshell.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.outcome import NodeOutcome, node_outcome
+
+Key = Hashable
+Outcome = tuple[int, int, float, float, str | None, int]
+
+#: Return code of a command that could not be started, or whose engine was lost.
+NOT_RUN = 255
+
+
+def returncode(reason: int, status: int) -> int | None:
+    """Return the code of an outcome: the exit status, 128 + signal, 255; None after a timeout."""
+    if reason == EXITED:
+        return status
+    if reason == SIGNALED:
+        return 128 + status
+    if reason in (SPAWN_FAILED, LOST):
+        return NOT_RUN
+    if reason in (TIMED_OUT, CANCELLED):
+        return None
+    raise ValueError(f"no such reason: {reason}")
+
+
+class Interned:
+    """One object for equal bodies of a run, over all its engines."""
+
+    __slots__ = ("_bodies",)
+
+    def __init__(self) -> None:
+        self._bodies: dict[bytes, bytes] = {}
+
+    def __call__(self, body: bytes) -> bytes:
+        return self._bodies.setdefault(body, body)
+
+
+class StreamStore:
+    """What is recorded of one stream: a body by key, or the blocks of one that goes on."""
+
+    __slots__ = ("_bodies",)
+
+    def __init__(self) -> None:
+        self._bodies: dict[Key, bytes | list[bytes]] = {}
+
+    def add_block(self, key: Key, block: bytes) -> None:
+        blocks = self._bodies.setdefault(key, [])
+        if not isinstance(blocks, list):
+            blocks = self._bodies[key] = [blocks]
+        blocks.append(block)
+
+    def set_body(self, key: Key, body: bytes) -> None:
+        if key in self._bodies:
+            self.add_block(key, body)
+        else:
+            self._bodies[key] = body
+
+    def settle(self, key: Key, intern: Interned) -> None:
+        """Make one body of a key's blocks: nothing more comes."""
+        blocks = self._bodies.get(key)
+        if isinstance(blocks, list):
+            self._bodies[key] = intern(b"".join(blocks))
+
+    def get(self, key: Key) -> bytes | None:
+        """Return a key's text without its last newline, or None when nothing came."""
+        body = self._bodies.get(key)
+        if body is None:
+            return None
+        return text(body if isinstance(body, bytes) else b"".join(body))
+
+    def groups(self, match: Callable[[Key], bool] | None = None) -> dict[bytes, list[Key]]:
+        """Return the keys by what they said (still with its last newline)."""
+        groups: dict[bytes, list[Key]] = {}
+        for key, body in self._bodies.items():
+            if match is None or match(key):
+                whole = body if isinstance(body, bytes) else b"".join(body)
+                groups.setdefault(whole, []).append(key)
+        return groups
+
+    def items(self) -> Iterator[tuple[Key, bytes]]:
+        """Yield (key, text without its last newline)."""
+        for key, body in list(self._bodies.items()):
+            yield key, text(body if isinstance(body, bytes) else b"".join(body))
+
+    def drop(self, key: Key) -> None:
+        self._bodies.pop(key, None)
+
+    def clear(self) -> None:
+        self._bodies.clear()
+
+
+def text(body: bytes) -> bytes:
+    """Return a body as a user sees it: lines, the last one without its newline."""
+    return body[:-1] if body.endswith(b"\n") else body
+
+
+class WorkerResults:
+    """Outcomes and output of one worker's clients in one run."""
+
+    __slots__ = ("_in_blocks", "_streams", "codes", "diagnose", "live", "outcomes", "timeouts")
+
+    def __init__(self) -> None:
+        self.codes: dict[Key, int] = {}
+        #: Tells a transport's own failure by the last words of its command.
+        self.diagnose: Callable[[str], str | None] | None = None
+        #: How each client ended: (reason, exit status or signal, start on the monotonic clock, seconds,
+        #: detail, engine id).
+        self.outcomes: dict[Key, Outcome] = {}
+        #: A dict for its order.
+        self.timeouts: dict[Key, None] = {}
+        self._streams: dict[str, StreamStore] = {}
+        #: Whether anything was recorded in blocks.
+        self._in_blocks = False
+        #: The block whose lines a handler is being told.
+        self.live: LiveBlock | None = None
+
+    @property
+    def streams(self) -> dict[str, StreamStore]:
+        """What is recorded, by stream name: in a handler, up to the line that it is told."""
+        if self.live is not None:
+            self.live.record()
+        return self._streams
+
+    def record(self, sname: str, keys: list[Key], block: bytes) -> None:
+        """Add lines to what a stream of the keys has said."""
+        self._in_blocks = True
+        store = self._streams.get(sname)
+        if store is None:
+            store = self._streams[sname] = StreamStore()
+        for key in keys:
+            store.add_block(key, block)
+
+    def record_whole(self, sname: str, keys: list[Key], body: bytes) -> None:
+        """Record all that a stream of the keys has said."""
+        store = self._streams.get(sname)
+        if store is None:
+            store = self._streams[sname] = StreamStore()
+        for key in keys:
+            store.set_body(key, body)
+
+    def text_of(self, key: Key, sname: str) -> bytes | None:
+        store = self.streams.get(sname)
+        return None if store is None else store.get(key)
+
+    def by_code(self, match: Callable[[Key], bool] | None = None) -> dict[int, list[Key]]:
+        """Return the keys by return code; a code that no matching key has keeps an empty list."""
+        groups: dict[int, list[Key]] = {}
+        for key, code in self.codes.items():
+            keys = groups.setdefault(code, [])
+            if match is None or match(key):
+                keys.append(key)
+        return groups
+
+    def iter_outcomes(self) -> Iterator[NodeOutcome]:
+        """Yield how each client has ended, in the order of their ends."""
+        for key in list(self.outcomes):
+            yield self.outcome_of(key)
+
+    def outcome_of(self, key: Key) -> NodeOutcome:
+        """Return how a client has ended; KeyError for one that has not."""
+        return node_outcome(key, self.outcomes[key], self.codes.get(key), self.diagnose)
+
+    def settle(self, keys: list[Key], intern: Interned) -> None:
+        """Make one body of what each key's streams have said: nothing more comes."""
+        if self._in_blocks:
+            for store in self._streams.values():
+                for key in keys:
+                    store.settle(key, intern)
+
+    def drop_output(self, keys: list[Key]) -> None:
+        """Forget what the keys have said: they will be run again."""
+        for store in self._streams.values():
+            for key in keys:
+                store.drop(key)
+
+    def clear(self) -> None:
+        self.codes.clear()
+        self.outcomes.clear()
+        self.timeouts.clear()
+        self._streams.clear()
+
+
+class LiveBlock:
+    """Lines on their way to a handler, recorded line by line only if somebody looks meanwhile.
+
+    `told` is the iterator that the handler's caller goes through: what it has not given yet has not
+    been said. So a handler that reads, flushes or switches recording sees what it would if each line
+    were recorded by itself, and the usual one costs one block.
+    """
+
+    __slots__ = ("_block", "_keys", "_lines", "_recorded", "_records", "_results", "_sname", "told")
+
+    def __init__(
+        self,
+        results: WorkerResults,
+        records: Callable[[str], bool],
+        sname: str,
+        keys: list[Key],
+        block: bytes,
+    ) -> None:
+        self._results = results
+        self._records = records
+        self._sname = sname
+        self._keys = keys
+        self._block = block
+        self._lines = block.split(b"\n")
+        self._lines.pop()
+        self._recorded = 0
+        self.told = iter(self._lines)
+        results.live = self
+
+    def record(self) -> None:
+        """Record what has been told since the last time."""
+        told = len(self._lines) - operator.length_hint(self.told)
+        if told > self._recorded and self._records(self._sname):
+            block = b"\n".join([*self._lines[self._recorded : told], b""])
+            self._results.record(self._sname, self._keys, block)
+        self._recorded = told
+
+    def end(self) -> None:
+        """Record the rest: the handler has been told all, or does not want it any more."""
+        self._results.live = None
+        if not self._records(self._sname):
+            return
+        rest = self._block
+        if self._recorded:
+            rest = b"\n".join([*self._lines[self._recorded :], b""])
+        if rest:
+            self._results.record(self._sname, self._keys, rest)
+
+
+def key_matcher(match_keys: Iterable[Any] | None) -> Callable[[Key], bool] | None:
+    """Return what `matcher` does, but TypeError for a text, where keys are expected."""
+    if isinstance(match_keys, (str, bytes)):
+        raise TypeError(f"match_keys is an iterable of keys, not the string {match_keys!r}")
+    return matcher(match_keys)
+
+
+def matcher(match_keys: Iterable[Any] | None) -> Callable[[Key], bool] | None:
+    """Return a test for membership in `match_keys`, or None when everything matches."""
+    if match_keys is None:
+        return None
+    if isinstance(match_keys, str):
+        # A substring test, as the reference has it for return codes.
+        names = match_keys
+        return lambda key: isinstance(key, str) and key in names
+    if not isinstance(match_keys, Iterable):
+        raise TypeError(f"match_keys is an iterable of keys, not {match_keys!r}")
+    return set(match_keys).__contains__

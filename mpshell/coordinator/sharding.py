@@ -1,0 +1,192 @@
+"""Who gets which clients, and how many at once: slots and slices of one fanout over engines. Pure.
+
+A `SlotPool` is one fanout: the task's, or a worker's own. Its slots over all engines never add up to
+more than the fanout, so that a fanout of 1 is strictly serial. Slices are handed out in the order of
+the nodes as slots free up, and a little ahead of need; never a fixed share.
+
+The coordinator tells a pool what happened (work came, clients finished, an engine holds fewer slots)
+and asks it for a `plan`. No I/O, no clock.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+#: Slots of an engine in a pool without limit.
+UNLIMITED = 1 << 30
+
+
+class Slice(NamedTuple):
+    """Clients `first` up to, not including, `stop` of a job."""
+
+    job_id: int
+    first: int
+    stop: int
+
+
+class Share:
+    """One engine's part in a pool."""
+
+    __slots__ = ("assigned", "bound", "lowering", "slots")
+
+    def __init__(self) -> None:
+        #: Slots it was last told.
+        self.slots = 0
+        #: Clients that it may be running at most: more than `slots` while it gives some up.
+        self.bound = 0
+        self.lowering = False
+        #: Clients handed out to it and not finished.
+        self.assigned = 0
+
+
+class SlotPool:
+    """The slots of one fanout (None: no limit), and the clients that wait for them."""
+
+    def __init__(self, number: int, fanout: int | None) -> None:
+        self.number = number
+        self.fanout = fanout
+        self.shares: dict[int, Share] = {}
+        self.queue: deque[Slice] = deque()
+        self.queued = 0
+
+    # -- what happened --
+
+    def add_work(self, work: Slice, front: bool = False) -> None:
+        """Queue clients; in front those that come back from a lost engine."""
+        if work.stop > work.first:
+            (self.queue.appendleft if front else self.queue.append)(work)
+            self.queued += work.stop - work.first
+
+    def drop_work(self, job_id: int | None = None) -> list[Slice]:
+        """Take a job's clients (all: None) from the queue, and return them."""
+        dropped = [work for work in self.queue if job_id in (None, work.job_id)]
+        self.queue = deque(work for work in self.queue if job_id not in (None, work.job_id))
+        self.queued -= sum(work.stop - work.first for work in dropped)
+        return dropped
+
+    def add_engine(self, engine_id: int) -> None:
+        self.shares[engine_id] = Share()
+
+    def remove_engine(self, engine_id: int) -> None:
+        """Its slots are free again: it is gone, and so are its clients."""
+        self.shares.pop(engine_id, None)
+
+    def finished(self, engine_id: int, count: int = 1) -> None:
+        """Clients of an engine have ended."""
+        share = self.shares.get(engine_id)
+        if share is not None:
+            share.assigned -= count
+
+    def held(self, engine_id: int, slots: int) -> None:
+        """An engine runs no more than `slots` now."""
+        share = self.shares.get(engine_id)
+        if share is not None:
+            share.lowering = False
+            share.bound = max(slots, share.slots)
+
+    # -- what to do --
+
+    def plan(self, budget: int | None = None) -> tuple[dict[int, int], list[tuple[int, Slice]]]:
+        """Return new numbers of slots by engine, and slices to hand out; they count as done.
+
+        With a `budget` of clients that may start now no more than that is handed out, and nothing ahead
+        of need: what is handed out starts at once.
+        """
+        return self._plan_slots(), self._deal(budget)
+
+    def _plan_slots(self) -> dict[int, int]:
+        if not self.shares:
+            return {}
+        if self.fanout is None:
+            changed = {eid: UNLIMITED for eid, s in self.shares.items() if s.slots != UNLIMITED}
+            for eid in changed:
+                self.shares[eid].slots = self.shares[eid].bound = UNLIMITED
+            return changed
+        changed = {}
+        for engine_id, slots in self._lower().items():
+            share = self.shares[engine_id]
+            share.slots = slots
+            share.lowering = True
+            changed[engine_id] = slots
+        for engine_id, slots in self._raise().items():
+            share = self.shares[engine_id]
+            share.slots = share.bound = slots
+            changed[engine_id] = slots
+        return changed
+
+    def _fair(self) -> dict[int, int]:
+        """Return an even split of the fanout."""
+        fanout = self.fanout or 0
+        each, more = divmod(fanout, len(self.shares))
+        return {eid: each + (rank < more) for rank, eid in enumerate(self.shares)}
+
+    def _lower(self) -> dict[int, int]:
+        """Return the engines that have to give up slots, and how many they keep."""
+        fair = self._fair()
+        total = sum(share.slots for share in self.shares.values())
+        if total > (self.fanout or 0):
+            return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
+        if self.queued:
+            # Work for all: level out what an earlier end of work has moved.
+            if any(share.slots < fair[eid] for eid, share in self.shares.items()):
+                return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
+            return {}
+        # The end of work: slots go from where they are idle to where clients wait for one.
+        waiting = sum(max(0, s.assigned - s.slots) for s in self.shares.values())
+        waiting -= (self.fanout or 0) - sum(share.bound for share in self.shares.values())
+        lowered = {}
+        for engine_id, share in self._movable():
+            idle = min(waiting, share.slots - share.assigned)
+            if idle > 0:
+                lowered[engine_id] = share.slots - idle
+                waiting -= idle
+        return lowered
+
+    def _movable(self) -> list[tuple[int, Share]]:
+        return [(eid, share) for eid, share in self.shares.items() if not share.lowering]
+
+    def _raise(self) -> dict[int, int]:
+        """Return the engines that get slots which nobody holds, and how many they have then."""
+        spare = (self.fanout or 0) - sum(share.bound for share in self.shares.values())
+        raised: dict[int, int] = {}
+        fair = self._fair()
+        for engine_id, share in self._movable():
+            # While there is work for all an even split; then only where clients wait.
+            wanted = fair[engine_id] if self.queued else share.assigned
+            more = min(spare, wanted - share.slots)
+            if more > 0:
+                raised[engine_id] = share.slots + more
+                spare -= more
+        return raised
+
+    def _deal(self, budget: int | None) -> list[tuple[int, Slice]]:
+        """Hand out what fills the slots, then as much again ahead of need."""
+        dealt: list[tuple[int, Slice]] = []
+        for ahead in (1, 2) if budget is None else (1,):
+            available = self.queued if budget is None else min(self.queued, budget)
+            needs = {}
+            for engine_id, share in self.shares.items():
+                need = min(share.slots * ahead - share.assigned, available)
+                # Ahead of need not one by one, but half a round at a time.
+                if need > 0 and (ahead == 1 or need * 2 >= min(share.slots, self.queued)):
+                    needs[engine_id] = need
+            total = sum(needs.values())
+            left = available
+            for engine_id, need in needs.items():
+                part = need if available >= total else -(-need * available // total)
+                part = min(part, left)
+                left -= part
+                dealt += self._take(engine_id, part)
+        return dealt
+
+    def _take(self, engine_id: int, count: int) -> list[tuple[int, Slice]]:
+        taken = []
+        self.shares[engine_id].assigned += count
+        self.queued -= count
+        while count > 0:
+            work = self.queue.popleft()
+            stop = min(work.stop, work.first + count)
+            if stop < work.stop:
+                self.queue.appendleft(work._replace(first=stop))
+            taken.append((engine_id, work._replace(stop=stop)))
+            count -= stop - work.first
+        return taken

@@ -1,0 +1,30 @@
+"""What a command has from the process that asks for it: working directory, mask, environment."""
+
+import os
+
+from mpshell.messages import Configure
+
+
+def surroundings() -> Configure:
+    """Return the working directory, file mode mask and environment of this process."""
+    env = dict(os.environb)
+    try:
+        cwd = os.getcwdb()
+    except FileNotFoundError:
+        cwd = b"/"
+    # A shell would set it; a command that runs without one finds the same.
+    if env.get(b"PWD") is None or not os.path.isabs(env[b"PWD"]):
+        env[b"PWD"] = cwd
+    return Configure(cwd, _umask(), env)
+
+
+def _umask() -> int | None:
+    """Return this process's mask; umask(2) tells it only by changing it, for all threads at once."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        return None
+    return None

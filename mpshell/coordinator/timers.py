@@ -1,0 +1,125 @@
+"""Timers of a Task: a handler called after a delay, and again at an interval.
+
+Made by `Task.timer`. Deadlines are on the monotonic clock and count from the call that set them. A timer
+fires in the thread of its task, while the task runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mpshell.errors import EngineIllegalOperationError
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.loop import TimerHandle
+
+
+def check_delays(fire: float, interval: float) -> None:
+    """Raise TypeError, ValueError for what is no time to fire in, or no interval (under 0: none)."""
+    for name, value in (("fire", fire), ("interval", interval)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+            raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if fire < 0:
+        raise ValueError(f"a timer cannot fire in {fire} s")
+
+
+def _call_here(call: Callable[[], object]) -> None:
+    call()
+
+
+class EngineTimer:
+    """A timer: `eh` is its handler, whose `ev_timer(timer)` is called."""
+
+    def __init__(self, fire_delay: float, interval: float, autoclose: bool, handler: Any) -> None:
+        self.eh = handler
+        self.fire_delay = fire_delay
+        self.interval = interval
+        self.autoclose = autoclose
+        self._due = time.monotonic() + fire_delay
+        self._bound = False
+        #: Calls in the thread of the task.
+        self._call: Callable[..., object] = _call_here
+        self._run: Coordinator | None = None
+        self._handle: TimerHandle | None = None
+
+    def is_valid(self) -> bool:
+        """Return whether it will fire, or fires just now."""
+        return self._bound
+
+    def invalidate(self) -> None:
+        """Call it off for good, from any thread. Harmless when done before."""
+        self._bound = False
+        self._call(self._quit)
+
+    def _quit(self) -> None:
+        if self._run is not None:
+            run = self._run
+            self.leave()
+            if not self.autoclose:
+                run.unhold()
+
+    def set_nextfire(self, fire_delay: float, interval: float = -1) -> None:
+        """Fire in `fire_delay` seconds, and every `interval` from then on (none unless given).
+
+        From any thread. Raise EngineIllegalOperationError when the timer is not valid any more.
+        """
+        if not self._bound:
+            raise EngineIllegalOperationError("this timer is not valid any more")
+        check_delays(fire_delay, interval)
+        self.fire_delay = fire_delay
+        self.interval = interval
+        self._due = time.monotonic() + fire_delay
+        self._call(self._arm)
+
+    # -- for the Task --
+
+    def bind(self, call: Callable[..., object]) -> None:
+        """Make it valid; `call` is what calls a function in the thread of the task."""
+        self._bound = True
+        self._call = call
+
+    def enter(self, run: Coordinator) -> None:
+        """Take part in a run."""
+        self._run = run
+        if not self.autoclose:
+            run.hold()
+        self._arm()
+
+    def leave(self) -> None:
+        """The run is over, or the timer is."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._run = None
+
+    def _arm(self) -> None:
+        if self._run is not None and self._bound:
+            if self._handle is not None:
+                self._handle.cancel()
+            self._handle = self._run.loop.call_at(self._due, self._fire)
+
+    def _fire(self) -> None:
+        run = self._run
+        if run is None or not self._bound:
+            return
+        if run.after_first_start(self._fire):
+            # Who submits work and a timer sees the start of the work first.
+            return
+        self._handle = None
+        if self.autoclose and not run.held:
+            # The run is over with this turn: it fires only if something new holds it after all.
+            if not run.stopping:
+                self._arm()
+            return
+        due = self._due
+        if self.interval > 0:
+            # From due date to due date; late ones are left out, not made up for.
+            missed = max(0, int((time.monotonic() - due) / self.interval))
+            self._due = due + (missed + 1) * self.interval
+            self._arm()
+        run.guarded(self.eh.ev_timer, self)
+        if self._handle is None:
+            self.invalidate()

@@ -1,0 +1,69 @@
+"""Default settings of new Tasks.
+
+`DEFAULTS` is what a Task copies when it is created; changing it is for Tasks to come.
+"""
+
+from typing import Any
+
+#: task.default: how commands are made.
+TASK_DEFAULT: dict[str, Any] = {
+    "stderr": False,
+    "stdin": True,
+    "stdout_msgtree": True,
+    "stderr_msgtree": True,
+    "engine": "auto",
+    "port_qlimit": 100,
+    "auto_tree": True,
+    "local_workername": "exec",
+    "distant_workername": "ssh",
+}
+
+#: task.info: how they run. Seconds for times.
+TASK_INFO: dict[str, Any] = {
+    "debug": False,
+    "print_debug": None,
+    "fanout": 64,
+    "connect_timeout": 10,
+    "command_timeout": 0,
+    "engines": None,
+    "rate": None,
+    "grace": 1.0,
+    "drain": 5.0,
+    "heartbeat": 8.0,
+    "retry_lost": False,
+}
+
+
+class Defaults:
+    """The values of `TASK_DEFAULT` and `TASK_INFO` as attributes; AttributeError for any other."""
+
+    _task_default: dict[str, Any]
+    _task_info: dict[str, Any]
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_task_default", dict(TASK_DEFAULT))
+        object.__setattr__(self, "_task_info", dict(TASK_INFO))
+
+    def __getattr__(self, name: str) -> Any:
+        for table in (self._task_default, self._task_info):
+            if name in table:
+                return table[name]
+        raise AttributeError(f"there is no default {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        for table in (self._task_default, self._task_info):
+            if name in table:
+                table[name] = value
+                return
+        raise AttributeError(f"there is no default {name!r}")
+
+    def task_default(self) -> dict[str, Any]:
+        """Return a copy of the task.default table."""
+        return dict(self._task_default)
+
+    def task_info(self) -> dict[str, Any]:
+        """Return a copy of the task.info table."""
+        return dict(self._task_info)
+
+
+DEFAULTS = Defaults()

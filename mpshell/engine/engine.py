@@ -1,0 +1,246 @@
+"""One engine: runs at most its slots of clients at once, and reports what becomes of them.
+
+    channel ──► commands ─► pools of pending clients ─► Starting written ahead ─► spawn ─► Run
+    channel ◄── one frame a turn ◄── output, writes, outcomes ◄── pipes, SIGCHLD, deadlines ◄──┘
+
+Runs in an engine process, in its only thread, called by its loop. What a turn has to say is collected
+in a `Report` and sent at the end of the turn; the clients that a turn starts are named in that frame, and
+spawned only when the frame has left this process.
+"""
+
+import os
+import sys
+from collections import deque
+from typing import Any
+
+from mpshell import messages
+from mpshell.channel import Channel
+from mpshell.engine import client as states
+from mpshell.engine.clients import Clients
+from mpshell.engine.limits import room_for
+from mpshell.engine.run import Job, Pool, Run
+from mpshell.engine.uplink import Uplink
+from mpshell.errors import ProtocolError
+from mpshell.loop import EventLoop
+
+#: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
+_RETRY, _RETRIES = 0.05, 100
+
+
+class Engine:
+    """Clients, pools and jobs of one engine process."""
+
+    def __init__(self, channel: Channel, loop: EventLoop) -> None:
+        self.loop = loop
+        self._channel = channel
+        self._uplink = Uplink(
+            channel,
+            loop,
+            on_turn=self._turn,
+            on_clear=self._on_clear,
+            on_relief=lambda: self.clients.resume_reading(),
+        )
+        self.clients = Clients(loop, self._uplink, self._on_release)
+        self._jobs: dict[int, Job] = {}
+        self._pools: dict[int, Pool] = {}
+        #: Clients named in a frame that has not left yet.
+        self._announced: list[Run] = []
+        self._running = 0
+        #: Clients at once that the process's limits allow, as far as they have been met.
+        self._capacity = 1 << 30
+        self._warned = False
+        self._retries = 0
+        self._ending = False
+        self.leaving = False
+        loop.add_reader(channel.fileno(), self._on_commands)
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def _on_commands(self) -> None:
+        try:
+            frames = self._channel.receive()
+        except EOFError:
+            self.leave()
+            return
+        for frame in frames:
+            for command in messages.decode(frame):
+                self._handle(command)
+        self._uplink.end_of_turn()
+
+    def _handle(self, command: messages.Message) -> None:
+        if isinstance(command, messages.Submit):
+            self._submit(command)
+        elif isinstance(command, messages.Write):
+            if (job := self._jobs.get(command.job_id)) is not None:
+                job.log.write(command.data)
+        elif isinstance(command, messages.CloseStdin):
+            if (job := self._jobs.get(command.job_id)) is not None:
+                job.log.close()
+        elif isinstance(command, messages.SetSlots):
+            self._set_slots(command)
+        elif isinstance(command, messages.Cancel):
+            self._cancel(command)
+        elif isinstance(command, messages.Withdraw):
+            if (job := self._jobs.get(command.job_id)) is not None:
+                self._withdraw(job)
+        elif isinstance(command, messages.Configure):
+            self._configure(command)
+        elif isinstance(command, messages.ForgetJob):
+            # Of a job that still has a process in its grace the rest goes with the run.
+            if (job := self._jobs.get(command.job_id)) is not None and not job.running:
+                del self._jobs[command.job_id]
+        elif isinstance(command, messages.Ping):
+            self._uplink.report.pong = True
+        elif isinstance(command, messages.EndRun):
+            self._ending = True
+        elif isinstance(command, messages.Shutdown):
+            self.leave()
+        else:
+            raise ProtocolError(f"an engine got {command!r}")
+
+    def _configure(self, command: messages.Configure) -> None:
+        self.clients.set_environment(command.env)
+        if command.umask is not None:
+            os.umask(command.umask)
+        try:
+            os.chdir(command.cwd)
+        except OSError:
+            # Removed meanwhile; most commands, those over ssh above all, don't care where they are.
+            os.chdir("/")
+
+    def _pool(self, number: int) -> Pool:
+        pool = self._pools.get(number)
+        if pool is None:
+            pool = self._pools[number] = Pool(number)
+        return pool
+
+    def _set_slots(self, command: messages.SetSlots) -> None:
+        self._pool(command.pool).set_slots(command.slots)
+        if command.slots:
+            # Without a limit of slots there is none to make room for: spawns tell what fits.
+            wanted = sum(pool.slots for pool in self._pools.values() if pool.slots < 1 << 20)
+            fits = room_for(wanted)
+            if fits < wanted:
+                self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
+
+    def _shrink(self, fits: int, why: str) -> None:
+        """Run no more clients at once than the limits allow, and say so, once a run."""
+        self._capacity = max(1, fits)
+        if not self._warned:
+            self._warned = True
+            self._uplink.report.warnings.append(f"an engine runs fewer commands: {why}")
+
+    def _submit(self, command: messages.Submit) -> None:
+        if command.job is not None and command.job_id not in self._jobs:
+            self._jobs[command.job_id] = Job(command.job, self.clients.env)
+        job = self._jobs[command.job_id]
+        pending = self._pool(job.spec.pool).pending
+        for index, node in enumerate(command.nodes, command.first):
+            pending.append((job, index, node))
+
+    def _cancel(self, command: messages.Cancel) -> None:
+        chosen = [job for number, job in self._jobs.items() if command.job_id in (None, number)]
+        for job in chosen:
+            self._withdraw(job)
+            for run in list(job.running.values()):
+                self.clients.carry_out(run, run.cancel(command.reason))
+                if command.kill and run.state is states.STOPPING:
+                    self.clients.carry_out(run, run.cancel(command.reason))
+
+    def _withdraw(self, job: Job) -> None:
+        """End the clients of a job that have not started."""
+        pool = self._pool(job.spec.pool)
+        dropped = [entry for entry in pool.pending if entry[0] is job]
+        pool.pending = deque(entry for entry in pool.pending if entry[0] is not job)
+        for _, index, node in dropped:
+            run = Run(job, index, node)
+            run.cancel(messages.CANCELLED)
+            self.clients.tell(run)
+
+    # -- turns ---------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        report = self._uplink.report
+        if not self._announced:
+            self._announced = self._pick()
+            report.starting += [run.id for run in self._announced]
+        for pool in self._pools.values():
+            pool.answer(report)
+        if self._ending and not self._running and not any(p.pending for p in self._pools.values()):
+            self._forget()
+            report.drained = True
+        self._uplink.send()
+        if self._announced and self._uplink.clear:
+            self._spawn_announced()
+
+    def _on_clear(self) -> None:
+        self._spawn_announced()
+        self._uplink.end_of_turn()
+
+    def _on_release(self, run: Run) -> None:
+        self._running -= 1
+        self._pool(run.job.spec.pool).running -= 1
+
+    def _forget(self) -> None:
+        self._ending = False
+        self._capacity = 1 << 30
+        self._warned = False
+        self._jobs.clear()
+        self._pools.clear()
+        self._uplink.report.new_run()
+        self.clients.end_run()
+
+    def _pick(self) -> list[Run]:
+        picked: list[Run] = []
+        if self.leaving:
+            return picked
+        for pool in self._pools.values():
+            pending = pool.pending
+            while pending and pool.running < pool.slots and self._running < self._capacity:
+                job, index, node = pending.popleft()
+                run = Run(job, index, node)
+                job.running[index] = run
+                pool.running += 1
+                self._running += 1
+                picked.append(run)
+        return picked
+
+    def _spawn_announced(self) -> None:
+        if self.leaving:
+            return
+        announced, self._announced = self._announced, []
+        for position, run in enumerate(announced):
+            if run.state is not states.PENDING:
+                continue
+            error = self.clients.spawn(run, last_try=self._retries >= _RETRIES)
+            if error is not None:
+                self._announced = announced[position:]
+                self._wait_for_room(error)
+                return
+            self._retries = 0
+        if announced:
+            self._uplink.end_of_turn()
+
+    def _wait_for_room(self, error: OSError) -> None:
+        """No process or descriptor is to be had: go on when a client ends, or a little later."""
+        self._shrink(self._running - len(self._announced), str(error))
+        if not self.clients.busy:
+            self._retries += 1
+            self.loop.call_later(_RETRY, self._uplink.end_of_turn)
+
+    def leave(self) -> None:
+        """Kill what runs, with all that descends from it, and end the loop."""
+        if not self.leaving:
+            self.leaving = True
+            self._uplink.muted = True
+            self.loop.remove_reader(self._channel.fileno())
+            self.clients.kill_all()
+            self.loop.stop()
+
+
+def __getattr__(name: str) -> Any:
+    """Give a user the public names that ClusterShell's Engine.Engine has, late: no engine needs them."""
+    public = sys.modules["mpshell"]
+    if name.startswith("Engine") and name in public.__all__:
+        return getattr(public, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,86 @@
+"""The first steps of an engine after its fork, and its last.
+
+Runs in the engine process. `run_engine` does not return to the fork server's code: it leaves by
+os._exit, 0 for a clean end, 1 after an error of its own.
+"""
+
+import gc
+import os
+import sys
+
+from mpshell import messages
+from mpshell.channel import Channel
+from mpshell.engine import process
+from mpshell.engine.engine import Engine
+from mpshell.engine.libc import become_subreaper
+from mpshell.loop import EventLoop
+
+#: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.
+_COLLECT_AT = 100_000
+
+#: Seconds for killed commands to be reaped before an engine leaves; the fork server clears the rest.
+_LAST_REAP = 1.0
+
+
+def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> None:
+    """Be the engine at the other end of `channel_fd` until told to leave.
+
+    `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
+    process, so it leaves as well.
+    """
+    status = 1
+    try:
+        become_subreaper()
+        gc.set_threshold(_COLLECT_AT)
+        channel = Channel(channel_fd)
+        loop = EventLoop()
+        engine = Engine(channel, loop)
+        loop.add_reader(lifeline, _on_lifeline, engine, loop, lifeline)
+        _watch_children(engine, loop)
+        ready = messages.Ready(engine_id, os.getpid(), version)
+        channel.send(messages.encode([ready]))
+        try:
+            loop.run_forever()
+            status = 0 if _reap_killed(engine, loop) else 1
+        except Exception:
+            engine.leave()
+            channel.send(messages.encode([messages.EngineFailed(_traceback())]))
+    except Exception:
+        print(_traceback(), file=sys.stderr)
+    finally:
+        os._exit(status)
+
+
+def _traceback() -> str:
+    # Late: it costs every start of the fork server what no engine should ever need.
+    import traceback
+
+    return traceback.format_exc()
+
+
+def _on_lifeline(engine: Engine, loop: EventLoop, lifeline: int) -> None:
+    loop.remove_reader(lifeline)
+    engine.leave()
+
+
+def _watch_children(engine: Engine, loop: EventLoop) -> None:
+    watch = process.child_watch()
+
+    def on_signal() -> None:
+        os.read(watch, 4096)
+        engine.clients.on_children()
+
+    loop.add_reader(watch, on_signal)
+
+
+def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
+    """Wait until what `leave` killed is gone, so that nothing of it outlives this process.
+
+    Return whether it is; if not the fork server, told by the exit status, clears away the rest.
+    """
+    late = loop.call_later(_LAST_REAP, loop.stop)
+    while engine.clients.busy and not late.cancelled():
+        loop.run_once()
+        # What descends from a killed process becomes ours when that is gone.
+        engine.clients.kill_all()
+    return not engine.clients.busy

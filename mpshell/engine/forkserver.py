@@ -1,0 +1,181 @@
+"""The fork server: a clean interpreter of one thread that forks the engines and clears up after them.
+
+It is exec'ed by the coordinator's process (`mpshell.coordinator.launcher`), one for all its Tasks, and
+never runs any of the user's code. Over a control socket of one-way packets it is told to fork an engine
+or to kill one. It is the parent of every engine, and the subreaper of what a dead one leaves behind:
+
+    coordinator's process ──control──► fork server ──fork──► engine ──► commands
+             ◄───── sentinel of an engine: at its end when the engine and its orphans are gone
+
+The coordinator's end shows as EOF on the control socket; then all goes.
+"""
+
+import _socket
+import gc
+import os
+import select
+import signal
+import struct
+import time
+
+from mpshell.engine import process
+from mpshell.engine.entry import run_engine
+from mpshell.engine.libc import become_subreaper
+
+#: Packets on the control socket: kind and engine id; FORK comes with the channel's end and the sentinel.
+FORK, KILL = b"F", b"K"
+PACKET = struct.Struct("!cI")
+
+#: Seconds that engines have to leave by themselves when the coordinator is gone.
+_LEAVE = 1.0
+
+#: Seconds at most to see killed orphans off.
+_CLEAR = 2.0
+
+
+class _Gone(Exception):
+    """The coordinator's end of the control socket is closed."""
+
+
+class ForkServer:
+    """Engines by pid, with their ids and sentinels."""
+
+    def __init__(self, control: int, version: str) -> None:
+        self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fileno=control)
+        self._version = version
+        self._engines: dict[int, tuple[int, int]] = {}
+        #: What cleanly ended engines left to us: daemons that a command started on purpose.
+        self._survivors: set[int] = set()
+        self._lifeline_read, self._lifeline_write = os.pipe()
+        self._wake_read = process.child_watch()
+
+    def serve(self) -> None:
+        """Fork and reap until the coordinator is gone, then clear everything away."""
+        poll = select.poll()
+        poll.register(self._control.fileno(), select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        try:
+            while True:
+                for fd, _ in poll.poll():
+                    if fd == self._wake_read:
+                        os.read(self._wake_read, 4096)
+                        self._reap()
+                    else:
+                        self._take_packet()
+        except _Gone:
+            self._end(poll)
+
+    def _take_packet(self) -> None:
+        fds_size = 2 * struct.calcsize("i")
+        data, control, _, _ = self._control.recvmsg(
+            PACKET.size, _socket.CMSG_SPACE(fds_size), _socket.MSG_CMSG_CLOEXEC
+        )
+        if not data:
+            raise _Gone
+        kind, engine_id = PACKET.unpack(data)
+        if kind == FORK:
+            channel, sentinel = struct.unpack("ii", control[0][2])
+            self._fork(engine_id, channel, sentinel)
+        else:
+            for pid, (number, _) in self._engines.items():
+                if number == engine_id:
+                    os.kill(pid, signal.SIGKILL)
+
+    def _fork(self, engine_id: int, channel: int, sentinel: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(channel)
+            self._tell_end(sentinel, f"fork: {error}")
+            return
+        if pid == 0:
+            self._become_engine(engine_id, channel)
+        os.close(channel)
+        self._engines[pid] = (engine_id, sentinel)
+
+    def _become_engine(self, engine_id: int, channel: int) -> None:
+        signal.set_wakeup_fd(-1)
+        self._control.detach()
+        lifeline = self._lifeline_read
+        low, high = sorted((channel, lifeline))
+        os.closerange(3, low)
+        os.closerange(low + 1, high)
+        os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
+        run_engine(engine_id, channel, lifeline, self._version)
+
+    def _reap(self) -> None:
+        # Again after each round: clearing orphans away uses up the wake-ups of other engines' ends.
+        while ended := process.reap():
+            for pid, status, signaled in ended:
+                self._survivors.discard(pid)
+                engine = self._engines.pop(pid, None)
+                if engine is not None:
+                    self._engine_ended(engine[1], status, signaled)
+
+    def _engine_ended(self, sentinel: int, status: int, signaled: bool) -> None:
+        if status == 0 and not signaled:
+            self._survivors.update(self._orphans())
+        else:
+            self._clear_orphans()
+        self._tell_end(sentinel, f"{'signal' if signaled else 'status'} {status}")
+
+    def _tell_end(self, sentinel: int, text: str) -> None:
+        try:
+            os.write(sentinel, text.encode())
+        except BrokenPipeError:
+            # The coordinator is not interested any more.
+            pass
+        os.close(sentinel)
+
+    def _orphans(self) -> list[int]:
+        return [pid for pid in process.children_of(os.getpid()) if pid not in self._engines]
+
+    def _clear_orphans(self) -> None:
+        """Kill what a dead engine left, until nothing more of it turns up."""
+        deadline = time.monotonic() + _CLEAR
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        while time.monotonic() < deadline:
+            orphans = [pid for pid in self._orphans() if pid not in self._survivors]
+            if not orphans:
+                return
+            process.kill(orphans)
+            # Woken by the next SIGCHLD; engines that end meanwhile are seen to afterwards.
+            if poll.poll(20):
+                os.read(self._wake_read, 4096)
+            for pid in orphans:
+                self._reap_orphan(pid)
+
+    def _reap_orphan(self, pid: int) -> None:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+
+    def _end(self, poll: select.poll) -> None:
+        """The engines see the coordinator's end as well: wait for them, then make sure."""
+        poll.unregister(self._control.fileno())
+        self._control.close()
+        deadline = time.monotonic() + _LEAVE
+        self._reap()
+        while self._engines and (left := deadline - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+            self._reap()
+        for pid in self._engines:
+            os.kill(pid, signal.SIGKILL)
+        self._clear_engines()
+
+    def _clear_engines(self) -> None:
+        for pid in list(self._engines):
+            os.waitpid(pid, 0)
+            del self._engines[pid]
+            self._clear_orphans()
+
+
+def main(control: int, version: str) -> None:
+    """Serve on the control socket at descriptor `control`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    become_subreaper()
+    # Nothing of this is ever freed: the collector of each fork leaves its pages alone.
+    gc.freeze()
+    ForkServer(control, version).serve()

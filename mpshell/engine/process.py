@@ -1,0 +1,237 @@
+"""Children of an engine: start, reap, signal. The only file with system calls about commands (posix_spawn(3)
+itself is called in `mpshell.engine.libc`).
+
+Runs in an engine process, in its one thread. Every command is the leader of a session and a group of
+its own; the engine is the subreaper of what a command leaves behind, so that a group which still has
+members after its leader's reap can be told, and signalled without hitting a stranger: its surviving
+members are children of this process, which pin the group's number until they are reaped here.
+"""
+
+import os
+import signal
+from collections.abc import Iterable
+from types import FrameType
+
+from mpshell.engine.libc import Environment, Spawner
+
+#: Python ignores the first two, an engine the third, a shell those of its background jobs; and who cannot
+#: be terminated cannot end within the grace. Commands get the defaults.
+_DEFAULT_SIGNALS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+)
+
+
+class Child:
+    """Descriptors of a started command: -1 where there is none."""
+
+    __slots__ = ("pid", "stderr", "stdin", "stdout")
+
+    def __init__(self, pid: int, stdin: int, stdout: int, stderr: int) -> None:
+        self.pid = pid
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+#: Made before the first fork, and inherited by every engine.
+_spawner = Spawner(_DEFAULT_SIGNALS)
+
+
+def spawn(
+    path: bytes, argv: list[bytes], env: Environment, stdin: bool, separate_stderr: bool
+) -> Child:
+    """Start a command with pipes on its streams; OSError when that fails, with nothing left open.
+
+    Without `stdin` it reads end of file at once; without `separate_stderr` both go one way. ValueError
+    for a NUL in a word.
+    """
+    opened: list[int] = []
+    in_read = in_write = err_read = -1
+    try:
+        out_read, out_write = os.pipe()
+        opened += (out_read, out_write)
+        err_write = out_write
+        if stdin:
+            in_read, in_write = os.pipe()
+            opened += (in_read, in_write)
+        if separate_stderr:
+            err_read, err_write = os.pipe()
+            opened += (err_read, err_write)
+        pid = _spawner.spawn(path, argv, env, (in_read, out_write, err_write))
+    except (OSError, ValueError):
+        for fd in opened:
+            os.close(fd)
+        raise
+    os.close(out_write)
+    if stdin:
+        os.close(in_read)
+    if separate_stderr:
+        os.close(err_write)
+    return Child(pid, in_write, out_read, err_read)
+
+
+def reap() -> list[tuple[int, int, bool]]:
+    """Return (pid, exit status or signal number, whether a signal) of each child that has ended.
+
+    Adopted ones are among them; never waits.
+    """
+    ended: list[tuple[int, int, bool]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        if os.WIFSIGNALED(status):
+            ended.append((pid, os.WTERMSIG(status), True))
+        else:
+            ended.append((pid, os.WEXITSTATUS(status), False))
+
+
+def group_lives(pgid: int) -> bool:
+    """Return whether children of this process are left in a group."""
+    try:
+        os.waitid(os.P_PGID, pgid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def has_children() -> bool:
+    """Return whether this process has children, zombies included."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def signal_group(pgid: int, number: int) -> None:
+    """Signal a group whose leader is not reaped yet, or of which `group_lives` is true."""
+    try:
+        os.killpg(pgid, number)
+    except (ProcessLookupError, PermissionError):
+        # All zombies, or turned into another user's: nothing that could be done.
+        return
+
+
+def child_watch() -> int:
+    """Return a descriptor that can be read when children of this process may have ended (SIGCHLD).
+
+    Call it once a process; what is read from it does not matter.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, _noted)
+    return read_end
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """Let the wake-up descriptor tell of the signal."""
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process of one thread; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        return _children_by_scan(pid)
+    except ProcessLookupError:
+        return []
+
+
+def _children_by_scan(parent: int) -> list[int]:
+    """The same for a kernel that is built without the children file."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[1]) == parent:
+                found.append(int(name))
+    return found
+
+
+def kill(pids: Iterable[int]) -> list[int]:
+    """Send SIGKILL to children that are not reaped yet; return those that it was sent to.
+
+    What descends from them becomes the caller's, a subreaper, as each of them ends.
+    """
+    killed = []
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+        killed.append(pid)
+    return killed
+
+
+def kill_tree(root: int) -> list[int]:
+    """Send SIGKILL to a child and to all that descends from it; return those that it was sent to.
+
+    The root must not be reaped yet. Each is stopped before its children are listed, so that it cannot
+    begin to fork a new one meanwhile. A fork that is under way then may still end in a child: it
+    becomes the caller's when its parent is gone, and is not listed.
+    """
+    waiting, found = [root], []
+    while waiting:
+        pid = waiting.pop()
+        try:
+            os.kill(pid, signal.SIGSTOP)
+        except (ProcessLookupError, PermissionError):
+            continue
+        found.append(pid)
+        for thread_children in _threads_children(pid):
+            waiting += thread_children
+        # At once: should the caller be killed here, nothing stays stopped for ever.
+        kill([pid])
+    return found
+
+
+def terminate_tree(root: int) -> None:
+    """Send SIGTERM to the group of a process, and to all that descends from it in other groups.
+
+    The root must be a child of the caller that it has not reaped. It is stopped meanwhile, so that it
+    neither forks a new one nor leaves its children behind before they are listed.
+    """
+    signal_group(root, signal.SIGSTOP)
+    waiting, found = [root], []
+    while waiting:
+        for children in _threads_children(waiting.pop()):
+            waiting += children
+            found += children
+    for pid in found:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except (ProcessLookupError, PermissionError):
+            continue
+    signal_group(root, signal.SIGTERM)
+    signal_group(root, signal.SIGCONT)
+
+
+def _threads_children(pid: int) -> list[list[int]]:
+    """Children of every thread of a process: each thread keeps a list of its own."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    lists = []
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                lists.append([int(word) for word in file.read().split()])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return lists

@@ -1,0 +1,86 @@
+"""What one turn of an engine has to say, until it goes as one frame."""
+
+from mpshell.engine.output import BodyTable
+from mpshell.messages import (
+    Bodies,
+    Drained,
+    Finished,
+    Message,
+    Output,
+    Pong,
+    Result,
+    SlotsHeld,
+    Starting,
+    Trace,
+    Warn,
+    Written,
+)
+
+
+class Report:
+    """Lists that fill during a turn, in the order in which a frame tells them."""
+
+    __slots__ = (
+        "bodies",
+        "drained",
+        "finished",
+        "output",
+        "pong",
+        "size",
+        "slots_held",
+        "starting",
+        "trace",
+        "warnings",
+        "written",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.bodies = BodyTable()
+        self._empty()
+
+    def _empty(self) -> None:
+        self.trace: list[tuple[int, str]] = []
+        self.output: list[tuple[int, int, bytes]] = []
+        self.written: list[tuple[int, int]] = []
+        self.finished: list[Result] = []
+        self.slots_held: list[tuple[int, int]] = []
+        self.starting: list[int] = []
+        self.warnings: list[str] = []
+        self.pong = False
+        self.drained = False
+        #: Bytes in `output`.
+        self.size = 0
+
+    def new_run(self) -> None:
+        """Forget the bodies that the next run's coordinator does not have."""
+        bodies = BodyTable()
+        bodies.new = self.bodies.new
+        self.bodies = bodies
+
+    def take(self) -> list[Message]:
+        """Return the messages of the frame, and begin anew.
+
+        A client's output goes before its outcome, an outcome's bodies before it.
+        """
+        frame: list[Message] = []
+        if self.trace:
+            frame.append(Trace(self.trace))
+        if self.output:
+            frame.append(Output(self.output))
+        if self.written:
+            frame.append(Written(self.written))
+        if self.bodies.new:
+            frame.append(Bodies(self.bodies.take(), self.bodies.floor))
+        if self.finished:
+            frame.append(Finished(self.finished))
+        frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]
+        frame += [Warn(text) for text in self.warnings]
+        if self.pong:
+            frame.append(Pong())
+        if self.starting:
+            frame.append(Starting(self.starting))
+        if self.drained:
+            frame.append(Drained())
+        if frame:
+            self._empty()
+        return frame

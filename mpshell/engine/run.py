@@ -1,0 +1,84 @@
+"""What an engine knows of its work: jobs, pools of slots, and the client on each node that it runs."""
+
+import os
+from collections import deque
+
+from mpshell.engine.client import Client
+from mpshell.engine.libc import Environment
+from mpshell.engine.report import Report
+from mpshell.engine.stdin import InputFeed, InputLog
+from mpshell.engine.transports import Command
+from mpshell.lines import StreamBuffer
+from mpshell.loop import TimerHandle
+from mpshell.messages import DISCARD, JobSpec, client_id
+
+
+class Job:
+    """One worker's commands on this engine."""
+
+    __slots__ = ("command", "env", "log", "modes", "running", "spec")
+
+    def __init__(self, spec: JobSpec, env: Environment) -> None:
+        self.spec = spec
+        if spec.env:
+            more = {os.fsencode(name): os.fsencode(text) for name, text in spec.env}
+            env = Environment(env.variables | more)
+        self.env = env
+        self.command = Command(spec, env.variables)
+        self.log = InputLog()
+        #: What to do with a stream's bytes, by its number.
+        self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
+        self.running: dict[int, Run] = {}
+
+
+class Pool:
+    """Slots that clients take while their processes exist, and who waits for one."""
+
+    __slots__ = ("_unanswered", "number", "pending", "running", "slots")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.slots = 0
+        self.running = 0
+        self.pending: deque[tuple[Job, int, str]] = deque()
+        self._unanswered = False
+
+    def set_slots(self, slots: int) -> None:
+        self._unanswered = self._unanswered or slots < self.slots
+        self.slots = slots
+
+    def answer(self, report: Report) -> None:
+        """Say that fewer slots are held, once no more than that are taken."""
+        if self._unanswered and self.running <= self.slots:
+            self._unanswered = False
+            report.slots_held.append((self.number, self.slots))
+
+
+class Run(Client):
+    """A client with what it takes to carry out its effects."""
+
+    __slots__ = (
+        "buffers", "detail", "drain_handle", "fds", "feed", "grace_handle", "id", "index", "job",
+        "last_byte_at", "last_words", "node", "passed_on", "pid", "started_at", "timeout_handle",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, index: int, node: str) -> None:
+        super().__init__()
+        self.job = job
+        self.index = index
+        self.node = node
+        self.id = client_id(job.spec.job_id, index)
+        self.pid = 0
+        self.started_at = 0.0
+        self.last_byte_at = 0.0
+        self.detail: str | None = None
+        self.last_words = b""
+        #: Open reading ends, and unsent bytes, by stream.
+        self.fds: dict[int, int] = {}
+        self.buffers: dict[int, StreamBuffer] = {}
+        #: Gathered streams of which the first blocks are sent already.
+        self.passed_on: set[int] = set()
+        self.feed: InputFeed | None = None
+        self.timeout_handle: TimerHandle | None = None
+        self.grace_handle: TimerHandle | None = None
+        self.drain_handle: TimerHandle | None = None

@@ -1,0 +1,99 @@
+"""From a job's command template to what is executed for one node.
+
+A transport is no code here: a worker class says its command as a template (`mpshell.messages`), text
+with marks where node and rank go, and this module fills it in. A line of plain words is executed
+without a shell in between, where the difference cannot be seen.
+"""
+
+import os
+import re
+
+from mpshell.messages import JobSpec, encode_template, fill
+
+_SHELL = b"/bin/sh"
+
+_PLAIN = re.compile(rb"[A-Za-z0-9_./%+:@,=-]+(?:[ \t]+[A-Za-z0-9_./%+:@,=-]+)*", re.ASCII)
+
+#: First words that a shell takes for itself (POSIX XCU 2.4, 2.14 and the built-ins of dash and bash),
+#: and commands that show the environment a shell would have changed.
+_SHELL_WORDS = frozenset(
+    b". : alias bg bind break builtin caller case cd command compgen complete compopt continue coproc "
+    b"declare dirs disown do done elif else enable env esac eval exec exit export fc fg fi for function "
+    b"getopts hash help history if in jobs kill let local logout mapfile popd printenv printf pushd pwd "
+    b"read readarray readonly return select set shift shopt source suspend test then time times trap "
+    b"type typeset ulimit umask unalias unset until wait while [ [[".split()
+)
+
+#: Built-ins whose program does the same, as long as no option is given.
+_SAME_PROGRAM = frozenset((b"echo", b"true", b"false"))
+
+
+class Command:
+    """How to execute a job's command, decided once a job and engine."""
+
+    __slots__ = ("_fixed", "_parts", "_pieces", "_shell", "_try_direct")
+
+    def __init__(self, job: JobSpec, env: dict[bytes, bytes]) -> None:
+        self._shell = job.shell is not None
+        templates = job.argv if job.shell is None else (job.shell,)
+        self._pieces = [encode_template(template) for template in templates]
+        self._parts = [os.fsencode(part) for part in job.parts]
+        # Functions that a bash in place of sh takes from its environment go before programs.
+        self._try_direct = self._shell and not any(key.startswith(b"BASH_FUNC_") for key in env)
+        #: What `plan` returns for every node alike, once it is known.
+        self._fixed: tuple[list[bytes], list[bytes] | None] | None = None
+
+    def plan(self, node: str, rank: int) -> tuple[list[bytes], list[bytes] | None]:
+        """Return `argv` for a node, and `direct` of it."""
+        if self._fixed is not None:
+            return self._fixed
+        argv = self.argv(node, rank)
+        plan = argv, self.direct(argv)
+        if all(isinstance(part, bytes) for pieces in self._pieces for part in pieces):
+            self._fixed = plan
+        return plan
+
+    def argv(self, node: str, rank: int) -> list[bytes]:
+        """Return the words to execute for a node; those of the shell for a line."""
+        part = self._parts[rank] if self._parts else b""
+        words = fill(self._pieces, os.fsencode(node), rank, part)
+        return [_SHELL, b"-c", words[0]] if self._shell else words
+
+    def direct(self, argv: list[bytes]) -> list[bytes] | None:
+        """Return the words of a shell line that needs no shell, or None."""
+        if not self._try_direct:
+            return None
+        line = argv[2]
+        if not _PLAIN.fullmatch(line):
+            return None
+        words = line.split()
+        first = words[0]
+        if b"=" in first or first in _SHELL_WORDS or first.startswith((b"-", b"%")):
+            return None
+        if first in _SAME_PROGRAM and len(words) > 1 and words[1].startswith(b"-"):
+            return None
+        return words
+
+
+class PathCache:
+    """Where a program stands on PATH, looked up once a run as a shell with a hash table does."""
+
+    __slots__ = ("_directories", "_found")
+
+    def __init__(self, env: dict[bytes, bytes]) -> None:
+        path = env.get(b"PATH", os.fsencode(os.defpath))
+        self._directories = [directory or b"." for directory in path.split(b":")]
+        self._found: dict[bytes, bytes] = {}
+
+    def find(self, word: bytes) -> bytes | None:
+        """Return the path to execute for a command word, or None when there is none."""
+        if b"/" in word:
+            return word
+        known = self._found.get(word)
+        if known is None:
+            for directory in self._directories:
+                path = directory + b"/" + word
+                if os.access(path, os.X_OK) and not os.path.isdir(path):
+                    self._found[word] = known = path
+                    break
+        return known

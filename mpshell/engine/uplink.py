@@ -1,0 +1,89 @@
+"""An engine's way to the coordinator: what a turn has to say leaves as one frame, at the turn's end.
+
+When the coordinator does not keep up the uplink is congested: then children are not read any more, until
+enough has left. So the memory of an engine is bounded, whatever its children write.
+"""
+
+from collections.abc import Callable
+
+from mpshell import messages
+from mpshell.channel import Channel
+from mpshell.engine.report import Report
+from mpshell.loop import EventLoop
+
+#: Bytes queued for the coordinator at which children are not read any more, and are again.
+HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
+
+
+class Uplink:
+    """The report of the turn, and the channel that it leaves by.
+
+    `on_turn` is called at the end of a turn in which something happened, `on_clear` when all that was
+    sent has left, `on_relief` when there is room again after a congestion.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        loop: EventLoop,
+        *,
+        on_turn: Callable[[], None],
+        on_clear: Callable[[], None],
+        on_relief: Callable[[], None],
+    ) -> None:
+        self.report = Report()
+        self._channel = channel
+        self._loop = loop
+        self._on_turn = on_turn
+        self._on_clear = on_clear
+        self._on_relief = on_relief
+        self._turn_is_due = False
+        self._sending = False
+        #: Nothing is said any more: the engine leaves, and its clients are lost.
+        self.muted = False
+
+    def end_of_turn(self) -> None:
+        """See to it that `on_turn` is called when this turn is over."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        self._on_turn()
+
+    @property
+    def clear(self) -> bool:
+        """Whether all that was sent has left this process."""
+        return not self._channel.pending
+
+    @property
+    def congested(self) -> bool:
+        return self._channel.pending > HIGH_WATER
+
+    def output(self, client: int, stream: int, block: bytes) -> None:
+        """Say what a client has written."""
+        report = self.report
+        report.output.append((client, stream, block))
+        report.size += len(block)
+        if report.size > HIGH_WATER:
+            # One turn can read from a thousand children: don't hold all that in one frame.
+            self.send()
+        self.end_of_turn()
+
+    def send(self) -> None:
+        """Send what there is to say."""
+        frame = self.report.take()
+        if frame and not self.muted:
+            self._channel.send(messages.encode(frame))
+        if self._channel.pending and not self._sending:
+            self._sending = True
+            self._loop.add_writer(self._channel.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        if self._channel.flush():
+            self._sending = False
+            self._loop.remove_writer(self._channel.fileno())
+            self._on_clear()
+        if self._channel.pending <= LOW_WATER:
+            self._on_relief()

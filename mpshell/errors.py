@@ -1,0 +1,101 @@
+"""Exceptions of every layer. The names and their ancestry are those of ClusterShell."""
+
+
+class TaskException(Exception):
+    """Base of what a Task raises."""
+
+
+class TaskError(TaskException):
+    """Base of the errors of a Task."""
+
+
+class TimeoutError(TaskError):
+    """The time given to `resume()` or `run()` is over. Not the builtin of that name."""
+
+
+class AlreadyRunningError(TaskError):
+    """`resume()` was called on a Task that runs already, from its own thread."""
+
+
+class TaskMsgTreeError(TaskError):
+    """Recorded output was asked for while its recording is off."""
+
+
+class TaskSettingError(TaskError, ValueError):
+    """A value that a Task's setting cannot take."""
+
+
+class UnknownThreadError(TaskError, LookupError):
+    """No living thread has the identifier given."""
+
+
+class WorkerException(Exception):
+    """Base of what a worker raises."""
+
+
+class WorkerError(WorkerException):
+    """A worker is used in a state, or with a command, that does not allow it."""
+
+
+#: ClusterShell's name for it; it *is* ValueError.
+WorkerBadArgumentError = ValueError
+
+
+class EngineException(Exception):
+    """Base of what the machinery under a Task raises."""
+
+
+class EngineAbortException(EngineException):
+    """Goes through a handler that called `abort()`: what stands after the call is not run."""
+
+    def __init__(self, kill: bool) -> None:
+        super().__init__(kill)
+        self.kill = kill
+
+
+class EngineTimeoutException(EngineException):
+    """A run's time is over."""
+
+
+class EngineIllegalOperationError(EngineException):
+    """A timer or port is used in a state that does not allow it."""
+
+
+class EngineAlreadyRunningError(EngineIllegalOperationError):
+    """The run has begun already."""
+
+
+class EngineNotSupportedError(EngineException):
+    """An engine of that name does not exist."""
+
+    def __init__(self, engineid: str) -> None:
+        super().__init__(engineid)
+        self.engineid = engineid
+
+
+class EngineClientException(Exception):
+    """Base of the errors of one client."""
+
+
+class EngineClientError(EngineClientException):
+    """A client cannot do what is asked."""
+
+
+class EngineClientNotSupportedError(EngineClientError):
+    """This kind of client does not know the operation."""
+
+
+class EngineClientEOF(EngineClientException):
+    """A client's stream has ended."""
+
+
+class EngineStartError(EngineException):
+    """No engine process can be started."""
+
+
+class ProtocolError(EngineException):
+    """Bytes on a channel that are no frame, or a frame that makes no sense there."""
+
+
+class InvalidTransition(EngineException):
+    """An event that a client in its state cannot have; the text holds its history."""

@@ -1,0 +1,227 @@
+"""The poll loop that both processes run: descriptors, deadlines, and wake-ups from other threads.
+
+Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`. One turn is: wait
+for descriptors or the next deadline, call what is ready, call the deadlines that have come, then call
+once what `call_soon` holds. So what a reader puts off with `call_soon` runs in the same turn: that is
+how all that one turn has to say ends up in one frame.
+
+Only the thread that runs the loop calls its methods, `call_soon_threadsafe` excepted.
+"""
+
+import heapq
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+_READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
+_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+_WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+_EVENTS_A_TURN = 256
+#: Seconds of one wait: epoll_wait(2) counts milliseconds in an int, which is 24 days.
+_LONGEST_WAIT = 86400.0
+
+Callback = Callable[..., object]
+
+
+class TimerHandle:
+    """A call at a deadline, which `cancel` calls off."""
+
+    __slots__ = ("_loop", "args", "callback", "when")
+
+    def __init__(
+        self, when: float, callback: Callback, args: tuple[Any, ...], loop: "EventLoop"
+    ) -> None:
+        self.when = when
+        self.callback: Callback | None = callback
+        self.args = args
+        self._loop = loop
+
+    def cancel(self) -> None:
+        """Call it off; harmless when it has been made, or called off before."""
+        if self.callback is not None:
+            self.callback = None
+            self.args = ()
+            self._loop._cancelled += 1
+
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+    def __lt__(self, other: "TimerHandle") -> bool:
+        return self.when < other.when
+
+
+class EventLoop:
+    """A selector on epoll, a heap of deadlines and a wake-up descriptor.
+
+    `clock` gives monotonic seconds; a test passes its own.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.time = clock
+        self._epoll = select.epoll()
+        #: Waits for (descriptor, events), with a time in seconds and a number at most; may be wrapped.
+        self.wait: Callable[[float, int], list[tuple[int, int]]] = self._epoll.poll
+        self._readers: dict[int, tuple[Callback, tuple[Any, ...]]] = {}
+        self._writers: dict[int, tuple[Callback, tuple[Any, ...]]] = {}
+        self._timers: list[TimerHandle] = []
+        self._cancelled = 0
+        self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
+        self._stopping = False
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.add_reader(self._wakeup, self._on_wakeup)
+
+    # -- descriptors --
+
+    def add_reader(self, fd: int, callback: Callback, *args: Any) -> None:
+        """Call `callback` when `fd` can be read, is at its end, or in error; replaces an earlier one."""
+        self._change(fd, self._readers, (callback, args))
+
+    def remove_reader(self, fd: int) -> bool:
+        """Return whether there was one."""
+        return self._forget(fd, self._readers)
+
+    def add_writer(self, fd: int, callback: Callback, *args: Any) -> None:
+        """Call `callback` when `fd` can be written, or is in error; replaces an earlier one."""
+        self._change(fd, self._writers, (callback, args))
+
+    def remove_writer(self, fd: int) -> bool:
+        """Return whether there was one."""
+        return self._forget(fd, self._writers)
+
+    def _mask(self, fd: int) -> int:
+        return (_READ if fd in self._readers else 0) | (_WRITE if fd in self._writers else 0)
+
+    def _change(
+        self,
+        fd: int,
+        table: dict[int, tuple[Callback, tuple[Any, ...]]],
+        entry: tuple[Callback, tuple[Any, ...]],
+    ) -> None:
+        before = self._mask(fd)
+        known = fd in table
+        table[fd] = entry
+        if known:
+            return
+        try:
+            if before:
+                self._epoll.modify(fd, self._mask(fd))
+            else:
+                self._epoll.register(fd, self._mask(fd))
+        except OSError:
+            del table[fd]
+            raise
+
+    def _forget(self, fd: int, table: dict[int, tuple[Callback, tuple[Any, ...]]]) -> bool:
+        if table.pop(fd, None) is None:
+            return False
+        mask = self._mask(fd)
+        if mask:
+            self._epoll.modify(fd, mask)
+        else:
+            # Not merely an empty mask: epoll tells of a hang-up whatever the mask.
+            self._epoll.unregister(fd)
+        return True
+
+    # -- calls --
+
+    def call_soon(self, callback: Callback, *args: Any) -> None:
+        """Call it at the end of this turn, or of the next one when said there."""
+        self._ready.append((callback, args))
+
+    def call_soon_threadsafe(self, callback: Callback, *args: Any) -> None:
+        """`call_soon` from any thread."""
+        self._ready.append((callback, args))
+        self.wake()
+
+    def wake(self) -> None:
+        """End the wait of this turn, from any thread."""
+        os.eventfd_write(self._wakeup, 1)
+
+    def _on_wakeup(self) -> None:
+        os.eventfd_read(self._wakeup)
+
+    def call_at(self, when: float, callback: Callback, *args: Any) -> TimerHandle:
+        """Call it when the clock has reached `when`."""
+        handle = TimerHandle(when, callback, args, self)
+        heapq.heappush(self._timers, handle)
+        return handle
+
+    def call_later(self, delay: float, callback: Callback, *args: Any) -> TimerHandle:
+        """Call it in `delay` seconds."""
+        return self.call_at(self.time() + delay, callback, *args)
+
+    # -- running --
+
+    def run_forever(self) -> None:
+        """Turn until `stop` is called. What a callback raises goes through, and the loop can go on."""
+        self._stopping = False
+        while not self._stopping:
+            self.run_once()
+
+    def stop(self) -> None:
+        """Leave `run_forever` after this turn."""
+        self._stopping = True
+
+    def run_once(self, poll_only: bool = False) -> None:
+        """Make one turn, without waiting when `poll_only`."""
+        timeout = 0.0 if poll_only or self._ready else self._until_next_deadline()
+        readers, writers = self._readers, self._writers
+        for fd, mask in self.wait(timeout, _EVENTS_A_TURN):
+            if mask & _READABLE and (entry := readers.get(fd)) is not None:
+                entry[0](*entry[1])
+            if mask & _WRITABLE and (entry := writers.get(fd)) is not None:
+                entry[0](*entry[1])
+        if self._timers:
+            self._call_due()
+        ready = self._ready
+        for _ in range(len(ready)):
+            callback, args = ready.popleft()
+            callback(*args)
+
+    def _until_next_deadline(self) -> float:
+        timers = self._timers
+        # Called-off deadlines leave when they come to the top, or when they are most of the heap.
+        if self._cancelled > 1000 and self._cancelled * 2 > len(timers):
+            timers[:] = [handle for handle in timers if handle.callback is not None]
+            heapq.heapify(timers)
+            self._cancelled = 0
+        while timers and timers[0].callback is None:
+            heapq.heappop(timers)
+            self._cancelled -= 1
+        return max(0.0, min(timers[0].when - self.time(), _LONGEST_WAIT)) if timers else -1
+
+    def _call_due(self) -> None:
+        timers = self._timers
+        now = self.time()
+        due = []
+        while timers and (timers[0].callback is None or timers[0].when <= now):
+            handle = heapq.heappop(timers)
+            if handle.callback is None:
+                self._cancelled -= 1
+            else:
+                due.append(handle)
+        # What an earlier one of them calls off is not called any more.
+        for position, handle in enumerate(due):
+            callback = handle.callback
+            if callback is None:
+                self._cancelled -= 1
+                continue
+            handle.callback = None
+            try:
+                callback(*handle.args)
+            except BaseException:
+                for left in due[position + 1 :]:
+                    heapq.heappush(timers, left)
+                raise
+
+    def close(self) -> None:
+        """Close the loop's own descriptors."""
+        self._readers.clear()
+        self._writers.clear()
+        self._timers.clear()
+        self._ready.clear()
+        self._epoll.close()
+        os.close(self._wakeup)

@@ -1,0 +1,313 @@
+"""Everything that the coordinator and an engine say to each other: messages, and frames of them.
+
+Used by both processes. A frame is one batch, all that one turn of a loop has to say, pickled once
+(`encode`) and sent over a `Channel`. Commands go down from the coordinator, events come up from an
+engine. For each client the events are ``Starting (Output | Written)* Finished``, exactly one
+Finished, always last.
+
+A *client* is one command on one node. Its id holds its job and its index in the job's node list
+(`client_id`, `job_and_index`), so that no table of names has to cross.
+
+The messages of the hot path carry a list of plain tuples, one for each client, and not one object
+each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.md).
+"""
+
+import io
+import os
+import pickle
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
+
+from mpshell.errors import ProtocolError
+
+#: What an engine does with a stream of a client that nobody listens to line by line.
+DISCARD, GATHER, STREAM = 0, 1, 2
+
+#: Streams of a client, as numbers on the wire.
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+#: Reasons in `Finished`.
+EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
+REASON_NAMES = ("exited", "signaled", "timed out", "cancelled", "spawn failed", "lost")
+
+#: Marks in a command template, where the engine puts a client's node, its rank, or its text in `parts`.
+NODE, RANK, PART = 0, 1, 2
+
+#: One word of a command: text and marks in turn.
+Template: TypeAlias = tuple[str | int, ...]
+
+
+#: The same with its text encoded.
+Pieces: TypeAlias = tuple[bytes | int, ...]
+
+
+def encode_template(template: Template) -> Pieces:
+    """Return a template with its text as the system has it."""
+    return tuple(part if isinstance(part, int) else os.fsencode(part) for part in template)
+
+
+def fill(words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"") -> list[bytes]:
+    """Return the words of a command for one client, given what stands for its marks."""
+    marked = (node, b"%d" % rank, part)
+    return [
+        b"".join(piece if isinstance(piece, bytes) else marked[piece] for piece in pieces)
+        for pieces in words
+    ]
+
+
+class JobSpec(NamedTuple):
+    """One worker's commands, as an engine needs them."""
+
+    job_id: int
+    pool: int  # the slot pool that its clients count in
+    shell: Template | None  # a line for /bin/sh -c, or
+    argv: tuple[Template, ...]  # words to execute, when `shell` is None
+    timeout: float | None  # seconds from the start of each client
+    stdin: bool  # keep the commands' stdin open for Write
+    separate_stderr: bool
+    stdout_mode: int  # DISCARD, GATHER, STREAM
+    stderr_mode: int
+    report_written: bool
+    grace: float  # seconds between SIGTERM and SIGKILL
+    drain: float | None  # seconds without a byte after the exit; None: wait for ever
+    trace: bool  # tell each command line (debug)
+    diagnose: bool  # tell the last words of a command that ends with 255, ssh's own code
+    env: tuple[tuple[str, str], ...] = ()  # on top of the environment of the run
+    parts: tuple[str, ...] = ()  # what PART stands for, by the client's index
+    tree: bool = (
+        False  # its own children lead groups of theirs: signals go to all that descends from it
+    )
+
+
+# -- commands: coordinator to engine ------------------------------------------------------------
+
+
+class Configure(NamedTuple):
+    """Working directory, file mode mask and environment of the commands to come."""
+
+    cwd: bytes
+    umask: int | None  # None: leave it
+    env: dict[bytes, bytes]
+
+
+class Submit(NamedTuple):
+    """Clients to run: the nodes of consecutive indexes, `job` with the first slice of a job."""
+
+    job_id: int
+    job: JobSpec | None
+    first: int
+    nodes: list[str]
+
+
+class Write(NamedTuple):
+    """Bytes for the stdin of every client of a job, those that start later too."""
+
+    job_id: int
+    data: bytes
+
+
+class CloseStdin(NamedTuple):
+    job_id: int
+
+
+class SetSlots(NamedTuple):
+    """How many clients of a pool this engine may run at once."""
+
+    pool: int
+    slots: int
+
+
+class Cancel(NamedTuple):
+    """End the clients of a job (of every job: None), as `reason`: CANCELLED or TIMED_OUT.
+
+    With `kill` no grace is given. Clients that have not started end as CANCELLED in any case.
+    """
+
+    job_id: int | None
+    reason: int
+    kill: bool
+
+
+class Withdraw(NamedTuple):
+    """Start no more clients of a job: those that have not started end as CANCELLED."""
+
+    job_id: int
+
+
+class ForgetJob(NamedTuple):
+    """Every client of the job is finished, and nothing more will be said about it."""
+
+    job_id: int
+
+
+class EndRun(NamedTuple):
+    """Forget all jobs as soon as the last client is gone, then say Drained."""
+
+
+class Ping(NamedTuple):
+    """Say Pong."""
+
+
+class Shutdown(NamedTuple):
+    """Leave: what still runs gets SIGTERM and `grace` seconds."""
+
+    grace: float
+
+
+# -- events: engine to coordinator --------------------------------------------------------------
+
+
+class Ready(NamedTuple):
+    engine_id: int
+    pid: int
+    version: str
+
+
+class Starting(NamedTuple):
+    """Written ahead: these clients are about to be spawned, in this order."""
+
+    client_ids: list[int]
+
+
+class Output(NamedTuple):
+    """Blocks of (client_id, stream, data): lines, each ended by a newline.
+
+    A block that does not end with one is a piece of a very long line, which goes on in the next.
+    """
+
+    blocks: list[tuple[int, int, bytes]]
+
+
+class Written(NamedTuple):
+    """(client_id, bytes) for each successful write to a stdin."""
+
+    writes: list[tuple[int, int]]
+
+
+class Bodies(NamedTuple):
+    """Gathered output that `Finished` refers to: (body id, data in the form of `Output`)."""
+
+    bodies: list[tuple[int, bytes]]
+    floor: int  # ids below it are not used in later frames of this engine
+
+
+#: (client_id, reason, exit status or signal number, body id of stdout and stderr or -1,
+#:  start on the engine's monotonic clock, seconds it ran, detail or None)
+Result: TypeAlias = tuple[int, int, int, int, int, float, float, str | None]
+
+
+class Finished(NamedTuple):
+    results: list[Result]
+
+
+class SlotsHeld(NamedTuple):
+    """The answer to SetSlots, as soon as no more than `slots` of the pool run here."""
+
+    pool: int
+    slots: int
+
+
+class Trace(NamedTuple):
+    """Command lines of started clients, for a job with `trace`: (client_id, text)."""
+
+    lines: list[tuple[int, str]]
+
+
+class Pong(NamedTuple):
+    """This engine is alive."""
+
+
+class Warn(NamedTuple):
+    """Something that the user should know, once."""
+
+    text: str
+
+
+class EngineFailed(NamedTuple):
+    """The engine met an error of its own and leaves."""
+
+    traceback: str
+
+
+class Drained(NamedTuple):
+    """Nothing runs here any more, and everything has been said."""
+
+
+Command: TypeAlias = (
+    Configure
+    | Submit
+    | Write
+    | CloseStdin
+    | SetSlots
+    | Cancel
+    | Withdraw
+    | ForgetJob
+    | EndRun
+    | Ping
+    | Shutdown
+)
+Event: TypeAlias = (
+    Ready
+    | Starting
+    | Output
+    | Written
+    | Bodies
+    | Finished
+    | SlotsHeld
+    | Trace
+    | Pong
+    | Warn
+    | EngineFailed
+    | Drained
+)
+Message: TypeAlias = Command | Event
+
+_CLASSES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        JobSpec, Configure, Submit, Write, CloseStdin, SetSlots, Cancel, Withdraw, ForgetJob, EndRun, Ping,
+        Shutdown, Ready, Starting, Output, Written, Bodies, Finished, SlotsHeld, Trace, Pong, Warn,
+        EngineFailed, Drained,
+    )
+}  # fmt: skip
+
+_INDEX_BITS = 32
+_INDEX_MASK = (1 << _INDEX_BITS) - 1
+
+
+def client_id(job_id: int, index: int) -> int:
+    """Return the id of the client at `index` of a job's nodes."""
+    return job_id << _INDEX_BITS | index
+
+
+def job_and_index(client: int) -> tuple[int, int]:
+    """Return the job id and the index that a client id was made of."""
+    return client >> _INDEX_BITS, client & _INDEX_MASK
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows the messages and nothing else: a frame never makes any other object."""
+
+    def find_class(self, module: str, name: str) -> type:
+        if module == __name__ and name in _CLASSES:
+            return _CLASSES[name]
+        raise ProtocolError(f"a frame names {module}.{name}, which is no message")
+
+
+def encode(messages: list[Message]) -> bytes:
+    """Return the frame that carries `messages`."""
+    return pickle.dumps(messages, 5)
+
+
+def decode(frame: bytes) -> list[Message]:
+    """Return the messages of a frame; ProtocolError for bytes that are none."""
+    try:
+        messages = _Unpickler(io.BytesIO(frame)).load()
+    except ProtocolError:
+        raise
+    # Unpickling garbage raises nearly anything; all of it means the same here.
+    except Exception as error:
+        raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
+    if not isinstance(messages, list):
+        raise ProtocolError(f"a frame holds {type(messages).__name__}, not a list of messages")
+    return messages

@@ -1,0 +1,180 @@
+"""Recorded output as results show it: messages of bytes lines, and which keys said them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+Key = Hashable
+
+MODE_DEFER = 0
+MODE_SHIFT = 1
+MODE_TRACE = 2
+
+
+class MsgTreeElem:
+    """A message: what a command has said, without a last newline.
+
+    It compares with bytes and other messages, has the length of its bytes, and iterates over lines. One
+    made of nothing has no line, where one of b"" has an empty one.
+    """
+
+    __slots__ = ("_message", "_nothing")
+
+    def __init__(self, message: bytes | None = None) -> None:
+        self._message = message or b""
+        self._nothing = message is None
+
+    def message(self) -> bytes:
+        """Return the whole text."""
+        return self._message
+
+    __bytes__ = message
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines, without their newlines."""
+        return iter(self.splitlines())
+
+    __iter__ = lines
+
+    def splitlines(self) -> list[bytes]:
+        """Return the lines, without their newlines."""
+        return [] if self._nothing else self._message.split(b"\n")
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.splitlines()[index]
+
+    def __len__(self) -> int:
+        return len(self._message)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, MsgTreeElem):
+            return self._message == other._message
+        if isinstance(other, (bytes, bytearray, memoryview)):
+            return self._message == other
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._message)
+
+    def __str__(self) -> str:
+        raise TypeError("a message is bytes: bytes(message) has them, decode that for text")
+
+    def __repr__(self) -> str:
+        return f"MsgTreeElem({self._message!r})"
+
+
+class _Traced:
+    """A line, after the lines before it: the keys whose messages begin so, and the lines that follow."""
+
+    __slots__ = ("follow", "keys", "line")
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+        self.keys: list[Key] = []
+        self.follow: dict[bytes, _Traced] = {}
+
+
+class MsgTree:
+    """Lines by key, and the keys of equal messages.
+
+    With MODE_TRACE it also tells how messages branch: walks give every beginning of a message, with all
+    keys whose messages begin so. The other modes, two strategies elsewhere, make no difference here: a
+    key's lines are kept as they are, and equal messages are found when asked for.
+    """
+
+    def __init__(self, mode: int = MODE_DEFER) -> None:
+        if mode not in (MODE_DEFER, MODE_SHIFT, MODE_TRACE):
+            raise ValueError(f"a mode is MODE_DEFER, MODE_SHIFT or MODE_TRACE, not {mode!r}")
+        self.mode = mode
+        self._lines: dict[Key, list[bytes]] = {}
+
+    def add(self, key: Key, msgline: bytes) -> None:
+        """Add a line (bytes, without its newline) to a key's message."""
+        self._lines.setdefault(key, []).append(msgline)
+
+    def get(self, key: Key, default: Any = None) -> Any:
+        """Return a key's message, or `default`."""
+        return self[key] if key in self._lines else default
+
+    def __getitem__(self, key: Key) -> MsgTreeElem:
+        return MsgTreeElem(b"\n".join(self._lines[key]))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._lines))
+
+    keys = __iter__
+
+    def items(
+        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+    ) -> Iterator[tuple[Any, MsgTreeElem]]:
+        """Yield (key, message) for each key."""
+        for key in self:
+            if match is None or match(key):
+                yield key if mapper is None else mapper(key), self[key]
+
+    def messages(self, match: Callable[[Key], bool] | None = None) -> Iterator[MsgTreeElem]:
+        """Yield the distinct messages."""
+        return (message for message, _ in self.walk(match))
+
+    def walk(
+        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+    ) -> Iterator[tuple[MsgTreeElem, list[Any]]]:
+        """Yield (message, keys) for each distinct message; with MODE_TRACE, for each beginning of one."""
+        if self.mode == MODE_TRACE:
+            for text, _, keys, _ in self._traces(match, mapper):
+                yield MsgTreeElem(text), keys
+            return
+        self.mode = MODE_SHIFT  # as the first walk has it elsewhere
+        groups: dict[MsgTreeElem, list[Any]] = {}
+        for key, message in self.items(match, mapper):
+            groups.setdefault(message, []).append(key)
+        yield from groups.items()
+
+    def walk_trace(
+        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+    ) -> Iterator[tuple[bytes, list[Any], int, int]]:
+        """Yield (line, keys, depth, number of different next lines), lines before those that follow them.
+
+        Depth counts from 1. Raise ValueError without MODE_TRACE.
+        """
+        if self.mode != MODE_TRACE:
+            raise ValueError(
+                f"walk_trace() needs the mode {MODE_TRACE} (MODE_TRACE), not {self.mode}"
+            )
+        return (
+            (traced.line, keys, depth, len(traced.follow))
+            for _, traced, keys, depth in self._traces(match, mapper)
+        )
+
+    def _traces(
+        self, match: Callable[[Key], bool] | None, mapper: Callable[[Key], Any] | None
+    ) -> Iterator[tuple[bytes, _Traced, list[Any], int]]:
+        """Yield (text so far, last line, keys, depth), depth first, of those that have keys that `match`."""
+        root = _Traced(b"")
+        for key, lines in self._lines.items():
+            traced = root
+            for line in lines:
+                traced = traced.follow.setdefault(line, _Traced(line))
+                traced.keys.append(key)
+        stack = [(line, traced, 1) for line, traced in root.follow.items()]
+        while stack:
+            text, traced, depth = stack.pop()
+            keys = [key for key in traced.keys if match is None or match(key)]
+            if keys:
+                yield text, traced, keys if mapper is None else list(map(mapper, keys)), depth
+                follow = traced.follow.items()
+                stack += [(text + b"\n" + line, after, depth + 1) for line, after in follow]
+
+    def remove(self, match: Callable[[Key], bool] | None = None) -> None:
+        """Drop the messages of the keys that `match`, of all without it."""
+        for key in self:
+            if match is None or match(key):
+                del self._lines[key]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._lines.clear()

@@ -1,0 +1,71 @@
+"""How a command on one node ended, told apart: a failed command is not an unreachable node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mpshell.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+
+#: What a reason can be: how the command ended; for a transport's own failure, why.
+REASONS = (
+    "exit",  # it has ended, with `returncode`
+    "signal",  # it was ended by `signal`
+    "timeout",  # its time, or that of the run, was over
+    "cancelled",  # it was aborted
+    "not started",  # the local command could not be started; `detail` says why
+    "lost",  # its engine is gone, or its connection was cut in the middle
+    "unreachable",  # no connection to the node
+    "auth",  # the node did not let us in
+    "hostkey",  # the node's key is not the one known
+)
+
+_NAMES = {
+    EXITED: "exit",
+    SIGNALED: "signal",
+    TIMED_OUT: "timeout",
+    CANCELLED: "cancelled",
+    SPAWN_FAILED: "not started",
+    LOST: "lost",
+}
+
+#: What makes a time of day of the monotonic clock, which is one for all processes of the machine.
+_EPOCH = time.time() - time.monotonic()
+
+
+class NodeOutcome(NamedTuple):
+    """One outcome; `started_at` in seconds since the epoch, `duration` in seconds."""
+
+    node: Any
+    reason: str
+    returncode: int | None
+    signal: int | None
+    started_at: float | None
+    duration: float
+    timed_out: bool
+    detail: str | None
+    engine: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command has run and returned 0."""
+        return self.reason == "exit" and self.returncode == 0
+
+
+def node_outcome(
+    key: Any,
+    recorded: tuple[int, int, float, float, str | None, int],
+    code: int | None,
+    diagnose: Callable[[str], str | None] | None,
+) -> NodeOutcome:
+    """Make an outcome of what is recorded; `diagnose` tells a transport's own failure by its words."""
+    reason, status, started, duration, detail, engine = recorded
+    name = _NAMES[reason]
+    if reason == EXITED and detail is not None and diagnose is not None:
+        name = diagnose(detail) or name
+    began = started + _EPOCH if started else None
+    number = status if reason == SIGNALED else None
+    return NodeOutcome(
+        key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine
+    )

@@ -1,0 +1,41 @@
+"""The Task API: what a script imports. `from mpshell.task import *` gives what it needs of the rest too."""
+
+import os
+
+from mpshell.coordinator.ports import EnginePort
+from mpshell.coordinator.timers import EngineTimer
+from mpshell.defaults import DEFAULTS
+from mpshell.errors import (
+    AlreadyRunningError,
+    TaskError,
+    TaskException,
+    TaskMsgTreeError,
+    TimeoutError,
+)
+from mpshell.event import EventHandler
+from mpshell.msgtree import MsgTree
+from mpshell.nodeset import NodeSet
+from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
+from mpshell.task.task import Task
+from mpshell.worker.popen import WorkerPopen
+
+__all__ = [
+    "DEFAULTS",
+    "AlreadyRunningError",
+    "EnginePort",
+    "EngineTimer",
+    "EventHandler",
+    "MsgTree",
+    "NodeSet",
+    "Task",
+    "TaskError",
+    "TaskException",
+    "TaskMsgTreeError",
+    "TimeoutError",
+    "WorkerPopen",
+    "os",
+    "task_cleanup",
+    "task_self",
+    "task_terminate",
+    "task_wait",
+]

@@ -1,0 +1,39 @@
+"""Functions over the Tasks of all threads: what a script calls first and last.
+
+From any thread; each is about the calling thread's Task or about the others.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from mpshell.defaults import Defaults
+from mpshell.task import registry
+from mpshell.task.task import Task
+
+
+def task_self(defaults: Defaults | None = None) -> Task:
+    """Return the Task of the calling thread, made when it has none."""
+    return Task(thread=threading.current_thread(), defaults=defaults)
+
+
+def task_wait() -> None:
+    """Wait until the runs of all other threads' Tasks are over."""
+    Task.wait(threading.current_thread())
+
+
+def task_terminate() -> None:
+    """End the calling thread's Task: `task_self().abort(kill=True)`."""
+    task_self().abort(kill=True)
+
+
+def task_cleanup() -> None:
+    """End the Tasks of all threads, and wait until they have ended."""
+    while tasks := registry.all_tasks():
+        own = [task for task in tasks if task._is_own_thread()]
+        for task in tasks:
+            if task not in own:
+                task.abort(kill=True)
+                task._wait_for_end()
+        for task in own:
+            task.abort(kill=True)

@@ -1,0 +1,82 @@
+"""Which Task belongs to which thread, for every thread of the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from mpshell.errors import UnknownThreadError
+
+if TYPE_CHECKING:
+    from mpshell.task.task import Task
+
+_lock = threading.RLock()
+_tasks: dict[threading.Thread, Task] = {}
+_exiting = False
+
+
+def lookup(thread: threading.Thread) -> Task | None:
+    """Return the Task of a thread, if it has one."""
+    with _lock:
+        return _tasks.get(thread)
+
+
+def bind(thread: threading.Thread, task: Task) -> Task:
+    """Make `task` the Task of a thread, unless that has one; return the thread's."""
+    with _lock:
+        # A thread that ended without a word to its Task would hold it for ever.
+        for ended in [
+            other for other in _tasks if other.ident is not None and not other.is_alive()
+        ]:
+            del _tasks[ended]
+        return _tasks.setdefault(thread, task)
+
+
+def unbind(task: Task) -> None:
+    """Forget a Task that is killed."""
+    with _lock:
+        for thread in [thread for thread, other in _tasks.items() if other is task]:
+            del _tasks[thread]
+
+
+def all_tasks() -> list[Task]:
+    """Return the Tasks of all threads."""
+    with _lock:
+        return list(_tasks.values())
+
+
+def thread_of(thread_id: int) -> threading.Thread:
+    """Return the living thread with an identifier (`threading.get_ident`), or raise UnknownThreadError."""
+    for thread in threading.enumerate():
+        if thread.ident == thread_id:
+            return thread
+    raise UnknownThreadError(f"no living thread has the identifier {thread_id!r}")
+
+
+def exiting() -> bool:
+    """Return whether the main thread is at its end, and the interpreter waits for the others."""
+    return _exiting
+
+
+def _at_exit() -> None:
+    global _exiting
+    _exiting = True
+    for task in all_tasks():
+        task._end_when_idle()
+
+
+def _after_fork_in_child() -> None:
+    """The child has only the thread that forked, and Tasks of its own."""
+    global _lock, _exiting
+    _lock = threading.RLock()
+    _exiting = False
+    _tasks.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+# Before the interpreter waits for its threads, as concurrent.futures does it: atexit comes after that.
+_register = getattr(threading, "_register_atexit", None)
+if _register is not None:
+    _register(_at_exit)

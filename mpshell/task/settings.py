@@ -1,0 +1,193 @@
+"""The two tables of a Task: *info* (how commands run) and *default* (how they are made), checked.
+
+Both are safe from any thread: a value is there for every thread as soon as the call has returned.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import shlex
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+from mpshell.defaults import DEFAULTS, Defaults
+from mpshell.errors import TaskSettingError
+from mpshell.pollers import IDENTIFIERS
+from mpshell.worker.base import Worker
+
+
+def _number(key: str, value: Any, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+        raise TaskSettingError(f"{key} is a number of at least {least}, not {value!r}")
+
+
+def _count(key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TaskSettingError(f"{key} is a whole number of at least 1, not {value!r}")
+
+
+def _check_fanout(value: Any) -> None:
+    if value != -1 or isinstance(value, bool):
+        _count("fanout", value)
+
+
+def _check_engines(value: Any) -> None:
+    if value is not None:
+        _count("engines", value)
+
+
+def _check_drain(value: Any) -> None:
+    if value is not None:
+        _number("drain", value, 0)
+
+
+def _check_rate(value: Any) -> None:
+    if value is not None:
+        _number("rate", value, 0)
+        if not 0 < value < math.inf:
+            raise TaskSettingError(f"rate is None or more than 0 starts a second, not {value!r}")
+
+
+def _check_heartbeat(value: Any) -> None:
+    if value is not None:
+        _number("heartbeat", value, 0.1)
+
+
+def _check_grace(value: Any) -> None:
+    _number("grace", value, 0)
+    if math.isinf(value):
+        raise TaskSettingError("grace is a finite number of seconds")
+
+
+def _check_print_debug(value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TaskSettingError(f"print_debug is a function of a task and a string, not {value!r}")
+
+
+def _check_words(key: str, value: Any) -> None:
+    """A path, options or a user: a text that splits into words as a shell has them, or None."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TaskSettingError(f"{key} is a text, not {value!r}")
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        raise TaskSettingError(f"{key} {value!r}: {error}") from error
+
+
+#: How external programs are called.
+_WORDS_KEYS = (
+    *(f"{program}_{what}" for program in ("ssh", "scp", "rsh", "rcp") for what in ("path", "options", "user")),
+    "pdsh_path", "pdcp_path", "rpdcp_path",
+)  # fmt: skip
+
+_INFO_CHECKS: dict[str, Callable[[Any], None]] = {
+    **{key: functools.partial(_check_words, key) for key in _WORDS_KEYS},
+    "fanout": _check_fanout,
+    "engines": _check_engines,
+    "connect_timeout": lambda value: _number("connect_timeout", value, 0),
+    "command_timeout": lambda value: _number("command_timeout", value, 0),
+    "grace": _check_grace,
+    "drain": _check_drain,
+    "rate": _check_rate,
+    "heartbeat": _check_heartbeat,
+    "print_debug": _check_print_debug,
+}
+
+
+def print_debug(task: Any, line: str) -> None:
+    """Print a debug line: the default of the info key `print_debug`."""
+    print(line)
+
+
+def _is_worker_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Worker)
+
+
+def load_worker_class(name: str) -> type[Any]:
+    """Return the worker class of a transport: of mpshell.worker.<name>, or of a module of that name.
+
+    Raise ImportError when there is neither, or no WORKER_CLASS in it.
+    """
+    if not isinstance(name, str) or (not name.isidentifier() and "." not in name):
+        raise ImportError(
+            f"no transport {name!r}: a name is expected, 'ssh' or 'exec' for instance"
+        )
+    candidates = (f"mpshell.worker.{name.lower()}", name)
+    for module_name in candidates:
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not module_name.startswith(error.name):
+                raise
+            continue
+        worker_class = getattr(module, "WORKER_CLASS", None)
+        if _is_worker_class(worker_class):
+            return cast(type[Any], worker_class)
+    raise ImportError(
+        f"no transport {name!r}: neither of {candidates} is a module with WORKER_CLASS"
+    )
+
+
+class Settings:
+    """A Task's two tables."""
+
+    def __init__(self, defaults: Defaults | None) -> None:
+        source = DEFAULTS if defaults is None else defaults
+        if not isinstance(source, Defaults):
+            raise TypeError(f"defaults are a mpshell.Defaults, not {defaults!r}")
+        self._lock = threading.Lock()
+        self._default: dict[str, Any] = source.task_default()
+        self._info: dict[str, Any] = source.task_info()
+        if self._info.get("print_debug") is None:
+            self._info["print_debug"] = print_debug
+        engine = self._default["engine"]
+        if engine not in IDENTIFIERS:
+            raise KeyError(engine)
+        self._info["engine"] = "epoll" if engine == "auto" else engine
+        for key, value in self._info.items():
+            _check_info(key, value)
+
+    def default(self, key: str, default_value: Any = None) -> Any:
+        with self._lock:
+            if key in self._default:
+                return self._default[key]
+        # The classes are loaded when they are asked for: a local run needs no ssh.
+        if key in ("local_worker", "distant_worker"):
+            with self._lock:
+                name = self._default[f"{key}name"]
+            worker_class = load_worker_class(name)
+            with self._lock:
+                return self._default.setdefault(key, worker_class)
+        return default_value
+
+    def set_default(self, key: str, value: Any) -> None:
+        loaded: dict[str, Any] = {}
+        if key in ("local_workername", "distant_workername"):
+            loaded[key.removesuffix("name")] = load_worker_class(value)
+        elif key in ("local_worker", "distant_worker") and not _is_worker_class(value):
+            raise TaskSettingError(f"{key} is a worker class, not {value!r}")
+        elif key == "port_qlimit":
+            _count(key, value)
+        with self._lock:
+            self._default[key] = value
+            self._default.update(loaded)
+
+    def info(self, key: str, default_value: Any = None) -> Any:
+        with self._lock:
+            return self._info.get(key, default_value)
+
+    def set_info(self, key: str, value: Any) -> None:
+        _check_info(key, value)
+        with self._lock:
+            self._info[key] = value
+
+
+def _check_info(key: str, value: Any) -> None:
+    check = _INFO_CHECKS.get(key)
+    if check is not None and not (key == "print_debug" and value is None):
+        check(value)

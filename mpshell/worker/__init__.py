@@ -1,0 +1,1 @@
+"""Workers: what a user makes to have commands run. One module for each kind."""

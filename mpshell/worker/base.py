@@ -1,0 +1,345 @@
+"""What every worker has in common: its handler, its state, its results.
+
+A worker is a command for one local key or many nodes. The user makes it, or `Task.shell` does; a Task
+that it is scheduled on turns it into a job for the coordinator (`_make_job`), which calls it back as the
+job's listener. All of that in the thread of the task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mpshell.coordinator.job import Job, Reader
+from mpshell.coordinator.results import Key, StreamStore, WorkerResults
+from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.messages import DISCARD, GATHER, STREAM, JobSpec, Template
+from mpshell.outcome import NodeOutcome
+from mpshell.worker.dispatch import Dispatch, check_handler
+from mpshell.worker.events import WorkerEvents
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.task.task import Task
+
+#: Values of a worker's `_fanout`: no limit; the task's.
+FANOUT_UNLIMITED = -1
+FANOUT_DEFAULT = None
+
+
+class Worker(WorkerEvents):
+    """Base of all workers.
+
+    Lines are bytes without their newline. `handler` may be None; `timeout` is in seconds from the start
+    of each command, None or -1 for none.
+    """
+
+    SNAME_STDIN = "stdin"
+    SNAME_STDOUT = "stdout"
+    SNAME_STDERR = "stderr"
+
+    #: Commands at once: None shares the task's fanout, -1 has no limit, n is a limit of its own.
+    _fanout: int | None = FANOUT_DEFAULT
+
+    #: Tells why a command ended with 255, by its last words: for a transport with failures of its own.
+    #: One of `outcome.REASONS`, or None.
+    diagnose: Callable[[str], str | None] | None = None
+
+    #: Whether it keeps outcomes itself, beside the results.
+    _wants_outcomes = False
+
+    def __init__(
+        self,
+        handler: Any = None,
+        *,
+        timeout: float | None = None,
+        stderr: bool = False,
+        autoclose: bool = False,
+    ) -> None:
+        self._dispatch = Dispatch(check_handler(handler))
+        self.timeout = check_timeout(timeout)
+        self.stderr = bool(stderr)
+        self.autoclose = bool(autoclose)
+        self.task: Task | None = None
+        self.started = False
+        self.metaworker: Any = None
+        self.metarefcnt = 0
+        self.current_node: Any = None
+        self.current_msg: bytes | None = None
+        self.current_errmsg: bytes | None = None
+        self.current_rc: int | None = None
+        self.current_sname: str | None = None
+        self._stdin = True
+        self._input: list[bytes] = []
+        self._input_closed = False
+        self._job: Job | None = None
+        self._done = False
+        self._aborted = False
+        self._results = WorkerResults()
+        self._results.diagnose = self.diagnose
+
+    # -- the user's side -----------------------------------------------------------------------
+
+    @property
+    def eh(self) -> Any:
+        """The event handler, or None; may be replaced at any time.
+
+        Lines are told only if the handler at the worker's start heard them: its engines gather otherwise.
+        """
+        return self._dispatch.handler
+
+    @eh.setter
+    def eh(self, handler: Any) -> None:
+        self._dispatch = Dispatch(check_handler(handler))
+        if self._job is not None and self._dispatch.wants_clients:
+            self._job.wants_events = True
+
+    def _bound(self) -> Task:
+        if self.task is None:
+            raise WorkerError(f"{self!r} is not scheduled on a task")
+        return self.task
+
+    def did_timeout(self) -> bool:
+        """Return whether any of its commands timed out; WorkerError when it is not scheduled."""
+        self._bound()
+        return bool(self._results.timeouts)
+
+    def _store_of(self, sname: str) -> StreamStore | None:
+        """Return what is recorded of a stream, if anything; TaskMsgTreeError when its recording is off."""
+        self._bound()._check_recorded(sname)
+        return self._results.streams.get(sname)
+
+    def _read(self, key: Key, sname: str) -> bytes | None:
+        store = self._store_of(sname)
+        return None if store is None else store.get(key)
+
+    def write(self, buf: bytes, sname: str | None = None) -> None:
+        """Write to the stdin of every command, those that start later included.
+
+        What is written after a command's end is dropped for it. `buf` is bytes-like.
+        """
+        self._check_writer(sname)
+        self._from_any_thread(self._write, self._as_bytes(buf))
+
+    @staticmethod
+    def _as_bytes(buf: Any) -> bytes:
+        try:
+            return bytes(memoryview(buf))
+        except TypeError:
+            raise TypeError(f"write() takes bytes, not {type(buf).__name__}") from None
+
+    def set_write_eof(self, sname: str | None = None) -> None:
+        """Close the stdin of every command as soon as what was written has left. Repeatable."""
+        self._check_writer(sname)
+        self._from_any_thread(self._write, None)
+
+    def _without_input(self) -> None:
+        """Have its commands read nothing: their stdin is at its end at once."""
+        self._stdin = False
+        self.set_write_eof()
+
+    def _check_writer(self, sname: str | None) -> None:
+        if sname not in (None, self.SNAME_STDIN):
+            raise WorkerError(f"{sname!r} is no stream to write to, {self.SNAME_STDIN!r} is")
+
+    def _from_any_thread(self, call: Callable[..., object], *args: Any) -> None:
+        if self.task is None:
+            call(*args)
+        else:
+            self.task._in_own_thread(call, *args)
+
+    def _write(self, data: bytes | None) -> None:
+        # Before the start what is written after set_write_eof is still written, as in ClusterShell.
+        if self._done or (self._input_closed and self._job is not None):
+            return
+        if data is None:
+            self._input_closed = True
+        else:
+            self._input.append(data)
+        if self._job is not None:
+            self._pass_input(self._job)
+            self._bound()._feed(self._job)
+
+    def _pass_input(self, job: Job) -> None:
+        for data in self._input:
+            job.add_input(data)
+        self._input.clear()
+        job.input_closed = self._input_closed
+
+    def abort(self) -> None:
+        """End its commands: SIGTERM, then SIGKILL after the task's grace. Repeatable.
+
+        Before the run it is dropped without any event; after its end this does nothing.
+        """
+        self._from_any_thread(self._abort)
+
+    def _abort(self) -> None:
+        self._aborted = True
+        if self.task is not None and not self._done:
+            self.task._abort_worker(self)
+
+    def withdraw(self) -> None:
+        """Start no more of its commands; those that run go on. From any thread, repeatable.
+
+        A node whose command never started has the outcome "cancelled", without a start. Before the run
+        this is `abort`.
+        """
+        self._from_any_thread(self._withdraw)
+
+    def _withdraw(self) -> None:
+        if self.task is None:
+            self._aborted = True
+        elif not self._done:
+            self.task._withdraw_worker(self)
+
+    def outcomes(self) -> Iterator[NodeOutcome]:
+        """Yield a NodeOutcome for each command that has ended, in the order of their ends."""
+        self._bound()
+        return self._results.iter_outcomes()
+
+    def flush_buffers(self) -> None:
+        """Drop what was recorded of its stdout."""
+        self._flush(self.SNAME_STDOUT)
+
+    def flush_errors(self) -> None:
+        """Drop what was recorded of its stderr."""
+        self._flush(self.SNAME_STDERR)
+
+    def _flush(self, sname: str) -> None:
+        self._bound()
+        if (store := self._results.streams.get(sname)) is not None:
+            store.clear()
+
+    # -- the task's side -----------------------------------------------------------------------
+
+    def _check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
+        """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
+
+    def _enter(self, task: Task, run: Coordinator) -> None:
+        """Take part in a run; WorkerError for a bad command."""
+        run.start(self._make_job(task))
+
+    def _needs_engine(self) -> bool:
+        """Whether it has commands to run."""
+        return True
+
+    def _make_job(self, task: Task) -> Job:
+        """Return the job that runs this worker's commands; WorkerError for a bad command."""
+        raise WorkerError(f"{type(self).__name__} has no command of its own")
+
+    def _new_job(
+        self,
+        task: Task,
+        nodes: list[str],
+        keys: list[Key],
+        *,
+        shell: Template | None = None,
+        argv: tuple[Template, ...] = (),
+        groups: list[list[Key]] | None = None,
+        env: tuple[tuple[str, str], ...] = (),
+        parts: tuple[str, ...] = (),
+        reader: Reader | None = None,
+        tree: bool = False,
+    ) -> Job:
+        spec = self._spec(task, shell, argv, env, parts, reader, tree)
+        job = Job(
+            spec,
+            nodes,
+            keys,
+            self,
+            self._results,
+            fanout=check_worker_fanout(self._fanout),
+            autoclose=self.autoclose,
+            wants_events=self._wants_outcomes or self._dispatch.wants_clients or spec.trace,
+            groups=groups,
+            reader=reader,
+        )
+        job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
+        self._pass_input(job)
+        self._job = job
+        return job
+
+    def _spec(
+        self,
+        task: Task,
+        shell: Template | None,
+        argv: tuple[Template, ...],
+        env: tuple[tuple[str, str], ...],
+        parts: tuple[str, ...],
+        reader: Reader | None,
+        tree: bool,
+    ) -> JobSpec:
+        # What nobody records may still tell a reader how a command ended.
+        least = DISCARD if reader is None else GATHER
+        drain = task.info("drain")
+        return JobSpec(
+            job_id=0,
+            pool=0,
+            shell=shell,
+            argv=argv,
+            timeout=self._effective_timeout(task),
+            stdin=self._stdin,
+            separate_stderr=self.stderr,
+            stdout_mode=max(least, self._mode(task, self.SNAME_STDOUT)),
+            stderr_mode=max(least, self._mode(task, self.SNAME_STDERR)),
+            report_written=self._dispatch.written is not None,
+            grace=float(task.info("grace")),
+            drain=None if drain is None else float(drain),
+            trace=bool(task.info("debug")),
+            diagnose=self.diagnose is not None,
+            env=env,
+            parts=parts,
+            tree=tree,
+        )
+
+    def _tell_debug(self, line: str) -> None:
+        self._bound()._debug(line)
+
+    def _effective_timeout(self, task: Task) -> float | None:
+        limit = float(task.info("command_timeout", 0) or 0) or math.inf
+        timeout = min(limit, math.inf if self.timeout is None else self.timeout)
+        return None if timeout == math.inf else timeout
+
+    def _mode(self, task: Task, sname: str) -> int:
+        if self._dispatch.wants_output or task.info("debug"):
+            return STREAM
+        return GATHER if task._records(sname) else DISCARD
+
+
+def check_timeout(timeout: float | None) -> float | None:
+    """Return a timeout in seconds, or None for None and -1; TypeError, ValueError for what is neither."""
+    if timeout is None or timeout == -1:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
+    if math.isnan(timeout) or timeout < 0:
+        raise ValueError(f"a timeout is 0 or more seconds, None or -1 for none, not {timeout!r}")
+    return float(timeout)
+
+
+def check_command(command: Any) -> str:
+    """Return a command line; ValueError without one, TypeError for what is no text."""
+    if command is None or command == "":
+        raise WorkerBadArgumentError("a worker needs a command")
+    if not isinstance(command, str):
+        raise TypeError(f"a command is a string, not {command!r}")
+    if "\0" in command:
+        raise WorkerBadArgumentError(f"a command cannot hold a NUL character: {command!r}")
+    return command
+
+
+def check_worker_fanout(fanout: Any) -> int | None:
+    """Return a worker's own fanout; WorkerError for what is none."""
+    if fanout is None:
+        return None
+    if type(fanout) is int and (fanout == FANOUT_UNLIMITED or fanout > 0):
+        return fanout
+    raise WorkerError(
+        f"a fanout is at least 1, -1 for no limit, None for the task's, not {fanout!r}"
+    )
+
+
+def whole_words(words: Iterable[str]) -> tuple[Template, ...]:
+    """Return words of a command that hold no marks."""
+    return tuple((word,) for word in words)

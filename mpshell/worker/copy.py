@@ -1,0 +1,122 @@
+"""What is to be copied: a worker's source and destination, checked at the call, and names made safe.
+
+Used by the workers, in whatever thread makes them. Looks at local files, never changes one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.messages import PART, Template
+
+#: The mark of a node's own name, whatever its address is.
+NAME = PART
+
+#: Names that mean the same to every program that copies, and to a remote shell.
+_PLAIN = re.compile(r"[\w./,:+@%=~-]+")
+
+
+class Copy(NamedTuple):
+    """A copy to each node, or with `reverse` from each node to `dest`/basename.node here."""
+
+    source: str
+    dest: str
+    preserve: bool
+    reverse: bool
+    atomic: bool
+    #: Whether it may be a directory: `source` is one here; what a node has is not known.
+    tree: bool
+
+    @property
+    def name(self) -> str:
+        """The last part of the source's path."""
+        return os.path.basename(self.source.rstrip("/"))
+
+
+def check_copy(source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic: bool) -> Copy:
+    """Return a copy; TypeError, ValueError for one that cannot be, with the value in the text."""
+    paths = Copy(check_path("source", source), check_path("dest", dest), bool(preserve), bool(reverse),
+                 bool(atomic), False)  # fmt: skip
+    if reverse:
+        if not os.path.isdir(paths.dest):
+            raise WorkerBadArgumentError(
+                f"dest {paths.dest!r} is no directory: copies from nodes go into one"
+            )
+        if paths.name in ("", ".", ".."):
+            raise WorkerBadArgumentError(f"source {paths.source!r} has no name to keep it under")
+        return paths._replace(tree=not atomic)
+    tree = os.path.isdir(paths.source)
+    if atomic and tree:
+        raise WorkerBadArgumentError(
+            f"source {paths.source!r} is a directory: only a file can arrive in one step"
+        )
+    if atomic and os.path.exists(paths.source) and not os.path.isfile(paths.source):
+        raise WorkerBadArgumentError(f"source {paths.source!r} is no regular file")
+    return paths._replace(tree=tree)
+
+
+def check_path(name: str, path: Any) -> str:
+    """Return a path as text; TypeError for what is none, ValueError for an empty one or a NUL in it."""
+    if path is None or path == "":
+        raise WorkerBadArgumentError(f"a copy needs a {name}, not {path!r}")
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name} is a path, not {path!r}")
+    text = os.fsdecode(path)
+    if "\0" in text:
+        raise WorkerBadArgumentError(f"{name} cannot hold a NUL character: {text!r}")
+    return text
+
+
+def local_path(path: str) -> str:
+    """Return a local path that is taken for nothing else: no option, no node's name before a colon."""
+    return path if path.startswith("/") else f"./{path}"
+
+
+def kept_here(copy: Copy) -> Template:
+    """Return where the copy from a node goes."""
+    return (f"{local_path(copy.dest).rstrip('/')}/{copy.name}.", NAME)
+
+
+def check_kept(copy: Copy, nodes: Iterable[str]) -> None:
+    """Raise WorkerError for a directory in the place of a node's copy: the copy would go into it."""
+    with os.scandir(copy.dest) as entries:
+        there = {e.name for e in entries if e.name.startswith(f"{copy.name}.") and e.is_dir()}
+    for node in nodes if there else ():
+        if f"{copy.name}.{node}" in there:
+            path = os.path.join(copy.dest, f"{copy.name}.{node}")
+            raise WorkerError(f"{path!r} is a directory already: move it away first")
+
+
+def check_apart(copy: Copy, nodes: Iterable[str], other: Copy, others: Iterable[str]) -> None:
+    """Raise WorkerError for two copies from nodes that would go to the same name here."""
+    short, long = sorted((copy.name, other.name), key=len)
+    # Names differ, and node n.x may still make a.n of a what node x makes of a.n.
+    if not f"{long}.".startswith(f"{short}."):
+        return
+    if os.path.realpath(copy.dest) != os.path.realpath(other.dest):
+        return
+    names = {f"{copy.name}.{node}" for node in nodes}
+    for name in (f"{other.name}.{node}" for node in others):
+        if name in names:
+            path = os.path.join(copy.dest, name)
+            raise WorkerError(f"another copy, of {other.source!r}, is to be {path!r} too")
+
+
+def is_plain(path: str) -> bool:
+    """Return whether a remote path is the same to every program that copies, and to a shell."""
+    return _PLAIN.fullmatch(path) is not None
+
+
+def check_shell_names(copy: Copy, program: str) -> None:
+    """Raise WorkerError for names that `program` would not carry as they are."""
+    remote = copy.source if copy.reverse else copy.dest
+    if not is_plain(remote) or remote.startswith("-"):
+        raise WorkerError(
+            f"{program} would give {remote!r} to a shell on the node, which changes it"
+        )
+    if "\n" in copy.name:
+        raise WorkerError(f"{program} cannot copy a name with a newline: {copy.source!r}")

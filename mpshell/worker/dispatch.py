@@ -1,0 +1,90 @@
+"""From what happens to a worker's clients to calls of the user's handler.
+
+Which methods a handler has, and in which form, is found once for each worker: the form of today, or the
+legacy one with fewer parameters, which is told by the number of positional parameters (the object
+counts) and answered with a DeprecationWarning a call. In the thread of the task.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from mpshell.event import EventHandler
+
+#: Positional parameters of the legacy form, the object included: method(self, worker).
+_LEGACY_PARAMETERS = 2
+
+#: What a handler may hear of; one of them at least makes it a handler.
+METHODS = (
+    "ev_start", "ev_pickup", "ev_read", "ev_error", "ev_written", "ev_hup", "ev_outcome", "ev_close",
+    "ev_timeout", "ev_port_start", "ev_msg", "ev_timer", "_ev_routing",
+)  # fmt: skip
+
+Method = Callable[..., Any]
+
+
+def check_handler(handler: Any) -> Any:
+    """Return the handler; TypeError for an object without a single `ev_*` method."""
+    if handler is not None and (
+        isinstance(handler, type)
+        or not any(callable(getattr(handler, name, None)) for name in METHODS)
+    ):
+        raise TypeError(f"{handler!r} is no event handler: it has no ev_* method to call")
+    return handler
+
+
+class Dispatch:
+    """The methods of one handler that do something, None for the others."""
+
+    __slots__ = (
+        "close", "error", "handler", "hup", "legacy_close", "legacy_hup", "legacy_pickup", "legacy_read",
+        "outcome", "pickup", "read", "start", "timeout", "written",
+    )  # fmt: skip
+
+    def __init__(self, handler: Any) -> None:
+        self.handler = handler
+        self.start = _overridden(handler, "ev_start")
+        self.pickup = _overridden(handler, "ev_pickup")
+        self.read = _overridden(handler, "ev_read")
+        self.error = _overridden(handler, "ev_error")
+        self.written = _overridden(handler, "ev_written")
+        self.hup = _overridden(handler, "ev_hup")
+        self.outcome = _overridden(handler, "ev_outcome")
+        self.close = _overridden(handler, "ev_close")
+        self.timeout = _overridden(handler, "ev_timeout")
+        self.legacy_pickup = _is_legacy(self.pickup)
+        self.legacy_read = _is_legacy(self.read)
+        self.legacy_hup = _is_legacy(self.hup)
+        self.legacy_close = _is_legacy(self.close)
+
+    @property
+    def wants_output(self) -> bool:
+        return self.read is not None or self.error is not None
+
+    @property
+    def wants_clients(self) -> bool:
+        """Whether single clients are heard of at all."""
+        return self.wants_output or any((self.pickup, self.written, self.hup, self.outcome))
+
+
+def warn_legacy(name: str, today: str) -> None:
+    """Warn that a handler's method has its legacy form."""
+    warnings.warn(
+        f"{name}(self, worker) is the legacy form of {name}({today})",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+
+
+def _overridden(handler: Any, name: str) -> Method | None:
+    method: Method | None = getattr(handler, name, None)
+    if method is None or not callable(method):
+        return None
+    if getattr(method, "__func__", method) is getattr(EventHandler, name, None):
+        return None
+    return method
+
+
+def _is_legacy(method: Method | None) -> bool:
+    code = getattr(method, "__code__", None)
+    return code is not None and code.co_argcount == _LEGACY_PARAMETERS

@@ -1,0 +1,197 @@
+"""What workers over nodes have in common: results by node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mpshell.coordinator.results import key_matcher, matcher, text
+from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.messages import encode_template, fill
+from mpshell.msgtree import MsgTreeElem
+from mpshell.nodeset import NodeSet
+from mpshell.worker.base import Worker, check_command
+from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
+
+if TYPE_CHECKING:
+    from mpshell.task.task import Task
+
+
+class DistantWorker(Worker):
+    """A worker over nodes: results by node."""
+
+    def read(self, node: str | None = None, sname: str = "stdout") -> bytes | None:
+        """Return what is recorded of a node's stream, or None when nothing came."""
+        return self._read(node, sname)
+
+    def node_buffer(self, node: str) -> bytes | None:
+        """Return a node's recorded stdout, or None when nothing came."""
+        return self._read(node, self.SNAME_STDOUT)
+
+    def node_error(self, node: str) -> bytes | None:
+        """Return a node's recorded stderr, or None when nothing came."""
+        return self._read(node, self.SNAME_STDERR)
+
+    node_error_buffer = node_error
+
+    def node_retcode(self, node: str) -> int:
+        """Return a node's return code; KeyError for an unknown node, or one without a code."""
+        self._bound()
+        return self._results.codes[node]
+
+    node_rc = node_retcode
+
+    def iter_buffers(
+        self, match_keys: Iterable[str] | None = None
+    ) -> Iterator[tuple[MsgTreeElem, NodeSet]]:
+        """Yield (text, nodes) for each distinct stdout, of `match_keys` only when given."""
+        return self._iter_texts(self.SNAME_STDOUT, match_keys)
+
+    def iter_errors(
+        self, match_keys: Iterable[str] | None = None
+    ) -> Iterator[tuple[MsgTreeElem, NodeSet]]:
+        """Yield (text, nodes) for each distinct stderr, of `match_keys` only when given."""
+        return self._iter_texts(self.SNAME_STDERR, match_keys)
+
+    def _iter_texts(
+        self, sname: str, match_keys: Iterable[str] | None
+    ) -> Iterator[tuple[MsgTreeElem, NodeSet]]:
+        store = self._store_of(sname)
+        match = key_matcher(match_keys)
+        if store is not None:
+            for body, keys in store.groups(match).items():
+                yield MsgTreeElem(text(body)), NodeSet.fromlist([str(key) for key in keys])
+
+    def iter_node_buffers(
+        self, match_keys: Iterable[str] | None = None
+    ) -> Iterator[tuple[str, MsgTreeElem]]:
+        """Yield (node, text) for each node with recorded stdout."""
+        return self._iter_node_texts(self.SNAME_STDOUT, match_keys)
+
+    def iter_node_errors(
+        self, match_keys: Iterable[str] | None = None
+    ) -> Iterator[tuple[str, MsgTreeElem]]:
+        """Yield (node, text) for each node with recorded stderr."""
+        return self._iter_node_texts(self.SNAME_STDERR, match_keys)
+
+    def _iter_node_texts(
+        self, sname: str, match_keys: Iterable[str] | None
+    ) -> Iterator[tuple[str, MsgTreeElem]]:
+        store = self._store_of(sname)
+        match = key_matcher(match_keys)
+        if store is not None:
+            for key, body in store.items():
+                if match is None or match(key):
+                    yield str(key), MsgTreeElem(body)
+
+    def iter_retcodes(
+        self, match_keys: Iterable[str] | None = None
+    ) -> Iterator[tuple[int, NodeSet]]:
+        """Yield (return code, nodes); only codes that some matching node has."""
+        self._bound()
+        for code, keys in self._results.by_code(matcher(match_keys)).items():
+            if keys:
+                yield code, NodeSet.fromlist([str(key) for key in keys])
+
+    def iter_node_retcodes(self) -> Iterator[tuple[str, int]]:
+        """Yield (node, return code) for each node that has one."""
+        self._bound()
+        for key, code in list(self._results.codes.items()):
+            yield str(key), code
+
+    def num_timeout(self) -> int:
+        """Return the number of nodes that timed out."""
+        self._bound()
+        return len(self._results.timeouts)
+
+    def iter_keys_timeout(self) -> Iterator[Any]:
+        """Yield the nodes that timed out."""
+        self._bound()
+        return iter(list(self._results.timeouts))
+
+
+class CommandWorker(DistantWorker):
+    """A worker that runs one command, or makes one copy, for each of its nodes.
+
+    `nodes` is a node set in any form; None or an empty one runs nothing. `timeout` is in seconds, for
+    each command from its own start. With `stderr` the two streams are kept apart.
+
+    Instead of a `command` there can be a `source` and a `dest`: a file or directory that is copied to
+    each node, or with `reverse` from each node to `dest`/basename.node here. `preserve` keeps times and
+    modes. With `atomic` a file comes under a temporary name and is renamed when it is whole.
+    """
+
+    def __init__(
+        self,
+        nodes: Any,
+        handler: Any = None,
+        timeout: float | None = None,
+        *,
+        command: str | None = None,
+        source: Any = None,
+        dest: Any = None,
+        stderr: bool = False,
+        autoclose: bool = False,
+        preserve: bool = False,
+        reverse: bool = False,
+        atomic: bool = False,
+        remote: bool = True,
+    ) -> None:
+        super().__init__(handler, timeout=timeout, stderr=stderr, autoclose=autoclose)
+        self.nodes = NodeSet(nodes) if nodes is not None else NodeSet()
+        self.remote = remote
+        self.command: str | None = None
+        self._copy: Copy | None = None
+        if source is None and dest is None:
+            self.command = check_command(command)
+        elif command is not None:
+            raise WorkerBadArgumentError(
+                f"either a command or a copy: {command!r}, and source={source!r} dest={dest!r}"
+            )
+        else:
+            self._copy = self._check_copy(
+                source, dest, preserve=preserve, reverse=reverse, atomic=atomic
+            )
+            if reverse:
+                check_kept(self._copy, self.nodes)
+            # A copy reads nothing.
+            self._stdin = False
+            self._input_closed = True
+        self.source = None if self._copy is None else self._copy.source
+        self.dest = None if self._copy is None else self._copy.dest
+
+    def _needs_engine(self) -> bool:
+        return bool(self.nodes)
+
+    def _check_copy(
+        self, source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic: bool
+    ) -> Copy:
+        return check_copy(source, dest, preserve=preserve, reverse=reverse, atomic=atomic)
+
+    def _check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
+        if self._copy is None or not self._copy.reverse:
+            return
+        for other in unfinished():
+            if isinstance(other, CommandWorker) and other._copy and other._copy.reverse:
+                check_apart(self._copy, self.nodes, other._copy, other.nodes)
+
+    def _check_writer(self, sname: str | None) -> None:
+        if self._copy is not None:
+            raise WorkerError(f"the copy of {self.source!r} reads no input")
+        super()._check_writer(sname)
+
+    def command_lines(self, task: Task) -> Iterator[tuple[NodeSet, list[str]]]:
+        """Yield (nodes, words) for each command that it would execute on a Task, and run nothing.
+
+        A command line for /bin/sh is one word.
+        """
+        job = self._make_job(task)
+        self._job = None
+        templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
+        pieces = [encode_template(template) for template in templates]
+        for index, node in enumerate(job.nodes):
+            keys = NodeSet.fromlist([str(key) for key in job.keys_of(index)])
+            part = os.fsencode(job.spec.parts[index]) if job.spec.parts else b""
+            words = fill(pieces, os.fsencode(node), index, part)
+            yield keys, [os.fsdecode(word) for word in words]

@@ -1,0 +1,93 @@
+"""ExecWorker: one local command for each node, its name and rank put into the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mpshell.coordinator.job import Job
+from mpshell.errors import WorkerError
+from mpshell.messages import NODE, RANK, Template
+from mpshell.nodeset import NodeSet
+from mpshell.worker import atomic
+from mpshell.worker.base import whole_words
+from mpshell.worker.copy import Copy
+from mpshell.worker.distant import CommandWorker
+
+if TYPE_CHECKING:
+    from mpshell.task.task import Task
+
+_PLACEHOLDER = re.compile(r"%(?:(%)|\{(\w+)\}|(\w+)|)")
+_MARKS = {"h": NODE, "host": NODE, "n": RANK, "rank": RANK}
+
+
+class ExecWorker(CommandWorker):
+    """Run `command` here once for each of `nodes`, with /bin/sh, or copy here with cp(1).
+
+    In the command `%h` and `%host` are the node, `%n` and `%rank` its rank in the order of the nodes
+    from 0, `%%` a percent sign; with `%hosts`, all nodes folded, the command runs once for all of them.
+    Braces end a name before a letter: `%{h}x`. Anything else after `%` is a WorkerError when the run
+    starts. The same holds in `source` and `dest` of a copy.
+    """
+
+    def _make_job(self, task: Task) -> Job:
+        nodes = list(self.nodes)
+        shell: Template | None = None
+        argv: tuple[Template, ...] = ()
+        if self._copy is not None:
+            argv, for_all = copy_argv(self._copy, self.nodes)
+        else:
+            shell, for_all = parse_template(self.command or "", self.nodes)
+        if for_all and nodes:
+            return self._new_job(
+                task, [""], list(nodes), shell=shell, argv=argv, groups=[list(nodes)]
+            )
+        return self._new_job(task, nodes, list(nodes), shell=shell, argv=argv)
+
+
+def copy_argv(copy: Copy, nodes: NodeSet) -> tuple[tuple[Template, ...], bool]:
+    """Return the words of a local copy, and whether it is one for all nodes.
+
+    Raise WorkerError for a placeholder that does not exist.
+    """
+    (source, one_source), (dest, one_dest), (name, _) = (
+        parse_template(text, nodes) for text in (copy.source, copy.dest, copy.name)
+    )
+    if copy.reverse:
+        dest = (*dest, "/", *name, ".", NODE)
+    for_all = (one_source or one_dest) and not copy.reverse
+    if copy.atomic:
+        return atomic.local(source, dest, name, copy.preserve), for_all
+    options = whole_words(["-r"] * copy.tree + ["-p"] * copy.preserve)
+    return (("cp",), *options, ("--",), source, dest), for_all
+
+
+def parse_template(command: str, nodes: NodeSet) -> tuple[Template, bool]:
+    """Return a command's text and marks, and whether it is one command for all nodes.
+
+    Raise WorkerError for a placeholder that does not exist.
+    """
+    parts: list[str | int] = []
+    for_all = False
+    end = 0
+    for found in _PLACEHOLDER.finditer(command):
+        parts.append(command[end : found.start()])
+        end = found.end()
+        name = found[2] or found[3]
+        if found[1]:
+            parts.append("%")
+        elif name == "hosts":
+            for_all = True
+            parts.append(str(nodes))
+        elif name in _MARKS:
+            parts.append(_MARKS[name])
+        else:
+            bad = command[found.start() : max(end, found.start() + 2)]
+            raise WorkerError(
+                f"no placeholder {bad!r} in command {command!r}: there are %h %host %hosts %n %rank %%"
+            )
+    parts.append(command[end:])
+    return tuple(part for part in parts if part != ""), for_all
+
+
+WORKER_CLASS = ExecWorker

@@ -1,0 +1,253 @@
+"""WorkerPdsh: commands over pdsh(1), copies over pdcp(1) and rpdcp(1), one process for many nodes.
+
+The nodes are dealt out to as many pdsh as there are engines for them, each with its part of the fanout.
+What each node says and how it ended is read from their output.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mpshell.coordinator.cpus import usable_cpus
+from mpshell.coordinator.engines import default_engines
+from mpshell.coordinator.job import Ended, Job, Said
+from mpshell.errors import EngineClientNotSupportedError, WorkerError
+from mpshell.messages import EXITED, LOST, NODE, PART, SPAWN_FAILED, STREAM, TIMED_OUT
+from mpshell.nodeset import NodeSet
+from mpshell.worker.base import check_worker_fanout
+from mpshell.worker.copy import Copy, check_shell_names, local_path
+from mpshell.worker.distant import CommandWorker
+from mpshell.worker.ssh import diagnose_ssh, split_setting
+from mpshell.worker.transport import Word
+
+if TYPE_CHECKING:
+    from mpshell.task.task import Task
+
+#: pdsh's own words about a node: "pdsh@here: node: ssh exited with exit code 3".
+_OWN = re.compile(rb"r?pd(?:sh|cp)@[^:]*: (?:(\S+): )?(.*)")
+_EXITED = re.compile(rb".* exited with exit code (\d+)")
+
+#: Names that pdsh takes for one node, and says again in front of each line.
+_NODE = re.compile(r"[\w.][\w.-]*")
+
+
+def diagnose_pdsh(words: str) -> str | None:
+    """Return why a node has 255 by its last words, or pdsh's own; None when its command has."""
+    return "unreachable" if words.startswith("pdsh: ") else diagnose_ssh(words)
+
+
+class WorkerPdsh(CommandWorker):
+    """Run `command` on `nodes` with pdsh(1), or copy with pdcp(1) and rpdcp(1).
+
+    The task's info keys `pdsh_path`, `pdcp_path` and `rpdcp_path` say which, `connect_timeout` and
+    `command_timeout` go to it. How it gets to the nodes is its own business (PDSH_RCMD_TYPE); return
+    codes come from its module `ssh`. There is no input: `write` raises EngineClientNotSupportedError.
+    A timeout is each node's, in whole seconds.
+    """
+
+    _trace_name = "PDSH"
+    diagnose = staticmethod(diagnose_pdsh)
+
+    def __init__(self, nodes: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(nodes, *args, **kwargs)
+        self._stdin = False
+        self._input_closed = True
+        self._rounds = 1
+        for node in self.nodes:
+            if not _NODE.fullmatch(node):
+                raise WorkerError(f"node {node!r} would be taken for something else by pdsh")
+        if self._copy is not None:
+            if self._copy.atomic:
+                raise EngineClientNotSupportedError(f"pdcp cannot copy {self.source!r} in one step")
+            check_shell_names(self._copy, "pdcp")
+            remote = self.source if self._copy.reverse else self.dest
+            if "%" in str(remote):
+                raise WorkerError(f"pdcp would replace the percent sign in {remote!r}")
+
+    def _check_writer(self, sname: str | None) -> None:
+        raise EngineClientNotSupportedError("pdsh does not pass input on to its commands")
+
+    def _without_input(self) -> None:
+        """There is none in any case."""
+
+    # -- the job -------------------------------------------------------------------------------
+
+    def _make_job(self, task: Task) -> Job:
+        nodes = list(self.nodes)
+        fanout = self._fanout_of(task, len(nodes))
+        count = min(self._engines(task, len(nodes)), fanout, len(nodes))
+        shards = [nodes[at * len(nodes) // count : (at + 1) * len(nodes) // count]
+                  for at in range(count)]  # fmt: skip
+        parts = [fanout // count + (at < fanout % count) for at in range(count)]
+        self._rounds = max(
+            (-(-len(s) // part) for s, part in zip(shards, parts, strict=True)), default=1
+        )
+        words = self._pdcp(task, self._copy) if self._copy is not None else self._pdsh(task)
+        job = self._new_job(
+            task,
+            [folded(shard) for shard in shards],
+            list(nodes),
+            argv=tuple((word,) if isinstance(word, str) else word for word in words),
+            groups=[list(shard) for shard in shards],
+            env=self._environment(task),
+            parts=tuple(str(part) for part in parts),
+            reader=PdshReader(shards, copies=self._copy is not None, in_order=not self.stderr),
+            # pdsh starts each ssh in a group of its own, and does not take them with it.
+            tree=True,
+        )
+        # One at once on each engine; how many commands that is, its own fanout says.
+        job.fanout = max(1, count)
+        return job
+
+    def _fanout_of(self, task: Task, nodes: int) -> int:
+        own = check_worker_fanout(self._fanout)
+        fanout = int(task.info("fanout")) if own is None else own
+        return nodes if fanout < 0 else fanout
+
+    @staticmethod
+    def _engines(task: Task, nodes: int) -> int:
+        wanted = task.info("engines")
+        return default_engines(nodes, usable_cpus()) if wanted is None else int(wanted)
+
+    def _options(self, task: Task) -> list[Word]:
+        words: list[Word] = ["-b", "-f", (PART,)]
+        limit = super()._effective_timeout(task)
+        if limit:
+            words += ["-u", str(math.ceil(limit))]
+        return words
+
+    def _pdsh(self, task: Task) -> list[Word]:
+        words: list[Word] = [*split_setting(task, "pdsh_path", "pdsh")]
+        return [*words, *self._options(task), "-w", (NODE,), "--", self.command or ""]
+
+    def _pdcp(self, task: Task, copy: Copy) -> list[Word]:
+        name = "rpdcp" if copy.reverse else "pdcp"
+        words: list[Word] = [*split_setting(task, f"{name}_path", name), *self._options(task)]
+        if task.info("connect_timeout"):
+            words += ["-t", str(int(task.info("connect_timeout")))]
+        words += ["-w", (NODE,), *["-r"] * copy.tree, *["-p"] * copy.preserve, "--"]
+        if copy.reverse:
+            return [*words, copy.source, local_path(copy.dest)]
+        return [*words, local_path(copy.source), copy.dest]
+
+    def _environment(self, task: Task) -> tuple[tuple[str, str], ...]:
+        words = [os.environ.get("PDSH_SSH_ARGS_APPEND", "")]
+        if task.info("connect_timeout"):
+            words.append(f"-oConnectTimeout={int(task.info('connect_timeout'))}")
+        if self._copy is None:
+            # pdsh would leave the input of its commands open for ever, without ever writing to it.
+            words.append("-n")
+        return (("PDSH_SSH_ARGS_APPEND", " ".join(word for word in words if word)),)
+
+    def _effective_timeout(self, task: Task) -> float | None:
+        """Return when a pdsh has to be through with all its nodes: it ends each in time by itself."""
+        limit = super()._effective_timeout(task)
+        if not limit:
+            return limit
+        each = math.ceil(limit) + float(task.info("connect_timeout") or 0)
+        return self._rounds * each + float(task.info("grace")) + 5
+
+    def _mode(self, task: Task, sname: str) -> int:
+        # The nodes of one process end one by one: their ends are read as they come.
+        return STREAM
+
+
+def folded(nodes: list[str]) -> str:
+    """Return nodes as pdsh takes them: it knows one pair of brackets in a name."""
+    text = str(NodeSet.fromlist(nodes))
+    return ",".join(nodes) if re.search(r"\][^,]*\[", text) else text
+
+
+class PdshReader:
+    """Tells the nodes of a pdsh apart (`job.Reader`).
+
+    With `in_order` both streams come on one: then a node has said all when its end is told.
+    """
+
+    def __init__(self, shards: list[list[str]], *, copies: bool, in_order: bool) -> None:
+        self._shards = shards
+        self._copies = copies
+        self._in_order = in_order
+        self._names: dict[bytes, str] = {}
+        for shard in shards:
+            for node in shard:
+                # It leaves out a domain that all its nodes have.
+                self._names.setdefault(os.fsencode(node.split(".")[0]), node)
+        self._names.update((os.fsencode(node), node) for shard in shards for node in shard)
+        self._ends: dict[str, Ended] = {}
+        #: The last line of each node that has said one.
+        self._heard: dict[str, bytes] = {}
+        self._words: dict[int, list[str]] = {}
+
+    def read(self, index: int, stream: int, lines: bytes) -> Iterator[Said | Ended]:
+        said: dict[str, list[bytes]] = {}
+        ended: list[Ended] = []
+        for line in lines[:-1].split(b"\n"):
+            if (own := _OWN.fullmatch(line)) is not None:
+                ended += self._own_words(index, own[1], own[2])
+                continue
+            name, colon, text = line.partition(b": ")
+            node = self._names.get(name if colon else line.removesuffix(b":"))
+            if node is not None and self._copies and (own := _OWN.fullmatch(text)) is not None:
+                # What rpdcp has to say of a file here has the node's label too.
+                ended += self._own_words(index, own[1] or name, own[2])
+            elif node is not None:
+                said.setdefault(node, []).append(text)
+                self._heard[node] = text
+            elif not line.startswith(b"sending "):
+                self._words.setdefault(index, []).append(os.fsdecode(line))
+        for node, texts in said.items():
+            yield Said(node, stream, b"\n".join([*texts, b""]))
+        if self._in_order:
+            yield from ended
+
+    def _own_words(self, index: int, name: bytes | None, words: bytes) -> list[Ended]:
+        """Return how a node has ended, if pdsh's own words tell that for the first time."""
+        node = self._names.get(name or b"")
+        if node is None:
+            self._words.setdefault(index, []).append(os.fsdecode(words))
+        elif node not in self._ends:
+            self._ends[node] = self._end_of(node, words)
+            return [self._ends[node]]
+        return []
+
+    def _end_of(self, node: str, words: bytes) -> Ended:
+        text = os.fsdecode(words)
+        if words == b"command timeout":
+            return Ended(node, TIMED_OUT, 0, None)
+        exited = _EXITED.fullmatch(words)
+        if self._copies:
+            return Ended(node, EXITED, errno.ENOENT, text)
+        if exited is None:
+            # Anything else that it says of a node is that it could not get there.
+            return Ended(node, EXITED, 255, f"pdsh: {text}")
+        code = int(exited[1])
+        last = os.fsdecode(self._heard[node]) if code == 255 and node in self._heard else None
+        return Ended(node, EXITED, code, last)
+
+    def finish(
+        self, index: int, reason: int, status: int, detail: str | None
+    ) -> Iterator[Said | Ended]:
+        rest, told = EXITED, 0
+        if reason != EXITED:
+            rest, told = reason, status
+        elif status and not any(n in self._ends or n in self._heard for n in self._shards[index]):
+            rest, detail = SPAWN_FAILED, "; ".join(self._words.get(index, [])) or f"pdsh: {status}"
+        elif status and status != self._largest(index):
+            # With -S it ends with the largest of its nodes' codes; this is something else.
+            rest, detail = LOST, f"pdsh has ended with {status}"
+        for node in self._shards[index]:
+            yield self._ends.get(node) or Ended(node, rest, told, detail)
+
+    def _largest(self, index: int) -> int:
+        return max(
+            (self._ends[n].status for n in self._shards[index] if n in self._ends), default=0
+        )
+
+
+WORKER_CLASS = WorkerPdsh

@@ -1,0 +1,140 @@
+"""WorkerSsh: the command of each node runs there, over OpenSSH's ssh(1); copies go over scp(1)."""
+
+from __future__ import annotations
+
+import os.path
+import re
+import shlex
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from mpshell.errors import WorkerError
+from mpshell.messages import NODE, Template
+from mpshell.worker import atomic
+from mpshell.worker.base import whole_words
+from mpshell.worker.copy import Copy, is_plain, kept_here, local_path
+from mpshell.worker.transport import Transport, Word
+
+if TYPE_CHECKING:
+    from mpshell.task.task import Task
+
+
+#: What OpenSSH's client says (ssh.c, sshconnect.c, clientloop.c) when it ends with 255 by itself.
+_DIAGNOSES = (
+    ("hostkey", re.compile(r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED")),
+    (
+        "auth",
+        re.compile(r"Permission denied \(|Too many authentication failures|no mutual signature"),
+    ),
+    (
+        "unreachable",
+        re.compile(
+            r"Could not resolve hostname|ssh: connect to host|kex_exchange_identification|"
+            r"banner exchange|Connection (?:closed|reset) by \S+ port \d+|Unable to negotiate with"
+        ),
+    ),
+    (
+        "lost",
+        re.compile(
+            r"Connection to \S+ closed by remote host|client_loop: send disconnect|"
+            r"not responding|Connection to \S+ (?:timed out|closed)|Broken pipe"
+        ),
+    ),
+)
+
+
+def diagnose_ssh(words: str) -> str | None:
+    """Return why ssh(1) has ended with 255 by itself, or None when the command has."""
+    return next((reason for reason, said in _DIAGNOSES if said.search(words)), None)
+
+
+#: What scp's newer protocol takes for a pattern in the path of a remote source (glob(3)).
+_PATTERN = re.compile(r"([*?\[\]\\{}])")
+
+#: Nodes of which scp would make something else than a node in "[node]:path".
+_NO_COPY_NODE = re.compile(r"[/@\[\]\s]")
+
+
+class WorkerSsh(Transport):
+    """Run `command` on each of `nodes`, one ssh(1) a node; the command is not changed in any way.
+
+    The task's info keys `ssh_path` (may hold arguments), `ssh_options`, `ssh_user` and
+    `connect_timeout` (seconds) say how. Return code 255 is ssh's own: no connection, no permission.
+
+    With `source` and `dest` a copy, one scp(1) a node: `scp_path`, `scp_options` and `scp_user`, in place
+    of the last two those of ssh where they are not set. With `atomic` over ssh(1).
+    """
+
+    _trace_name = "SSHCLIENT"
+    diagnose = staticmethod(diagnose_ssh)
+
+    def __init__(self, nodes: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(nodes, *args, **kwargs)
+        for node in self.nodes:
+            if node.startswith("-"):
+                raise WorkerError(f"node {node!r} would be taken for an option of ssh")
+            if self._copy is not None and not self._copy.atomic and _NO_COPY_NODE.search(node):
+                raise WorkerError(f"node {node!r} would be taken for something else by scp")
+        if self._copy is not None and self._copy.atomic:
+            atomic.check_names(self._copy)
+
+    def command_argv(self, task: Task, command: str) -> list[Word]:
+        return [*ssh_words(task), (NODE,), command]
+
+    def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:
+        if not copy.atomic:
+            return scp_words(task, copy)
+        program: tuple[Template, ...] = (*whole_words(ssh_words(task)), (NODE,))
+        if copy.reverse:
+            return atomic.fetch(copy, program, kept_here(copy))
+        return atomic.send(copy, program)
+
+
+def ssh_words(task: Task) -> list[str]:
+    """Return ssh(1) and its options."""
+    words = split_setting(task, "ssh_path", "ssh")
+    words += split_setting(task, "ssh_options", "")
+    words += ["-oForwardAgent=no", "-oForwardX11=no"]
+    if task.info("ssh_user"):
+        words += ["-l", str(task.info("ssh_user"))]
+    return words + _connection(task)
+
+
+def _connection(task: Task) -> list[str]:
+    limit = task.info("connect_timeout")
+    return [*([f"-oConnectTimeout={int(limit)}"] if limit else []), "-oBatchMode=yes"]
+
+
+def scp_words(task: Task, copy: Copy) -> list[Word]:
+    """Return scp(1) with what it takes for a copy."""
+    words = split_setting(task, "scp_path", "scp")
+    words += split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", "")
+    words += ["-r"] * copy.tree + ["-p"] * copy.preserve
+    words += _connection(task)
+    user = str(task.info("scp_user") or task.info("ssh_user") or "")
+    if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
+        raise WorkerError(f"user {user!r} would be taken for something else by scp")
+    remote = copy.source if copy.reverse else copy.dest
+    if not is_plain(remote):
+        # The older protocol would give the name to a shell on the node: insist on the newer one, in which
+        # a name is a name. An scp that does not know it says so.
+        words.append("-s")
+        if copy.reverse:
+            remote = _PATTERN.sub(r"\\\1", remote)
+    node: Template = ((f"{user}@[" if user else "["), NODE, f"]:{remote}")
+    if copy.reverse:
+        return [*words, "--", node, kept_here(copy)]
+    return [*words, "--", local_path(copy.source), node]
+
+
+def split_setting(task: Task, key: str, default: str) -> list[str]:
+    """Return the words of an info key, with quotes as a shell has them and `~` expanded."""
+    value = str(task.info(key) or default)
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise WorkerError(f"{key} {value!r}: {error}") from error
+    return [os.path.expanduser(word) for word in words]
+
+
+WORKER_CLASS = WorkerSsh

@@ -1,0 +1,114 @@
+"""The base of transports: what to execute here so that a command runs on a node, or a copy gets there.
+
+A transport says an argument vector, with marks where a node's address goes; how many run at once, their
+deadlines, output and return codes are none of its business. `docs/transports.md` shows how to write one.
+Called in the thread of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mpshell.coordinator.job import Ended, Job, Reader, Said
+from mpshell.errors import EngineClientNotSupportedError
+from mpshell.messages import (
+    EXITED,
+    LOST,
+    NODE,
+    RANK,
+    SIGNALED,
+    SPAWN_FAILED,
+    STDERR,
+    STDOUT,
+    TIMED_OUT,
+    Template,
+)
+from mpshell.worker.copy import NAME, Copy, kept_here, local_path
+from mpshell.worker.distant import CommandWorker
+
+if TYPE_CHECKING:
+    from mpshell.task.task import Task
+
+#: All that a module with a transport needs.
+__all__ = [
+    "EXITED",
+    "LOST",
+    "NAME",
+    "NODE",
+    "RANK",
+    "SIGNALED",
+    "SPAWN_FAILED",
+    "STDERR",
+    "STDOUT",
+    "TIMED_OUT",
+    "Copy",
+    "Ended",
+    "Reader",
+    "Said",
+    "Transport",
+    "Word",
+    "kept_here",
+    "local_path",
+]
+
+#: A word of an argument vector: text, or a tuple of text and the marks NODE, NAME and RANK in turn.
+Word = str | Template
+
+
+class Transport(CommandWorker):
+    """A worker whose commands and copies get to a node by a program that is executed here.
+
+    Override `command_argv`, and `copy_argv` where it can copy; the rest has a default. A transport that
+    lacks one of the two refuses such work at the call (EngineClientNotSupportedError).
+    """
+
+    def __init__(self, nodes: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(nodes, *args, **kwargs)
+        needed = "command_argv" if self._copy is None else "copy_argv"
+        if getattr(type(self), needed) is getattr(Transport, needed):
+            what = f"run {self.command!r}" if self._copy is None else f"copy {self.source!r}"
+            raise EngineClientNotSupportedError(f"{type(self).__name__} cannot {what}")
+
+    def command_argv(self, task: Task, command: str) -> Iterable[Word]:
+        """Return the words to execute for `command` on a node; WorkerError when that cannot be."""
+        raise NotImplementedError
+
+    def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:
+        """Return the words to execute for a copy to (or from) a node; WorkerError when that cannot be."""
+        raise NotImplementedError
+
+    def environment(self, task: Task) -> Mapping[str, str]:
+        """Return variables for the environment of the program, on top of that of this process."""
+        return {}
+
+    def address(self, node: str) -> str:
+        """Return what stands for a node in place of the mark NODE."""
+        return node
+
+    def reader(self, task: Task, nodes: list[str]) -> Reader | None:
+        """Return who reads the program's output before anybody else does, or None."""
+        return None
+
+    def _make_job(self, task: Task) -> Job:
+        nodes = list(self.nodes)
+        if self._copy is not None:
+            words = self.copy_argv(task, self._copy)
+        else:
+            words = self.command_argv(task, self.command or "")
+        argv = tuple((word,) if isinstance(word, str) else tuple(word) for word in words)
+        addresses = [self.address(node) for node in nodes]
+        parts: tuple[str, ...] = ()
+        if addresses != nodes and any(NAME in word for word in argv):
+            parts = tuple(nodes)
+        else:
+            argv = tuple(tuple(NODE if p == NAME else p for p in word) for word in argv)
+        return self._new_job(
+            task,
+            addresses,
+            list(nodes),
+            argv=argv,
+            parts=parts,
+            env=tuple(self.environment(task).items()),
+            reader=self.reader(task, nodes),
+        )

@@ -1,0 +1,104 @@
+"""Cases of many short commands: one local process a node."""
+
+from scripts.benchmark.model import CLUSTERSHELL, LIMIT, Case, Contender, Target
+from scripts.benchmark.workplace import Workplace
+
+_FANOUT = 64
+_SLOW = "fewer nodes: the rate is what is compared"
+
+
+def _names(count: int) -> bytes:
+    return b"".join(b"node%d\n" % n for n in range(1, count + 1))
+
+
+def _sweep(
+    work: Workplace,
+    command: str,
+    *,
+    limit: list[str],
+    xargs: list[str],
+    pdsh: str,
+    parallel: str,
+) -> list[Contender]:
+    """Return who runs a command on 10,000 nodes, the slow ones on fewer."""
+    nodes, fewer, least = work.size(10_000, 500), work.size(2_000, 200), work.size(500, 100)
+    return [
+        work.mpshell("sweep", nodes, nodes=nodes, command=command, fanout=_FANOUT),
+        work.clustershell("sweep", fewer, _SLOW, nodes=fewer, command=command, fanout=_FANOUT),
+        work.limit(nodes, _FANOUT, limit),
+        *work.program(
+            "xargs -P", ["xargs", f"-P{_FANOUT}", *xargs], nodes, stdin=_names(nodes)
+        ),
+        *work.program(
+            "pdsh -R exec",
+            ["pdsh", "-R", "exec", "-f", str(_FANOUT), "-w", f"node[1-{fewer}]", pdsh],
+            fewer,
+        ),
+        *work.program(
+            "GNU parallel",
+            ["parallel", "--will-cite", f"-j{_FANOUT}", parallel],
+            least,
+            stdin=_names(least),
+        ),
+    ]  # fmt: skip
+
+
+def _tiny(work: Workplace) -> list[Contender]:
+    tiny = work.tiny
+    return _sweep(
+        work,
+        tiny,
+        limit=[tiny],
+        xargs=["-n1", tiny],
+        pdsh=tiny,
+        parallel=tiny,
+    )
+
+
+def _echo(work: Workplace) -> list[Contender]:
+    return _sweep(
+        work,
+        "echo %h",
+        limit=["/bin/echo", "%h"],
+        xargs=["-n1", "/bin/echo"],
+        pdsh="echo %h",
+        parallel="echo {}",
+    )
+
+
+_SH = 'x=%h; case "$x" in *7) echo seven;; *) echo "other $((6 * 7))";; esac'
+
+
+def _sh(work: Workplace) -> list[Contender]:
+    mine = _SH.replace("%h", "{}")
+    return _sweep(
+        work,
+        _SH,
+        limit=["/bin/sh", "-c", _SH],
+        xargs=["-I{}", "/bin/sh", "-c", mine],
+        pdsh=_SH,
+        parallel=mine,
+    )
+
+
+def _targets(times: float, *more: Target) -> tuple[Target, ...]:
+    return (
+        Target(f"at least {times}x ClusterShell's rate", "rate", times, against=CLUSTERSHELL),
+        *more,
+    )
+
+
+_LIKE_C = Target("at least 0.75 of the C limit's rate", "rate", 0.75, against=LIMIT)
+_OWN_CPU = Target("own CPU at most 160 us a node", "cpu_us", at_most=160)
+
+CASES = (
+    Case(
+        "tiny",
+        "A tiny static program (a C `main` that returns 0) on 10,000 nodes, exec, fanout 64",
+        "nodes",
+        _tiny,
+        _targets(6, _LIKE_C, _OWN_CPU),
+    ),
+    Case("echo", "`echo %h` on 10,000 nodes, exec, fanout 64", "nodes", _echo, _targets(3.5)),
+    Case("sh", f"`{_SH}` on 10,000 nodes, exec, fanout 64", "nodes", _sh, _targets(2.2)),
+)

@@ -1,0 +1,59 @@
+"""Plots of the cases that have points: rate, own CPU and memory over a size."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from scripts.benchmark.cases import CASES
+from scripts.benchmark.model import Case, middle
+from scripts.benchmark.report import head
+
+_PANELS = ("rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
+
+
+def draw(record: Mapping[str, Any], directory: Path) -> None:
+    """Write a PNG for each case that is over something."""
+    matplotlib.use("Agg")
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, found in record["cases"].items():
+        case = CASES.get(name)
+        if case is not None and case.over and found["samples"]:
+            _draw_case(case, found, directory / f"{name}.png")
+
+
+def _lines(found: Mapping[str, Any], metric: str) -> dict[str, list[tuple[float, float]]]:
+    """Return points by the name of their line, in order."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for label, (line, x) in found["points"].items():
+        y = middle(found["samples"].get(label, []), metric)
+        if y is not None:
+            lines.setdefault(line, []).append((x, y))
+    return {line: sorted(points) for line, points in lines.items()}
+
+
+def _draw_case(case: Case, found: Mapping[str, Any], path: Path) -> None:
+    from matplotlib import pyplot
+
+    panels = [metric for metric in _PANELS if metric in case.shown and _lines(found, metric)]
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), squeeze=False)
+    for axis, metric in zip(axes[0], panels, strict=True):
+        for line, points in _lines(found, metric).items():
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=line)
+        if case.over != "engines":
+            axis.set_xscale("log")
+        else:
+            axis.set_xticks(range(1, 5))
+        if metric == "cpu_us":
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
+        axis.set_xlabel(case.over)
+        axis.set_title(head(metric, case), fontsize=10)
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    # Without the version of matplotlib in it: a plot changes when its data do.
+    figure.savefig(path, dpi=90, metadata={"Software": None})
+    pyplot.close(figure)

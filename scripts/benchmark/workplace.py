@@ -1,0 +1,128 @@
+"""Where the benchmark runs: its directory, the programs it builds, how a driver is called."""
+
+import compileall
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmark.model import CLUSTERSHELL, LIMIT, MPSHELL, Contender, Invocation
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
+
+
+class Workplace:
+    """A private directory, with programs and files for the runs; `quick` makes everything small."""
+
+    def __init__(self, directory: Path, quick: bool) -> None:
+        self.directory = directory
+        self.quick = quick
+        self.cores = len(os.sched_getaffinity(0))
+        #: Lines for a reader about what was left out, and why.
+        self.left_out: list[str] = []
+        self._closing = contextlib.ExitStack()
+        # As an installation does: what is not compiled beforehand starts late.
+        compileall.compile_dir(_ROOT / "mpshell", quiet=1)
+        self.tiny = self._build("tiny", "-static")
+        self.limit_program = self._build("limit")
+
+    def _build(self, name: str, *options: str) -> str:
+        program = self.directory / name
+        source = _HERE / "c" / f"{name}.c"
+        subprocess.run(["cc", "-O2", *options, "-o", program, source], check=True)
+        return str(program)
+
+    def size(self, full: int, quick: int) -> int:
+        return quick if self.quick else full
+
+    def file(self, name: str, data: bytes) -> str:
+        """Return the path of a file with these bytes."""
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.stat().st_size != len(data):
+            path.write_bytes(data)
+        return str(path)
+
+    def leave_out(self, line: str) -> None:
+        if line not in self.left_out:
+            self.left_out.append(line)
+
+    # -- contenders --
+
+    def driver(
+        self, library: str, operation: str, units: float, timeout: float = 180, **parameters: Any
+    ) -> Invocation:
+        """Return a run of `drivers/MODULE.py`'s FUNCTION; a plain operation is one of sweeps.py."""
+        operation = operation if "." in operation else f"sweeps.{operation}"
+        run = str(_HERE / "drivers" / "run.py")
+        argv = [sys.executable, run, library, operation, json.dumps(parameters)]
+        env = {"PYTHONPATH": str(_ROOT)}
+        return Invocation(argv, units, env=env, timeout=timeout, driver=True)
+
+    def mpshell(self, operation: str, units: float, **parameters: Any) -> Contender:
+        return Contender(MPSHELL, self.driver("mpshell", operation, units, **parameters))
+
+    def clustershell(
+        self, operation: str, units: float, note: str = "", **parameters: Any
+    ) -> Contender:
+        run = self.driver("ClusterShell", operation, units, **parameters)
+        return Contender(CLUSTERSHELL, run, note)
+
+    def limit(self, nodes: int, fanout: int, command: list[str]) -> Contender:
+        """Return the C program, once a core."""
+        argv = [self.limit_program, str(self.cores), str(nodes), str(fanout), *command]
+        return Contender(LIMIT, Invocation(argv, nodes))
+
+    def program(
+        self, label: str, argv: list[str], units: float, rounds: int = 3, **more: Any
+    ) -> list[Contender]:
+        """Return another program as a contender, or nothing when it is not here."""
+        if shutil.which(argv[0]) is None:
+            self.leave_out(f"{label}: not installed here.")
+            return []
+        return [Contender(label, Invocation(argv, units, **more), rounds=rounds)]
+
+    # -- the private ssh server --
+
+    @contextlib.contextmanager
+    def _sshd(self, directory: Path, nodes: int) -> Iterator[None]:
+        server = [sys.executable, str(_ROOT / "scripts" / "sshd")]
+        where = ["--dir", str(directory)]
+        start = [*server, "start", *where, "--nodes", str(nodes), "--lifetime", "1800"]
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        try:
+            yield
+        finally:
+            subprocess.run([*server, "stop", *where], check=True, timeout=60)
+
+    def ssh_server(self, nodes: int) -> Path | None:
+        """Return the directory of a running server that knows so many nodes, or None without one."""
+        if not (shutil.which("ssh") and shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")):
+            self.leave_out("ssh: no OpenSSH client and server here.")
+            return None
+        directory = self.directory / f"sshd-{nodes}"
+        if not directory.exists():
+            self._closing.enter_context(self._sshd(directory, nodes))
+        return directory
+
+    def background(self, argv: list[str]) -> None:
+        """Keep a program running until the end."""
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+        def end() -> None:
+            process.terminate()
+            process.wait(10)
+
+        self._closing.callback(end)
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        self._closing.close()

@@ -1,0 +1,229 @@
+"""Ctrl-C once and twice, SIGTERM from a batch system, a reader that goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import PROGRAM, environment, gone, started
+from tests.support import eventually
+
+Program = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """Give a mark for the environment of the program; nothing with it runs after the test."""
+    mark = uuid.uuid4().hex
+    yield mark
+    assert gone(mark)
+
+
+def begun(folder: Path, count: int) -> bool:
+    """Return whether `count` commands have begun; each makes a file."""
+    return eventually(lambda: len(list(folder.iterdir())) >= count, 30)
+
+
+def read_until(program: Program, *words: bytes) -> bytes:
+    """Return what the program says on stderr until it has said one of `words`."""
+    assert program.stderr is not None
+    said = b""
+    while not any(word in said for word in words):
+        assert select.select([program.stderr], [], [], 30)[0], said
+        data = os.read(program.stderr.fileno(), 4096)
+        assert data, said
+        said += data
+    return said
+
+
+def interrupt_twice(program: Program) -> bytes:
+    """Send Ctrl-C, and again when it is answered, until two were within a second; return what is said."""
+    for _ in range(20):
+        program.send_signal(signal.SIGINT)
+        read_until(program, b"stops everything\n")
+        program.send_signal(signal.SIGINT)
+        said = read_until(program, b"stops everything\n", b"mpshell: stopped\n")
+        if b"mpshell: stopped\n" in said:
+            return said
+    raise AssertionError("two within a second were never seen")
+
+
+def test_ctrl_c_once_says_who_is_slow_and_goes_on(tmp_path: Path, mark: str) -> None:
+    go = tmp_path.with_name("go")
+    command = f"echo %h; touch {tmp_path}/%h; until [ -e {go} ]; do sleep 0.05; done"
+    with started(
+        "-f", "2", "-w", "n[1-9]", command, env={"MPSHELL_TEST_MARK": mark}
+    ) as program:  # fmt: skip
+        assert begun(tmp_path, 2)
+        program.send_signal(signal.SIGINT)
+        said = read_until(program, b"stops everything\n").decode()
+        assert "mpshell: 0 of 9 nodes done, 0 failed\n" in said
+        # Two engines may tell of their first in either order.
+        assert re.search(r"mpshell: running: n\[1-2\] \(longest: n[12], for \d+\.\d s\)\n", said)
+        assert "mpshell: not started yet: n[3-9]\n" in said
+        go.touch()
+        out, _ = program.communicate(timeout=60)
+        assert program.returncode == 0
+        assert sorted(out.splitlines()) == [b"n%d: n%d" % (i, i) for i in range(1, 10)]
+
+
+@pytest.mark.parametrize("words", [("-b",), ("--json",)])
+def test_ctrl_c_twice_stops_and_shows_what_is_there(
+    words: tuple[str, ...], tmp_path: Path, mark: str
+) -> None:
+    command = f"echo %h; touch {tmp_path}/%h; [ %n = 0 ] || sleep 300"
+    with started(
+        *words, "-f", "3", "-w", "n[1-9]", command, env={"MPSHELL_TEST_MARK": mark}
+    ) as program:  # fmt: skip
+        assert begun(tmp_path, 4)
+        said = interrupt_twice(program)
+        out, err = program.communicate(timeout=60)
+        assert program.returncode == 130
+        err = said + err
+        assert b"ok 1, stopped 3, not run 5, in " in err
+        assert b"mpshell: stopped: n[2-4]\nmpshell: not run: n[5-9]\n" in err
+        if words == ("-b",):
+            assert b"n1\n---------------\nn1\n" in out
+        else:
+            document = json.loads(out)
+            assert document["exit_status"] == 130
+            assert [r["reason"] for r in document["nodes"]] == [
+                "exit", *["cancelled"] * 3, *["not run"] * 5,
+            ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_writes_what_is_there(number: int, tmp_path: Path, mark: str) -> None:
+    ran, out = tmp_path / "ran", tmp_path / "out"
+    ran.mkdir()
+    command = f"trap '' TERM; echo %h; touch {ran}/%h; [ %n = 0 ] || sleep 300"
+    with started(
+        "-L", "--outdir", str(out), "-w", "n[1-3]", command, env={"MPSHELL_TEST_MARK": mark}
+    ) as program:  # fmt: skip
+        assert begun(ran, 3)
+        program.send_signal(number)
+        said, err = program.communicate(timeout=60)
+        assert program.returncode == 128 + number
+        assert said == b"n1: n1\nn2: n2\nn3: n3\n"
+        assert b"mpshell: stopped: n[2-3]\n" in err
+        assert {path.read_text() for path in out.iterdir()} == {"n1\n", "n2\n", "n3\n"}
+
+
+def test_jsonl_has_a_line_for_each_node_after_sigterm(tmp_path: Path, mark: str) -> None:
+    command = f"touch {tmp_path}/%h; sleep 300"
+    with started(
+        "--jsonl", "-f", "2", "-w", "n[1-4]", command, env={"MPSHELL_TEST_MARK": mark}
+    ) as program:  # fmt: skip
+        assert begun(tmp_path, 2)
+        program.send_signal(signal.SIGTERM)
+        said, _ = program.communicate(timeout=60)
+        assert program.returncode == 143
+        reasons = {r["node"]: r["reason"] for r in map(json.loads, said.splitlines())}
+        assert reasons == {
+            "n1": "cancelled", "n2": "cancelled", "n3": "not run", "n4": "not run",
+        }  # fmt: skip
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    script = 'trap "" INT; exec "$@"'
+    command = f"touch {tmp_path}/%h; sleep 0.5; echo ended"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script, "sh", *PROGRAM, "-R", "exec", "-n", "-w", "n1", command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    ) as program:  # fmt: skip
+        assert begun(tmp_path, 1)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+        assert (program.returncode, out, err) == (0, b"n1: ended\n", b"")
+
+
+def test_a_reader_that_goes_away_ends_everything(mark: str) -> None:
+    command = "while echo line; do sleep 0.01; done"
+    with started("-w", "n[1-5]", command, env={"MPSHELL_TEST_MARK": mark}) as program:
+        assert program.stdout is not None and program.stderr is not None
+        assert program.stdout.readline().endswith(b": line\n")
+        program.stdout.close()
+        assert program.wait(timeout=60) == 141
+        assert program.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-b -w n[1-2] 'seq 1 100000; exit %n'",
+        "-w n[1-50] 'seq 1 10000'",
+        "--json -w n1 'seq 30000'",
+        "--help",
+    ],
+)
+def test_head(words: str, mark: str) -> None:
+    script = f"{' '.join(PROGRAM)} -R exec -n {words} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, timeout=60, check=False,
+        env=environment(MPSHELL_TEST_MARK=mark),
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and lines[1] in (b"141", b"0"), lines
+    assert done.stderr == b""
+
+
+def test_output_that_is_stuck_holds_nobody(tmp_path: Path, mark: str) -> None:
+    command = f"touch {tmp_path}/%h; yes"
+    with started("-w", "n[1-2]", command, env={"MPSHELL_TEST_MARK": mark}) as program:
+        assert begun(tmp_path, 2)
+        program.send_signal(signal.SIGTERM)
+        # Asked for again, it does not wait for its output to be read.
+        assert eventually(lambda: program.send_signal(signal.SIGINT) or program.poll() is not None)
+        assert program.returncode == 143
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-w n1 'echo x'", "-b -w n1 'echo x'", "--json -w n1 true", "--jsonl -w n1 true", "--version",
+        "--dry-run -w n1 true", "--print-completion bash",
+    ],
+)  # fmt: skip
+def test_a_full_disk_is_told(words: str) -> None:
+    script = f"exec {' '.join(PROGRAM)} -R exec -n {words} >/dev/full"
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], capture_output=True, timeout=60, check=False, env=environment()
+    )
+    assert done.returncode == 74
+    assert done.stderr == b"mpshell: [Errno 28] No space left on device\n"
+    script += " 2>/dev/full"
+    assert (
+        subprocess.run(["/bin/sh", "-c", script], check=False, env=environment()).returncode == 74
+    )
+
+
+def test_descriptors_that_the_caller_has_closed() -> None:
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        script = f"exec {' '.join(PROGRAM)} -R exec -w n[1-3] 'echo out; echo err >&2' {closed}"
+        done = subprocess.run(
+            ["/bin/sh", "-c", script], capture_output=True, timeout=60, check=False,
+            env=environment(),
+        )  # fmt: skip
+        assert done.returncode == 0, closed
+        assert done.stdout.count(b"out") == (0 if ">&-" in closed.split() else 3), closed
+
+
+def test_stdin_that_never_ends_does_not_keep_it() -> None:
+    reading, writing = os.pipe()
+    try:
+        with started("-w", "n[1-2]", "head -n 1", stdin=reading) as program:
+            os.write(writing, b"line\n")
+            out, _ = program.communicate(timeout=60)
+            assert (program.returncode, out.count(b": line\n")) == (0, 2)
+    finally:
+        os.close(reading)
+        os.close(writing)

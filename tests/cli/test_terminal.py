@@ -1,0 +1,173 @@
+"""What is different on a terminal: progress, colours, Ctrl-C as a key."""
+
+from __future__ import annotations
+
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.cli.program import PROGRAM, environment, gone
+
+#: The program in an interpreter that has no tqdm and no shtab.
+BARE = [
+    sys.executable,
+    "-c",
+    "import sys; sys.modules['tqdm'] = sys.modules['shtab'] = None\n"
+    "from mpshell.cli.main import main\nsys.exit(main())",
+]
+
+
+@contextmanager
+def terminal(*words: str, program: list[str] = PROGRAM, **env: str) -> Iterator[pexpect.spawn]:
+    """Give the program on a terminal of its own, with local commands."""
+    command, *rest = [*program, "-R", "exec", *words]
+    child = pexpect.spawn(
+        command,
+        rest,
+        env=environment(**{"TERM": "xterm", **env}),
+        timeout=30,
+        dimensions=(24, 120),
+        encoding="utf-8",
+        codec_errors="replace",
+    )
+    try:
+        yield child
+    finally:
+        child.close(force=True)
+
+
+def rest(child: pexpect.spawn) -> str:
+    """Return all that is said until the end."""
+    child.expect(pexpect.EOF)
+    child.wait()
+    return str(child.before)
+
+
+SLOW = "[ %n -ne 0 ] || exit 3; [ %n -ne 1 ] || sleep 4"
+
+
+@pytest.mark.parametrize("program", [PROGRAM, BARE], ids=["tqdm", "plain"])
+def test_progress(program: list[str]) -> None:
+    with terminal("-w", "n[1-9]", SLOW, program=program) as child:
+        child.expect("8/9")
+        child.expect("failed 1")
+        child.expect("waiting for n2")
+        last = rest(child)
+        assert child.exitstatus == 3
+    assert "mpshell: ok 8, failed 1, in " in last
+    # The line is taken away before the last ones.
+    assert re.search(r"\r( +\r|\x1b\[K)mpshell: ok", last), repr(last)
+
+
+def test_progress_tells_rate_and_time_left() -> None:
+    with terminal("-f", "2", "-w", "n[1-10]", "sleep 0.3") as child:
+        child.expect(r"\d/10 .* nodes/s, \d\d:\d\d left")
+        assert child.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [(("-q", "sleep 1.5"), {}), (("true",), {}), (("sleep 1.5",), {"TERM": "dumb"})],
+    ids=["quiet", "short", "dumb"],
+)
+def test_no_progress(words: tuple[str, ...], env: dict[str, str]) -> None:
+    with terminal("-w", "n[1-2]", *words, **env) as child:
+        said = rest(child)
+    assert "0/2" not in said and "\033[K" not in said
+
+
+def test_slow_nodes_are_named_while_others_wait() -> None:
+    with terminal("-f", "2", "-w", "n[1-9]", "[ %n -gt 1 ] || sleep 4") as child:
+        child.expect("0/9.*waiting for n\\[1-2\\]")
+        assert child.wait() == 0
+
+
+@pytest.mark.parametrize("program", [PROGRAM, BARE], ids=["tqdm", "plain"])
+def test_progress_names_what_is_not_utf8(program: list[str], tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_bytes(b"n\xe9")
+    with terminal("-w", f"^{tmp_path}/hosts", "sleep 4", program=program) as child:
+        child.expect("waiting for n(\ufffd|\\\\udce9)")
+        rest(child)
+        assert child.exitstatus == 0
+
+
+def test_in_the_background(tmp_path: Path) -> None:
+    """It leaves the terminal to the shell: it reads nothing, and shows no progress."""
+    script = f"{' '.join(PROGRAM)} -R exec -w n[1-2] 'cat; sleep 1.5; echo end'"
+    shell = pexpect.spawn(
+        "bash", ["--norc", "--noediting"], env=environment(TERM="xterm", PS1="> "), timeout=30,
+        encoding="utf-8",
+    )  # fmt: skip
+    try:
+        shell.setecho(False)
+        shell.sendline(f"{script} & wait $!; echo status $?")
+        shell.sendline("echo the shell is there")
+        shell.expect(r"status (\d+)")
+        assert shell.match.group(1) == "0"
+        assert shell.before.count("\033[0m end") == 2 and "0/2" not in shell.before
+        shell.expect("the shell is there")
+    finally:
+        shell.close(force=True)
+
+
+def test_lines_and_progress_do_not_mix() -> None:
+    command = "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.3; done"
+    with terminal("-w", "n[1-2]", command) as child:
+        screen = rest(child)
+    for node in ("n1", "n2"):
+        for i in range(1, 7):
+            # Before a line there is only what takes the progress away, and its label's colour.
+            assert re.search(rf"(^|[\r\n]|\r +\r)(\x1b\[34m){node}:\x1b\[0m line {i}\r\n", screen)
+
+
+def test_colors_on_a_terminal() -> None:
+    with terminal("-w", "n1", "echo out; echo err >&2") as child:
+        said = rest(child)
+    assert "\033[34mn1:\033[0m out" in said and "\033[31mn1:\033[0m err" in said
+    for words, env in ((("--color=never",), {}), ((), {"NO_COLOR": "1"}), ((), {"TERM": "dumb"})):
+        with terminal(*words, "-w", "n1", "echo out", **env) as child:
+            assert "\033[" not in rest(child)
+
+
+def test_a_summary_on_a_terminal() -> None:
+    with terminal("-w", "n[1-2]", "true") as child:
+        assert re.search(r"mpshell: ok 2, in \d+\.\d s \([\d.]+/s\)\r\n", rest(child))
+    with terminal("-q", "-w", "n[1-2]", "exit 1") as child:
+        assert rest(child) == ""
+        assert child.exitstatus == 1
+
+
+def test_what_is_typed_is_not_for_the_commands() -> None:
+    with terminal("-w", "n1", "cat; echo end") as child:
+        child.sendline("typed")
+        said = rest(child)
+    assert "n1:\033[0m end" in said and "n1:\033[0m typed" not in said
+
+
+def test_ctrl_c_as_a_key(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    command = "echo %h; sleep 300"
+    with terminal("-b", "-w", "n[1-3]", command, MPSHELL_TEST_MARK=mark) as child:
+        child.expect("0/3")
+        for _ in range(20):
+            child.sendintr()
+            child.expect("again within a second stops everything")
+            child.sendintr()
+            if child.expect(["again within a second stops everything", "mpshell: stopped"]):
+                break
+        said = rest(child)
+        assert child.exitstatus == 130
+    assert "mpshell: stopped: n[1-3]" in str(said)
+    assert gone(mark)
+
+
+def test_completion_without_its_library_says_what_to_install() -> None:
+    with terminal("--print-completion", "bash", program=BARE) as child:
+        assert "pip install 'mpshell[cli]'" in rest(child)
+        assert child.exitstatus == 64

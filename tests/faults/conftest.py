@@ -1,0 +1,187 @@
+"""What the fault table needs: a sweep that keeps a ledger, and the processes to hurt."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mpshell import EventHandler, ExecWorker, Task
+from tests.support import eventually, is_engine
+
+
+class Observer(EventHandler):
+    """Counts what a handler is told, by node, and calls an action at the pickup of a node."""
+
+    def __init__(self, actions: dict[int, Callable[[], object]] | None = None) -> None:
+        self.pickups: collections.Counter[str] = collections.Counter()
+        self.hups: dict[str, list[int]] = collections.defaultdict(list)
+        self.closes: list[bool] = []
+        self.starts = 0
+        self._actions = dict(actions or {})
+
+    def ev_start(self, worker: Any) -> None:
+        self.starts += 1
+
+    def ev_pickup(self, worker: Any, node: str) -> None:
+        self.pickups[node] += 1
+
+    def ev_hup(self, worker: Any, node: str, rc: int) -> None:
+        self.hups[node].append(rc)
+        action = self._actions.pop(len(self.hups), None)
+        if action is not None:
+            action()
+
+    def ev_close(self, worker: Any, timedout: bool) -> None:
+        self.closes.append(timedout)
+
+
+def engines_under(parent: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [child for child in parent.children() if is_engine(child)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def fork_servers() -> list[psutil.Process]:
+    return engines_under(psutil.Process())
+
+
+def engines() -> list[psutil.Process]:
+    """Return the engine processes of this program, the oldest first."""
+    return [child for server in fork_servers() for child in engines_under(server)]
+
+
+def hurt(processes: list[psutil.Process], number: int = signal.SIGKILL) -> list[psutil.Process]:
+    """Send a signal, and return to whom: who has ended meanwhile feels nothing."""
+    hit = []
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+            hit.append(process)
+    return hit
+
+
+class Sweep:
+    """A worker over nodes n1 to nN whose commands write their node into a ledger as they begin."""
+
+    def __init__(
+        self,
+        task: Task,
+        ledger: Path,
+        nodes: int,
+        observer: Observer,
+        body: str = "sleep 0.05; echo out",
+    ) -> None:
+        self.task = task
+        self.ledger = ledger
+        self.observer = observer
+        self.nodes = [f"n{i}" for i in range(1, nodes + 1)]
+        self.worker = ExecWorker(
+            self.nodes, handler=observer, command=f"echo %h >> {ledger}; {body}"
+        )
+
+    def run(self) -> None:
+        self.task.schedule(self.worker)
+        self.task.resume()
+
+    def ran(self) -> list[str]:
+        return self.ledger.read_text().split() if self.ledger.exists() else []
+
+    def lost(self) -> list[str]:
+        return [o.node for o in self.worker.outcomes() if o.reason == "lost"]
+
+    def check(self, at_most_lost: int, once: bool = True) -> None:
+        """Hold what was seen against the contract; see docs/reliability.md."""
+        codes = dict(self.worker.iter_node_retcodes())
+        assert sorted(codes) == sorted(self.nodes), "every node has one verdict"
+        assert {node: len(told) for node, told in self.observer.hups.items()} == dict.fromkeys(
+            self.nodes, 1
+        )
+        assert (self.observer.starts, self.observer.closes) == (1, [False])
+        ran = self.ran()
+        if once:
+            assert len(ran) == len(set(ran)), "no node runs twice"
+            assert max(self.observer.pickups.values()) == 1
+        assert {node for node, code in codes.items() if code == 0} <= set(ran)
+        lost = [outcome for outcome in self.worker.outcomes() if outcome.reason == "lost"]
+        assert len(lost) <= at_most_lost
+        assert all(outcome.returncode == 255 and outcome.detail for outcome in lost)
+        assert {node for node, code in codes.items() if code} == {outcome.node for outcome in lost}
+        assert {code for code in codes.values()} <= {0, 255}
+        # The next job of the same Task is an ordinary one.
+        after = Observer()
+        next_one = ExecWorker("m[1-6]", handler=after, command="echo %h")
+        self.task.schedule(next_one)
+        self.task.resume()
+        assert {node: bytes(text) for node, text in next_one.iter_node_buffers()} == {
+            f"m{i}": b"m%d" % i for i in range(1, 7)
+        }
+        assert after.closes == [False]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+def later(action: Callable[[], object]) -> threading.Thread:
+    """Run an action in a thread of its own."""
+    thread = threading.Thread(target=action)
+    thread.start()
+    return thread
+
+
+def marked(mark: str, node: str | None = None) -> list[str]:
+    """Return the processes that carry a mark in their environment: all, or those of one node.
+
+    These come from a command that begins with `export MPSHELL_TEST_NODE=%h;`.
+    """
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environ, words = process.environ(), process.cmdline()
+            its = node in (None, environ.get("MPSHELL_TEST_NODE")) or any(
+                f"_NODE={node};" in word for word in words
+            )
+            if environ.get("MPSHELL_TEST_MARK") == mark and its:
+                found.append(f"{process.pid} {process.status()} {words}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def running(ledger: Path) -> list[str]:
+    """Return the processes, whoever's children they are, that have a file in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(str(ledger) in word for word in process.cmdline()):
+                found.append(f"{process.pid} {process.status()} {process.cmdline()}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def all_gone(mark: str, timeout: float = 10) -> bool:
+    return eventually(lambda: not marked(mark), timeout)
+
+
+def memory(process: psutil.Process) -> int:
+    """Return the bytes of a process and of the engines under it, shared pages counted once."""
+    total = 0
+    for member in [process, *process.children(recursive=True)]:
+        try:
+            if member == process or is_engine(member):
+                total += member.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total

@@ -1,0 +1,278 @@
+"""A Task driven through random sequences: whatever is done to it, the contract of events holds."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from mpshell import EventHandler, ExecWorker, NodeOutcome, Task
+from tests.faults.conftest import engines, fork_servers, hurt
+from tests.support import commands, eventually
+
+#: Each is preceded by a line in the ledger. What waits for an end of file, and what hangs, costs its timeout.
+COMMANDS = {
+    "quick": "echo %h",
+    "talks": "echo %h; echo err >&2; sleep 0.03; echo end; exit %n",
+    "sleeps": "sleep 0.2",
+    "reads": "cat; echo end",
+    "dies": "echo x; kill -9 $$",
+    "hangs": "echo x; sleep 60; :",
+}
+TIMEOUT = 0.25
+#: Kinds of commands and numbers of nodes.
+JOBS = st.lists(
+    st.tuples(st.sampled_from(sorted(COMMANDS)), st.integers(0, 6)), min_size=1, max_size=3
+)
+
+#: What has been done to Tasks that ran, over all sequences.
+done: collections.Counter[str] = collections.Counter()
+
+
+class Log(EventHandler):
+    """Everything that one worker's handler is told, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.threads: set[threading.Thread] = set()
+
+    def _note(self, *event: Any) -> None:
+        self.events.append(event)
+        self.threads.add(threading.current_thread())
+
+    def ev_start(self, worker: Any) -> None:
+        self._note("start", None)
+
+    def ev_pickup(self, worker: Any, node: str) -> None:
+        self._note("pickup", node)
+
+    def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:
+        self._note("read", node, msg)
+
+    def ev_written(self, worker: Any, node: str, sname: str, size: int) -> None:
+        self._note("written", node)
+
+    def ev_hup(self, worker: Any, node: str, rc: int) -> None:
+        self._note("hup", node, rc)
+
+    def ev_outcome(self, worker: Any, outcome: NodeOutcome) -> None:
+        self._note("outcome", outcome.node, outcome)
+
+    def ev_close(self, worker: Any, timedout: bool) -> None:
+        self._note("close", None, timedout)
+
+    def ev_timer(self, timer: Any) -> None:
+        self._note("timer", None)
+
+
+class Scheduled:
+    """A worker that was scheduled, and what may be expected of it."""
+
+    def __init__(self, worker: ExecWorker, log: Log, nodes: list[str]) -> None:
+        self.worker = worker
+        self.log = log
+        self.nodes = nodes
+        self.aborted = False
+
+    def check(self, lost_may_be: bool, ran: list[str]) -> None:
+        """Hold a worker's events against the contract."""
+        events = self.log.events
+        names = collections.Counter(event[0] for event in events)
+        if not events:
+            assert self.aborted or not self.nodes
+            return
+        assert events[0][0] == "start" and events[-1][0] == "close"
+        assert (names["start"], names["close"]) == (1, 1)
+        by_node: dict[str, list[tuple[Any, ...]]] = collections.defaultdict(list)
+        for event in events[1:-1]:
+            by_node[event[1]].append(event)
+        assert set(by_node) <= set(self.nodes)
+        if not self.aborted:
+            assert set(by_node) == set(self.nodes), "every node was started"
+        ended = [self.check_node(node, seen, lost_may_be, ran) for node, seen in by_node.items()]
+        assert events[-1][2] == any(outcome and outcome.timed_out for outcome in ended)
+
+    def check_node(
+        self, node: str, seen: list[tuple[Any, ...]], lost_may_be: bool, ran: list[str]
+    ) -> NodeOutcome | None:
+        """Check pickup, (read | written)*, hup unless it timed out, outcome: each once, in that order."""
+        names = [event[0] for event in seen]
+        middle = [name for name in names if name in ("read", "written")]
+        if names == ["pickup", *middle]:
+            assert self.aborted, "every node has one verdict"
+            return None
+        outcome: NodeOutcome = seen[-1][2]
+        told = [] if outcome.timed_out else ["hup"]
+        assert names == ["pickup", *middle, *told, "outcome"]
+        if told:
+            assert seen[-2][2] == outcome.returncode
+        assert outcome.reason in ("exit", "signal", "timeout", *(["lost"] if lost_may_be else []))
+        assert (outcome.returncode is None) == outcome.timed_out
+        if outcome.reason == "lost":
+            assert outcome.returncode == 255
+        else:
+            assert node in ran or outcome.timed_out
+        return outcome
+
+
+class Driven(RuleBasedStateMachine):
+    """A Task with a thread of its own, and another thread that does things to it."""
+
+    @initialize(
+        count=st.sampled_from([1, 2, 4]),
+        fanout=st.sampled_from([1, 3, 16]),
+        held=st.booleans(),
+        first=JOBS,
+    )
+    def begin(self, count: int, fanout: int, held: bool, first: list[tuple[str, int]]) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.ledger = Path(self.folder.name) / "ledger"
+        self.ledger.touch()
+        self.task = Task()
+        self.task.set_info("engines", count)
+        self.task.set_info("fanout", fanout)
+        self.task.set_info("grace", 0.2)
+        self.task.set_info("heartbeat", 0.4)
+        self.scheduled: list[Scheduled] = []
+        self.timers: list[Log] = []
+        self.suspended = self.hurt = False
+        # A port holds a run: what follows is then said to a run that goes on.
+        self.port = self.task.port() if held else None
+        self.schedule(first, False)
+        if held:
+            self.task.resume()
+
+    def live(self) -> bool:
+        return not self.suspended
+
+    def ran(self) -> list[str]:
+        return self.ledger.read_text().split()
+
+    @rule(jobs=JOBS, own=st.booleans())
+    def schedule(self, jobs: list[tuple[str, int]], own: bool) -> None:
+        for kind, count in jobs:
+            log = Log()
+            nodes = [f"w{len(self.scheduled)}n{i}" for i in range(count)]
+            command = f"echo %h >> {self.ledger}; {COMMANDS[kind]}"
+            worker = ExecWorker(nodes, handler=log, command=command, timeout=TIMEOUT)
+            if own:
+                worker._fanout = 2
+            self.task.schedule(worker)
+            self.scheduled.append(Scheduled(worker, log, nodes))
+            done["schedule"] += bool(self.task.running())
+
+    @rule()
+    def resume(self) -> None:
+        self.suspended = False
+        self.task.resume()
+        done["resume"] += 1
+
+    @precondition(live)
+    @rule()
+    def suspend(self) -> None:
+        # What may come next has to follow from what was drawn, not from who was faster.
+        self.suspended = True
+        done["suspend"] += self.task.suspend()
+
+    @precondition(lambda self: self.scheduled)
+    @rule(which=st.integers(0, 100), data=st.binary(max_size=20), end=st.booleans())
+    def write(self, which: int, data: bytes, end: bool) -> None:
+        worker = self.scheduled[which % len(self.scheduled)].worker
+        worker.write(data)
+        if end:
+            worker.set_write_eof()
+        done["write"] += bool(self.task.running())
+
+    @precondition(lambda self: self.scheduled)
+    @rule(which=st.integers(0, 100))
+    def abort_worker(self, which: int) -> None:
+        scheduled = self.scheduled[which % len(self.scheduled)]
+        scheduled.aborted = True
+        scheduled.worker.abort()
+        done["abort"] += bool(self.task.running())
+
+    @rule(delay=st.sampled_from([0, 0.01, 0.1]))
+    def timer(self, delay: float) -> None:
+        self.timers.append(Log())
+        self.task.timer(delay, self.timers[-1])
+        done["timer"] += 1
+
+    @rule(fanout=st.sampled_from([1, 2, 5, 20]))
+    def change_fanout(self, fanout: int) -> None:
+        self.task.set_info("fanout", fanout)
+
+    @rule(seconds=st.sampled_from([0.01, 0.05]))
+    def let_it_run(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
+
+    @rule(how=st.sampled_from(["kill one", "kill all", "stop one", "kill the fork server"]))
+    def hurt_engines(self, how: str) -> None:
+        victims = {"kill all": engines, "kill the fork server": fork_servers}.get(
+            how, lambda: engines()[:1]
+        )()
+        if hurt(victims, signal.SIGSTOP if how == "stop one" else signal.SIGKILL):
+            self.hurt = True
+            done["hurt"] += bool(self.task.running())
+
+    def teardown(self) -> None:
+        if not hasattr(self, "task"):
+            return
+        for scheduled in self.scheduled:
+            scheduled.worker.set_write_eof()
+        if self.port is not None:
+            self.task.remove_port(self.port)
+        # What was said after the end of a run waits for the next.
+        for _ in range(2):
+            self.task.resume()
+            self.task.join()
+        assert not self.task.running()
+        ran = self.ran()
+        assert len(ran) == len(set(ran)), "at most once"
+        for scheduled in self.scheduled:
+            scheduled.check(self.hurt, ran)
+            assert scheduled.worker.task is self.task
+            assert scheduled.log.threads <= {self.task.thread}
+        for log in self.timers:
+            assert log.events == [("timer", None)]
+        assert eventually(lambda: commands() == [])
+        self.task.abort(kill=True)
+        self.task.thread.join(20)
+        assert not self.task.thread.is_alive()
+        self.folder.cleanup()
+
+
+@pytest.mark.timeout(400)
+def test_random_sequences() -> None:
+    """Each sequence may take some seconds under load: a node after the other with a fanout of 1."""
+    done.clear()
+    examples = os.environ.get("MPSHELL_FUZZ_EXAMPLES")
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Driven,
+        settings=settings(
+            max_examples=int(examples or 40),
+            stateful_step_count=20,
+            deadline=None,
+            # The same sequences each time, unless more are asked for: a gate does not fail by the dice.
+            derandomize=examples is None,
+            # A failure that takes a moment's timing cannot be shrunk.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    for what in ("schedule", "resume", "suspend", "write", "abort", "timer", "hurt"):
+        assert done[what], f"no sequence has done this to a running Task: {what}"

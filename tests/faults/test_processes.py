@@ -1,0 +1,406 @@
+"""The fault table, first part: engines, the fork server and the coordinator come to harm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+import mpshell
+from mpshell import EventHandler, ExecWorker, Task
+from tests.faults.conftest import (
+    Observer,
+    Sweep,
+    all_gone,
+    engines,
+    fork_servers,
+    hurt,
+    later,
+    marked,
+    running,
+)
+from tests.support import commands, end_warm_engines, eventually
+from tests.system.recorder import alive, within
+
+Fault = Callable[[], list[psutil.Process]]
+
+
+def with_a_stopped_server(number: int) -> list[psutil.Process]:
+    """The fork server is not among the victims: it is woken, as it has to clear up."""
+    hurt(fork_servers(), signal.SIGSTOP)
+    return hurt(engines(), number)
+
+
+#: fault -> what it hurts, at which numbers of finished nodes, and how many times the fanout may be lost.
+FAULTS: dict[str, tuple[Fault, tuple[int, ...], int]] = {
+    "one engine killed": (lambda: hurt(engines()[:1]), (10,), 1),
+    "engines killed repeatedly": (lambda: hurt(engines()[:1]), (5, 15, 25, 35, 45), 5),
+    "all engines killed": (lambda: hurt(engines()), (10,), 1),
+    "fork server killed": (lambda: hurt(fork_servers()), (10,), 1),
+    "fork server and engines killed": (lambda: hurt(fork_servers() + engines()), (10,), 1),
+    "one engine stopped": (lambda: hurt(engines()[:1], signal.SIGSTOP), (10,), 1),
+    "all engines stopped": (lambda: hurt(engines(), signal.SIGSTOP), (10,), 1),
+    "fork server stopped, engines killed": (
+        lambda: with_a_stopped_server(signal.SIGKILL), (10,), 1,
+    ),
+    "fork server and engines stopped": (
+        lambda: with_a_stopped_server(signal.SIGSTOP), (10,), 1,
+    ),
+    "engines stopped, fork server killed": (
+        lambda: hurt(engines(), signal.SIGSTOP) + hurt(fork_servers()), (10,), 1,
+    ),
+    "engine ended politely": (lambda: hurt(engines()[:1], signal.SIGTERM), (10,), 1),
+}  # fmt: skip
+FANOUT = 8
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_node_has_one_verdict_whatever_dies(fault: str, task: Task, ledger: Path) -> None:
+    action, moments, times = FAULTS[fault]
+    victims: list[psutil.Process] = []
+    task.set_info("fanout", FANOUT)
+    task.set_info("heartbeat", 0.4)
+    act = dict.fromkeys(moments, lambda: victims.extend(action()))
+    sweep = Sweep(task, ledger, 80, Observer(act))
+    with within(60):
+        sweep.run()
+    assert commands() == []
+    sweep.check(at_most_lost=times * FANOUT)
+    # Also of what is nobody's child any more; with both killed in one moment nobody is there to see to it.
+    assert fault == "fork server and engines killed" or eventually(lambda: not running(ledger))
+    assert victims, "there was somebody to hurt"
+    assert eventually(lambda: not any(alive(victim.pid) for victim in victims))
+
+
+@pytest.mark.parametrize(
+    "fault", ["one engine killed", "all engines killed", "all engines stopped"]
+)
+def test_lost_nodes_run_again_where_that_is_asked_for(fault: str, task: Task, ledger: Path) -> None:
+    action, moments, _ = FAULTS[fault]
+    task.set_info("fanout", FANOUT)
+    task.set_info("heartbeat", 0.4)
+    task.set_info("retry_lost", True)
+    body = "echo begun; sleep 0.05; echo out"
+    sweep = Sweep(task, ledger, 60, Observer(dict.fromkeys(moments, action)), body)
+    sweep.run()
+    assert set(dict(sweep.worker.iter_node_retcodes()).values()) == {0}
+    assert sweep.lost() == []
+    assert {bytes(text) for text, _ in sweep.worker.iter_buffers()} == {b"begun\nout"}
+    sweep.check(at_most_lost=0, once=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_output_of_a_dead_attempt_is_dropped(number: int, task: Task, tmp_path: Path) -> None:
+    """Lines that were told and recorded before the engine died are not in the results of the next try."""
+
+    class Reader(Observer):
+        begun = 0
+
+        def ev_read(self, worker: ExecWorker, node: str, sname: str, msg: bytes) -> None:
+            self.begun += msg == b"begun"
+            if self.begun == 6 and msg == b"begun":
+                assert worker.node_buffer(node) == b"begun"
+                hurt(engines(), number)
+
+    task.set_info("retry_lost", True)
+    task.set_info("heartbeat", 0.4)
+    task.set_info("fanout", 6)
+    reader = Reader()
+    command = f"echo begun; mkdir {tmp_path}/%h 2>&- && sleep 79; echo out"
+    worker = ExecWorker("n[1-6]", handler=reader, command=command)
+    task.schedule(worker)
+    task.resume()
+    assert reader.begun == 12, "each had said something to each attempt"
+    assert [(bytes(text), len(nodes)) for text, nodes in worker.iter_buffers()] == [
+        (b"begun\nout", 6)
+    ]
+    assert {outcome.reason for outcome in worker.outcomes()} == {"exit"}
+    assert reader.hups == {f"n{i}": [0] for i in range(1, 7)}
+    assert (reader.starts, reader.closes) == (1, [False])
+
+
+def test_a_slow_handler_is_not_taken_for_a_dead_engine(task: Task, ledger: Path) -> None:
+    task.set_info("heartbeat", 0.2)
+    task.set_info("fanout", FANOUT)
+
+    def be_slow() -> None:
+        subprocess.run(["sleep", "0.7"], check=True)
+
+    sweep = Sweep(task, ledger, 30, Observer(dict.fromkeys((5, 12), be_slow)))
+    sweep.run()
+    sweep.check(at_most_lost=0)
+
+
+def test_a_fork_server_killed_between_runs_is_replaced(task: Task) -> None:
+    for _ in range(3):
+        assert task.run("echo ok", nodes="n[1-4]", remote=False).node_retcode("n4") == 0
+        [server] = fork_servers()
+        hurt([server])
+        assert eventually(lambda server=server: server.status() == psutil.STATUS_ZOMBIE)
+    assert task.run("echo ok").read() == b"ok"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("server_too", [False, True])
+def test_an_engine_hurt_between_runs_costs_no_node(
+    server_too: bool, number: int, task: Task
+) -> None:
+    task.set_info("heartbeat", 0.4)
+    task.run("true")
+    for _ in range(2):
+        victims = hurt(engines(), number)
+        assert victims
+        if server_too:
+            servers = hurt(fork_servers())
+            # Between runs: a server that dies a little later does so in the run, which may lose nodes.
+            assert eventually(lambda servers=servers: not any(alive(s.pid) for s in servers))
+            victims += servers
+        worker = task.run("echo ok", nodes="n[1-40]", remote=False)
+        assert {(outcome.reason, outcome.returncode) for outcome in worker.outcomes()} == {
+            ("exit", 0)
+        }
+        assert len(dict(worker.iter_node_retcodes())) == 40
+        assert eventually(lambda victims=victims: not any(alive(v.pid) for v in victims))
+
+
+def test_engines_outlive_the_thread_that_started_them(task: Task) -> None:
+    """A signal at the parent's death (prctl(2)) would come at the end of its thread already."""
+    end_warm_engines()
+    thread = later(lambda: Task(threading.current_thread()).run("true"))
+    thread.join()
+    before = fork_servers() + engines()
+    assert len(before) == 2
+    worker = task.run("sleep 0.3; echo ok", nodes="n[1-8]", remote=False)
+    assert task.max_retcode() == 0
+    assert {outcome.reason for outcome in worker.outcomes()} == {"exit"}
+    assert all(process.is_running() and alive(process.pid) for process in before)
+
+
+def test_a_killed_fork_server_leaves_nothing_of_the_commands(task: Task, tmp_path: Path) -> None:
+    """Nor of what a command has started in a session of its own, with another parent."""
+    pids = tmp_path / "pids"
+    command = f"(setsid sh -c 'echo $$ >> {pids}; exec sleep 77' &); sleep 0.3; sleep 78"
+
+    def kill(handler: object, timer: object) -> None:
+        assert eventually(lambda: pids.exists() and len(pids.read_text().split()) == 4)
+        hurt(fork_servers())
+
+    task.timer(0.1, handler=type("Handler", (EventHandler,), {"ev_timer": kill})())
+    task.set_info("fanout", 4)
+    worker = ExecWorker("n[1-4]", command=command)
+    task.schedule(worker)
+    task.resume()
+    assert {outcome.reason for outcome in worker.outcomes()} == {"lost"}
+    assert eventually(lambda: not any(psutil.pid_exists(int(p)) for p in pids.read_text().split()))
+
+
+def test_a_daemon_of_an_earlier_run_is_the_user_s(task: Task, tmp_path: Path) -> None:
+    """What ended by itself may have left something on purpose; the end of a later run leaves it alone."""
+    pid_file = tmp_path / "pid"
+    task.run(f"setsid sleep 60 >/dev/null 2>&1 & echo $! > {pid_file}")
+    daemon = psutil.Process(int(pid_file.read_text()))
+    try:
+        task.schedule(ExecWorker("n[1-4]", command="sleep 79"))
+        with pytest.raises(mpshell.TimeoutError):
+            task.resume(0.3)
+        end_warm_engines()
+        assert daemon.is_running()
+        assert commands() == []
+    finally:
+        daemon.kill()
+
+
+# -- the coordinator ------------------------------------------------------------------------------
+
+ROOT = str(Path(mpshell.__path__[0]).parent)
+PROGRAM = """
+import os, signal, sys, threading
+sys.path.insert(0, {root!r})
+from mpshell import EventHandler, ExecWorker, task_self
+
+class Handler(EventHandler):
+    count = 0
+    def ev_pickup(self, worker, node):
+        self.count += 1
+        if self.count == 12:
+            {end}
+
+task = task_self()
+task.set_info("engines", {engines})
+# Grandchildren that ignore TERM, and that have another parent by now.
+command = "sh -c 'trap : TERM; sleep 70; sleep 71' & (sleep 74 &); trap : TERM; {more} sleep 72; sleep 73"
+task.schedule(ExecWorker("n[1-20]", handler=Handler(), command=command))
+task.resume()
+"""
+ENDS = {
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
+    "terminated": "os.kill(os.getpid(), signal.SIGTERM)",
+    "os._exit": "os._exit(3)",
+    "exit": "sys.exit(4)",
+    "exception": "raise RuntimeError('x')",
+    "exec": "os.execv('/bin/true', ['true'])",
+}
+
+
+#: Ends of the program that end its runs first, as an abort does: who has a session of his own escapes that.
+ORDERLY = ("exit", "exception")
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_of_the_program_is_the_end_of_all_it_started(end: str, count: int) -> None:
+    mark = uuid.uuid4().hex
+    more = "" if end in ORDERLY else "(setsid sleep 75 &); setsid sleep 76 &"
+    source = PROGRAM.format(root=ROOT, end=ENDS[end], engines=count, more=more)
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    expected = {
+        "killed": -9,
+        "terminated": -15,
+        "os._exit": 3,
+        "exit": 4,
+        "exception": 1,
+        "exec": 0,
+    }
+    assert done.returncode == expected[end], done.stderr
+    assert all_gone(mark), marked(mark)
+
+
+#: Forks all the time, so that whatever ends it comes in the middle of one.
+STORM = "echo x; i=0; while [ $i -lt 80 ]; do (setsid sleep 77 &); i=$((i+1)); done; sleep 78"
+
+
+@pytest.mark.parametrize("end", ["killed", "os._exit", "exec"])
+def test_the_end_of_the_program_in_a_storm_of_forks(end: str) -> None:
+    """A fork that is under way when its process is stopped still makes a child."""
+    mark = uuid.uuid4().hex
+    source = f"""
+import os, signal, sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import EventHandler, ExecWorker, task_self
+class Handler(EventHandler):
+    def ev_read(self, worker, node, sname, msg):
+        {ENDS[end]}
+task = task_self()
+task.set_info("engines", 2)
+task.schedule(ExecWorker("n[1-4]", handler=Handler(), command={STORM!r}))
+task.resume()
+"""
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    assert done.stderr == b""
+    assert all_gone(mark), marked(mark)
+
+
+@pytest.mark.parametrize("victims", [engines, fork_servers])
+def test_what_was_lost_in_a_storm_of_forks_is_gone_when_that_is_told(
+    victims: Callable[[], list[psutil.Process]], task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = uuid.uuid4().hex
+    task.run("true")
+    monkeypatch.setenv("MPSHELL_TEST_MARK", mark)
+    left: list[str] = []
+
+    class Handler(EventHandler):
+        def ev_read(self, *args: object) -> None:
+            hurt(victims())
+
+        def ev_hup(self, worker: object, node: str, rc: int) -> None:
+            # Others may run on an engine that was not there yet at the last blow.
+            left.extend(marked(mark, node))
+
+    command = f"export MPSHELL_TEST_NODE=%h; {STORM}"
+    worker = ExecWorker("n[1-4]", handler=Handler(), command=command)
+    task.schedule(worker)
+    task.resume()
+    assert [outcome.reason for outcome in worker.outcomes()] == ["lost"] * 4
+    assert victims is fork_servers or not left
+    assert all_gone(mark), marked(mark)
+
+
+EXITS = {
+    "Tasks that nobody ended": (
+        "task = Task(); task.shell('sleep 0.3; echo x'); task.resume()\nother = Task()\n", 0,
+    ),
+    "runs in daemon threads": (
+        "def run():\n    task_self().run('sleep 70', nodes='n[1-8]', remote=False)\n"
+        "for _ in range(3):\n    threading.Thread(target=run, daemon=True).start()\ntime.sleep(0.5)\n", 0,
+    ),
+    "threads that ended without a word to their Task": (
+        "def run():\n    task_self().run('echo x', nodes='n[1-8]', remote=False)\n"
+        "for _ in range(20):\n    thread = threading.Thread(target=run); thread.start(); thread.join()\n", 0,
+    ),
+    "a Task whose handler exits": (
+        "class Handler(EventHandler):\n    def ev_hup(self, worker, node, rc):\n        os._exit(7)\n"
+        "task = Task(); task.shell('true', handler=Handler()); task.resume()\n", 7,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_the_interpreter_ends_whatever_tasks_there_are(name: str) -> None:
+    mark = uuid.uuid4().hex
+    body, code = EXITS[name]
+    source = f"""
+import os, sys, threading, time
+sys.path.insert(0, {ROOT!r})
+from mpshell import EventHandler, Task, task_self
+{body}"""
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+    assert all_gone(mark), marked(mark)
+
+
+def test_a_program_that_ends_in_the_middle_of_its_runs_of_threads() -> None:
+    mark = uuid.uuid4().hex
+    source = f"""
+import os, sys, threading
+sys.path.insert(0, {ROOT!r})
+from mpshell import Task, ExecWorker, EventHandler
+begun = threading.Semaphore(0)
+class Handler(EventHandler):
+    def ev_start(self, worker):
+        begun.release()
+for _ in range(4):
+    task = Task()
+    task.schedule(ExecWorker("n[1-8]", handler=Handler(), command="sleep 75"))
+    task.resume()
+for _ in range(4):
+    begun.acquire()
+os._exit(5)
+"""
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    assert done.returncode == 5, done.stderr
+    assert all_gone(mark), marked(mark)
+
+
+# -- many Tasks ------------------------------------------------------------------------------------
+
+
+def test_tasks_of_many_threads_survive_a_kill(ledger: Path) -> None:
+    """One pool serves all threads: a dead engine hurts only the run that leased it."""
+    tasks = [Task() for _ in range(4)]
+    workers = [ExecWorker("n[1-30]", command="sleep 0.02; echo %h") for _ in tasks]
+    for task, worker in zip(tasks, workers, strict=True):
+        task.set_info("engines", 2)
+        task.schedule(worker)
+        task.resume()
+    thread = later(lambda: eventually(engines) and hurt(engines()[:1]))
+    for task in tasks:
+        task.join()
+    thread.join()
+    for worker in workers:
+        assert len(dict(worker.iter_node_retcodes())) == 30
+    for task in tasks:
+        task.abort(kill=True)
+        task.thread.join(20)

@@ -1,0 +1,94 @@
+"""A private OpenSSH server for the tests that need a real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mpshell import Task, task_cleanup, task_self, task_terminate
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "sshd"
+
+
+@dataclass(frozen=True)
+class SshServer:
+    """A running server: where its files are, and the nodes that it answers for."""
+
+    directory: Path
+    nodes: int
+
+    @property
+    def config(self) -> str:
+        return str(self.directory / "ssh_config")
+
+    def call(self, command: str) -> subprocess.CompletedProcess[str]:
+        return call_script(command, self.directory)
+
+
+def call_script(command: str, directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run scripts/sshd."""
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), command, "--dir", str(directory), *args],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """Give a server with 200 nodes."""
+    directory = tmp_path_factory.mktemp("sshd")
+    started = call_script("start", directory, "--nodes", "200", "--lifetime", "1200")
+    assert started.returncode == 0, started.stderr
+    yield SshServer(directory, 200)
+    assert call_script("stop", directory).returncode == 0
+
+
+@pytest.fixture
+def ssh_task(ssh_server: SshServer) -> Iterator[Task]:
+    """Give a Task whose nodes are those of the server."""
+    task_terminate()
+    task = task_self()
+    task.set_info("engines", 2)
+    task.set_info("ssh_options", f"-F {ssh_server.config}")
+    yield task
+    task_cleanup()
+
+
+@pytest.fixture
+def pdsh_task(
+    ssh_server: SshServer, engines: int, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Task]:
+    """Give a Task with pdsh as its distant transport, for every number of engines."""
+    monkeypatch.setenv("PDSH_RCMD_TYPE", "ssh")
+    monkeypatch.setenv("PDSH_SSH_ARGS_APPEND", f"-F {ssh_server.config}")
+    task_terminate()
+    task = task_self()
+    task.set_info("engines", engines)
+    task.set_default("distant_workername", "pdsh")
+    yield task
+    task_cleanup()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.write_bytes(os.urandom(300_000))
+    path.chmod(0o751)
+    os.utime(path, (1_000_000_000, 1_100_000_000))
+    return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a file system of 256 KiB (which takes root)."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

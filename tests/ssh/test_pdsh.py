@@ -1,0 +1,218 @@
+"""WorkerPdsh with the real pdsh, pdcp and rpdcp, over the private ssh server."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpshell import (
+    EngineClientNotSupportedError,
+    NodeSet,
+    Task,
+    WorkerError,
+    WorkerPdsh,
+)
+from tests.system.recorder import Recorder, folded
+
+#: Only node2 (127.100.0.3) does this.
+ON_NODE2 = 'case "$SSH_CONNECTION" in *" 127.100.0.3 "*) %s;; esac; '
+
+
+def codes(worker: Any) -> dict[int, str]:
+    return {code: str(nodes) for code, nodes in worker.iter_retcodes()}
+
+
+def test_output_and_codes_are_each_node_s(pdsh_task: Task) -> None:
+    worker = pdsh_task.run("echo hello; " + ON_NODE2 % "exit 3", nodes="node[1-20]")
+    assert type(worker) is WorkerPdsh
+    assert folded(worker.iter_buffers()) == {b"hello": sorted(f"node{i}" for i in range(1, 21))}
+    assert codes(worker) == {0: "node[1,3-20]", 3: "node2"}
+    assert pdsh_task.max_retcode() == 3
+
+
+def test_streams_are_kept_apart_when_asked_for(pdsh_task: Task) -> None:
+    worker = pdsh_task.run("echo out; echo; echo err >&2; exit 1", nodes="node[1-5]", stderr=True)
+    assert [bytes(text) for text, _ in worker.iter_buffers()] == [b"out\n"]
+    assert [bytes(text) for text, _ in worker.iter_errors()] == [b"err"]
+    assert codes(worker) == {1: "node[1-5]"}
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_events_are_each_node_s(stderr: bool, pdsh_task: Task) -> None:
+    seen = Recorder()
+    command = "echo one; echo two; " + ON_NODE2 % "exit 3"
+    worker = pdsh_task.run(command, nodes="node[1-6]", handler=seen, stderr=stderr)
+    nodes = [f"node{i}" for i in range(1, 7)]
+    assert sorted(seen.nodes("pickup")) == nodes == sorted(seen.nodes("hup"))
+    assert seen.rcs() == {node: 3 if node == "node2" else 0 for node in nodes}
+    assert (seen.names()[0], seen.names()[-1]) == ("start", "close")
+    for node in nodes:
+        names = [event[0] for event in seen.events if event[1:2] == (node,)]
+        assert names == ["pickup", "read", "read", "hup"]
+        assert seen.lines(node) == [b"one", b"two"]
+    assert seen.workers == {worker}
+
+
+def test_a_failure_is_told_before_the_others_have_ended(pdsh_task: Task) -> None:
+    pdsh_task.set_info("engines", 1)
+    seen = Recorder()
+    pdsh_task.run(ON_NODE2 % "exit 3" + "sleep 1", nodes="node[1-3]", handler=seen)
+    assert seen.nodes("hup")[0] == "node2"
+
+
+def test_unreachable_nodes_have_255_and_the_others_go_on(pdsh_task: Task) -> None:
+    worker = pdsh_task.run("echo ok", nodes="node[1-3],127.0.0.1,no-such-host.invalid")
+    assert codes(worker) == {0: "node[1-3]", 255: "127.0.0.1,no-such-host.invalid"}
+    assert b"refused" in (worker.node_buffer("127.0.0.1") or b"")
+    ends = {outcome.node: outcome for outcome in worker.outcomes()}
+    assert ends["127.0.0.1"].reason == "unreachable" == ends["no-such-host.invalid"].reason
+    assert ends["127.0.0.1"].engine > 0 and ends["127.0.0.1"].started_at is not None
+    assert ends["node1"].ok
+
+
+def test_a_command_may_return_255(pdsh_task: Task) -> None:
+    worker = pdsh_task.run("echo connection refused; exit 255", nodes="node1")
+    assert codes(worker) == {255: "node1"}
+    assert [outcome.reason for outcome in worker.outcomes()] == ["exit"]
+
+
+def test_a_timeout_is_each_node_s(pdsh_task: Task) -> None:
+    seen = Recorder()
+    worker = pdsh_task.run(
+        "echo begun; " + ON_NODE2 % "sleep 60", nodes="node[1-4]", handler=seen, timeout=1
+    )
+    assert list(worker.iter_keys_timeout()) == ["node2"]
+    assert codes(worker) == {0: "node[1,3-4]"}
+    assert sorted(seen.nodes("hup")) == ["node1", "node3", "node4"] and seen.closes() == [True]
+    assert worker.node_buffer("node2") == b"begun"
+    with pytest.raises(KeyError):
+        worker.node_retcode("node2")
+
+
+def test_the_timeout_is_from_each_node_s_own_start(pdsh_task: Task) -> None:
+    pdsh_task.set_info("fanout", 1)
+    pdsh_task.set_info("command_timeout", 4)
+    worker = pdsh_task.run("sleep 1", nodes="node[1-6]")
+    assert codes(worker) == {0: "node[1-6]"}
+
+
+def test_abort_ends_all(pdsh_task: Task) -> None:
+    seen = Recorder(read=lambda worker, *_: worker.abort())
+    pdsh_task.run("echo x; sleep 60", nodes="node[1-4]", handler=seen)
+    assert seen.closes() == [False] and seen.count("hup") == 0
+
+
+def log_pdsh(task: Task, path: Path) -> None:
+    """Put a program in the place of pdsh that writes its options to a file, and is pdsh then."""
+    script = path / "pdsh"
+    script.write_text(f'#!/bin/sh\necho "$*" >>{path}/log\nexec /usr/bin/pdsh "$@"\n')
+    script.chmod(0o755)
+    task.set_info("pdsh_path", str(script))
+
+
+@pytest.mark.parametrize(("fanout", "nodes"), [(64, 20), (5, 20), (1, 4), (-1, 8)])
+def test_nodes_and_fanout_are_dealt_out_over_the_engines(
+    fanout: int, nodes: int, pdsh_task: Task, engines: int, tmp_path: Path
+) -> None:
+    log_pdsh(pdsh_task, tmp_path)
+    pdsh_task.set_info("fanout", fanout)
+    worker = pdsh_task.run("true", nodes=f"node[1-{nodes}]")
+    calls = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    limit = nodes if fanout < 0 else fanout
+    assert len(calls) == min(engines, limit)
+    assert sum(int(call[call.index("-f") + 1]) for call in calls) == limit
+    shards = [NodeSet(call[call.index("-w") + 1]) for call in calls]
+    assert sum(map(len, shards)) == nodes
+    assert codes(worker) == {0: f"node[1-{nodes}]"}
+    # On a machine so busy that an engine is given up, another one takes its shard.
+    engines_used = {outcome.engine for outcome in worker.outcomes()}
+    assert min(2, engines, limit) <= len(engines_used) <= min(engines, limit)
+
+
+def test_input_is_not_supported(pdsh_task: Task) -> None:
+    worker = pdsh_task.shell("cat", nodes="node1", stdin=False)
+    with pytest.raises(EngineClientNotSupportedError):
+        worker.write(b"x")
+    with pytest.raises(EngineClientNotSupportedError):
+        worker.set_write_eof()
+    pdsh_task.resume()
+    assert codes(worker) == {0: "node1"}
+
+
+def test_pdsh_s_own_failure_is_the_outcome_of_its_nodes(pdsh_task: Task) -> None:
+    pdsh_task.set_info("pdsh_path", "pdsh -R no-such-module")
+    worker = pdsh_task.run("true", nodes="node[1-2]")
+    assert codes(worker) == {255: "node[1-2]"}
+    assert {outcome.reason for outcome in worker.outcomes()} == {"not started"}
+    assert all("no-such-module" in (outcome.detail or "") for outcome in worker.outcomes())
+    pdsh_task.set_info("pdsh_path", "/no/such/pdsh")
+    assert codes(pdsh_task.run("true", nodes="node[1-2]")) == {255: "node[1-2]"}
+
+
+def test_the_largest_code_as_its_own_is_no_failure(pdsh_task: Task) -> None:
+    pdsh_task.set_info("pdsh_path", "pdsh -S")
+    pdsh_task.set_info("engines", 1)
+    worker = pdsh_task.run(ON_NODE2 % "exit 3", nodes="node[1-3]")
+    assert codes(worker) == {0: "node[1,3]", 3: "node2"}
+
+
+def test_names_with_a_domain(pdsh_task: Task) -> None:
+    pdsh_task.set_info("pdsh_path", "pdsh -R exec")
+    worker = pdsh_task.run("uname", nodes="a.example.org,b.example.org")
+    assert folded(worker.iter_buffers()) == {b"Linux": ["a.example.org", "b.example.org"]}
+    worker = pdsh_task.run("false", nodes="a.example.org,b.example.org")
+    assert codes(worker) == {1: "a.example.org,b.example.org"}
+
+
+def test_names_that_pdsh_takes_for_something_else_are_refused() -> None:
+    for node in ("-x", "/n/", "u@h", "::1"):
+        with pytest.raises(WorkerError, match="would be taken"):
+            WorkerPdsh([node], command="true")
+
+
+# -- copies -----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_copied_to_each_node(pdsh_task: Task, tmp_path: Path) -> None:
+    source = tmp_path / "a:b c"
+    source.write_bytes(os.urandom(100_000))
+    (tmp_path / "to").mkdir()
+    worker = pdsh_task.copy(source, tmp_path / "to" / "copy", "node[1-4]", preserve=True)
+    pdsh_task.resume()
+    assert codes(worker) == {0: "node[1-4]"}
+    assert filecmp.cmp(source, tmp_path / "to" / "copy", shallow=False)
+    assert int((tmp_path / "to" / "copy").stat().st_mtime) == int(source.stat().st_mtime)
+
+
+def test_a_tree_is_copied_from_each_node(pdsh_task: Task, tmp_path: Path) -> None:
+    (tmp_path / "tree" / "sub").mkdir(parents=True)
+    (tmp_path / "tree" / "sub" / "file").write_bytes(b"data")
+    (tmp_path / "here").mkdir()
+    worker = pdsh_task.rcopy(tmp_path / "tree", tmp_path / "here", "node[1-4]")
+    pdsh_task.resume()
+    assert codes(worker) == {0: "node[1-4]"}
+    for i in range(1, 5):
+        assert (tmp_path / "here" / f"tree.node{i}" / "sub" / "file").read_bytes() == b"data"
+
+
+def test_failed_copies_are_2_as_enoent(pdsh_task: Task, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x")
+    worker = pdsh_task.copy(tmp_path / "source", tmp_path / "no" / "dir", "node[1-2],127.0.0.1")
+    pdsh_task.resume()
+    assert codes(worker) == {2: "127.0.0.1,node[1-2]"}
+    worker = pdsh_task.rcopy("/no/such", tmp_path, "node[1-2]")
+    pdsh_task.resume()
+    assert codes(worker) == {2: "node[1-2]"}
+
+
+def test_names_that_pdcp_would_change_are_refused(pdsh_task: Task, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x")
+    for dest in ("/tmp/a b", "/tmp/$x", "/tmp/a'b", "/tmp/*", "/tmp/%h", "-x", "a\nb"):
+        with pytest.raises(WorkerError):
+            pdsh_task.copy(tmp_path / "source", dest, "node1")
+    with pytest.raises(EngineClientNotSupportedError, match="in one step"):
+        pdsh_task.copy(tmp_path / "source", "/tmp/x", "node1", atomic=True)

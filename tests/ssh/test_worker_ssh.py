@@ -1,0 +1,92 @@
+"""WorkerSsh against a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mpshell import EventHandler, MsgTreeElem, NodeSet, Task, WorkerSsh
+from tests.ssh.conftest import SshServer
+
+
+def folded(items: Iterable[tuple[MsgTreeElem, NodeSet]]) -> dict[bytes, str]:
+    return {bytes(text): str(nodes) for text, nodes in items}
+
+
+def test_a_sweep_gathers_output_and_codes(ssh_task: Task) -> None:
+    worker = ssh_task.run("echo hello; echo oops >&2; exit 3", nodes="node[1-20]", stderr=True)
+    assert folded(worker.iter_buffers()) == {b"hello": "node[1-20]"}
+    assert folded(worker.iter_errors()) == {b"oops": "node[1-20]"}
+    assert [(code, str(nodes)) for code, nodes in worker.iter_retcodes()] == [(3, "node[1-20]")]
+
+
+def test_nodes_are_distinct_machines(ssh_task: Task) -> None:
+    worker = ssh_task.run("echo $SSH_CONNECTION | cut -d' ' -f3", nodes="node[1-5]")
+    assert len({bytes(text) for text, _ in worker.iter_buffers()}) == 5
+
+
+def test_the_command_is_passed_on_as_it_is(ssh_task: Task) -> None:
+    worker = ssh_task.run("echo '%h 100%' \"$((1+1))\" | tr 1 x; date +%%", nodes="node1")
+    assert worker.read("node1") == b"%h x00% 2\n%"
+
+
+def test_a_worker_made_by_hand(ssh_task: Task) -> None:
+    worker = WorkerSsh("node3", command="/bin/echo alright")
+    ssh_task.schedule(worker)
+    ssh_task.resume()
+    assert worker.node_buffer("node3") == b"alright"
+    assert worker.node_retcode("node3") == 0
+
+
+def test_stdin_goes_through(ssh_task: Task) -> None:
+    worker = ssh_task.shell("cat; echo end", nodes="node[1-4]")
+    worker.write(b"a\nb\n")
+    worker.set_write_eof()
+    ssh_task.resume()
+    assert folded(worker.iter_buffers()) == {b"a\nb\nend": "node[1-4]"}
+
+
+def test_a_refused_connection_is_255_and_the_others_go_on(
+    ssh_task: Task, ssh_server: SshServer
+) -> None:
+    ssh_task.set_info("ssh_options", f"-F {ssh_server.config}")
+    worker = ssh_task.run("echo ok", nodes="node[1-3],127.0.0.1")
+    assert worker.node_retcode("127.0.0.1") == 255
+    assert [worker.node_buffer(f"node{i}") for i in (1, 2, 3)] == [b"ok"] * 3
+
+
+def test_a_wrong_ssh_path_is_255_for_each_node(ssh_task: Task) -> None:
+    ssh_task.set_info("ssh_path", "/no/such/ssh -v")
+    worker = ssh_task.run("echo ok", nodes="node[1-3]")
+    assert [code for _, code in worker.iter_node_retcodes()] == [255] * 3
+
+
+def test_the_remote_end_of_a_signal_is_255(ssh_task: Task) -> None:
+    assert ssh_task.run("kill -9 $$", nodes="node1").node_retcode("node1") == 255
+
+
+def test_a_timeout_ends_ssh_and_keeps_what_was_said(ssh_task: Task) -> None:
+    worker = ssh_task.run("echo begun; sleep 60", nodes="node[1-3]", timeout=3)
+    assert sorted(worker.iter_keys_timeout()) == ["node1", "node2", "node3"]
+    assert worker.node_buffer("node2") == b"begun"
+
+
+def test_events_come_for_each_node(ssh_task: Task) -> None:
+    class Seen(EventHandler):
+        def __init__(self) -> None:
+            self.events: list[tuple[object, ...]] = []
+
+        def ev_read(self, worker: object, node: str, sname: str, msg: bytes) -> None:
+            self.events.append((node, sname, msg))
+
+        def ev_hup(self, worker: object, node: str, rc: int) -> None:
+            self.events.append((node, rc))
+
+        def ev_close(self, worker: object, timedout: bool) -> None:
+            self.events.append(("close", timedout))
+
+    seen = Seen()
+    ssh_task.run("echo x", nodes="node[1-10]", handler=seen)
+    for n in range(1, 11):
+        mine = [event for event in seen.events if event[0] == f"node{n}"]
+        assert mine == [(f"node{n}", "stdout", b"x"), (f"node{n}", 0)]
+    assert seen.events[-1] == ("close", False)

@@ -1,0 +1,130 @@
+"""Mistakes in calls, a table: each is a typed error at the call, with what was wrong in its text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mpshell import (
+    DEFAULTS,
+    EventHandler,
+    ExecWorker,
+    NodeSet,
+    Task,
+    TaskError,
+    WorkerError,
+    WorkerPopen,
+    WorkerSsh,
+    fold,
+    task_self,
+    task_terminate,
+)
+
+HANDLER = EventHandler()
+
+
+class ReadOnly:
+    """A handler that is none for a timer."""
+
+    def ev_read(self, *args: Any) -> None:
+        """Take a line."""
+
+
+CALLS: dict[str, tuple[Callable[[Task], object], type[Exception], str]] = {
+    "command-number": (lambda t: t.shell(57), TypeError, "57"),  # type: ignore[arg-type]
+    "command-list": (lambda t: t.run(["ls"]), TypeError, "'ls'"),
+    "command-bool": (lambda t: t.run(True), TypeError, "True"),
+    "command-nul": (lambda t: t.shell("a\0b"), ValueError, "a.x00b"),
+    "command-none": (lambda t: WorkerPopen(None), ValueError, "command"),  # type: ignore[arg-type]
+    "keyword-of-run": (lambda t: t.run("x", handlr=HANDLER), TypeError, "handlr"),
+    "keyword-of-a-run-without-command": (lambda t: t.run(nodes="n1"), TypeError, "nodes"),
+    "keyword-of-a-timed-run": (lambda t: t.run(3, key=1), TypeError, "key"),
+    "keyword-of-popen": (lambda t: WorkerPopen("x", foo=1), TypeError, "foo"),  # type: ignore[call-arg]
+    "nodes-number": (lambda t: t.shell("x", nodes=57), TypeError, "57"),
+    "nodes-bytes": (lambda t: t.shell("x", nodes=b"n1"), TypeError, "b'n1'"),
+    "nodes-none-inside": (lambda t: t.shell("x", nodes=["a", None]), TypeError, "None"),
+    "node-option": (lambda t: WorkerSsh("-oX=y", command="x"), WorkerError, "-oX=y"),
+    "key-list": (lambda t: t.shell("x", key=[57]), TypeError, r"\[57\]"),
+    "set-key-list": (lambda t: WorkerPopen("x").set_key([57]), TypeError, r"\[57\]"),
+    "handler-class": (lambda t: t.shell("x", handler=EventHandler), TypeError, "EventHandler"),
+    "handler-later": (lambda t: setattr(WorkerPopen("x"), "eh", "foo"), TypeError, "foo"),
+    "handler-of-a-timer": (lambda t: t.timer(1, ReadOnly()), TypeError, "ReadOnly"),
+    "timeout-nan": (lambda t: t.shell("x", timeout=float("nan")), ValueError, "nan"),
+    "timeout-bool": (lambda t: t.shell("x", timeout=True), TypeError, "True"),
+    "run-negative": (lambda t: t.run(-3), ValueError, "-3"),
+    "timer-text": (lambda t: t.timer("soon", HANDLER), TypeError, "soon"),  # type: ignore[arg-type]
+    "timer-interval": (
+        lambda t: t.timer(1, HANDLER, "often"),  # type: ignore[arg-type]
+        TypeError,
+        "often",
+    ),
+    "next-fire": (lambda t: t.timer(60, HANDLER).set_nextfire(-1), ValueError, "-1"),
+    "no-port": (lambda t: t.remove_port(57), TypeError, "57"),  # type: ignore[arg-type]
+    "no-worker": (lambda t: t.schedule("x"), TypeError, "'x'"),  # type: ignore[arg-type]
+    "no-thread": (lambda t: Task(thread=57), TypeError, "57"),  # type: ignore[arg-type]
+    "no-thread-to-wait-from": (lambda t: Task.wait(57), TypeError, "57"),  # type: ignore[arg-type]
+    "write-text": (lambda t: WorkerPopen("x").write("y"), TypeError, "str"),  # type: ignore[arg-type]
+    "write-elsewhere": (lambda t: WorkerPopen("x").write(b"y", "log"), WorkerError, "log"),
+    "fanout-fraction": (lambda t: t.set_info("fanout", 2.5), ValueError, "2.5"),
+    "engines-none": (lambda t: t.set_info("engines", 0), ValueError, "0"),
+    "connect-timeout": (lambda t: t.set_info("connect_timeout", -1), ValueError, "-1"),
+    "command-timeout": (lambda t: t.set_info("command_timeout", "x"), ValueError, "'x'"),
+    "grace": (lambda t: t.set_info("grace", float("inf")), ValueError, "grace"),
+    "print-debug": (lambda t: t.set_info("print_debug", 57), ValueError, "57"),
+    "ssh-path": (lambda t: t.set_info("ssh_path", 57), ValueError, "57"),
+    "ssh-options": (lambda t: t.set_info("ssh_options", "'open"), ValueError, "'open"),
+    "transport-number": (lambda t: t.set_default("local_workername", 57), ImportError, "57"),
+    "transport-class": (lambda t: t.set_default("distant_worker", int), ValueError, "int"),
+    "transport-module": (lambda t: t.set_default("distant_workername", "os"), ImportError, "os"),
+    "port-limit": (lambda t: t.set_default("port_qlimit", 0), ValueError, "0"),
+    "match-keys": (lambda t: t.iter_buffers(57), TypeError, "57"),  # type: ignore[arg-type]
+    "unknown-key": (lambda t: t.key_retcode("n57"), KeyError, "n57"),
+    "split": (lambda t: NodeSet("n1").split("x"), TypeError, "'x'"),  # type: ignore[arg-type]
+    "position": (lambda t: NodeSet("n1")[57], IndexError, "57"),
+    "fold": (lambda t: fold(57), TypeError, "57"),  # type: ignore[arg-type]
+    "default-unknown": (lambda t: setattr(DEFAULTS, "fanot", 3), AttributeError, "fanot"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_mistake_is_named_at_the_call(solo_task: Task, name: str) -> None:
+    call, error, text = CALLS[name]
+    with pytest.raises(error, match=text):
+        call(solo_task)
+    solo_task.abort()
+
+
+@pytest.mark.parametrize("fanout", [0, -2, "x", 1.5, True])
+def test_a_bad_fanout_of_a_worker_is_an_error_of_the_run(solo_task: Task, fanout: Any) -> None:
+    worker = ExecWorker("n1", command="true")
+    worker._fanout = fanout
+    solo_task.schedule(worker)
+    with pytest.raises(WorkerError, match=repr(fanout)):
+        solo_task.resume()
+
+
+def test_defaults_that_are_none_are_refused() -> None:
+    task_terminate()
+    with pytest.raises(TypeError, match="57"):
+        task_self(defaults=57)  # type: ignore[arg-type]
+
+
+def test_a_killed_task_takes_neither_timer_nor_port() -> None:
+    task_terminate()
+    task = task_self()
+    task.abort(kill=True)
+    with pytest.raises(TaskError, match="killed"):
+        task.timer(1, HANDLER)
+    with pytest.raises(TaskError, match="killed"):
+        task.port(HANDLER)
+
+
+def test_a_message_for_a_handler_without_ev_msg_is_taken(thread_task: Task) -> None:
+    port = thread_task.port(ReadOnly())
+    thread_task.resume()
+    assert port.msg("x") is True
+    threading.Timer(0, thread_task.remove_port, (port,)).start()
+    thread_task.join()

@@ -1,0 +1,52 @@
+"""What the documents show and name: the tour runs, the tests that they point to exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_processes import FAULTS
+from tests.support import run_script
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_tour_prints_what_it_says() -> None:
+    source = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
+    expected = re.findall(r"print\(.*\)  # (.*)", source)
+    assert len(expected) >= 6
+    done = run_script(source)
+    assert done.stderr == ""
+    assert [line for line in expected if line not in done.stdout.splitlines()] == []
+    for line in ("node2 stdout: one", "node3 stderr: two", "node3 failed: 2", "done"):
+        assert line in done.stdout.splitlines()
+    assert "node1 failed" not in done.stdout
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_tests_named_in_the_docs_exist(page: Path) -> None:
+    for name, function in re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text()):
+        found = list((ROOT / "tests").rglob(name))
+        assert found, name
+        defined = f"def {function}("
+        assert not function or any(defined in path.read_text() for path in found), function
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_page_of_reliability_has_every_fault() -> None:
+    """Each row names a test, each test of the fault table is in a row, and each fault of its own table too."""
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    named = [re.findall(r"`test_\w+\.py::(\w+)`", row) for row in rows]
+    assert all(named) and len(rows) > 30
+    for path in [*(ROOT / "tests" / "faults").glob("test_*.py"), *ROOT.rglob("test_ssh_faults.py")]:
+        for function in re.findall(r"^def (test_\w+)\(", path.read_text(), re.M):
+            assert f"`{path.name}::{function}`" in page, function
+    told = [fault.strip() for row in rows for fault in row.split("|")[1].split(";")]
+    assert [fault for fault in FAULTS if fault not in told] == []

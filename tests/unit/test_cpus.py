@@ -1,0 +1,86 @@
+"""How many processors count: the affinity mask, and the quotas of the cgroups above this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mpshell.coordinator import cpus
+from mpshell.coordinator.engines import default_engines
+
+Layout = Callable[[str, dict[str, str]], float | None]
+
+
+@pytest.fixture
+def quota_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Give a function that lays out cgroup files and returns the quota found in them."""
+
+    def lay_out(membership: str, files: dict[str, str]) -> float | None:
+        for name, text in files.items():
+            path = tmp_path / "cgroup" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (tmp_path / "membership").write_text(membership)
+        monkeypatch.setattr(cpus, "_CGROUPS", str(tmp_path / "cgroup"))
+        monkeypatch.setattr(cpus, "_MEMBERSHIP", str(tmp_path / "membership"))
+        return cpus.cgroup_quota.__wrapped__()
+
+    return lay_out
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quota"),
+    [
+        ("0::/job/step\n", {"job/step/cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/job/step\n", {"job/step/cpu.max": "max 100000\n"}, None),
+        (
+            "0::/job/step\n",
+            {"job/step/cpu.max": "max 100000\n", "job/cpu.max": "200000 100000\n"},
+            2,
+        ),
+        (
+            "0::/job/step\n",
+            {"job/step/cpu.max": "800000 100000\n", "job/cpu.max": "300000 100000\n"},
+            3,
+        ),
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 0.5),
+        (
+            "4:cpu,cpuacct:/job\n1:memory:/x\n",
+            {"cpu/job/cpu.cfs_quota_us": "250000\n", "cpu/job/cpu.cfs_period_us": "100000\n"},
+            2.5,
+        ),
+        (
+            "4:cpu:/job\n",
+            {"cpu/job/cpu.cfs_quota_us": "-1\n", "cpu/job/cpu.cfs_period_us": "100000\n"},
+            None,
+        ),
+        ("0::/gone\n", {}, None),
+        ("0::/job\n", {"job/cpu.max": "nonsense\n"}, None),
+    ],
+)
+def test_the_least_quota_of_the_levels_counts(
+    quota_of: Layout, membership: str, files: dict[str, str], quota: float | None
+) -> None:
+    assert quota_of(membership, files) == quota
+
+
+@pytest.mark.parametrize(
+    ("mask", "quota", "usable"),
+    [(8, None, 8), (8, 2.0, 2), (8, 1.5, 2), (8, 0.2, 1), (2, 16.0, 2), (1, None, 1)],
+)
+def test_mask_and_quota_together(
+    monkeypatch: pytest.MonkeyPatch, mask: int, quota: float | None, usable: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(mask)))
+    monkeypatch.setattr(cpus, "cgroup_quota", lambda: quota)
+    assert cpus.usable_cpus() == usable
+
+
+@pytest.mark.parametrize(
+    ("clients", "usable", "engines"), [(1, 8, 1), (8, 8, 1), (9, 8, 2), (1000, 8, 8), (1000, 1, 1)]
+)
+def test_no_more_engines_than_the_work_is_worth(clients: int, usable: int, engines: int) -> None:
+    assert default_engines(clients, usable) == engines

@@ -1,0 +1,129 @@
+"""An engine's messages cut at every byte, and garbage: the engine is lost, cleanly, and once."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from mpshell import messages as m
+from mpshell.channel import Channel
+from mpshell.coordinator.handle import EngineHandle
+from mpshell.loop import EventLoop
+
+FRAME = m.encode([m.Ready(1, 2, "x"), m.Starting([1, 2])])
+WIRE = len(FRAME).to_bytes(4, "big") + FRAME
+
+
+class Peer:
+    """The far ends of a handle: an engine's channel, the fork server's sentinel."""
+
+    def __init__(self) -> None:
+        near, self.far = socket.socketpair()
+        sentinel, self.sentinel = os.pipe()
+        self.fenced = 0
+        self.gone = 0
+        self.events: list[m.Message] = []
+        self.loop = EventLoop()
+        self.handle = EngineHandle(1, Channel(near.detach()), sentinel, self._fence)
+        self.handle.attach(
+            self.loop,
+            lambda handle, events: self.events.extend(events),
+            self._on_gone,
+            lambda handle: None,
+        )
+
+    def _fence(self) -> None:
+        self.fenced += 1
+        os.write(self.sentinel, b"signal 9")
+        os.close(self.sentinel)
+        self.sentinel = -1
+
+    def _on_gone(self, handle: EngineHandle) -> None:
+        self.gone += 1
+
+    def turn(self) -> None:
+        for _ in range(6):
+            self.loop.run_once(poll_only=True)
+
+    def close(self) -> None:
+        self.far.close()
+        if self.sentinel >= 0:
+            os.close(self.sentinel)
+        self.turn()
+        self.loop.close()
+
+
+@pytest.mark.parametrize("cut", range(len(WIRE) + 1))
+def test_cut_at_every_byte(cut: int) -> None:
+    peer = Peer()
+    peer.far.send(WIRE[:cut])
+    peer.far.close()
+    peer.turn()
+    assert peer.gone == 0, "not before the sentinel says that nothing of it runs"
+    peer._fence()
+    peer.turn()
+    assert peer.gone == 1
+    assert len(peer.events) == (2 if cut == len(WIRE) else 0)
+    assert peer.handle.detail == "signal 9"
+    peer.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\x00\x00\x00\x05junk!", b"\x80" * 10])
+def test_garbage_is_the_end_of_an_engine(garbage: bytes) -> None:
+    peer = Peer()
+    peer.far.send(garbage)
+    peer.turn()
+    assert (peer.fenced, peer.gone) == (1, 1)
+    assert "frame" in peer.handle.detail
+    peer.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\x00\x00\x00\x05junk!", b"\x80" * 10])
+def test_what_came_before_garbage_counts(garbage: bytes) -> None:
+    """It may be the announcement of what has run by now."""
+    peer = Peer()
+    peer.far.send(WIRE + garbage)
+    peer.turn()
+    assert len(peer.events) == 2
+    assert (peer.fenced, peer.gone) == (1, 1)
+    peer.close()
+
+
+def test_all_that_has_come_is_told_before_an_error_of_the_listener_goes_on() -> None:
+    peer = Peer()
+    told: list[int] = []
+
+    def fail(handle: EngineHandle, events: list[m.Message]) -> None:
+        told.append(len(events))
+        raise RuntimeError("of the listener")
+
+    peer.handle.attach(peer.loop, fail, peer._on_gone, lambda handle: None)
+    peer.far.send(WIRE * 3)
+    with pytest.raises(RuntimeError, match="of the listener"):
+        peer.turn()
+    peer.turn()
+    assert told == [6]
+    peer.close()
+
+
+def test_last_words_come_before_the_news() -> None:
+    peer = Peer()
+    peer._fence()
+    peer.turn()
+    peer.far.send(WIRE)
+    peer.far.close()
+    peer.turn()
+    assert len(peer.events) == 2
+    assert peer.gone == 1
+    peer.close()
+
+
+def test_frames_before_garbage_in_the_same_read_count() -> None:
+    peer = Peer()
+    peer.far.send(WIRE + b"\x80" * 10)
+    peer.turn()
+    peer.turn()
+    assert len(peer.events) == 2 and (peer.fenced, peer.gone) == (1, 1)
+    peer.close()

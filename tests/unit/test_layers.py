@@ -1,0 +1,137 @@
+"""The architecture as the import statements have it, and the rules that hold for every module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "mpshell"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: What each layer may import of mpshell. A leaf is any module at the top.
+ALLOWED = {
+    "leaf": {"leaf"},
+    "engine": {"leaf", "engine"},
+    "coordinator": {"leaf", "coordinator", "package"},
+    "worker": {"leaf", "coordinator", "worker"},
+    "task": {"leaf", "coordinator", "worker", "task"},
+    "cli": {"leaf", "worker", "task", "package", "cli"},
+}
+#: Leaves that are not for everybody.
+FORBIDDEN = {
+    "engine": {"mpshell.event", "mpshell.nodeset", "mpshell.defaults", "mpshell.msgtree"},
+    "coordinator": {"mpshell.event"},
+    "worker": {"mpshell.channel", "mpshell.loop"},
+    "task": {"mpshell.channel", "mpshell.loop"},
+    "cli": {"mpshell.channel", "mpshell.loop", "mpshell.messages"},
+}
+#: System calls about processes, and who may make them: commands are engine/process.py's alone.
+PROCESS_CALLS = {"posix_spawn", "fork", "waitpid", "waitid", "kill", "killpg"}
+CALLERS = {
+    "engine/process.py": PROCESS_CALLS,
+    "engine/forkserver.py": {"fork", "kill", "waitpid"},  # about engines and orphans
+    "coordinator/launcher.py": {"posix_spawn", "kill", "waitpid"},  # about the fork server
+}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def layer(module: str) -> str:
+    """Return the layer of a dotted module name."""
+    parts = module.split(".")
+    if len(parts) == 1:
+        return "package"
+    if parts[1] == "__main__":
+        return "cli"
+    return parts[1] if parts[1] in ALLOWED else "leaf"
+
+
+def nodes_at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk a module without what only type checkers see."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from nodes_at_run_time(child)
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in nodes_at_run_time(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the layer"
+            if node.module == "mpshell":
+                yield from (
+                    f"mpshell.{a.name}" if (PACKAGE / f"{a.name}.py").exists() else "mpshell"
+                    for a in node.names
+                )
+            else:
+                yield node.module or ""
+
+
+def names_taken_from(tree: ast.AST) -> Iterator[str]:
+    """Return the modules of `from module import name`."""
+    return (node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_imports_point_down(path: Path) -> None:
+    if path.parent == PACKAGE and path.name == "__init__.py":
+        assert not [name for name in imports(path) if name.startswith("mpshell")]
+        return
+    own = layer("mpshell." + relative(path).removesuffix(".py").replace("/", "."))
+    for name in imports(path):
+        if name.split(".")[0] == "mpshell":
+            assert layer(name) in ALLOWED[own], name
+            assert name not in FORBIDDEN.get(own, ()), name
+    if own == "engine":
+        assert not {"threading", "multiprocessing", "asyncio", "subprocess"} & set(imports(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_the_rules_of_every_module(path: Path) -> None:
+    source = path.read_text()
+    tree = ast.parse(source)
+    assert len(source.splitlines()) <= 420
+    if path.name != "__init__.py" or path.parent != PACKAGE:
+        assert ast.get_docstring(tree), "a module says what it owns"
+    allowed = CALLERS.get(relative(path), set())
+    assert not {"os", "time", "signal"} & set(names_taken_from(tree)), (
+        "calls are seen by module.name"
+    )
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: an assert is no error"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"line {node.lineno}: a bare except"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or 0) - node.lineno
+            assert length <= 50, f"line {node.lineno}: {node.name} has {length} lines"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            called = ast.unparse(node.func)
+            assert called != "time.sleep", f"line {node.lineno}: the library never sleeps"
+            if called == "time.time":
+                assert path.name == "outcome.py", "a wall clock is for telling, not for deadlines"
+            if called.startswith("os.") and node.func.attr in PROCESS_CALLS:
+                assert node.func.attr in allowed, f"line {node.lineno}: {called}"
+
+
+def test_an_engine_does_not_load_the_api() -> None:
+    from tests.support import run_script
+
+    done = run_script(
+        "import sys, mpshell.engine.forkserver\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('mpshell')))\n"
+        "print(*sorted({'threading', 'logging', 'socket', 'subprocess', 'asyncio', 'dataclasses'}"
+        " & set(sys.modules)))\n",
+        env={"PYTHONPATH": str(PACKAGE.parent), "PYTHONNOUSERSITE": "1"},
+    )
+    modules = done.stdout.splitlines()[0].split()
+    assert "mpshell.engine.engine" in modules
+    assert not [m for m in modules if m.startswith(("mpshell.task", "mpshell.worker"))]
+    assert not [m for m in modules if m.startswith(("mpshell.coordinator", "mpshell.nodeset"))]

@@ -1,0 +1,75 @@
+"""Where the public names are: all in `mpshell`, and each where a user of ClusterShell looks for it."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import mpshell
+
+#: ClusterShell's modules in lower case, and what users take from them.
+HOMES = {
+    "mpshell.defaults": "DEFAULTS Defaults",
+    "mpshell.engine.engine": (
+        "EngineAbortException EngineAlreadyRunningError EngineException EngineIllegalOperationError "
+        "EngineNotSupportedError EnginePort EngineTimeoutException EngineTimer"
+    ),
+    "mpshell.engine.epoll": "EngineEPoll",
+    "mpshell.engine.poll": "EnginePoll",
+    "mpshell.engine.select": "EngineSelect",
+    "mpshell.event": "EventHandler",
+    "mpshell.msgtree": "MODE_DEFER MODE_SHIFT MODE_TRACE MsgTree MsgTreeElem",
+    "mpshell.nodeset": (
+        "NodeSet NodeSetError NodeSetException NodeSetExternalError NodeSetParseError "
+        "NodeSetParseRangeError RangeSet expand fold"
+    ),
+    "mpshell.task": (
+        "AlreadyRunningError DEFAULTS EnginePort EngineTimer EventHandler MsgTree NodeSet Task TaskError "
+        "TaskException TaskMsgTreeError TimeoutError WorkerPopen task_cleanup task_self task_terminate "
+        "task_wait"
+    ),
+    "mpshell.worker.engine_client": (
+        "EngineClientEOF EngineClientError EngineClientException EngineClientNotSupportedError"
+    ),
+    "mpshell.worker.engineclient": "EngineClientNotSupportedError",
+    "mpshell.worker.exec": "ExecWorker WorkerError",
+    "mpshell.worker.popen": "WorkerPopen WorkerError",
+    "mpshell.worker.ssh": "WorkerSsh WorkerError",
+    "mpshell.worker.worker": (
+        "DistantWorker FANOUT_DEFAULT FANOUT_UNLIMITED Worker WorkerBadArgumentError WorkerError "
+        "WorkerException"
+    ),
+}
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_names_are_where_they_are_looked_for(home: str) -> None:
+    module = importlib.import_module(home)
+    for name in HOMES[home].split():
+        assert getattr(module, name) is getattr(mpshell, name)
+
+
+@pytest.mark.parametrize("name", mpshell.__all__)
+def test_all_public_names_can_be_imported_from_the_package(name: str) -> None:
+    assert hasattr(mpshell, name) and name in dir(mpshell)
+
+
+@pytest.mark.parametrize("module", ["mpshell", "mpshell.engine.engine"])
+def test_an_unknown_name_is_an_attribute_error(module: str) -> None:
+    with pytest.raises(AttributeError, match="EngineNonsense"):
+        _ = importlib.import_module(module).EngineNonsense
+
+
+def test_names_taken_with_a_star() -> None:
+    names: dict[str, object] = {}
+    exec("from mpshell.task import *", names)
+    assert {*HOMES["mpshell.task"].split(), "os"} <= names.keys()
+    assert names["TimeoutError"] is mpshell.TimeoutError is not TimeoutError
+
+
+def test_public_things_have_docstrings() -> None:
+    for name in mpshell.__all__:
+        thing = getattr(mpshell, name)
+        if callable(thing) and thing.__module__.startswith("mpshell"):
+            assert thing.__doc__, name

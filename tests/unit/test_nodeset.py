@@ -1,0 +1,323 @@
+"""Check `NodeSet`: its sources, order, folding, set algebra, splitting, speed of growth."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpshell.nodeset import (
+    AUTOSTEP_DISABLED,
+    NodeSet,
+    NodeSetParseError,
+    fold,
+)
+
+WRONG: Any = 5
+
+
+NUMBERS = st.integers(0, 12).flatmap(lambda n: st.sampled_from([f"{n}", f"{n:02d}", f"{n:03d}"]))
+
+
+def names_of(*patterns: str) -> st.SearchStrategy[str]:
+    """Return names of those patterns, in which {} stands for a number of one to three digits."""
+    parts = st.tuples(st.sampled_from(patterns), NUMBERS, NUMBERS, NUMBERS)
+    return parts.map(lambda drawn: drawn[0].format(*drawn[1:]))
+
+
+NAMES = names_of(
+    "a", "b{}", "b{}", "c{}-ib", "r{}n{}", "r{}n{}", "x{}y{}z{}", "{}", "a b{}", "u@h{}", "%s{}"
+)
+NAME_SETS = st.sets(NAMES, max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("n0[1-3]", "n[01-03]"),
+        ("n[1-3]0", "n[10,20,30]"),
+        ("n0[1-3,05]", "n[01-03,005]"),
+        ("n00[1-2]0b", "n[0010,0020]b"),
+        ("a5,a05,a005", "a[5,05,005]"),
+        ("a[9-10],a[09-10]", "a[9,09-10]"),
+        ("n10,n9,b,a,a10,a9,a09,a1b2,a1b10", "a,a[9,09-10],a1b[2,10],b,n[9-10]"),
+        ("a[1-3]b[1-3]!a2b2", "a[1,3]b[1-3],a2b[1,3]"),
+        ("a1b1,a2b2", "a1b1,a2b2"),
+        ("a[1-2]b[1-2],a[3-4]b[2-3]", "a[1-2]b[1-2],a[3-4]b[2-3]"),
+        ("a[01-02]b[1-2],a1b[1-2]", "a[1,01-02]b[1-2]"),
+        ("x[1-2]y[1-2]z[1-2],x3y1z1", "x[1-2]y[1-2]z[1-2],x3y1z1"),
+        ("1,2,3", "[1-3]"),
+        ("n[210-2320]", "n[210-2320]"),
+        ("a[1]b", "a1b"),
+    ],
+)
+def test_fold(text: str, folded: str) -> None:
+    assert str(NodeSet(text)) == fold(text) == folded
+
+
+class ForeignNodes:
+    """Nodes of another library: an iterable of names."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["b", "a2", "a1"])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "b,a[1-2]",
+        ["b", "a1", "a2"],
+        ("a[1-2]", "b"),
+        {"a1", "a2", "b"},
+        {"a1": 1, "a2": 2, "b": 3},
+        (name for name in ("a1", "b", " a2 ", "")),
+        NodeSet("a[1-2],b"),
+        ForeignNodes(),
+        [NodeSet("a1"), ["a2", "b"]],
+    ],
+)
+def test_any_iterable_of_names_is_accepted(source: Any) -> None:
+    nodes = NodeSet(source)
+    assert str(nodes) == "a[1-2],b"
+    nodes.add(["c"])
+    assert str(nodes) == "a[1-2],b,c"
+    assert "c" not in NodeSet(source)
+
+
+def test_wrong_types_are_named() -> None:
+    wrongs: tuple[Any, ...] = (5, [5], ["a", None], b"a", [b"a"], 1.5)
+    for wrong in wrongs:
+        with pytest.raises(TypeError, match=r"not nodes .*: (5|None|b'a'|1\.5)$"):
+            NodeSet(wrong)
+    with pytest.raises(TypeError, match="not one text: 'ab'"):
+        NodeSet.fromlist("ab")
+    with pytest.raises(TypeError, match="not nodes"):
+        NodeSet("a").updaten(WRONG)
+    with pytest.raises(TypeError, match="integers or slices"):
+        NodeSet("a")[WRONG * 1.0]
+
+
+def test_fromlist_and_updaten_take_texts_and_sets() -> None:
+    nodes = NodeSet.fromlist(["a[1-2]", NodeSet("b"), "c,d!c"], autostep=3)
+    assert str(nodes) == "a[1-2],b,d"
+    assert nodes.autostep == 3
+    nodes.updaten(["e", NodeSet("f"), ""])
+    assert str(nodes) == "a[1-2],b,d,e,f"
+
+
+@pytest.mark.parametrize(
+    ("autostep", "folded"),
+    [(None, "1,3,5,7,9"), (AUTOSTEP_DISABLED, "1,3,5,7,9"), (5, "1-9/2"), (6, "1,3,5,7,9")],
+)
+def test_autostep(autostep: float | None, folded: str) -> None:
+    nodes = NodeSet("a[1-9/2]b", autostep=autostep)
+    assert str(nodes) == fold("a[1-9/2]b", autostep) == str(nodes.copy()) == f"a[{folded}]b"
+    nodes.autostep = 2
+    assert str(nodes) == "a[1-9/2]b"
+    assert str(NodeSet(nodes)) == "a[1-9/2]b"
+    assert str(NodeSet(nodes, autostep=AUTOSTEP_DISABLED)) == "a[1,3,5,7,9]b"
+    with pytest.raises(ValueError, match="2 or more"):
+        nodes.autostep = 0
+
+
+def test_autostep_is_that_of_the_set_and_not_of_what_it_takes_in() -> None:
+    nodes = NodeSet()
+    nodes.update(NodeSet("a[1-9/2]", autostep=3))
+    assert (nodes.autostep, str(nodes)) == (None, "a[1,3,5,7,9]")
+
+
+def test_positions_and_slices() -> None:
+    nodes = NodeSet("a[1-9],b[1-3]")
+    assert (nodes[0], nodes[-1]) == ("a1", "b3")
+    assert str(nodes[2:5]) == "a[3-5]"
+    assert (nodes.index("a3"), nodes.index(NodeSet("b1"), -3), nodes.index("a3", 0, 3)) == (2, 9, 2)
+    for absent in ("z", "a[3-4]", "", None):
+        with pytest.raises(ValueError, match=r"single node|not in nodeset"):
+            nodes.index(absent)
+    with pytest.raises(ValueError, match="'a3' is not in nodeset"):
+        nodes.index("a3", 5)
+    with pytest.raises(IndexError):
+        nodes[99]
+
+
+def test_membership() -> None:
+    nodes = NodeSet("a[1-9],b")
+    inside: list[Any] = ["a3", " a3 ", "a[3-4]", "", None, NodeSet("b"), NodeSet(), ["a1", "b"]]
+    outside: list[Any] = ["a03", "a[3-14]", NodeSet("a10"), ["a1", "c"]]
+    assert all(item in nodes for item in inside)
+    assert not any(item in nodes for item in outside)
+    with pytest.raises(TypeError):
+        assert WRONG in nodes
+
+
+def test_removal() -> None:
+    nodes = NodeSet("a[1-9]")
+    nodes.remove("a[1-2]")
+    nodes.difference_update("a3,z")
+    for remove in (nodes.remove, lambda other: nodes.difference_update(other, strict=True)):
+        with pytest.raises(KeyError, match="z"):
+            remove("a4,z")
+    assert str(nodes) == "a[4-9]"
+    nodes.clear()
+    assert not nodes
+    assert str(nodes) == ""
+
+
+def test_parts() -> None:
+    nodes = NodeSet("a[1-2,5]b[1-2],c", autostep=3)
+    assert [str(part) for part in nodes.contiguous()] == ["a[1-2]b[1-2]", "a5b[1-2]", "c"]
+    assert [str(part) for part in NodeSet("a[1-3],a5,a05").contiguous()] == ["a[1-3]", "a5", "a05"]
+    assert [list(part) for part in nodes.nsiter()] == [[name] for name in nodes]
+    parts = list(NodeSet("a[1-9],b[1-3]", autostep=3).split(5))
+    assert [str(part) for part in parts] == ["a[1-3]", "a[4-6]", "a[7-8]", "a9,b1", "b[2-3]"]
+    assert parts[0].autostep == 3
+    assert list(NodeSet().split(3)) == []
+    with pytest.raises(ValueError, match="0 parts"):
+        nodes.split(0)
+
+
+def test_copies_are_independent_and_sets_unhashable() -> None:
+    nodes = NodeSet("a[1-3]", autostep=3)
+    copies = (nodes.copy(), copy.copy(nodes), copy.deepcopy(nodes), NodeSet(nodes, 3))
+    for other in (*copies, pickle.loads(pickle.dumps(nodes))):
+        assert other == nodes
+        assert other.autostep == 3
+        other.add("b")
+        assert list(other) == ["a1", "a2", "a3", "b"]
+        assert list(nodes) == ["a1", "a2", "a3"]
+    assert repr(nodes) == "NodeSet('a[1-3]')"
+    with pytest.raises(TypeError):
+        hash(nodes)
+
+
+def test_iteration_outlives_a_change() -> None:
+    nodes = NodeSet("a[1-3]")
+    seen = []
+    for name in nodes:
+        seen.append(name)
+        nodes.remove(name)
+    assert seen == ["a1", "a2", "a3"]
+    assert not nodes
+
+
+def test_operators_take_node_sets_only() -> None:
+    nodes = NodeSet("a[1-3]")
+    for name in ("or", "and", "sub", "xor", "ior", "iand", "isub", "ixor", "lt", "le", "gt", "ge"):
+        for other in ("a1", ["a1"], {"a1"}):
+            assert getattr(nodes, f"__{name}__")(other) is NotImplemented
+    assert nodes != "a[1-3]"
+
+
+@given(NAME_SETS, NAME_SETS)
+def test_algebra_is_that_of_sets(one: set[str], two: set[str]) -> None:
+    a, b = NodeSet(one), NodeSet(two)
+    for operator, method, expected in (
+        ("or", "union", one | two),
+        ("and", "intersection", one & two),
+        ("sub", "difference", one - two),
+        ("xor", "symmetric_difference", one ^ two),
+    ):
+        changed, updated = a.copy(), a.copy()
+        assert getattr(changed, f"__i{operator}__")(b) is changed
+        getattr(updated, "update" if method == "union" else f"{method}_update")(str(b))
+        results = [getattr(a, f"__{operator}__")(b), getattr(a, method)(two), changed, updated]
+        assert all(result == NodeSet(expected) for result in results)
+        assert all(set(result) == expected for result in results)
+    assert (a <= b, a < b, a >= b, a > b) == (one <= two, one < two, one >= two, one > two)
+    assert (a.issubset(two), a.issuperset(str(b))) == (one <= two, one >= two)
+    assert (a == b, set(a), set(b)) == (one == two, one, two)
+
+
+def order_key(name: str) -> tuple[str, list[tuple[int, str]]]:
+    """Return the documented order: the pattern, then each number by its width and value."""
+    numbers = re.findall("[0-9]+", name)
+    return re.sub("[0-9]+", "\0", name), [(len(number), number) for number in numbers]
+
+
+def test_names_of_several_numbers_fold_in_the_order_of_the_names() -> None:
+    nodes = NodeSet("x[2-4]y[2-3],x[1,9]y1")
+    assert str(nodes) == "x[1,9]y1,x[2-4]y[2-3]"
+    assert list(nodes) == ["x1y1", "x2y2", "x2y3", "x3y2", "x3y3", "x4y2", "x4y3", "x9y1"]
+
+
+@given(NAME_SETS, st.sampled_from([None, 2, 3, 5]))
+def test_folding_round_trips(names: set[str], autostep: float | None) -> None:
+    nodes = NodeSet(names, autostep)
+    assert list(nodes) == sorted(names, key=order_key)
+    again = NodeSet(str(nodes), autostep)
+    assert again == nodes
+    assert (list(again), str(again)) == (list(nodes), str(nodes))
+    parts = list(nodes.contiguous())
+    assert sorted(name for part in parts for name in part) == sorted(names)
+
+
+@given(NAME_SETS, st.integers(1, 70))
+def test_split_is_a_partition_in_order(names: set[str], nbr: int) -> None:
+    nodes = NodeSet(names)
+    parts = [list(part) for part in nodes.split(nbr)]
+    assert [name for part in parts for name in part] == list(nodes)
+    assert len(parts) == min(nbr, len(names))
+    sizes = [len(part) for part in parts]
+    assert not sizes or max(sizes) - min(sizes) <= 1
+
+
+POSITIONS = st.one_of(st.none(), st.integers(-70, 70))
+STEPS = st.one_of(st.none(), st.integers(-5, -1), st.integers(1, 5))
+
+
+@given(NAME_SETS, POSITIONS, POSITIONS, STEPS)
+def test_slices_and_positions_are_those_of_the_list(
+    names: set[str], start: int | None, stop: int | None, step: int | None
+) -> None:
+    nodes = NodeSet(names)
+    order = list(nodes)
+    part = order[start:stop:step]
+    sliced = nodes[start:stop:step]
+    assert list(sliced) == [name for name in order if name in part]
+    assert sliced == NodeSet(part)
+    for at, name in enumerate(order):
+        assert nodes.index(name) == at
+        assert nodes[at] == name
+        assert name in nodes
+
+
+COUNT = 100_000
+LONG_TEXTS = {
+    "one range": f"node[1-{COUNT}]",
+    "a list": ",".join(f"node{n}" for n in range(COUNT)),
+    "two numbers": ",".join(f"rack{n // 40}node{n % 40:02d}" for n in range(COUNT)),
+    "stepped": f"node[0-{2 * COUNT - 1}/2].example",
+}
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
+def test_long_sets_are_quick(text: str) -> None:
+    # Bounds some fifty times what it takes: only growth faster than linear can break them.
+    nodes = NodeSet(text)
+    names = list(nodes)
+    steps: list[Callable[[], object]] = [
+        lambda: NodeSet(text),
+        lambda: list(NodeSet(names)),
+        lambda: str(nodes),
+        lambda: NodeSet.fromlist(reversed(names)),
+        lambda: [list(part) for part in NodeSet(names).split(64)],
+        lambda: list(nodes[1000:-1000]),
+        lambda: nodes & nodes[::2],
+    ]
+    assert len(nodes) == len(names) == COUNT
+    for step in steps:
+        start = time.monotonic()
+        step()
+        assert time.monotonic() - start < 5
+
+
+def test_a_number_too_long_for_the_interpreter_is_named() -> None:
+    with pytest.raises(NodeSetParseError, match="number too long"):
+        str(NodeSet("a" + "1" * 5000))

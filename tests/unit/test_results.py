@@ -1,0 +1,114 @@
+"""Return codes, recorded output, and outcomes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mpshell.coordinator.results import (
+    Interned,
+    LiveBlock,
+    StreamStore,
+    WorkerResults,
+    matcher,
+    returncode,
+    text,
+)
+from mpshell.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.outcome import REASONS
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "code"),
+    [
+        (EXITED, 0, 0),
+        (EXITED, 3, 3),
+        (SIGNALED, 9, 137),
+        (SPAWN_FAILED, -1, 255),
+        (LOST, 0, 255),
+        (TIMED_OUT, -1, None),
+        (CANCELLED, -1, None),
+    ],
+)
+def test_the_code_of_an_outcome(reason: int, status: int, code: int | None) -> None:
+    assert returncode(reason, status) == code
+
+
+def test_an_unknown_reason_is_an_error() -> None:
+    with pytest.raises(ValueError, match="77"):
+        returncode(77, 0)
+
+
+def test_a_text_loses_its_last_newline_only() -> None:
+    assert [text(body) for body in (b"a\n", b"a\n\n", b"\n", b"a")] == [b"a", b"a\n", b"", b"a"]
+
+
+def test_equal_bodies_are_one_object() -> None:
+    store, intern = StreamStore(), Interned()
+    for key in ("a", "b"):
+        store.add_block(key, b"one\n")
+        store.add_block(key, b"two\n")
+        store.settle(key, intern)
+    (body, keys), *rest = store.groups().items()
+    assert (body, keys, rest) == (b"one\ntwo\n", ["a", "b"], [])
+    assert store._bodies["a"] is store._bodies["b"]
+    store.add_block("a", b"three\n")
+    assert store.get("a") == b"one\ntwo\nthree"
+    assert store.get("c") is None
+    store.drop("a")
+    assert store.get("a") is None
+
+
+def test_a_handler_sees_what_it_was_told_and_no_more() -> None:
+    results = WorkerResults()
+    on = {"stdout": True}
+    live = LiveBlock(results, lambda sname: on[sname], "stdout", ["k"], b"a\nb\nc\nd\n")
+    seen = []
+    for line in live.told:
+        seen.append(results.text_of("k", "stdout"))
+        if line == b"b":
+            results.streams["stdout"].clear()
+    live.end()
+    assert seen == [b"a", b"a\nb", b"c", b"c\nd"]
+    assert results.text_of("k", "stdout") == b"c\nd"
+
+
+def test_recording_switched_off_in_the_middle() -> None:
+    results = WorkerResults()
+    on = {"stdout": True}
+    live = LiveBlock(results, lambda sname: on[sname], "stdout", ["k"], b"a\nb\nc\n")
+    for line in live.told:
+        if line == b"b":
+            live.record()
+            on["stdout"] = False
+    live.end()
+    on["stdout"] = True
+    assert results.text_of("k", "stdout") == b"a\nb"
+
+
+def test_matchers() -> None:
+    match = matcher(["a", 0])
+    assert matcher(None) is None
+    assert match is not None
+    assert [match(key) for key in ("a", 0, "b")] == [True, True, False]
+
+
+def test_outcomes_are_told_apart() -> None:
+    results = WorkerResults()
+    results.diagnose = lambda words: "auth" if "denied" in words else None
+    now = time.monotonic()
+    results.outcomes["a"] = (EXITED, 0, now, 0.5, None, 1)
+    results.outcomes["b"] = (EXITED, 255, now, 0.5, "denied", 1)
+    results.outcomes["c"] = (SIGNALED, 9, now, 0.5, None, 2)
+    results.outcomes["d"] = (LOST, 0, 0.0, 0.0, "signal 9", 2)
+    results.outcomes["e"] = (TIMED_OUT, -1, now, 0.5, None, 2)
+    results.codes.update(a=0, b=255, c=137, d=255)
+    found = {outcome.node: outcome for outcome in results.iter_outcomes()}
+    assert {o.reason for o in found.values()} <= set(REASONS)
+    assert [found[key].reason for key in "abcde"] == ["exit", "auth", "signal", "lost", "timeout"]
+    assert [found[key].returncode for key in "abcde"] == [0, 255, 137, 255, None]
+    assert [found[key].ok for key in "abcde"] == [True, False, False, False, False]
+    assert found["c"].signal == 9
+    assert found["d"].started_at is None
+    assert found["e"].timed_out

@@ -1,0 +1,179 @@
+"""Slots and slices: the fanout is never exceeded, every client is handed out once, nobody starves."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpshell.coordinator.sharding import UNLIMITED, Slice, SlotPool
+
+
+class Engine:
+    """An engine as a pool sees it: obeys its slots, and says when it holds fewer."""
+
+    def __init__(self) -> None:
+        self.slots = 0
+        self.unanswered = False
+        self.waiting: list[int] = []
+        self.running: list[int] = []
+
+    def set_slots(self, slots: int) -> None:
+        self.unanswered = self.unanswered or slots < self.slots
+        self.slots = slots
+
+    def start(self) -> None:
+        while self.waiting and len(self.running) < self.slots:
+            self.running.append(self.waiting.pop(0))
+
+
+class World:
+    """A pool with engines, and every client's number of handings-out."""
+
+    def __init__(self, fanout: int | None, engines: int, sizes: list[int], seed: int) -> None:
+        self.random = random.Random(seed)
+        self.pool = SlotPool(0, fanout)
+        self.largest = fanout
+        self.engines: dict[int, Engine] = {}
+        self.next_engine = 0
+        self.total = sum(sizes)
+        self.finished: list[int] = []
+        self.started: list[int] = []
+        for _ in range(engines):
+            self.add_engine()
+        first = 0
+        for size in sizes:
+            self.pool.add_work(Slice(1, first, first + size))
+            first += size
+
+    def add_engine(self) -> None:
+        self.next_engine += 1
+        self.engines[self.next_engine] = Engine()
+        self.pool.add_engine(self.next_engine)
+
+    def lose(self) -> None:
+        engine_id = self.random.choice(list(self.engines))
+        engine = self.engines.pop(engine_id)
+        self.pool.remove_engine(engine_id)
+        self.finished += engine.running
+        for client in reversed(engine.waiting):
+            self.pool.add_work(Slice(1, client, client + 1), front=True)
+        self.add_engine()
+
+    def turn(self) -> None:
+        slots, dealt = self.pool.plan()
+        for engine_id, number in slots.items():
+            self.engines[engine_id].set_slots(number)
+        for engine_id, work in dealt:
+            self.engines[engine_id].waiting += range(work.first, work.stop)
+        for engine_id, engine in self.engines.items():
+            before = len(engine.running)
+            engine.start()
+            self.started += engine.running[before:]
+            if (
+                engine.unanswered
+                and len(engine.running) <= engine.slots
+                and self.random.random() < 0.7
+            ):
+                engine.unanswered = False
+                self.pool.held(engine_id, engine.slots)
+        if self.largest is not None:
+            assert sum(len(engine.running) for engine in self.engines.values()) <= self.largest
+        self.end_some()
+
+    def end_some(self) -> None:
+        for engine_id, engine in self.engines.items():
+            for client in list(engine.running):
+                if self.random.random() < 0.5:
+                    engine.running.remove(client)
+                    self.finished.append(client)
+                    self.pool.finished(engine_id)
+
+    def run(self, losses: int = 0, changes: tuple[int, ...] = ()) -> None:
+        for turn in range(40 * self.total + 400):
+            if len(self.finished) == self.total:
+                break
+            if losses and turn % 3 == 2:
+                losses -= 1
+                self.lose()
+            if changes and turn % 4 == 3:
+                fanout, *rest = changes
+                changes = tuple(rest)
+                self.pool.fanout = fanout
+                self.largest = max(self.largest or 0, fanout)
+            self.turn()
+        assert sorted(self.finished) == list(range(self.total)), "each client ends, once"
+
+
+SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 5), SIZES, st.integers(0, 1000))
+def test_the_fanout_holds_and_all_are_run(
+    fanout: int, engines: int, sizes: list[int], seed: int
+) -> None:
+    World(fanout, engines, sizes, seed).run()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 20),
+    st.integers(1, 5),
+    SIZES,
+    st.integers(0, 1000),
+    st.integers(0, 4),
+    st.lists(st.integers(1, 20), max_size=4),
+)
+def test_with_losses_and_changes_too(
+    fanout: int, engines: int, sizes: list[int], seed: int, losses: int, changes: list[int]
+) -> None:
+    World(fanout, engines, sizes, seed).run(losses, tuple(changes))
+
+
+@given(st.integers(1, 5), SIZES, st.integers(0, 1000))
+def test_without_limit(engines: int, sizes: list[int], seed: int) -> None:
+    world = World(None, engines, sizes, seed)
+    world.run()
+    if world.total:
+        assert all(engine.slots == UNLIMITED for engine in world.engines.values())
+
+
+def test_one_slot_is_one_engine_and_node_order() -> None:
+    world = World(1, 1, [30], 0)
+    world.run()
+    assert world.started == list(range(30))
+
+
+def test_a_small_job_is_spread_over_the_engines() -> None:
+    pool = SlotPool(0, 64)
+    for engine_id in (1, 2, 3):
+        pool.add_engine(engine_id)
+    pool.add_work(Slice(7, 0, 10))
+    slots, dealt = pool.plan()
+    assert slots == {1: 22, 2: 21, 3: 21}
+    assert [(eid, work.stop - work.first) for eid, work in dealt] == [(1, 4), (2, 4), (3, 2)]
+    assert [work.first for _, work in dealt] == [0, 4, 8]
+
+
+def test_idle_slots_go_to_where_clients_wait() -> None:
+    pool = SlotPool(0, 4)
+    pool.add_engine(1)
+    pool.add_engine(2)
+    pool.add_work(Slice(1, 0, 8))
+    assert pool.plan()[0] == {1: 2, 2: 2}
+    pool.finished(2, 4)
+    assert pool.plan()[0] == {2: 0}
+    pool.held(2, 0)
+    assert pool.plan()[0] == {1: 4}
+
+
+def test_dropped_work_is_told() -> None:
+    pool = SlotPool(0, 1)
+    pool.add_work(Slice(1, 0, 5))
+    pool.add_work(Slice(2, 0, 3))
+    assert pool.drop_work(1) == [Slice(1, 0, 5)]
+    assert pool.queued == 3
+    assert pool.drop_work() == [Slice(2, 0, 3)]
+    assert pool.queued == 0
