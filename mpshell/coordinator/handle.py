@@ -122,14 +122,12 @@ class EngineHandle:
         if self._loop is not None:
             self._loop.remove_reader(self._sentinel)
         if not (self._end_told or self._channel_ended):
-            # The fork server is gone, and this engine on its way: unless it is stopped.
+            # The fork server is gone, and this engine on its way: woken, if it was stopped.
             if self.ready is None:
                 self._receive()
             if self.ready is None:
-                # Nobody knows its number. It starts nothing any more, as its lifeline is cut.
+                # Stopped before it could ask for that, maybe. It starts nothing, as its lifeline is cut.
                 self._end_channel()
-            else:
-                self._let_go_on()
         self._check_gone()
 
     def fence(self) -> None:

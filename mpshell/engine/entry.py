@@ -6,13 +6,14 @@ os._exit, 0 for a clean end, 1 after an error of its own.
 
 import gc
 import os
+import signal
 import sys
 
 from mpshell import messages
 from mpshell.channel import Channel
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
-from mpshell.engine.libc import become_subreaper
+from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.loop import EventLoop
 
 #: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.
@@ -31,6 +32,8 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
     status = 1
     try:
         become_subreaper()
+        # A stopped engine whose fork server has died wakes up to find its lifeline cut.
+        signal_at_parent_end(signal.SIGCONT)
         gc.set_threshold(_COLLECT_AT)
         channel = Channel(channel_fd)
         loop = EventLoop()

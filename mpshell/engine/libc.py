@@ -15,7 +15,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _OPAQUE = 1024
 
 _POSIX_SPAWN_SETSIGDEF, _POSIX_SPAWN_SETSID = 0x04, 0x80
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 #: Sets of file actions that are kept: as many as there are combinations of descriptors in use at once.
 _KEPT = 4096
@@ -95,5 +95,14 @@ class Spawner:
 
 def become_subreaper() -> None:
     """Let orphans of this process's offspring become its children (prctl(2), PR_SET_CHILD_SUBREAPER)."""
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        _check(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
+
+
+def signal_at_parent_end(number: int) -> None:
+    """Be sent a signal when the parent ends, a process of one thread (prctl(2), PR_SET_PDEATHSIG)."""
+    _prctl(_PR_SET_PDEATHSIG, number, "PR_SET_PDEATHSIG")
+
+
+def _prctl(option: int, value: int, name: str) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        _check(ctypes.get_errno(), f"prctl({name})")

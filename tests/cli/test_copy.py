@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,17 +50,23 @@ def test_preserve_and_atomic(places: Path) -> None:
 
 
 def test_a_node_is_as_good_as_its_worst_copy(places: Path) -> None:
-    (places / "n2" / "two").mkdir()
-    done = local(
-        "--json", "-w", "n[1-3]", "-c", f"{places}/one", f"{places}/two", "--dest", f"{places}/%h/two"
-    )  # fmt: skip
-    document = json.loads(done.out)
-    assert document["counts"]["ok"] == 3, "n2 has a directory of that name: both go into it"
-    (places / "n3" / "two").unlink()
-    (places / "n3").rmdir()
-    done = local(
-        "--json", "-w", "n[1-3]", "-c", f"{places}/one", f"{places}/two", "--dest", f"{places}/%h/x"
-    )  # fmt: skip
+    # Directories of that name: both go into it, and not at once to the same file.
+    for node in ("n1", "n2", "n3"):
+        (places / node / "x").mkdir()
+    run = (
+        "--json",
+        "-w",
+        "n[1-3]",
+        "-c",
+        f"{places}/one",
+        f"{places}/two",
+        "--dest",
+        f"{places}/%h/x",
+    )
+    done = local(*run)
+    assert json.loads(done.out)["counts"]["ok"] == 3, done.err
+    shutil.rmtree(places / "n3")
+    done = local(*run)
     found = {r["node"]: r for r in json.loads(done.out)["nodes"]}
     assert {node: r["rc"] for node, r in found.items()} == {"n1": 0, "n2": 0, "n3": 1}
     assert found["n3"]["stderr"].count("\n") == 1, "a line for each copy"
