@@ -92,6 +92,7 @@ class Clients:
         if spec.trace:
             text = argv[-1] if spec.shell is not None else b" ".join(argv)
             self._uplink.report.trace.append((run.id, os.fsdecode(text)))
+            self._uplink.end_of_turn()
         run.started_at = self.loop.time()
         try:
             child = self._execute(job, argv, words)
@@ -147,10 +148,22 @@ class Clients:
             self._paused[fd] = (run, stream)
             return
         data = os.read(fd, _READ_SIZE)
+        if data:
+            self._take(run, stream, data)
+            if len(data) < _READ_SIZE:
+                # Most commands say little, and end: the end is there as well, or soon.
+                try:
+                    data = os.read(fd, _READ_SIZE)
+                except BlockingIOError:
+                    return
+                if data:
+                    self._take(run, stream, data)
         if not data:
             self._close_stream(run, stream)
             self.carry_out(run, run.handle(states.EOF))
-            return
+
+    def _take(self, run: Run, stream: int, data: bytes) -> None:
+        """Keep what a command has written, or pass it on."""
         run.last_byte_at = self.loop.time() if run.drain_handle is not None else 0.0
         if run.job.spec.diagnose:
             run.last_words = (run.last_words + data)[-_LAST_WORDS:]

@@ -36,6 +36,7 @@ class Engine:
         self._uplink = Uplink(
             channel,
             loop,
+            collect=self._collect,
             on_turn=self._turn,
             on_clear=self._on_clear,
             on_relief=lambda: self.clients.resume_reading(),
@@ -46,6 +47,7 @@ class Engine:
         #: Clients named in a frame that has not left yet.
         self._announced: list[Run] = []
         self._running = 0
+        self._children_ended = False
         #: Clients at once that the process's limits allow, as far as they have been met.
         self._capacity = 1 << 30
         self._warned = False
@@ -159,6 +161,16 @@ class Engine:
 
     # -- turns ---------------------------------------------------------------------------------
 
+    def on_children(self) -> None:
+        """Children may have ended: seen to when their last words, of the same turn, have been read."""
+        self._children_ended = True
+        self._uplink.end_of_turn()
+
+    def _collect(self) -> None:
+        if self._children_ended:
+            self._children_ended = False
+            self.clients.on_children()
+
     def _turn(self) -> None:
         report = self._uplink.report
         if not self._announced:
@@ -218,8 +230,6 @@ class Engine:
                 self._wait_for_room(error)
                 return
             self._retries = 0
-        if announced:
-            self._uplink.end_of_turn()
 
     def _wait_for_room(self, error: OSError) -> None:
         """No process or descriptor is to be had: go on when a client ends, or a little later."""

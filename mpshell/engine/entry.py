@@ -71,7 +71,7 @@ def _watch_children(engine: Engine, loop: EventLoop) -> None:
 
     def on_signal() -> None:
         os.read(watch, 4096)
-        engine.clients.on_children()
+        engine.on_children()
 
     loop.add_reader(watch, on_signal)
 

@@ -67,10 +67,12 @@ def spawn(
             os.close(fd)
         raise
     os.close(out_write)
+    os.set_blocking(out_read, False)
     if stdin:
         os.close(in_read)
     if separate_stderr:
         os.close(err_write)
+        os.set_blocking(err_read, False)
     return Child(pid, in_write, out_read, err_read)
 
 

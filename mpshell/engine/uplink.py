@@ -18,8 +18,9 @@ HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18
 class Uplink:
     """The report of the turn, and the channel that it leaves by.
 
-    `on_turn` is called at the end of a turn in which something happened, `on_clear` when all that was
-    sent has left, `on_relief` when there is room again after a congestion.
+    `on_turn` is called at the end of a turn in which something happened, after `collect`, which may add to
+    what the turn has to say; `on_clear` when all that was sent has left, `on_relief` when there is room
+    again after a congestion.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Uplink:
         channel: Channel,
         loop: EventLoop,
         *,
+        collect: Callable[[], None],
         on_turn: Callable[[], None],
         on_clear: Callable[[], None],
         on_relief: Callable[[], None],
@@ -34,6 +36,7 @@ class Uplink:
         self.report = Report()
         self._channel = channel
         self._loop = loop
+        self._collect = collect
         self._on_turn = on_turn
         self._on_clear = on_clear
         self._on_relief = on_relief
@@ -49,6 +52,7 @@ class Uplink:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
+        self._collect()
         self._turn_is_due = False
         self._on_turn()
 
