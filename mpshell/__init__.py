@@ -4,7 +4,13 @@ All public names can be imported from here. They are loaded when first asked for
 imports this package too, and needs next to nothing of it.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+#: Known to type checkers by its name; `typing` is more than all else that an engine process loads.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 

@@ -8,13 +8,21 @@ how all that one turn has to say ends up in one frame.
 Only the thread that runs the loop calls its methods, `call_soon_threadsafe` excepted.
 """
 
+from __future__ import annotations
+
 import heapq
 import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+
+from mpshell.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Callback = Callable[..., object]
 
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
@@ -23,8 +31,6 @@ _EVENTS_A_TURN = 256
 #: Seconds of one wait: epoll_wait(2) counts milliseconds in an int, which is 24 days.
 _LONGEST_WAIT = 86400.0
 
-Callback = Callable[..., object]
-
 
 class TimerHandle:
     """A call at a deadline, which `cancel` calls off."""
@@ -32,7 +38,7 @@ class TimerHandle:
     __slots__ = ("_loop", "args", "callback", "when")
 
     def __init__(
-        self, when: float, callback: Callback, args: tuple[Any, ...], loop: "EventLoop"
+        self, when: float, callback: Callback, args: tuple[Any, ...], loop: EventLoop
     ) -> None:
         self.when = when
         self.callback: Callback | None = callback
@@ -49,7 +55,7 @@ class TimerHandle:
     def cancelled(self) -> bool:
         return self.callback is None
 
-    def __lt__(self, other: "TimerHandle") -> bool:
+    def __lt__(self, other: TimerHandle) -> bool:
         return self.when < other.when
 
 

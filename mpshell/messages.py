@@ -12,13 +12,17 @@ The messages of the hot path carry a list of plain tuples, one for each client, 
 each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.md).
 """
 
+from __future__ import annotations
+
 import io
 import os
-import pickle
-from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
 
 from mpshell.errors import ProtocolError
+from mpshell.lean import TYPE_CHECKING, NamedTuple, pickle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
 
 #: What an engine does with a stream of a client that nobody listens to line by line.
 DISCARD, GATHER, STREAM = 0, 1, 2

@@ -7,10 +7,14 @@ One rule stands beside the table: a DRAINING client with no stream left, or whos
 already, is FINISHED at once.
 """
 
-from typing import Final
+from __future__ import annotations
 
 from mpshell.errors import InvalidTransition
+from mpshell.lean import TYPE_CHECKING
 from mpshell.messages import CANCELLED, EXITED, SIGNALED, SPAWN_FAILED, TIMED_OUT
+
+if TYPE_CHECKING:
+    from typing import Final
 
 PENDING: Final = "PENDING"
 RUNNING: Final = "RUNNING"

@@ -6,7 +6,6 @@ engine's thread, called by its loop.
 
 import errno
 import os
-import signal
 from collections.abc import Callable
 
 from mpshell.engine import client as states
@@ -16,6 +15,7 @@ from mpshell.engine.run import Job, Run
 from mpshell.engine.stdin import InputFeed
 from mpshell.engine.transports import PathCache
 from mpshell.engine.uplink import Uplink
+from mpshell.lean import signal
 from mpshell.lines import LONG_LINE, StreamBuffer
 from mpshell.loop import EventLoop
 from mpshell.messages import DISCARD, GATHER, STDERR, STDOUT, STREAM

@@ -8,10 +8,11 @@ in a `Report` and sent at the end of the turn; the clients that a turn starts ar
 spawned only when the frame has left this process.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections import deque
-from typing import Any
 
 from mpshell import messages
 from mpshell.channel import Channel
@@ -21,7 +22,11 @@ from mpshell.engine.limits import room_for
 from mpshell.engine.run import Job, Pool, Run
 from mpshell.engine.uplink import Uplink
 from mpshell.errors import ProtocolError
+from mpshell.lean import TYPE_CHECKING
 from mpshell.loop import EventLoop
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
 _RETRY, _RETRIES = 0.05, 100

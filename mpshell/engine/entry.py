@@ -6,7 +6,6 @@ os._exit, 0 for a clean end, 1 after an error of its own.
 
 import gc
 import os
-import signal
 import sys
 
 from mpshell import messages
@@ -14,6 +13,7 @@ from mpshell.channel import Channel
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
+from mpshell.lean import signal
 from mpshell.loop import EventLoop
 
 #: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.

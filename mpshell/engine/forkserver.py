@@ -14,13 +14,13 @@ import _socket
 import gc
 import os
 import select
-import signal
 import struct
 import time
 
 from mpshell.engine import process
 from mpshell.engine.entry import run_engine
 from mpshell.engine.libc import become_subreaper
+from mpshell.lean import signal
 
 #: Packets on the control socket: kind and engine id; FORK comes with the channel's end and the sentinel.
 FORK, KILL = b"F", b"K"

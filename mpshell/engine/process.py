@@ -7,12 +7,16 @@ members after its leader's reap can be told, and signalled without hitting a str
 members are children of this process, which pin the group's number until they are reaped here.
 """
 
+from __future__ import annotations
+
 import os
-import signal
-from collections.abc import Iterable
-from types import FrameType
 
 from mpshell.engine.libc import Environment, Spawner
+from mpshell.lean import TYPE_CHECKING, signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
 
 #: Python ignores the first two, an engine the third, a shell those of its background jobs; and who cannot
 #: be terminated cannot end within the grace. Commands get the defaults.

@@ -1,0 +1,37 @@
+"""What engine processes use in place of `typing`, `pickle` and `signal`: the same, without what those load.
+
+The wrappers in the standard library bring regular expressions and enumerations along, which is half of what
+the start of a fork server takes, and the first run waits for it (docs/decisions.md). A type checker sees the
+originals.
+"""
+
+from __future__ import annotations
+
+#: Known to type checkers by its name.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    import pickle as pickle
+    import signal as signal
+    from typing import NamedTuple as NamedTuple
+else:
+    import _pickle as pickle  # noqa: F401
+    import _signal as signal  # noqa: F401
+    from collections import namedtuple
+
+    class _NamedTupleMeta(type):
+        def __new__(mcls, name, bases, namespace):
+            if not bases:
+                return super().__new__(mcls, name, bases, namespace)
+            fields = namespace.get("__annotations__", {})
+            made = namedtuple(
+                name,
+                fields,
+                defaults=[namespace[field] for field in fields if field in namespace],
+                module=namespace["__module__"],
+            )
+            made.__doc__ = namespace.get("__doc__")
+            return made
+
+    class NamedTuple(metaclass=_NamedTupleMeta):
+        """`typing.NamedTuple` for a class of fields, with defaults and without methods."""
