@@ -116,10 +116,7 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
 
     run = Run()
     configure(run.task, options, terminal)
-    try:
-        display = make_display(options, nodes, terminal)
-    except OSError as error:
-        raise ValueError(f"{error.filename!r} cannot be written to: {error.strerror}") from None
+    display = make_display(options, nodes, terminal)
     feed = stdin_is_for_commands() and not (
         options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
     )

@@ -54,6 +54,12 @@ def test_gathered_by_line() -> None:
     done = local("-bL", "-w", "n[1-3]", BOTH)
     assert done.lines == ["n[1,3]: parity 0", "n2: parity 1"]
     assert local("-BL", "-w", "n[1-2]", "echo e >&2").lines == ["n[1-2]: e"]
+    # Line by line, as clush does: what follows a line that differs is gathered all the same.
+    command = "echo parity $((%n %% 2)); echo same; [ %n -lt 2 ] || echo last"
+    assert local("-bL", "-w", "n[1-3]", command).lines == [
+        "n[1,3]: parity 0", "n2: parity 1", "n[1-3]: same", "n3: last",
+    ]  # fmt: skip
+    assert local("-bLN", "-w", "n[1-3]", command).lines == ["parity 0", "parity 1", "same", "last"]
 
 
 def test_no_labels() -> None:
@@ -67,15 +73,15 @@ def test_diff() -> None:
     command = "echo first; [ %n -eq 1 ] && echo odd || echo common; [ %n -ne 2 ] || echo more"
     done = local("--diff", "-w", "n[1-5]", command)
     assert done.lines == [
-        "--- n[1,4-5]", "+++ n2", "@@ -1,2 +1,2 @@", " first", "-common", "+odd",
-        "--- n[1,4-5]", "+++ n3", "@@ -1,2 +1,3 @@", " first", " common", "+more",
+        "--- n[1,4-5] (3)", "+++ n2", "@@ -1,2 +1,2 @@", " first", "-common", "+odd",
+        "--- n[1,4-5] (3)", "+++ n3", "@@ -1,2 +1,3 @@", " first", " common", "+more",
     ]  # fmt: skip
     assert local("--diff", "-w", "n[1-5]", "echo same").out == b""
 
 
 def test_a_silent_node_differs() -> None:
     done = local("--diff", "-w", "n[1-3]", "[ %n -eq 2 ] || echo line")
-    assert done.lines == ["--- n[1-2]", "+++ n3", "@@ -1 +0,0 @@", "-line"]
+    assert done.lines == ["--- n[1-2] (2)", "+++ n3", "@@ -1 +0,0 @@", "-line"]
 
 
 def test_quiet_verbose_and_debug() -> None:

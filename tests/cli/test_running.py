@@ -158,6 +158,14 @@ def test_dry_run_of_no_limits() -> None:
     assert "-oConnectTimeout=3" in limited and "ConnectTimeout" not in free
 
 
+@pytest.mark.parametrize(("seconds", "whole"), [("0.3", 1), ("2.5", 3), ("1e300", 2_000_000)])
+def test_a_time_to_connect_is_in_whole_seconds_and_never_none(seconds: str, whole: int) -> None:
+    run = ("--dry-run", "-t", seconds, "-w", "n1", "-E", "1")
+    assert f" -oConnectTimeout={whole} " in mpshell(*run, "true").lines[0]
+    assert f" -oConnectTimeout={whole} " in mpshell(*run, "-c", "/etc/hosts").lines[0]
+    assert f" -t {whole} " in mpshell(*run, "-R", "pdsh", "-c", "/etc/hosts").lines[0]
+
+
 def test_dry_run_runs_nothing(tmp_path: Path) -> None:
     done = local("--dry-run", "-w", "n[1-2]", f"touch {tmp_path}/%h-%n")
     assert done.lines == [f"n1: touch {tmp_path}/n1-0", f"n2: touch {tmp_path}/n2-1"]
@@ -231,7 +239,21 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("--jsonl", "--json"), ("--json", "not allowed with")),
         (("--json", "-L"), ("--json", "-L")),
         (("-B", "--errdir", "x"), ("--errdir", "-B")),
-        (("--outdir", "/proc/none"), ("'/proc/none'", "No such file")),
+        (("--outdir", "/proc/none"), ("--outdir", "'/proc/none'", "no directory", "No such file")),
+        (("--errdir", "/etc/hosts"), ("--errdir", "'/etc/hosts'", "no directory", "File exists")),
+        (("--outdir", ""), ("--outdir", "''", "a value is needed")),
+        (("--errdir=",), ("--errdir", "''", "a value is needed")),
+        (("-l", ""), ("-l/--user", "''", "a value is needed")),
+        (("-c", "--dest="), ("--dest", "''", "a value is needed")),
+        (("--json=yes",), ("--json", "'yes'", "takes no value")),
+        (("--delay", "1e-320"), ("--delay", "'1e-320'", "above 0")),
+        (("--delay", "inf"), ("--delay", "'inf'", "above 0")),
+        (("-R", "../x"), ("-R/--worker", "'../x'", "a name is expected")),
+        (("-R", ".x"), ("-R/--worker", "'.x'", "a name is expected")),
+        (("-R", "popen"), ("-R/--worker", "'popen'", "over nodes")),
+        (("-R", "pdsh", "-k", "1"), ("-k", "-R pdsh")),
+        (("-R", "pdsh", "--rate", "1"), ("--rate", "-R pdsh")),
+        (("-R", "pdsh", "--delay", "1"), ("--delay", "-R pdsh")),
         (("--dest", "/tmp"), ("--dest", "-c or --rcopy")),
         (("--print-completion", "fish"), ("--print-completion", "'fish'", "bash", "zsh")),
         (("--fan", "3"), ("--fan",)),
