@@ -114,7 +114,7 @@ def connect_seconds(task: Task) -> int:
 
     A part of a second is one: 0 would mean no limit to them. They do not count to more than a few weeks.
     """
-    return math.ceil(min(float(task.info("connect_timeout") or 0), _LONGEST_CONNECT))
+    return math.ceil(min(float(task.info("connect_timeout")), _LONGEST_CONNECT))
 
 
 def scp_words(task: Task, copy: Copy) -> list[Word]:

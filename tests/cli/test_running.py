@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import PROGRAM, local, mpshell
+from tests.cli.program import PROGRAM, environment, local, mpshell
 from tests.ssh.conftest import SshServer
 from tests.system.recorder import Marks, meeting
 
@@ -193,6 +194,25 @@ def test_a_transport_of_ones_own(tmp_path: Path) -> None:
     )
     done = mpshell("-R", "my_transport", "-l", "me", "-w", "n1", "hi", cwd=tmp_path)
     assert done.lines == ["n1: me: hi"]
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("source", ["def x(:", "raise KeyError('x')", "{}['x']"])
+def test_a_transport_that_raises_is_an_internal_error(
+    source: str, dry: tuple[str, ...], tmp_path: Path
+) -> None:
+    method = (
+        "from mpshell import Transport\nclass WORKER_CLASS(Transport):\n"
+        "    def command_argv(self, task, command):\n        "
+    )
+    (tmp_path / "bad_transport.py").write_text(f"{method if source[0] == '{' else ''}{source}\n")
+    done = subprocess.run(
+        [*PROGRAM, "-R", "bad_transport", "-w", "n1", *dry, "true"],
+        cwd=tmp_path, env=environment(), timeout=60, capture_output=True, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (70, b"")
+    assert b"bad_transport.py" in done.stderr and b"Error" in done.stderr.splitlines()[-1]
 
 
 def test_over_ssh(ssh_server: SshServer) -> None:
