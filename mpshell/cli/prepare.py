@@ -109,6 +109,12 @@ def schedule(
             raise ValueError(f"-c {source!r}: there is no such file or directory")
         if options.dest is None:
             dest = os.path.join(os.path.dirname(os.path.abspath(source)), "")
+            if options.rcopy and not os.path.isdir(dest):
+                raise ValueError(
+                    f"--rcopy {source!r}: there is no directory {dest!r} here: give --dest"
+                )
+        elif options.rcopy and not os.path.isdir(options.dest):
+            raise ValueError(f"--dest {options.dest!r} is no directory, which --rcopy needs")
         else:
             # Several files go into a directory: to one name they would go at the same time.
             dest = os.path.join(options.dest, "") if len(options.command) > 1 else options.dest

@@ -117,7 +117,15 @@ def test_dry_run_of_a_copy(places: Path) -> None:
     ("words", "said"),
     [
         (("-c", "/no/such/file"), "-c '/no/such/file': there is no such file"),
-        (("--rcopy", "/etc/hosts", "--dest", "/no/such/dir"), "'/no/such/dir'"),
+        (
+            ("--rcopy", "/etc/hosts", "--dest", "/no/such/dir"),
+            "--dest '/no/such/dir' is no directory",
+        ),
+        (("--rcopy", "/etc/hosts", "--dest", "/etc/hosts"), "--dest '/etc/hosts' is no directory"),
+        (
+            ("--rcopy", "/no/such/file"),
+            "--rcopy '/no/such/file': there is no directory '/no/such/'",
+        ),
         (("-c",), "files to copy must be given"),
         (("-c", "--rcopy", "/etc/hosts"), "not allowed with"),
         (("-c", "/etc", "--atomic", "--dest", "/tmp/x"), "'/etc'"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from mpshell import Task, WorkerRsh
 from tests.copies import check_cut_copy, check_directory_as_target, check_odd_names
-from tests.transports.conftest import SECOND
+from tests.transports.conftest import NETWORK, NODES, SECOND
 from tests.transports.test_rsh import codes
 
 
@@ -39,6 +40,17 @@ def test_full_places(rsh_task: Task, source: Path, small_disk: Path) -> None:
     back = rsh_task.rcopy(source, small_disk, SECOND)
     rsh_task.resume()
     assert list(codes(back)) == [1]
+
+
+def test_a_read_only_destination(rsh_task: Task, source: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    good = rsh_task.copy(source, source.parent / "good", NODES)
+    bad = rsh_task.copy(source, small_disk / "target", f"{NETWORK}.[1-3]", stderr=True)
+    back = rsh_task.rcopy(source, small_disk, SECOND)
+    rsh_task.resume()
+    assert list(codes(good)) == [0]
+    assert codes(bad) == {1: [f"{NETWORK}.{i}" for i in (1, 2, 3)]} and list(codes(back)) == [1]
+    assert os.listdir(small_disk) == []
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["to", "from"])
