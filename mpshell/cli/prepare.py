@@ -107,17 +107,7 @@ def schedule(
     for source in options.command:
         if options.copy and not os.path.exists(source):
             raise ValueError(f"-c {source!r}: there is no such file or directory")
-        if options.dest is None:
-            dest = os.path.join(os.path.dirname(os.path.abspath(source)), "")
-            if options.rcopy and not os.path.isdir(dest):
-                raise ValueError(
-                    f"--rcopy {source!r}: there is no directory {dest!r} here: give --dest"
-                )
-        elif options.rcopy and not os.path.isdir(options.dest):
-            raise ValueError(f"--dest {options.dest!r} is no directory, which --rcopy needs")
-        else:
-            # Several files go into a directory: to one name they would go at the same time.
-            dest = os.path.join(options.dest, "") if len(options.command) > 1 else options.dest
+        dest = _destination(options, source)
         copy = task.copy if options.copy else task.rcopy
         workers.append(
             copy(
@@ -126,6 +116,21 @@ def schedule(
             )
         )  # fmt: skip
     return workers
+
+
+def _destination(options: argparse.Namespace, source: str) -> str:
+    """Return where a file goes; ValueError when it comes from the nodes and that is no directory."""
+    if options.dest is None:
+        dest = os.path.join(os.path.dirname(os.path.abspath(source)), "")
+        if options.rcopy and not os.path.isdir(dest):
+            raise ValueError(
+                f"--rcopy {source!r}: there is no directory {dest!r} here: give --dest"
+            )
+        return dest
+    if options.rcopy and not os.path.isdir(options.dest):
+        raise ValueError(f"--dest {options.dest!r} is no directory, which --rcopy needs")
+    # Several files go into a directory: to one name they would go at the same time.
+    return os.path.join(options.dest, "") if len(options.command) > 1 else str(options.dest)
 
 
 def _check_apart(options: argparse.Namespace) -> None:

@@ -110,6 +110,14 @@ def test_failures_are_told_as_they_come_and_summed_up() -> None:
     ]
 
 
+@pytest.mark.parametrize("words", [(), ("-b",), ("--diff",), ("--json",)])
+def test_no_terminal_no_colour_and_no_progress(words: tuple[str, ...]) -> None:
+    """Also in an environment of one, as behind a pipe; the run is long enough for both."""
+    done = local(*words, "-w", "n[1-2]", "echo %h; sleep 1.2", env={"TERM": "xterm-256color"})
+    assert b"n1" in done.out and b"\033" not in done.out and b"\r" not in done.out
+    assert done.err == ""
+
+
 @pytest.mark.parametrize("words", [(), ("-b",), ("-L",), ("-B",)])
 def test_color(words: tuple[str, ...]) -> None:
     run = (*words, "-w", "n1", "echo x; echo y >&2")
