@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mpshell.cli.files import safe_name
-from tests.cli.program import local
+from tests.cli.program import PROGRAM, local, mpshell
 
 #: Says its rank's parity on stdout, and its name on stderr.
 BOTH = "echo parity $((%n % 2)); echo %h oops >&2".replace("% 2", "%% 2")
@@ -152,6 +152,30 @@ def test_a_file_for_each_node(words: tuple[str, ...], tmp_path: Path) -> None:
     assert {p.read_bytes() for p in outdir.iterdir()} == {RAW + b"\n"}
     assert (errdir / "n7").read_text() == "n7\n"
     assert done.out.count(RAW) == (1 if words else 80), "it is shown as well"
+
+
+def test_more_files_than_descriptors(tmp_path: Path) -> None:
+    few = ["/bin/sh", "-c", 'ulimit -n 150; exec "$@"', "sh", *PROGRAM]
+    out = tmp_path / "out"
+    command = "echo one; sleep 0.5; echo two"
+    run = (
+        "-R",
+        "exec",
+        "-E",
+        "2",
+        "-f",
+        "90",
+        "-w",
+        "n[1-120]",
+        "--outdir",
+        str(out),
+        "--errdir",
+        f"{out}2",
+    )
+    done = mpshell(*run, command, program=few)
+    assert done.code == 0, done.err
+    assert len(list(out.iterdir())) == 120
+    assert {path.read_text() for path in out.iterdir()} == {"one\ntwo\n"}
 
 
 def test_names_that_are_no_file_names(tmp_path: Path) -> None:

@@ -248,6 +248,7 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("-k", "-2"), ("-k/--max-fail", "'-2'", "at least 1")),
         (("--pick", "0"), ("--pick", "'0'", "at least 1")),
         (("-t", "-1"), ("-t/--connect-timeout", "'-1'", "number of seconds")),
+        (("-u", "inf"), ("-u/--command-timeout", "'inf'", "number of seconds")),
         (("-u", "nan"), ("-u/--command-timeout", "'nan'", "number of seconds")),
         (("--rate", "0"), ("--rate", "'0'", "above 0")),
         (("--delay", "x"), ("--delay", "'x'", "above 0")),
