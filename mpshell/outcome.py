@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from mpshell.errors import WorkerError
 from mpshell.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 #: What a reason can be: how the command ended; for a transport's own failure, why.
@@ -64,6 +65,8 @@ def node_outcome(
     name = _NAMES[reason]
     if reason == EXITED and detail is not None and diagnose is not None:
         name = diagnose(detail) or name
+        if name not in REASONS:
+            raise WorkerError(f"a transport's diagnose says {name!r}: one of {REASONS} is expected")
     began = started + _EPOCH if started else None
     number = status if reason == SIGNALED else None
     return NodeOutcome(

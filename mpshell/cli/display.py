@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mpshell.cli.files import NodeFiles
@@ -163,18 +164,18 @@ class GatheredDisplay(KeptDisplay):
             for node in self.tally.nodes:
                 said = self.read(node)
                 if said is not None:
-                    self._show_group(node, 1, said, by_line=True)
+                    self._show_lines(node, said)
+        elif options.by_node:
+            for nodes, line in by_line(self._groups()):
+                self._show_lines(str(nodes), line)
         else:
             for nodes, said in self._groups():
-                self._show_group(str(nodes), len(nodes), said, by_line=options.by_node)
+                header = b"" if options.no_label else self.terminal.header(counted(nodes))
+                self.terminal.out(header + said + b"\n")
 
-    def _show_group(self, name: str, count: int, said: bytes, by_line: bool) -> None:
-        if self.options.no_label:
-            self.terminal.out(said + b"\n")
-        elif by_line:
-            self.terminal.out(labelled(self.terminal.label(STDOUT, name), said))
-        else:
-            self.terminal.out(self.terminal.header(name, count) + said + b"\n")
+    def _show_lines(self, name: str, said: bytes) -> None:
+        label = b"" if self.options.no_label else self.terminal.label(STDOUT, name)
+        self.terminal.out(labelled(label, said))
 
     def _groups(self) -> list[tuple[NodeSet, bytes]]:
         """Return (nodes, what they have said), the most common first."""
@@ -182,8 +183,7 @@ class GatheredDisplay(KeptDisplay):
         for node in self.tally.nodes:
             if (said := self.read(node)) is not None:
                 groups.setdefault(said, []).append(node)
-        found = [(NodeSet.fromlist(nodes), said) for said, nodes in groups.items()]
-        return sorted(found, key=lambda group: -len(group[0]))
+        return largest_first((NodeSet.fromlist(nodes), said) for said, nodes in groups.items())
 
     def _show_diff(self) -> None:
         """Show how each output differs from the most common one; no output is one, too."""
@@ -199,11 +199,32 @@ class GatheredDisplay(KeptDisplay):
             texts.append((silent, []))
             texts.sort(key=lambda text: -len(text[0]))
         for nodes, lines in texts[1:]:
-            before, after = (os.fsencode(str(named)) for named in (texts[0][0], nodes))
+            before, after = (os.fsencode(counted(named)) for named in (texts[0][0], nodes))
             for line in difflib.diff_bytes(
                 difflib.unified_diff, texts[0][1], lines, before, after, lineterm=b""
             ):
                 self.terminal.out(self.terminal.diff_line(line) + b"\n")
+
+
+def largest_first(groups: Iterable[tuple[NodeSet, bytes]]) -> list[tuple[NodeSet, bytes]]:
+    """Return (nodes, what they have said), the most common first."""
+    return sorted(groups, key=lambda group: -len(group[0]))
+
+
+def by_line(groups: list[tuple[NodeSet, bytes]]) -> Iterator[tuple[NodeSet, bytes]]:
+    """Yield (nodes, line) for what nodes have said, their first lines first, the most common of each first."""
+    texts = [(nodes, said.split(b"\n")) for nodes, said in groups]
+    for at in range(max((len(lines) for _, lines in texts), default=0)):
+        found: dict[bytes, NodeSet] = {}
+        for nodes, lines in texts:
+            if at < len(lines):
+                found.setdefault(lines[at], NodeSet()).update(nodes)
+        yield from largest_first((nodes, line) for line, nodes in found.items())
+
+
+def counted(nodes: NodeSet) -> str:
+    """Return nodes folded, with their number when there are more than one."""
+    return str(nodes) if len(nodes) == 1 else f"{nodes} ({len(nodes)})"
 
 
 def labelled(label: bytes, said: bytes) -> bytes:

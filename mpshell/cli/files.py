@@ -20,14 +20,20 @@ class NodeFiles:
     """The files of both directories; a directory may be None."""
 
     def __init__(self, outdir: str | None, errdir: str | None) -> None:
-        """Make the directories; OSError when that is not possible."""
-        self._directories = {
-            sname: directory
-            for sname, directory in (("stdout", outdir), ("stderr", errdir))
-            if directory is not None
-        }
-        for directory in self._directories.values():
-            os.makedirs(directory, exist_ok=True)
+        """Make the directories; ValueError when that is not possible."""
+        self._directories: dict[str, str] = {}
+        for option, sname, directory in (
+            ("--outdir", "stdout", outdir), ("--errdir", "stderr", errdir),
+        ):  # fmt: skip
+            if directory is None:
+                continue
+            try:
+                os.makedirs(directory, exist_ok=True)
+            except OSError as error:
+                raise ValueError(
+                    f"{option} {directory!r} is no directory and cannot be made: {error.strerror}"
+                ) from None
+            self._directories[sname] = directory
         #: The one used last comes last.
         self._files: dict[tuple[str, str], int] = {}
 

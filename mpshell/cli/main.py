@@ -42,6 +42,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return _io_error(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except Exception as error:
+        return _own_error(error)
 
 
 def _forget(fd: int) -> None:
@@ -116,10 +118,7 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
 
     run = Run()
     configure(run.task, options, terminal)
-    try:
-        display = make_display(options, nodes, terminal)
-    except OSError as error:
-        raise ValueError(f"{error.filename!r} cannot be written to: {error.strerror}") from None
+    display = make_display(options, nodes, terminal)
     feed = stdin_is_for_commands() and not (
         options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
     )
@@ -157,6 +156,11 @@ def _failed(error: BaseException) -> int:
     if isinstance(error, EngineException):
         sys.stderr.write(f"mpshell: {error}\n")
         return _INTERNAL_ERROR
+    return _own_error(error)
+
+
+def _own_error(error: BaseException) -> int:
+    """Tell of an error of the program itself, or of a transport that is not ours."""
     import traceback
 
     traceback.print_exception(error)

@@ -20,18 +20,21 @@ class NoNodesError(Exception):
 def chosen_nodes(options: argparse.Namespace) -> NodeSet:
     """Return the nodes that the options say; NoNodesError when there is none."""
     sources = [("-w", text) for text in options.nodes]
-    sources += [("--hostfile", "^" + path) for path in options.hostfile]
-    if not sources and SLURM in os.environ:
+    files = [("--hostfile", path) for path in options.hostfile]
+    if not (sources or files) and SLURM in os.environ:
         sources = [(SLURM, os.environ[SLURM])]
-    if not sources:
+    if not (sources or files):
         raise NoNodesError(
             f"no nodes: give them with -w or --hostfile, or run in a Slurm job ({SLURM} is not set)"
         )
     nodes = NodeSet()
     for name, text in sources:
         nodes.update(_nodes_in(name, text))
+    for name, path in files:
+        nodes.update(_nodes_of(name, path, path))
     if not nodes:
-        raise NoNodesError(f"no nodes in {', '.join(f'{name} {text!r}' for name, text in sources)}")
+        texts = (f"{name} {text!r}" for name, text in sources + files)
+        raise NoNodesError(f"no nodes in {', '.join(texts)}")
     for text in options.exclude:
         nodes.difference_update(_nodes_in("-x", text))
     if not nodes:
@@ -45,15 +48,21 @@ def chosen_nodes(options: argparse.Namespace) -> NodeSet:
 
 def _nodes_in(name: str, text: str) -> NodeSet:
     """Return the nodes of one value of an option."""
+    if text == "^":
+        raise NoNodesError(f"{name} {text!r}: the name of a file must follow")
+    if text == "-":
+        return _nodes_of(name, text, _STDIN)
+    return _nodes_of(name, text, text[1:] if text.startswith("^") else None)
+
+
+def _nodes_of(name: str, text: str, file: str | int | None) -> NodeSet:
+    """Return the nodes that an option's value names, or the file that it names."""
     try:
-        if text == "-":
-            nodes = _read(_STDIN)
-        else:
-            nodes = _read(text[1:]) if text.startswith("^") else NodeSet(text)
+        nodes = NodeSet(text) if file is None else _read(file)
     except NodeSetException as error:
         raise NoNodesError(f"{name} {text!r}: {error}") from None
     except OSError as error:
-        path = text if text == "-" else text[1:]
+        path = text if file == _STDIN else file
         raise NoNodesError(f"{name} {path!r} cannot be read: {error.strerror}") from None
     for node in nodes:
         if node.startswith("-"):

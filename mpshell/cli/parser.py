@@ -75,9 +75,11 @@ class Parser(argparse.ArgumentParser):
         if word.startswith("--"):
             name, equals, value = word.partition("=")
             self._check_name(name)
-            if equals or not self._takes_value(name):
-                return [(name, value if equals else None)]
-            return [(name, self._value_of(name, rest))]
+            if self._takes_value(name):
+                return [(name, value if equals else self._value_of(name, rest))]
+            if equals:
+                self.error(f"option {name} takes no value, and {value!r} is given")
+            return [(name, None)]
         found: list[tuple[str, str | None]] = []
         for at, letter in enumerate(word[1:], 2):
             name = f"-{letter}"
@@ -163,7 +165,7 @@ def _add_running(parser: Parser) -> None:
         help="give up to connect to a node after S seconds (10; 0: never)")
     add("-u", "--command-timeout", "--command_timeout", metavar="S", type=values.seconds,
         help="end a command S seconds after its start (0: never)")
-    add("-l", "--user", metavar="USER", help="log in as USER")
+    add("-l", "--user", metavar="USER", type=values.given, help="log in as USER")
     add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
         help="options for ssh or whatever connects; repeatable")
     add("-R", "--worker", metavar="NAME", default="ssh",
@@ -178,7 +180,7 @@ def _add_running(parser: Parser) -> None:
     rate = group.add_mutually_exclusive_group()
     rate.add_argument("--rate", metavar="N", type=values.positive,
         help="start at most N commands a second, over all engines")
-    rate.add_argument("--delay", metavar="S", type=values.positive,
+    rate.add_argument("--delay", metavar="S", type=values.pause,
         help="start a command at most every S seconds")
     add("--dry-run", action="store_true", help="show what would be executed for which node, and run nothing")
     add("-S", "--maxrc", action="store_true", help="exit with the largest return code; the default")
@@ -192,7 +194,8 @@ def _add_copying(parser: Parser) -> None:
     what.add_argument("-c", "--copy", action="store_true", help="copy files or directories to the nodes")
     what.add_argument("--rcopy", action="store_true",
         help="copy files or directories from the nodes; each gets the node's name as a suffix")
-    add("--dest", metavar="PATH", help="where to (the directory that the source is in)")
+    add("--dest", metavar="PATH", type=values.given,
+        help="where to, a directory for several files (the directory that the source is in)")
     add("-p", "--preserve", action="store_true", help="keep modification times and modes")
     add("--atomic", action="store_true", help="let a copy appear under its name when it is whole")
 
@@ -203,7 +206,7 @@ def _add_output(parser: Parser) -> None:
     add("-b", "--dshbak", "--gather", action="store_true", help="gather the nodes with the same output")
     add("-B", "--gather-all", action="store_true", help="like -b, stderr included")
     add("-L", "--by-node", action="store_true",
-        help="order the lines by node; with -b: gathered, no header, a label on each line")
+        help="order the lines by node; with -b: gathered line by line, no header, a label on each")
     add("-N", "--no-label", action="store_true", help="no labels and headers")
     add("--diff", action="store_true", help="show how the outputs differ from the most common one")
     add("-q", "--quiet", action="store_true", help="show nothing but the output")
@@ -212,8 +215,8 @@ def _add_output(parser: Parser) -> None:
         help="show each command line as it is executed, and each line as it is read")
     add("--color", metavar="WHEN", choices=("auto", "always", "never"), default="auto",
         help="colour labels and headers: auto, always or never (auto: on a terminal)")
-    add("--outdir", metavar="DIR", help="write the output of each node to a file here, too")
-    add("--errdir", metavar="DIR", help="write the stderr of each node to a file here, too")
+    add("--outdir", metavar="DIR", type=values.given, help="write the output of each node to a file here, too")
+    add("--errdir", metavar="DIR", type=values.given, help="write the stderr of each node to a file here, too")
     form = group.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write one JSON document at the end")
     form.add_argument("--jsonl", action="store_true",

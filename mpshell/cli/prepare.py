@@ -58,6 +58,13 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
     """Pass -l and -o on: the keys of a transport begin with its name, or with that of its copies."""
     transport = options.worker.rpartition(".")[2].lower()
     if transport == "pdsh":
+        for name, value in (
+            ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
+        ):  # fmt: skip
+            if value is not None:
+                raise ValueError(
+                    f"{name} does not go with -R pdsh, which starts its commands by itself"
+                )
         # It has no such keys, but its paths may hold arguments.
         words = options.options + (
             [] if options.user is None else ["-l", shlex.quote(options.user)]
@@ -73,7 +80,7 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
 
 
 def make_display(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> Display:
-    """Return the handler that shows what the options ask for; OSError when a directory is not possible."""
+    """Return the handler that shows what the options ask for; ValueError when a directory is not possible."""
     if options.json:
         from mpshell.cli.records import JsonDisplay
 
@@ -95,11 +102,12 @@ def schedule(
     if not (options.copy or options.rcopy):
         command = " ".join(options.command)
         return [task.shell(command, nodes=nodes, handler=handler, stderr=stderr, stdin=stdin)]
+    _check_apart(options)
     workers = []
     for source in options.command:
         if options.copy and not os.path.exists(source):
             raise ValueError(f"-c {source!r}: there is no such file or directory")
-        dest = options.dest or os.path.join(os.path.dirname(os.path.abspath(source)), "")
+        dest = _destination(options, source)
         copy = task.copy if options.copy else task.rcopy
         workers.append(
             copy(
@@ -108,3 +116,33 @@ def schedule(
             )
         )  # fmt: skip
     return workers
+
+
+def _destination(options: argparse.Namespace, source: str) -> str:
+    """Return where a file goes; ValueError when it comes from the nodes and that is no directory."""
+    if options.dest is None:
+        dest = os.path.join(os.path.dirname(os.path.abspath(source)), "")
+        if options.rcopy and not os.path.isdir(dest):
+            raise ValueError(
+                f"--rcopy {source!r}: there is no directory {dest!r} here: give --dest"
+            )
+        return dest
+    if options.rcopy and not os.path.isdir(options.dest):
+        raise ValueError(f"--dest {options.dest!r} is no directory, which --rcopy needs")
+    # Several files go into a directory: to one name they would go at the same time.
+    return os.path.join(options.dest, "") if len(options.command) > 1 else str(options.dest)
+
+
+def _check_apart(options: argparse.Namespace) -> None:
+    """Raise ValueError for two files to copy to the nodes that would go to the same name there."""
+    if not options.copy:
+        return  # those from the nodes are checked by their workers
+    found: dict[str, str] = {}
+    for source in options.command:
+        path = os.path.abspath(source)
+        target = os.path.basename(path) if options.dest is not None else path
+        if target in found:
+            raise ValueError(
+                f"-c {found[target]!r} and {source!r} would be the same file on a node"
+            )
+        found[target] = source

@@ -51,9 +51,8 @@ class Terminal:
             self._labels[fd, name] = label
         return label
 
-    def header(self, nodes: str, count: int) -> bytes:
+    def header(self, name: str) -> bytes:
         """Return the lines above what nodes have said together."""
-        name = nodes if count == 1 else f"{nodes} ({count})"
         rule = b"-" * 15
         text = self.paint(STDOUT, b"\n".join((rule, os.fsencode(name), rule)), _BLUE)
         return text + b"\n"

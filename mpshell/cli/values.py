@@ -49,6 +49,25 @@ def positive(text: str) -> float:
     return value
 
 
+#: The shortest time between two starts that is told from none, in seconds.
+_SHORTEST = 1e-9
+
+
+def pause(text: str) -> float:
+    """Return the time between two starts in seconds."""
+    value = _number(text)
+    if not _SHORTEST <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def given(text: str) -> str:
+    """Return a text that is not empty, as that of an unset variable is."""
+    if not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is empty: a value is needed, or no such option")
+    return text
+
+
 def _number(text: str) -> float:
     try:
         return float(text)

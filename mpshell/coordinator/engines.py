@@ -19,8 +19,9 @@ from mpshell.messages import Message, client_id, job_and_index
 #: Bytes on the way to an engine at which no more stdin is sent.
 _HIGH_WATER = 1 << 20
 
-#: Engines in a row that end before they have said a word, until a run gives up: for each that it has had
-#: at once, as one blow may hit them all.
+#: Engines in a row that end before they have said a word, or that fail with an error of their own before
+#: they have announced a command, until a run gives up: for each that it has had at once, as one blow may
+#: hit them all.
 _FALSE_STARTS = 3
 
 #: Signs of life that an engine is asked for in the time after which it is given up.
@@ -98,6 +99,7 @@ class EngineSet:
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._false_starts = 0
+        self._failures = 0
         self._most = 1
         self.closing = False
         #: Starts a second, over all pools and engines.
@@ -191,6 +193,7 @@ class EngineSet:
 
     def starting(self, engine: EngineState, clients: list[int]) -> None:
         """An engine is about to spawn these."""
+        self._failures = 0
         engine.assigned.difference_update(clients)
         engine.running.update(clients)
 
@@ -208,6 +211,15 @@ class EngineSet:
     def ready(self) -> None:
         """An engine has said its first word."""
         self._false_starts = 0
+
+    def failed(self, engine: EngineState, traceback: str) -> None:
+        """An engine ends with an error of its own."""
+        engine.handle.detail = traceback
+        self._failures += 1
+        if self._failures >= _FALSE_STARTS * self._most:
+            # The next one would be handed the same work, and fail at it as well.
+            last = traceback.strip().splitlines()[-1]
+            raise EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
 
     def _on_gone(self, handle: EngineHandle) -> None:
         engine = self._engines.pop(handle.engine_id, None)

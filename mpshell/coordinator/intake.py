@@ -62,7 +62,7 @@ class Intake:
         elif isinstance(event, messages.Ready):
             self._run.engines.ready()
         elif isinstance(event, messages.EngineFailed):
-            engine.handle.detail = event.traceback
+            self._run.engines.failed(engine, event.traceback)
         else:
             raise ProtocolError(f"a coordinator got {event!r}")
 

@@ -16,7 +16,6 @@ from typing import Any, cast
 from mpshell.defaults import DEFAULTS, Defaults
 from mpshell.errors import TaskSettingError
 from mpshell.pollers import IDENTIFIERS
-from mpshell.worker.base import Worker
 
 
 def _number(key: str, value: Any, least: float) -> None:
@@ -105,7 +104,10 @@ def print_debug(task: Any, line: str) -> None:
 
 
 def _is_worker_class(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Worker)
+    # Late: a run of a local command has no need of it.
+    from mpshell.worker.distant import DistantWorker
+
+    return isinstance(value, type) and issubclass(value, DistantWorker)
 
 
 def load_worker_class(name: str) -> type[Any]:
@@ -113,7 +115,7 @@ def load_worker_class(name: str) -> type[Any]:
 
     Raise ImportError when there is neither, or no WORKER_CLASS in it.
     """
-    if not isinstance(name, str) or (not name.isidentifier() and "." not in name):
+    if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
         raise ImportError(
             f"no transport {name!r}: a name is expected, 'ssh' or 'exec' for instance"
         )
@@ -129,7 +131,7 @@ def load_worker_class(name: str) -> type[Any]:
         if _is_worker_class(worker_class):
             return cast(type[Any], worker_class)
     raise ImportError(
-        f"no transport {name!r}: neither of {candidates} is a module with WORKER_CLASS"
+        f"no transport {name!r}: neither of {candidates} is a module with WORKER_CLASS, a worker over nodes"
     )
 
 
@@ -170,7 +172,7 @@ class Settings:
         if key in ("local_workername", "distant_workername"):
             loaded[key.removesuffix("name")] = load_worker_class(value)
         elif key in ("local_worker", "distant_worker") and not _is_worker_class(value):
-            raise TaskSettingError(f"{key} is a worker class, not {value!r}")
+            raise TaskSettingError(f"{key} is a class of workers over nodes, not {value!r}")
         elif key == "port_qlimit":
             _count(key, value)
         with self._lock:

@@ -22,7 +22,7 @@ from mpshell.nodeset import NodeSet
 from mpshell.worker.base import check_worker_fanout
 from mpshell.worker.copy import Copy, check_shell_names, local_path
 from mpshell.worker.distant import CommandWorker
-from mpshell.worker.ssh import diagnose_ssh, split_setting
+from mpshell.worker.ssh import connect_seconds, diagnose_ssh, split_setting
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ class WorkerPdsh(CommandWorker):
     def _pdcp(self, task: Task, copy: Copy) -> list[Word]:
         name = "rpdcp" if copy.reverse else "pdcp"
         words: list[Word] = [*split_setting(task, f"{name}_path", name), *self._options(task)]
-        if task.info("connect_timeout"):
-            words += ["-t", str(int(task.info("connect_timeout")))]
+        if limit := connect_seconds(task):
+            words += ["-t", str(limit)]
         words += ["-w", (NODE,), *["-r"] * copy.tree, *["-p"] * copy.preserve, "--"]
         if copy.reverse:
             return [*words, copy.source, local_path(copy.dest)]
@@ -137,8 +137,8 @@ class WorkerPdsh(CommandWorker):
 
     def _environment(self, task: Task) -> tuple[tuple[str, str], ...]:
         words = [os.environ.get("PDSH_SSH_ARGS_APPEND", "")]
-        if task.info("connect_timeout"):
-            words.append(f"-oConnectTimeout={int(task.info('connect_timeout'))}")
+        if limit := connect_seconds(task):
+            words.append(f"-oConnectTimeout={limit}")
         if self._copy is None:
             # pdsh would leave the input of its commands open for ever, without ever writing to it.
             words.append("-n")
@@ -149,7 +149,7 @@ class WorkerPdsh(CommandWorker):
         limit = super()._effective_timeout(task)
         if not limit:
             return limit
-        each = math.ceil(limit) + float(task.info("connect_timeout") or 0)
+        each = math.ceil(limit) + connect_seconds(task)
         return self._rounds * each + float(task.info("grace")) + 5
 
     def _mode(self, task: Task, sname: str) -> int:

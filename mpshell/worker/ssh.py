@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os.path
 import re
 import shlex
@@ -50,6 +51,9 @@ def diagnose_ssh(words: str) -> str | None:
 
 #: What scp's newer protocol takes for a pattern in the path of a remote source (glob(3)).
 _PATTERN = re.compile(r"([*?\[\]\\{}])")
+
+#: Seconds: ssh has it as milliseconds in 32 bits.
+_LONGEST_CONNECT = 2_000_000
 
 #: Nodes of which scp would make something else than a node in "[node]:path".
 _NO_COPY_NODE = re.compile(r"[/@\[\]\s]")
@@ -101,8 +105,16 @@ def ssh_words(task: Task) -> list[str]:
 
 
 def _connection(task: Task) -> list[str]:
-    limit = task.info("connect_timeout")
-    return [*([f"-oConnectTimeout={int(limit)}"] if limit else []), "-oBatchMode=yes"]
+    limit = connect_seconds(task)
+    return [*([f"-oConnectTimeout={limit}"] if limit else []), "-oBatchMode=yes"]
+
+
+def connect_seconds(task: Task) -> int:
+    """Return the time to connect in whole seconds, as ssh(1) and pdcp(1) take it, 0 for no limit.
+
+    A part of a second is one: 0 would mean no limit to them. They do not count to more than a few weeks.
+    """
+    return math.ceil(min(float(task.info("connect_timeout")), _LONGEST_CONNECT))
 
 
 def scp_words(task: Task, copy: Copy) -> list[Word]:

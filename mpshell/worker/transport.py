@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Ended, Job, Reader, Said
-from mpshell.errors import EngineClientNotSupportedError
+from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.messages import (
     EXITED,
     LOST,
@@ -56,6 +56,10 @@ __all__ = [
 Word = str | Template
 
 
+#: What stands for something else in a template.
+_MARKS = (NODE, NAME, RANK)
+
+
 class Transport(CommandWorker):
     """A worker whose commands and copies get to a node by a program that is executed here.
 
@@ -96,8 +100,8 @@ class Transport(CommandWorker):
             words = self.copy_argv(task, self._copy)
         else:
             words = self.command_argv(task, self.command or "")
-        argv = tuple((word,) if isinstance(word, str) else tuple(word) for word in words)
-        addresses = [self.address(node) for node in nodes]
+        argv = self._templates(words)
+        addresses = [self._text("address", self.address(node)) for node in nodes]
         parts: tuple[str, ...] = ()
         if addresses != nodes and any(NAME in word for word in argv):
             parts = tuple(nodes)
@@ -109,6 +113,31 @@ class Transport(CommandWorker):
             list(nodes),
             argv=argv,
             parts=parts,
-            env=tuple(self.environment(task).items()),
+            env=tuple(
+                (self._text("environment", name), self._text("environment", text))
+                for name, text in self.environment(task).items()
+            ),
             reader=self.reader(task, nodes),
         )
+
+    def _templates(self, words: Iterable[Word]) -> tuple[Template, ...]:
+        """Return an argument vector as the engines take it; WorkerError for what is none."""
+        name = "command_argv" if self._copy is None else "copy_argv"
+        argv = [] if isinstance(words, str) else list(words)
+        if not argv:
+            raise WorkerError(
+                f"{type(self).__name__}.{name} returns a list of words, not {words!r}"
+            )
+        return tuple(
+            tuple(part if part in _MARKS else self._text(name, part) for part in word)
+            if isinstance(word, (tuple, list))
+            else (self._text(name, word),)
+            for word in argv
+        )
+
+    def _text(self, name: str, value: Any) -> str:
+        """Return a text that a method has returned; WorkerError for what no program can be given."""
+        if not isinstance(value, str) or "\0" in value:
+            hint = "; a mark stands in a tuple" if value in _MARKS else ""
+            raise WorkerError(f"{type(self).__name__}.{name} gives {value!r} for a text{hint}")
+        return value

@@ -82,6 +82,16 @@ def test_max_fail_counts_a_node_with_its_first_bad_copy(places: Path) -> None:
     assert not list((places / "n2").iterdir()) + list((places / "n3").iterdir())
 
 
+def test_several_files_go_into_a_directory_only(places: Path) -> None:
+    """To one name they would go at the same time, and one over the other."""
+    run = ("-w", "n[1-3]", "-c", f"{places}/one", f"{places}/two", "--dest", f"{places}/%h/x")
+    done = local(*run)
+    assert done.code == 1 and "mpshell: ok 0, failed 3, in " in done.err
+    assert not any(any((places / node).iterdir()) for node in ("n1", "n2", "n3"))
+    shutil.copy(places / "two", places / "n2" / "x")
+    assert local(*run).code == 1 and (places / "n2" / "x").read_text() == "second"
+
+
 def test_copies_back(places: Path) -> None:
     for node in ("n1", "n2"):
         (places / node / "log").write_text(f"of {node}")
@@ -107,10 +117,20 @@ def test_dry_run_of_a_copy(places: Path) -> None:
     ("words", "said"),
     [
         (("-c", "/no/such/file"), "-c '/no/such/file': there is no such file"),
-        (("--rcopy", "/etc/hosts", "--dest", "/no/such/dir"), "'/no/such/dir'"),
+        (
+            ("--rcopy", "/etc/hosts", "--dest", "/no/such/dir"),
+            "--dest '/no/such/dir' is no directory",
+        ),
+        (("--rcopy", "/etc/hosts", "--dest", "/etc/hosts"), "--dest '/etc/hosts' is no directory"),
+        (
+            ("--rcopy", "/no/such/file"),
+            "--rcopy '/no/such/file': there is no directory '/no/such/'",
+        ),
         (("-c",), "files to copy must be given"),
         (("-c", "--rcopy", "/etc/hosts"), "not allowed with"),
         (("-c", "/etc", "--atomic", "--dest", "/tmp/x"), "'/etc'"),
+        (("-c", "/etc/hosts", "/./etc/hosts", "--dest", "/tmp"), "'/etc/hosts' and '/./etc/hosts'"),
+        (("-c", "/etc/hosts", "/etc/../etc/hosts"), "would be the same file"),
     ],
 )
 def test_copies_that_cannot_be(words: tuple[str, ...], said: str) -> None:

@@ -76,6 +76,21 @@ def test_ctrl_c_once_says_who_is_slow_and_goes_on(tmp_path: Path, mark: str) -> 
         assert sorted(out.splitlines()) == [b"n%d: n%d" % (i, i) for i in range(1, 10)]
 
 
+def test_ctrl_c_twice_in_more_than_a_second_stops_nothing(tmp_path: Path, mark: str) -> None:
+    ran, go = tmp_path / "ran", tmp_path / "go"
+    ran.mkdir()
+    command = f"touch {ran}/%h; until [ -e {go} ]; do sleep 0.05; done; echo end"
+    with started("-w", "n1", command, env={"MPSHELL_TEST_MARK": mark}) as program:
+        assert begun(ran, 1) and program.stderr is not None
+        for _ in range(2):
+            program.send_signal(signal.SIGINT)
+            read_until(program, b"stops everything\n")
+            assert not select.select([program.stderr], [], [], 1.2)[0]
+        go.touch()
+        out, err = program.communicate(timeout=60)
+        assert (program.returncode, out, err) == (0, b"n1: end\n", b"")
+
+
 @pytest.mark.parametrize("words", [("-b",), ("--json",)])
 def test_ctrl_c_twice_stops_and_shows_what_is_there(
     words: tuple[str, ...], tmp_path: Path, mark: str
@@ -107,7 +122,7 @@ def test_sigterm_writes_what_is_there(number: int, tmp_path: Path, mark: str) ->
     ran.mkdir()
     command = f"trap '' TERM; echo %h; touch {ran}/%h; [ %n = 0 ] || sleep 300"
     with started(
-        "-L", "--outdir", str(out), "-w", "n[1-3]", command, env={"MPSHELL_TEST_MARK": mark}
+        "-L", "--always-zero", "--outdir", str(out), "-w", "n[1-3]", command, env={"MPSHELL_TEST_MARK": mark}
     ) as program:  # fmt: skip
         assert begun(ran, 3)
         program.send_signal(number)

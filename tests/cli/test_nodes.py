@@ -71,6 +71,8 @@ def test_the_nodes_of_a_slurm_job() -> None:
         (("-w", "n1", "-x", "n]"), "-x 'n]'"),
         (("-w", ""), "no nodes in -w ''"),
         (("-w", "n[1-9],-n3"), "-w 'n[1-9],-n3': no node begins with '-' (exclude nodes with -x)"),
+        (("--hostfile", "/dev/null"), "no nodes in --hostfile '/dev/null'"),
+        (("-w", "^"), "-w '^': the name of a file must follow"),
         (("--hostfile", "/"), "--hostfile '/' cannot be read: Is a directory"),
         (("-w", "@compute"), "-w '@compute'"),
         (("-w", "^/no/such/file"), "-w '/no/such/file' cannot be read: No such file"),

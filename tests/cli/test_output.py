@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mpshell.cli.files import safe_name
-from tests.cli.program import local
+from tests.cli.program import PROGRAM, local, mpshell
 
 #: Says its rank's parity on stdout, and its name on stderr.
 BOTH = "echo parity $((%n % 2)); echo %h oops >&2".replace("% 2", "%% 2")
@@ -54,6 +54,12 @@ def test_gathered_by_line() -> None:
     done = local("-bL", "-w", "n[1-3]", BOTH)
     assert done.lines == ["n[1,3]: parity 0", "n2: parity 1"]
     assert local("-BL", "-w", "n[1-2]", "echo e >&2").lines == ["n[1-2]: e"]
+    # Line by line, as clush does: what follows a line that differs is gathered all the same.
+    command = "echo parity $((%n %% 2)); echo same; [ %n -lt 2 ] || echo last"
+    assert local("-bL", "-w", "n[1-3]", command).lines == [
+        "n[1,3]: parity 0", "n2: parity 1", "n[1-3]: same", "n3: last",
+    ]  # fmt: skip
+    assert local("-bLN", "-w", "n[1-3]", command).lines == ["parity 0", "parity 1", "same", "last"]
 
 
 def test_no_labels() -> None:
@@ -67,15 +73,15 @@ def test_diff() -> None:
     command = "echo first; [ %n -eq 1 ] && echo odd || echo common; [ %n -ne 2 ] || echo more"
     done = local("--diff", "-w", "n[1-5]", command)
     assert done.lines == [
-        "--- n[1,4-5]", "+++ n2", "@@ -1,2 +1,2 @@", " first", "-common", "+odd",
-        "--- n[1,4-5]", "+++ n3", "@@ -1,2 +1,3 @@", " first", " common", "+more",
+        "--- n[1,4-5] (3)", "+++ n2", "@@ -1,2 +1,2 @@", " first", "-common", "+odd",
+        "--- n[1,4-5] (3)", "+++ n3", "@@ -1,2 +1,3 @@", " first", " common", "+more",
     ]  # fmt: skip
     assert local("--diff", "-w", "n[1-5]", "echo same").out == b""
 
 
 def test_a_silent_node_differs() -> None:
     done = local("--diff", "-w", "n[1-3]", "[ %n -eq 2 ] || echo line")
-    assert done.lines == ["--- n[1-2]", "+++ n3", "@@ -1 +0,0 @@", "-line"]
+    assert done.lines == ["--- n[1-2] (2)", "+++ n3", "@@ -1 +0,0 @@", "-line"]
 
 
 def test_quiet_verbose_and_debug() -> None:
@@ -102,6 +108,14 @@ def test_failures_are_told_as_they_come_and_summed_up() -> None:
         "mpshell: ended by SIGKILL: n3",
         "mpshell: exited with code 4: n[2,4-5]",
     ]
+
+
+@pytest.mark.parametrize("words", [(), ("-b",), ("--diff",), ("--json",)])
+def test_no_terminal_no_colour_and_no_progress(words: tuple[str, ...]) -> None:
+    """Also in an environment of one, as behind a pipe; the run is long enough for both."""
+    done = local(*words, "-w", "n[1-2]", "echo %h; sleep 1.2", env={"TERM": "xterm-256color"})
+    assert b"n1" in done.out and b"\033" not in done.out and b"\r" not in done.out
+    assert done.err == ""
 
 
 @pytest.mark.parametrize("words", [(), ("-b",), ("-L",), ("-B",)])
@@ -138,6 +152,30 @@ def test_a_file_for_each_node(words: tuple[str, ...], tmp_path: Path) -> None:
     assert {p.read_bytes() for p in outdir.iterdir()} == {RAW + b"\n"}
     assert (errdir / "n7").read_text() == "n7\n"
     assert done.out.count(RAW) == (1 if words else 80), "it is shown as well"
+
+
+def test_more_files_than_descriptors(tmp_path: Path) -> None:
+    few = ["/bin/sh", "-c", 'ulimit -n 150; exec "$@"', "sh", *PROGRAM]
+    out = tmp_path / "out"
+    command = "echo one; sleep 0.5; echo two"
+    run = (
+        "-R",
+        "exec",
+        "-E",
+        "2",
+        "-f",
+        "90",
+        "-w",
+        "n[1-120]",
+        "--outdir",
+        str(out),
+        "--errdir",
+        f"{out}2",
+    )
+    done = mpshell(*run, command, program=few)
+    assert done.code == 0, done.err
+    assert len(list(out.iterdir())) == 120
+    assert {path.read_text() for path in out.iterdir()} == {"one\ntwo\n"}
 
 
 def test_names_that_are_no_file_names(tmp_path: Path) -> None:

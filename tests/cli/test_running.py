@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import PROGRAM, local, mpshell
+from tests.cli.program import PROGRAM, environment, local, mpshell
 from tests.ssh.conftest import SshServer
 from tests.system.recorder import Marks, meeting
 
@@ -158,6 +159,14 @@ def test_dry_run_of_no_limits() -> None:
     assert "-oConnectTimeout=3" in limited and "ConnectTimeout" not in free
 
 
+@pytest.mark.parametrize(("seconds", "whole"), [("0.3", 1), ("2.5", 3), ("1e300", 2_000_000)])
+def test_a_time_to_connect_is_in_whole_seconds_and_never_none(seconds: str, whole: int) -> None:
+    run = ("--dry-run", "-t", seconds, "-w", "n1", "-E", "1")
+    assert f" -oConnectTimeout={whole} " in mpshell(*run, "true").lines[0]
+    assert f" -oConnectTimeout={whole} " in mpshell(*run, "-c", "/etc/hosts").lines[0]
+    assert f" -t {whole} " in mpshell(*run, "-R", "pdsh", "-c", "/etc/hosts").lines[0]
+
+
 def test_dry_run_runs_nothing(tmp_path: Path) -> None:
     done = local("--dry-run", "-w", "n[1-2]", f"touch {tmp_path}/%h-%n")
     assert done.lines == [f"n1: touch {tmp_path}/n1-0", f"n2: touch {tmp_path}/n2-1"]
@@ -185,6 +194,25 @@ def test_a_transport_of_ones_own(tmp_path: Path) -> None:
     )
     done = mpshell("-R", "my_transport", "-l", "me", "-w", "n1", "hi", cwd=tmp_path)
     assert done.lines == ["n1: me: hi"]
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("source", ["def x(:", "raise KeyError('x')", "{}['x']"])
+def test_a_transport_that_raises_is_an_internal_error(
+    source: str, dry: tuple[str, ...], tmp_path: Path
+) -> None:
+    method = (
+        "from mpshell import Transport\nclass WORKER_CLASS(Transport):\n"
+        "    def command_argv(self, task, command):\n        "
+    )
+    (tmp_path / "bad_transport.py").write_text(f"{method if source[0] == '{' else ''}{source}\n")
+    done = subprocess.run(
+        [*PROGRAM, "-R", "bad_transport", "-w", "n1", *dry, "true"],
+        cwd=tmp_path, env=environment(), timeout=60, capture_output=True, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (70, b"")
+    assert b"bad_transport.py" in done.stderr and b"Error" in done.stderr.splitlines()[-1]
 
 
 def test_over_ssh(ssh_server: SshServer) -> None:
@@ -220,6 +248,7 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("-k", "-2"), ("-k/--max-fail", "'-2'", "at least 1")),
         (("--pick", "0"), ("--pick", "'0'", "at least 1")),
         (("-t", "-1"), ("-t/--connect-timeout", "'-1'", "number of seconds")),
+        (("-u", "inf"), ("-u/--command-timeout", "'inf'", "number of seconds")),
         (("-u", "nan"), ("-u/--command-timeout", "'nan'", "number of seconds")),
         (("--rate", "0"), ("--rate", "'0'", "above 0")),
         (("--delay", "x"), ("--delay", "'x'", "above 0")),
@@ -231,7 +260,21 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("--jsonl", "--json"), ("--json", "not allowed with")),
         (("--json", "-L"), ("--json", "-L")),
         (("-B", "--errdir", "x"), ("--errdir", "-B")),
-        (("--outdir", "/proc/none"), ("'/proc/none'", "No such file")),
+        (("--outdir", "/proc/none"), ("--outdir", "'/proc/none'", "no directory", "No such file")),
+        (("--errdir", "/etc/hosts"), ("--errdir", "'/etc/hosts'", "no directory", "File exists")),
+        (("--outdir", ""), ("--outdir", "''", "a value is needed")),
+        (("--errdir=",), ("--errdir", "''", "a value is needed")),
+        (("-l", ""), ("-l/--user", "''", "a value is needed")),
+        (("-c", "--dest="), ("--dest", "''", "a value is needed")),
+        (("--json=yes",), ("--json", "'yes'", "takes no value")),
+        (("--delay", "1e-320"), ("--delay", "'1e-320'", "above 0")),
+        (("--delay", "inf"), ("--delay", "'inf'", "above 0")),
+        (("-R", "../x"), ("-R/--worker", "'../x'", "a name is expected")),
+        (("-R", ".x"), ("-R/--worker", "'.x'", "a name is expected")),
+        (("-R", "popen"), ("-R/--worker", "'popen'", "over nodes")),
+        (("-R", "pdsh", "-k", "1"), ("-k", "-R pdsh")),
+        (("-R", "pdsh", "--rate", "1"), ("--rate", "-R pdsh")),
+        (("-R", "pdsh", "--delay", "1"), ("--delay", "-R pdsh")),
         (("--dest", "/tmp"), ("--dest", "-c or --rcopy")),
         (("--print-completion", "fish"), ("--print-completion", "'fish'", "bash", "zsh")),
         (("--fan", "3"), ("--fan",)),

@@ -14,19 +14,15 @@ import psutil
 import pytest
 
 from mpshell import Task, WorkerError
+from tests.copies import NAMES, leftovers
 from tests.ssh.conftest import SshServer
 from tests.support import eventually, run_script
 from tests.system.recorder import Recorder
-from tests.system.test_copy import NAMES
 
 BOTH = pytest.mark.parametrize("atomic", [False, True], ids=["scp", "atomic"])
 
 #: More than ssh, pipes and sockets hold on the way.
 BIG = 40_000_000
-
-
-def leftovers(path: Path) -> list[Path]:
-    return list(path.rglob(".mpshell-*"))
 
 
 def codes(worker: Any) -> dict[str, int]:

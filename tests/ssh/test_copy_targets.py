@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mpshell import Task
+from tests.copies import Cut, leftovers
 from tests.ssh.conftest import SshServer
-from tests.ssh.test_copies import BOTH, codes, leftovers
-from tests.ssh.test_pdsh_copies import Cut
+from tests.ssh.test_copies import BOTH, codes
 from tests.support import eventually
 from tests.system.recorder import Recorder
 

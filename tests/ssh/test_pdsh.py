@@ -100,6 +100,15 @@ def test_the_timeout_is_from_each_node_s_own_start(pdsh_task: Task) -> None:
     assert codes(worker) == {0: "node[1-6]"}
 
 
+def test_the_time_of_one_pdsh_is_that_of_all_its_rounds(pdsh_task: Task, engines: int) -> None:
+    pdsh_task.set_info("fanout", engines)
+    worker = WorkerPdsh("node[1-24]", command="x", timeout=2.5)
+    lines = [words for _, words in worker.command_lines(pdsh_task)]
+    # Whole seconds are what it knows, and 0 would be no limit.
+    assert [words[words.index("-u") + 1] for words in lines] == ["3"] * engines
+    assert (worker._effective_timeout(pdsh_task) or 0) > 24 / engines * 3
+
+
 def test_abort_ends_all(pdsh_task: Task) -> None:
     seen = Recorder(read=lambda worker, *_: worker.abort())
     pdsh_task.run("echo x; sleep 60", nodes="node[1-4]", handler=seen)

@@ -78,6 +78,17 @@ CALLS: dict[str, tuple[Callable[[Task], object], type[Exception], str]] = {
     "ssh-options": (lambda t: t.set_info("ssh_options", "'open"), ValueError, "'open"),
     "transport-number": (lambda t: t.set_default("local_workername", 57), ImportError, "57"),
     "transport-class": (lambda t: t.set_default("distant_worker", int), ValueError, "int"),
+    "transport-not-over-nodes": (
+        lambda t: t.set_default("distant_worker", WorkerPopen),
+        ValueError,
+        "over nodes.*WorkerPopen",
+    ),
+    "transport-popen": (
+        lambda t: t.set_default("distant_workername", "popen"),
+        ImportError,
+        "'popen'",
+    ),
+    "transport-relative": (lambda t: t.set_default("local_workername", "..x"), ImportError, "x"),
     "transport-module": (lambda t: t.set_default("distant_workername", "os"), ImportError, "os"),
     "port-limit": (lambda t: t.set_default("port_qlimit", 0), ValueError, "0"),
     "match-keys": (lambda t: t.iter_buffers(57), TypeError, "57"),  # type: ignore[arg-type]

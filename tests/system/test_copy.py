@@ -10,16 +10,11 @@ from typing import Any
 import pytest
 
 from mpshell import ExecWorker, Task, WorkerError, WorkerSsh
+from tests.copies import NAMES, leftovers
 from tests.support import eventually
 from tests.system.recorder import Recorder
 
 DATA = bytes(range(256)) * 100
-
-#: Names that a shell, an option parser or scp would take for something else.
-NAMES = [
-    "a b", "a'b", 'a"b', "a\nb", "-x", "a:b", "~x", "a*b", "a?[b]", "{a,b}", "$HOME", "ü", "a;b", " ",
-    "a\tb", "[x]", "a\\b", "a!b", "x~", "`x`", "#x", "a&b", "(a)", "<a>", "=", "...", "100%%",
-]  # fmt: skip
 
 
 @pytest.fixture
@@ -35,10 +30,6 @@ def source(tmp_path: Path) -> Path:
 def copy_task(task: Task) -> Task:
     task.set_default("distant_workername", "exec")
     return task
-
-
-def leftovers(path: Path) -> list[Path]:
-    return list(path.rglob(".mpshell-*"))
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mpshell import EngineClientNotSupportedError, ExecWorker, Task, Transport, WorkerError
+from mpshell.errors import EngineStartError
 from mpshell.worker.transport import EXITED, NODE, RANK, Ended, Said
 from tests.support import run_script
 from tests.system.recorder import Recorder
@@ -208,6 +209,61 @@ def test_a_reader_that_raises_ends_the_run(solo_task: Task) -> None:
     with pytest.raises(RuntimeError, match="cannot read"):
         solo_task.resume()
     assert solo_task.run("echo x").read() == b"x"
+
+
+def returns(**methods: Any) -> type[Transport]:
+    """Return a transport whose methods return what is given."""
+    given = {"command_argv": ["echo", (NODE,)], **methods}
+    functions = {name: lambda *_, value=value: value for name, value in given.items()}
+    return type("Mine", (Transport,), functions)
+
+
+@pytest.mark.parametrize(
+    ("methods", "text"),
+    [
+        ({"command_argv": "echo hi"}, "Mine.command_argv returns a list of words, not 'echo hi'"),
+        ({"command_argv": []}, r"Mine.command_argv returns a list of words, not \[\]"),
+        ({"command_argv": ["echo", NODE]}, "Mine.command_argv gives 0 for a text; a mark stands"),
+        ({"command_argv": ["echo", ("x", 7)]}, "Mine.command_argv gives 7 for a text"),
+        ({"command_argv": ["echo", b"x"]}, "Mine.command_argv gives b'x' for a text"),
+        ({"command_argv": ["echo", "a\0b"]}, "Mine.command_argv gives"),
+        ({"environment": {"A": 5}}, "Mine.environment gives 5 for a text"),
+        ({"environment": {b"A": "x"}}, "Mine.environment gives b'A' for a text"),
+        ({"address": None}, "Mine.address gives None for a text"),
+    ],
+)
+def test_what_cannot_be_executed_is_named_at_the_start(
+    methods: dict[str, Any], text: str, solo_task: Task
+) -> None:
+    solo_task.schedule(returns(**methods)("n[1-2]", command="x"))
+    with pytest.raises(WorkerError, match=text):
+        solo_task.resume(30)
+    assert solo_task.run("echo x").read() == b"x"
+
+
+def test_a_diagnosis_that_is_no_reason_is_named(solo_task: Task) -> None:
+    mine = returns(command_argv=["sh", "-c", "echo words; exit 255"])
+    mine.diagnose = staticmethod(lambda words: "weird")
+    worker = mine("n1", command="x")
+    solo_task.schedule(worker)
+    solo_task.resume()
+    with pytest.raises(WorkerError, match=r"'weird': one of .*'unreachable'"):
+        list(worker.outcomes())
+
+
+def test_work_at_which_every_engine_fails_ends_the_run(task: Task) -> None:
+    """It was handed to one engine after the other, for ever."""
+
+    class Poison(ExecWorker):
+        def _make_job(self, task: Task) -> Any:
+            job = super()._make_job(task)
+            job.spec = job.spec._replace(env=(("A", 5),))
+            return job
+
+    task.schedule(Poison("n[1-40]", command="true"))
+    with pytest.raises(EngineStartError, match="in a row failed: TypeError"):
+        task.resume(60)
+    assert task.run("echo x").read() == b"x"
 
 
 def test_a_module_without_a_worker_class_is_no_transport(

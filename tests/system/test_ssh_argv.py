@@ -47,6 +47,17 @@ def test_user_options_and_connect_timeout(solo_task: Task, fake_ssh: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("limit", "whole"), [(0.3, "=1"), (2.5, "=3"), (1e300, "=2000000"), (0, "")]
+)
+def test_a_time_to_connect_is_in_whole_seconds_and_never_none(
+    limit: float, whole: str, solo_task: Task, fake_ssh: Path
+) -> None:
+    solo_task.set_info("connect_timeout", limit)
+    words = [word for word in argv(solo_task) if word.startswith("-oConnectTimeout")]
+    assert words == ([f"-oConnectTimeout{whole}"] if whole else [])
+
+
 def test_the_path_may_carry_arguments(solo_task: Task, fake_ssh: Path) -> None:
     solo_task.set_info("ssh_path", f"{fake_ssh} -C 'two words'")
     assert argv(solo_task)[:3] == ["-C", "two words", SECURITY[0]]

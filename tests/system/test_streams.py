@@ -178,6 +178,20 @@ def test_a_stream_that_does_not_retain(solo_task: Task, pipes: Any) -> None:
     assert not is_open(held)
 
 
+def test_a_writer_that_does_not_retain(solo_task: Task, pipes: Any) -> None:
+    (_, held), (read, write) = pipes(), pipes()
+    os.write(write, b"x\n")
+    os.close(write)
+    seen = Recorder()
+    worker = StreamWorker(seen)
+    worker.set_writer("held", held, retain=False)
+    worker.set_reader("read", read)
+    solo_task.schedule(worker)
+    solo_task.resume(30)
+    assert seen.closes() == [False] and seen.lines() == [b"x"]
+    assert not is_open(held)
+
+
 def test_a_timeout_flushes_the_last_line(solo_task: Task, pipes: Any) -> None:
     read, write = pipes()
     os.write(write, b"whole\npart")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,19 +21,38 @@ NODES = f"{NETWORK}.[1-12]"
 SECOND = f"{NETWORK}.2"
 
 
-@pytest.fixture(scope="session")
-def rsh_server() -> Iterator[None]:
-    """Run the stand-in for the time of the session."""
+@contextmanager
+def rshd(addresses: Iterable[str]) -> Iterator[str]:
+    """Run the stand-in on loopback addresses; give its first word, nothing when it cannot have them."""
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "rshd.py"), *NodeSet(NODES)],
+        [sys.executable, str(Path(__file__).parent / "rshd.py"), *addresses],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stdin is not None and server.stdout is not None
-    assert server.stdout.readline() == "ready\n", "port 514 of loopback addresses takes root"
-    yield
+    word = server.stdout.readline()
+    yield word.strip()
     server.stdin.close()
-    assert server.wait(10) == 0
+    assert (server.wait(10) == 0) is bool(word)
     server.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def rsh_server() -> Iterator[None]:
+    """Run the stand-in for the time of the session."""
+    with rshd(NodeSet(NODES)) as word:
+        assert word == "ready", "port 514 of loopback addresses takes root"
+        yield
+
+
+@pytest.fixture
+def rsh_on_ipv6() -> Iterator[None]:
+    """Run the stand-in on ::1, which only one process of a suite can have at a time."""
+    for _ in range(100):
+        with rshd(["::1"]) as word:
+            if word:
+                yield
+                return
+    raise AssertionError("port 514 of ::1 was never free")
 
 
 @pytest.fixture

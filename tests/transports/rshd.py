@@ -34,7 +34,7 @@ def connect_back(connection: socket.socket, port: int) -> socket.socket | None:
         return None
     here, there = connection.getsockname()[0], connection.getpeername()[0]
     for own in range(1023, 600, -1):
-        second = socket.socket()
+        second = socket.socket(connection.family)
         try:
             second.bind((here, own))
             second.connect((there, port))
@@ -73,9 +73,11 @@ def main() -> None:
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ)
     for address in sys.argv[1:]:
-        if not address.startswith("127."):
+        if not address.startswith("127.") and address != "::1":
             raise SystemExit(f"{address}: not on loopback")
-        selector.register(socket.create_server((address, PORT), backlog=64), selectors.EVENT_READ)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        server = socket.create_server((address, PORT), family=family, backlog=64)
+        selector.register(server, selectors.EVENT_READ)
     print("ready", flush=True)
     while True:
         for key, _ in selector.select():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from mpshell import Task, WorkerError, WorkerRsh
-from tests.ssh.test_pdsh_copies import Cut
-from tests.system.test_copy import NAMES
-from tests.transports.conftest import SECOND
+from mpshell import Task, WorkerRsh
+from tests.copies import check_cut_copy, check_directory_as_target, check_odd_names
+from tests.transports.conftest import NETWORK, NODES, SECOND
 from tests.transports.test_rsh import codes
 
 
@@ -21,47 +21,14 @@ def engines() -> int:
 
 
 def test_odd_names_are_copied_or_refused(
-    rsh_task: Task,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    rsh_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    for place in ("out", "target", "back"):
-        Path(place).mkdir()
-    expected: dict[str, set[str]] = {"out": set(), "target": set(), "back": set()}
-    for name in (name.replace("%%", "%") for name in NAMES):
-        Path(name).write_text(name)
-        copies = (
-            ("out", name, rsh_task.copy, name, tmp_path / "out", SECOND),
-            ("target", name, rsh_task.copy, name, tmp_path / "target" / name, SECOND),
-            ("back", f"{name}.{SECOND}", rsh_task.rcopy, tmp_path / name, "back", SECOND),
-        )
-        for place, result, call, *args in copies:
-            try:
-                call(*args)
-                expected[place].add(result)
-            except WorkerError:
-                continue
-    rsh_task.resume()
-    assert len(expected["out"]) > 15
-    for place, names in expected.items():
-        assert set(os.listdir(place)) == names
-        for name in names:
-            assert (Path(place) / name).read_text() == name.removesuffix(f".{SECOND}")
+    check_odd_names(rsh_task, SECOND, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_directory_as_target_stays_one(
-    slash: str,
-    rsh_task: Task,
-    source: Path,
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "there").mkdir()
-    rsh_task.copy(source, f"{tmp_path}/there{slash}", SECOND)
-    rsh_task.resume()
-    assert rsh_task.max_retcode() == 0
-    assert (tmp_path / "there" / "source").read_bytes() == source.read_bytes()
+def test_a_directory_as_target_stays_one(slash: str, rsh_task: Task, source: Path) -> None:
+    check_directory_as_target(rsh_task, SECOND, source, slash)
 
 
 def test_full_places(rsh_task: Task, source: Path, small_disk: Path) -> None:
@@ -75,20 +42,23 @@ def test_full_places(rsh_task: Task, source: Path, small_disk: Path) -> None:
     assert list(codes(back)) == [1]
 
 
+def test_a_read_only_destination(rsh_task: Task, source: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    good = rsh_task.copy(source, source.parent / "good", NODES)
+    bad = rsh_task.copy(source, small_disk / "target", f"{NETWORK}.[1-3]", stderr=True)
+    back = rsh_task.rcopy(source, small_disk, SECOND)
+    rsh_task.resume()
+    assert list(codes(good)) == [0]
+    assert codes(bad) == {1: [f"{NETWORK}.{i}" for i in (1, 2, 3)]} and list(codes(back)) == [1]
+    assert os.listdir(small_disk) == []
+
+
 @pytest.mark.parametrize("reverse", [False, True], ids=["to", "from"])
 def test_a_copy_that_is_cut_off_is_never_done(
-    reverse: bool,
-    rsh_task: Task,
-    tmp_path: Path,
+    reverse: bool, rsh_task: Task, tmp_path: Path
 ) -> None:
     """rcp on the node is killed in the middle."""
-    with Cut(tmp_path, "netkit-rcp", reverse, SECOND) as cut:
-        rsh_task.set_info("rcp_path", str(cut.program))
-        call = rsh_task.rcopy if reverse else rsh_task.copy
-        worker = call(cut.big, cut.place, SECOND)
-        rsh_task.resume()
-        assert 0 < cut.copied.stat().st_size < cut.big.stat().st_size
-    assert len(codes(worker)) == 1 and 0 not in codes(worker)
+    check_cut_copy(rsh_task, "netkit-rcp", "rcp_path", reverse, SECOND, tmp_path)
 
 
 def test_ipv6_addresses_are_in_brackets_for_rcp_only(rsh_task: Task, tmp_path: Path) -> None:

@@ -89,6 +89,23 @@ def test_a_node_that_is_not_there_fails_alone(rsh_task: Task) -> None:
     assert worker.node_retcode(f"{NETWORK}.99") != 0
 
 
+def test_a_name_that_leads_nowhere_fails_alone(rsh_task: Task) -> None:
+    """With any number of engines: rsh says so at once."""
+    worker = rsh_task.run("echo x; exit 3", nodes=f"{NODES},no-such-host.invalid")
+    assert codes(worker) == {1: ["no-such-host.invalid"], 3: ALL}
+    assert b"no-such-host.invalid" in (worker.node_buffer("no-such-host.invalid") or b"").lower()
+
+
+def test_a_node_may_be_an_ipv6_address(rsh_on_ipv6: None, rsh_task: Task) -> None:
+    command = 'echo "$RSHD_NODE"; echo err >&2; cat; exit 4'
+    worker = rsh_task.shell(command, nodes=f"::1,{SECOND}", stderr=True)
+    worker.write(b"input\n")
+    worker.set_write_eof()
+    rsh_task.resume()
+    assert codes(worker) == {4: sorted(["::1", SECOND])}
+    assert (worker.node_buffer("::1"), worker.node_error("::1")) == (b"::1\ninput", b"err")
+
+
 def test_a_timeout(rsh_task: Task) -> None:
     command = f'echo begun; [ "$RSHD_NODE" != {SECOND} ] || sleep 7'
     worker = rsh_task.run(command, nodes=NODES, timeout=3)
