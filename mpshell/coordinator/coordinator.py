@@ -236,6 +236,9 @@ class Coordinator:
         return os.getpid() != self._process
 
     def _on_run_timeout(self) -> None:
+        # Now, and not when the run is wound up: then their unfinished last lines are not told any more.
+        for streams in list(self._streams.values()):
+            streams.end(TIMED_OUT)
         raise EngineTimeoutException
 
     def _note(self, error: BaseException) -> None:
