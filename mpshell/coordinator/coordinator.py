@@ -203,14 +203,18 @@ class Coordinator:
         Raise EngineTimeoutException when `timeout` seconds are over, or what a handler raised. In any
         case everything has ended then, and every started job is closed.
         """
+        deadline = None
         try:
             if timeout is not None:
-                self.loop.call_later(timeout, self._on_run_timeout)
+                deadline = self.loop.call_later(timeout, self._on_run_timeout)
             self.raise_noted()
             while self._holding or on_idle():
                 self.loop.run_forever()
         except BaseException as error:
             self._note(error)
+        if deadline is not None:
+            # The run has come to its end: a timeout must not get in the way of winding it up.
+            deadline.cancel()
         if not self._is_copy():
             self._wind_down()
         if self._error is not None:
