@@ -203,14 +203,18 @@ class Coordinator:
         Raise EngineTimeoutException when `timeout` seconds are over, or what a handler raised. In any
         case everything has ended then, and every started job is closed.
         """
+        deadline = None
         try:
             if timeout is not None:
-                self.loop.call_later(timeout, self._on_run_timeout)
+                deadline = self.loop.call_later(timeout, self._on_run_timeout)
             self.raise_noted()
             while self._holding or on_idle():
                 self.loop.run_forever()
         except BaseException as error:
             self._note(error)
+        if deadline is not None:
+            # The run has come to its end: a timeout must not get in the way of winding it up.
+            deadline.cancel()
         if not self._is_copy():
             self._wind_down()
         if self._error is not None:
@@ -236,6 +240,9 @@ class Coordinator:
         return os.getpid() != self._process
 
     def _on_run_timeout(self) -> None:
+        # Now, and not when the run is wound up: then their unfinished last lines are not told any more.
+        for streams in list(self._streams.values()):
+            streams.end(TIMED_OUT)
         raise EngineTimeoutException
 
     def _note(self, error: BaseException) -> None:

@@ -121,6 +121,8 @@ class Streams:
         self._run: Coordinator | None = None
         self._job: Job | None = None
         self._deadline: TimerHandle | None = None
+        #: Whether its start has been told: an end is told only after that.
+        self._begun = False
 
     def enter(self, run: Coordinator, job: Job) -> None:
         """Take part in a run, with one stream at least."""
@@ -129,6 +131,7 @@ class Streams:
             self._deadline = run.loop.call_later(job.spec.timeout, self._on_timeout)
         job.started = True
         run.tell(job.listener.job_starting, job, [0])
+        self._begun = True
         for number, reader in enumerate(self.readers):
             if reader.open:
                 self._await_input(run, number, reader)
@@ -267,6 +270,7 @@ class Streams:
         if reason == TIMED_OUT:
             job.timed_out = True
             job.results.timeouts.update(dict.fromkeys(job.keys))
-        if reason != CANCELLED and job.started and not run.stopping:
+        if self._begun:
+            # Of whatever kind the end is, as in ClusterShell: it is no command that was aborted.
             run.tell(job.listener.job_finished, job, job.keys, None, False)
         run.unserve(job)

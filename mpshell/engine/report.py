@@ -60,15 +60,16 @@ class Report:
     def take(self) -> list[Message]:
         """Return the messages of the frame, and begin anew.
 
-        A client's output goes before its outcome, an outcome's bodies before it.
+        What was written goes before the output, which may be the answer to it; a client's output before
+        its outcome, an outcome's bodies before it.
         """
         frame: list[Message] = []
         if self.trace:
             frame.append(Trace(self.trace))
-        if self.output:
-            frame.append(Output(self.output))
         if self.written:
             frame.append(Written(self.written))
+        if self.output:
+            frame.append(Output(self.output))
         if self.bodies.new:
             frame.append(Bodies(self.bodies.take(), self.bodies.floor))
         if self.finished:

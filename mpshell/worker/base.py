@@ -68,7 +68,7 @@ class Worker(WorkerEvents):
         self.current_node: Any = None
         self.current_msg: bytes | None = None
         self.current_errmsg: bytes | None = None
-        self.current_rc: int | None = None
+        self.current_rc: int | None = 0
         self.current_sname: str | None = None
         self._stdin = True
         self._input: list[bytes] = []

@@ -112,7 +112,7 @@ class WorkerEvents:
         for line in lines:
             if self._aborted:
                 return
-            self.current_errmsg = self.current_msg = line
+            self.current_errmsg = line
             if self._dispatch.error is not None:
                 self._dispatch.error(self)
             if self._dispatch.legacy_read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -111,3 +112,21 @@ def cwd_kept() -> Iterator[None]:
     os.umask(umask)
     os.environ.clear()
     os.environ.update(environ)
+
+
+@pytest.fixture
+def pipes() -> Iterator[Any]:
+    """Give a function that makes pipes; what the test leaves open of them is closed."""
+    made: list[tuple[int, int]] = []
+
+    def make() -> tuple[int, int]:
+        pair = os.pipe()
+        made.extend((fd, os.fstat(fd).st_ino) for fd in pair)
+        return pair
+
+    yield make
+    for fd, inode in made:
+        # A worker that closed it has made room for another descriptor of that number.
+        with contextlib.suppress(OSError):
+            if os.fstat(fd).st_ino == inode:
+                os.close(fd)

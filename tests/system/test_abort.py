@@ -213,6 +213,15 @@ def test_a_killed_task_takes_no_more_work(solo_task: Task) -> None:
         solo_task.schedule(WorkerPopen("true"))
 
 
+def test_a_killed_task_is_not_resumed(thread_task: Task) -> None:
+    own = task_self()
+    for killed in (own, thread_task):
+        killed.abort(kill=True)
+        for call in (killed.resume, killed.run):
+            with pytest.raises(TaskException, match="killed"):
+                call()
+
+
 class OopsError(Exception):
     pass
 

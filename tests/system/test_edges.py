@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mpshell import Task, task_self
+from mpshell import Task, task_self, task_wait
 from mpshell.coordinator.coordinator import Coordinator
 from tests.support import eventually
 from tests.system.recorder import Recorder, within
@@ -135,3 +135,20 @@ def test_the_hook_of_the_task_of_a_thread_that_is_not_its_own_is_pythons(
     assert sys.excepthook is hook is solo_task.excepthook
     with pytest.raises(TypeError, match="'nonsense'"):
         solo_task.excepthook = "nonsense"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_run_that_is_aborted_before_it_has_begun_is_not_waited_for(
+    thread_task: Task, kill: bool
+) -> None:
+    thread_task.shell("sleep 60")
+    with thread_task._state:  # its thread cannot take up the run meanwhile
+        thread_task.resume()
+        thread_task.abort(kill)
+    for wait in (thread_task.join, task_wait):
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        waiting.join(10)
+        assert not waiting.is_alive()
+    thread_task.thread.join(20)
+    assert not thread_task.thread.is_alive() and thread_task.running() is None

@@ -156,3 +156,12 @@ def test_recording_switched_by_a_handler_counts_from_the_next_line_on(task: Task
     task.schedule(worker)
     task.resume()
     assert worker.node_buffer("n1") == b"1\n2\n5" == task.node_buffer("n1")
+
+
+def test_what_was_recorded_stays_when_recording_is_switched_off(task: Task, sweep: Sweep) -> None:
+    worker = sweep("n[1-3]", "echo x")
+    task.set_default("stdout_msgtree", False)
+    assert worker.node_buffer("n2") == b"x" == task.node_buffer("n2")
+    assert (
+        folded(task.iter_buffers()) == {b"x": ["n1", "n2", "n3"]} == folded(worker.iter_buffers())
+    )

@@ -208,6 +208,15 @@ def test_key_retcode_and_key_buffer_span_the_workers_of_a_key(solo_task: Task) -
     assert {rc for rc, keys in solo_task.iter_retcodes() if "k" in keys} == {1, 4}
 
 
+def test_what_commands_of_one_key_say_alike_is_there_as_often(solo_task: Task) -> None:
+    for _ in range(2):
+        solo_task.shell("echo foo", key="k")
+    solo_task.shell("echo foo", nodes="k", remote=False)
+    solo_task.resume()
+    assert solo_task.key_buffer("k") == b"foofoofoo"
+    assert [(bytes(elem), keys) for elem, keys in solo_task.iter_buffers()] == [(b"foo", ["k"] * 3)]
+
+
 def test_nodes_of_two_workers_keep_apart_on_the_workers(task: Task) -> None:
     first = ExecWorker("n[1-9]", None, command="echo 1%h; exit 1")
     second = ExecWorker("n[1-9]", None, command="echo 2%h; exit 2")

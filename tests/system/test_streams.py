@@ -7,35 +7,14 @@ import os
 import pty
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mpshell import StreamWorker, Task, TaskMsgTreeError, TimeoutError, WorkerError, WorkerSimple
+from mpshell import StreamWorker, Task, TaskMsgTreeError, WorkerError, WorkerSimple
 from mpshell.worker.worker import StreamWorker as SameStreamWorker
 from tests.system.recorder import Recorder
-
-Pipe = tuple[int, int]
-
-
-@pytest.fixture
-def pipes() -> Iterator[Any]:
-    """Give a function that makes pipes; what the test leaves open of them is closed."""
-    made: list[int] = []
-
-    def make() -> Pipe:
-        pair = os.pipe()
-        made.extend(pair)
-        return pair
-
-    yield make
-    for fd in made:
-        try:
-            os.close(fd)
-        except OSError:
-            continue
 
 
 def run(task: Task, worker: StreamWorker) -> StreamWorker:
@@ -202,17 +181,6 @@ def test_a_timeout_flushes_the_last_line(solo_task: Task, pipes: Any) -> None:
     assert seen.lines() == [b"whole", b"part"]
     assert seen.of("hup") == [("hup", "k", None)] and seen.closes() == [True]
     assert worker.did_timeout() and list(solo_task.iter_keys_timeout()) == ["k"]
-
-
-def test_the_time_of_the_task_is_over(solo_task: Task, pipes: Any) -> None:
-    read, _write = pipes()
-    seen = Recorder()
-    worker = StreamWorker(seen)
-    worker.set_reader("stdout", read)
-    solo_task.schedule(worker)
-    with pytest.raises(TimeoutError):
-        solo_task.resume(0.3)
-    assert seen.closes() == [True] and solo_task.num_timeout() == 1
 
 
 def test_an_abort_tells_no_more_lines(solo_task: Task, pipes: Any) -> None:

@@ -146,6 +146,21 @@ def test_a_timeout_of_the_run_beats_later_ones_of_workers(solo_task: Task) -> No
     assert solo_task.num_timeout() == 4 and set(solo_task.iter_keys_timeout()) == {"n1", "n2"}
 
 
+def test_a_timeout_of_the_run_does_not_disturb_an_end_that_has_begun(solo_task: Task) -> None:
+    """It falls into the grace of a command that the error of a handler ends."""
+
+    def fail(*args: Any) -> None:
+        raise OSError("of the handler")
+
+    solo_task.set_info("grace", 3.0)
+    seen = Recorder(read=fail)
+    solo_task.shell("trap '' TERM; echo x; sleep 60", key="k", handler=seen)
+    with pytest.raises(OSError, match="of the handler"):
+        solo_task.resume(2)
+    assert seen.closes() == [False] and solo_task.num_timeout() == 0
+    assert solo_task.run("echo on").read() == b"on"
+
+
 def test_worker_timeouts_hold_under_a_longer_timeout_of_the_run(solo_task: Task) -> None:
     worker = ExecWorker("n[1-2]", None, command="sleep 60", timeout=0.3)
     solo_task.schedule(worker)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpshell import messages as m
+from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
 
 JOB = m.JobSpec(
@@ -79,3 +80,10 @@ def test_any_bytes_are_a_frame_or_a_protocol_error(frame: bytes) -> None:
 @given(st.integers(0, 2**31), st.integers(0, 2**32 - 1))
 def test_a_client_id_holds_job_and_index(job: int, index: int) -> None:
     assert m.job_and_index(m.client_id(job, index)) == (job, index)
+
+
+def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
+    report = Report()
+    report.output.append((1, m.STDOUT, b"answer\n"))
+    report.written.append((1, 9))
+    assert [type(message) for message in report.take()] == [m.Written, m.Output]

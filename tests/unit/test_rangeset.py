@@ -182,6 +182,7 @@ def test_views() -> None:
     assert [str(part) for part in ranges.contiguous()] == ["1-3", "5", "07-08"]
     assert list(ranges.slices()) == [slice(1, 4, 1), slice(5, 6, 1), slice(7, 9, 1)]
     assert list(RangeSet("1-9/2", autostep=3).slices()) == [slice(1, 10, 2)]
+    assert [str(one) for one in RangeSet("1-5/2", autostep=3).contiguous()] == ["1", "3", "5"]
     assert [str(part) for part in RangeSet("1-10").split(3)] == ["1-4", "5-7", "8-10"]
     assert (ranges[0], ranges[-1], str(ranges[1:4])) == ("1", "08", "2-3,5")
     assert (ranges.index("07"), ranges.index(5), ranges.index("3", 1, 3)) == (4, 3, 2)
