@@ -70,7 +70,7 @@ class Report:
         if self.written:
             frame.append(Written(self.written))
         if self.bodies.new:
-            frame.append(Bodies(self.bodies.take(), self.bodies.floor))
+            frame.append(Bodies(*self.bodies.take()))
         if self.finished:
             frame.append(Finished(self.finished))
         frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]

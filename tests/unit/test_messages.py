@@ -79,3 +79,11 @@ def test_any_bytes_are_a_frame_or_a_protocol_error(frame: bytes) -> None:
 @given(st.integers(0, 2**31), st.integers(0, 2**32 - 1))
 def test_a_client_id_holds_job_and_index(job: int, index: int) -> None:
     assert m.job_and_index(m.client_id(job, index)) == (job, index)
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], ["Drained"], [(1, 2)], [None], [m.Drained(), b"x"], [m.Drained]]
+)
+def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
+    with pytest.raises(ProtocolError):
+        m.decode(pickle.dumps(content))
