@@ -20,8 +20,9 @@ from mpshell.messages import Message, client_id, job_and_index
 _HIGH_WATER = 1 << 20
 
 #: Engines in a row that end before they have said a word, until a run gives up: for each that it has had
-#: at once, as one blow may hit them all.
-_FALSE_STARTS = 3
+#: at once, as one blow may hit them all. Not few: a killed fork server can cost two starts, the second sent to
+#: it in its last moment.
+_FALSE_STARTS = 10
 
 #: Signs of life that an engine is asked for in the time after which it is given up.
 _BEATS = 4
