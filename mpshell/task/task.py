@@ -313,6 +313,8 @@ class Task(TaskThread, TaskWork, TaskResults):
                 ports, self._ports = self._ports, []
                 timers, self._timers = self._timers, []
                 self._quit = True
+                # A run that was asked for meanwhile does not come any more: nobody waits for it.
+                self._resume = None
                 registry.unbind(self)
             else:
                 ports, timers = [], []
