@@ -214,8 +214,6 @@ class Clients:
             if not process.group_lives(pgid):
                 del self._lingering[pgid]
                 self.carry_out(run, run.exited(status, signaled))
-        # Where there was no room for a process there may be now.
-        self._uplink.end_of_turn()
 
     def _on_timeout(self, run: Run) -> None:
         if run.state is states.RUNNING:

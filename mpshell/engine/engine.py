@@ -182,7 +182,8 @@ class Engine:
 
     def _turn(self) -> None:
         report = self._uplink.report
-        if not self._announced:
+        late = bool(self._announced)
+        if not late:
             self._announced = self._pick()
             report.starting += [run.id for run in self._announced]
         for pool in self._pools.values():
@@ -193,6 +194,9 @@ class Engine:
         self._uplink.send()
         if self._announced and self._uplink.clear:
             self._spawn_announced()
+            if late and not self._announced:
+                # While these waited for room nobody else was picked.
+                self._uplink.end_of_turn()
 
     def _on_clear(self) -> None:
         self._spawn_announced()
