@@ -219,6 +219,10 @@ class EngineSet:
         self._pool.discard(handle)
         if handle.ready is None:
             self._false_starts += 1
+        if handle.garbled:
+            # Any of them may have been announced, and have run.
+            engine.running |= engine.assigned
+            engine.assigned.clear()
         for client in sorted(engine.assigned, reverse=True):
             # Handed out and never announced: it has surely not run, and does elsewhere.
             job_id, index = job_and_index(client)

@@ -199,7 +199,8 @@ class Engine:
                 self._uplink.end_of_turn()
 
     def _on_clear(self) -> None:
-        self._spawn_announced()
+        if self._uplink.clear:
+            self._spawn_announced()
         self._uplink.end_of_turn()
 
     def _on_release(self, run: Run) -> None:
