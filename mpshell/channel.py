@@ -28,7 +28,7 @@ MAX_FRAME = 1 << 30
 class Channel:
     """Frames in and out of a connected stream socket, which it owns."""
 
-    __slots__ = ("_closed", "_in", "_out", "_sock", "error", "pending")
+    __slots__ = ("_closed", "_in", "_out", "_sock", "broken", "error", "pending")
 
     def __init__(self, fd: int) -> None:
         self._sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=fd)
@@ -38,6 +38,8 @@ class Channel:
         self._closed = False
         #: Bytes queued and not yet written.
         self.pending = 0
+        #: The peer is gone: what was queued is dropped.
+        self.broken = False
         #: What has come after the frames that `receive` returned last and is none.
         self.error: ProtocolError | None = None
 
@@ -78,6 +80,7 @@ class Channel:
                     raise
                 out.clear()
                 self.pending = 0
+                self.broken = True
                 return True
             self.pending -= sent
             if sent == len(out[0]):

@@ -215,9 +215,11 @@ class EventLoop:
             if callback is None:
                 self._cancelled -= 1
                 continue
+            # Not kept either way: who keeps his handle would be kept by it, until cycles are looked for.
+            args, handle.args = handle.args, ()
             handle.callback = None
             try:
-                callback(*handle.args)
+                callback(*args)
             except BaseException:
                 for left in due[position + 1 :]:
                     heapq.heappush(timers, left)

@@ -192,7 +192,7 @@ class Bodies(NamedTuple):
     """Gathered output that `Finished` refers to: (body id, data in the form of `Output`)."""
 
     bodies: list[tuple[int, bytes]]
-    floor: int  # ids below it are not used in later frames of this engine
+    floor: int  # ids below it are not used in this and later frames of this engine
 
 
 #: (client_id, reason, exit status or signal number, body id of stdout and stderr or -1,
@@ -275,6 +275,8 @@ _CLASSES: dict[str, type] = {
     )
 }  # fmt: skip
 
+_TYPES = frozenset(_CLASSES.values())
+
 _INDEX_BITS = 32
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 
@@ -314,4 +316,7 @@ def decode(frame: bytes) -> list[Message]:
         raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
     if not isinstance(messages, list):
         raise ProtocolError(f"a frame holds {type(messages).__name__}, not a list of messages")
+    for message in messages:
+        if type(message) not in _TYPES:
+            raise ProtocolError(f"a frame holds {message!r:.80}, which is no message")
     return messages

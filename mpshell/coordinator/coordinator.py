@@ -21,7 +21,7 @@ from mpshell.coordinator.pool import EnginePool
 from mpshell.coordinator.results import Outcome
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.surroundings import surroundings
-from mpshell.errors import EngineIllegalOperationError, EngineTimeoutException
+from mpshell.errors import EngineIllegalOperationError, EngineTimeoutException, ProtocolError
 from mpshell.loop import EventLoop
 from mpshell.messages import CANCELLED, TIMED_OUT, Message, job_and_index
 
@@ -317,7 +317,12 @@ class Coordinator:
 
     def _on_events(self, engine: EngineState, events: list[Message]) -> None:
         for event in events:
-            self.intake.handle(engine, event)
+            try:
+                self.intake.handle(engine, event)
+            except ProtocolError as error:
+                # Not a word for a coordinator: as garbage is, the end of that engine.
+                engine.handle.detail = str(error)
+                engine.handle.fence()
         self.raise_noted()
 
     def end_wait_for_start(self) -> None:

@@ -19,10 +19,11 @@ from mpshell.messages import Message, client_id, job_and_index
 #: Bytes on the way to an engine at which no more stdin is sent.
 _HIGH_WATER = 1 << 20
 
-#: Engines in a row that end before they have said a word, or that fail with an error of their own before
-#: they have announced a command, until a run gives up: for each that it has had at once, as one blow may
-#: hit them all.
-_FALSE_STARTS = 3
+#: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
+#: error of their own before they have announced a command: for each that it has had at once, as one blow may
+#: hit them all. The first are more, as a killed fork server can cost two starts, the second sent to it in its
+#: last moment.
+_FALSE_STARTS, _FAILURES = 10, 3
 
 #: Signs of life that an engine is asked for in the time after which it is given up.
 _BEATS = 4
@@ -216,7 +217,7 @@ class EngineSet:
         """An engine ends with an error of its own."""
         engine.handle.detail = traceback
         self._failures += 1
-        if self._failures >= _FALSE_STARTS * self._most:
+        if self._failures >= _FAILURES * self._most:
             # The next one would be handed the same work, and fail at it as well.
             last = traceback.strip().splitlines()[-1]
             raise EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
@@ -230,6 +231,10 @@ class EngineSet:
         self._pool.discard(handle)
         if handle.ready is None:
             self._false_starts += 1
+        if handle.garbled:
+            # Any of them may have been announced, and have run.
+            engine.running |= engine.assigned
+            engine.assigned.clear()
         for client in sorted(engine.assigned, reverse=True):
             # Handed out and never announced: it has surely not run, and does elsewhere.
             job_id, index = job_and_index(client)

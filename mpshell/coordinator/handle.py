@@ -36,6 +36,8 @@ class EngineHandle:
         #: How it ended, as the fork server told ("signal 9"), or why it was given up.
         self.detail = ""
         self.gone = False
+        #: Its words cannot be read any more: what it has announced since nobody knows.
+        self.garbled = False
         self._fence = fence
         self._sentinel = sentinel
         self._channel_ended = False
@@ -99,6 +101,7 @@ class EngineHandle:
                 self._on_frame(self, events)
         finally:
             if isinstance(end, ProtocolError):
+                self.garbled = True
                 self.detail = str(end)
                 self.fence()
             if end is not None:

@@ -17,6 +17,9 @@ from mpshell.coordinator.results import Interned, Key, LiveBlock, Outcome, retur
 from mpshell.errors import ProtocolError
 from mpshell.messages import CANCELLED, LOST, TIMED_OUT, Message, job_and_index
 
+#: Times that a lost client is run again: a command that kills its engine would be for ever.
+_MOST_RETRIES = 10
+
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
 
@@ -235,7 +238,9 @@ class Intake:
         for stream in (messages.STDOUT, messages.STDERR):
             job.open_lines.pop((index, stream), None)
         # Of a client that is for many nodes some may have ended already.
-        if self._retry_lost and job.groups is None and not self._run.is_over(job):
+        losses = job.losses[index] = job.losses.get(index, 0) + 1
+        again = self._retry_lost and losses <= _MOST_RETRIES
+        if again and job.groups is None and not self._run.is_over(job):
             if job.reader is not None:
                 job.reader.finish(index, LOST, 0, None)
             job.results.drop_output(job.keys_of(index))

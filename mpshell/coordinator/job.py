@@ -120,6 +120,8 @@ class Job:
         self.input_closed = False
         #: When clients were announced, on the monotonic clock, by index: for a reader that tells ends early.
         self.started_at: dict[int, float] = {}
+        #: How many times a client was lost, by index.
+        self.losses: dict[int, int] = {}
         #: Pieces of a long line that wait for its end, by (index, stream).
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
         #: Keys by stream name under which output is recorded, None where it is not.

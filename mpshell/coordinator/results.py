@@ -5,6 +5,7 @@ arrives: lines ended by newlines, one object for equal bodies however many keys 
 """
 
 import operator
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
@@ -32,15 +33,45 @@ def returncode(reason: int, status: int) -> int | None:
 
 
 class Interned:
-    """One object for equal bodies of a run, over all its engines."""
+    """One object for equal bodies of a run, over all its engines, as long as it is in some result.
 
-    __slots__ = ("_bodies",)
+    What was flushed, or is of an attempt that was dropped, goes when the table has grown by `SWEEP` bytes
+    and to twice of what was in use.
+    """
+
+    SWEEP = 1 << 24
+
+    __slots__ = ("_bodies", "_limit", "_size")
 
     def __init__(self) -> None:
         self._bodies: dict[bytes, bytes] = {}
+        self._size = 0
+        self._limit = self.SWEEP
 
     def __call__(self, body: bytes) -> bytes:
-        return self._bodies.setdefault(body, body)
+        known = self._bodies.setdefault(body, body)
+        if known is body:
+            self._size += len(body)
+            if self._size > self._limit:
+                self._sweep()
+        return known
+
+    def _sweep(self) -> None:
+        """Forget the bodies that nobody has any more."""
+        counts = _references(self._bodies)
+        self._bodies = {
+            b: b for b, count in zip(self._bodies, counts, strict=True) if count > _ALONE
+        }
+        self._size = sum(map(len, self._bodies))
+        self._limit = 2 * self._size + self.SWEEP
+
+
+def _references(bodies: dict[bytes, bytes]) -> list[int]:
+    return [sys.getrefcount(body) for body in bodies]
+
+
+#: What that is of a body which is in the table only.
+_ALONE = _references({body: body for body in (bytes(bytearray(9)),)})[0]
 
 
 class StreamStore:

@@ -38,7 +38,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     PENDING: {SPAWNED: RUNNING, SPAWN_FAILURE: FINISHED, CANCEL: FINISHED},
     RUNNING: {EOF: RUNNING, EXIT: DRAINING, TIMEOUT: STOPPING, CANCEL: STOPPING},
     STOPPING: {EOF: STOPPING, EXIT: DRAINING, GRACE_OVER: KILLING, CANCEL: KILLING},
-    KILLING: {EOF: KILLING, EXIT: DRAINING, CANCEL: KILLING},
+    KILLING: {EOF: KILLING, EXIT: DRAINING, GRACE_OVER: FINISHED, CANCEL: KILLING},
     DRAINING: {EOF: DRAINING, DRAIN_OVER: FINISHED, CANCEL: FINISHED},
     FINISHED: {CANCEL: FINISHED},
 }
@@ -47,7 +47,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 ARM_TIMEOUT: Final = "ARM_TIMEOUT"  # the client runs: its timeout begins
 REPORT: Final = "REPORT"  # tell the outcome, once
 TERMINATE: Final = "TERMINATE"  # SIGTERM to the group, and arm the grace
-KILL: Final = "KILL"  # SIGKILL to the group
+KILL: Final = "KILL"  # SIGKILL to the group, and arm the last grace
 ARM_DRAIN: Final = "ARM_DRAIN"  # exited, streams are open: wait for silence
 RELEASE: Final = "RELEASE"  # close what is open and free the slot
 

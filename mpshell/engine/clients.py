@@ -28,6 +28,9 @@ _READ_SIZE = 65536
 #: Errors that pass when other commands end: no descriptors, no processes, no memory.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
+#: Seconds that a killed command has to be gone; one that cannot be killed is left then, and its slot is free.
+_LAST_GRACE = 4.0
+
 #: Last bytes that are kept of a command whose diagnosis is wanted, and the exit status that asks for it.
 _LAST_WORDS, _DIAGNOSED = 1000, 255
 
@@ -220,7 +223,11 @@ class Clients:
             self.carry_out(run, run.handle(states.DRAIN_OVER))
 
     def _on_grace_over(self, run: Run) -> None:
-        if run.state is states.STOPPING:
+        if run.state is states.KILLING:
+            # It cannot be killed: another user's by now, or in an uninterruptible sleep.
+            self._by_pid.pop(run.pid, None)
+            self._lingering.pop(run.pid, None)
+        if run.state in (states.STOPPING, states.KILLING):
             self.carry_out(run, run.handle(states.GRACE_OVER))
 
     def _on_drain_over(self, run: Run) -> None:
@@ -258,6 +265,9 @@ class Clients:
                 if run.job.spec.tree and run.pid in self._by_pid:
                     self._doomed.update(process.kill_tree(run.pid))
                 process.signal_group(run.pid, signal.SIGKILL)
+                if run.grace_handle is not None:
+                    run.grace_handle.cancel()
+                run.grace_handle = self.loop.call_later(_LAST_GRACE, self._on_grace_over, run)
             elif effect is states.ARM_DRAIN:
                 run.last_byte_at = self.loop.time()
                 if run.job.spec.drain is not None:

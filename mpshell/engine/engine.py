@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
 _RETRY, _RETRIES = 0.05, 100
 
+#: The same while other commands run here: the end of one is what is waited for, and others may make room too.
+_RETRY_BESIDE = 1.0
+
 
 class Engine:
     """Clients, pools and jobs of one engine process."""
@@ -57,6 +60,7 @@ class Engine:
         self._capacity = 1 << 30
         self._warned = False
         self._retries = 0
+        self._retry_is_due = False
         self._ending = False
         self.leaving = False
         loop.add_reader(channel.fileno(), self._on_commands)
@@ -93,9 +97,9 @@ class Engine:
         elif isinstance(command, messages.Configure):
             self._configure(command)
         elif isinstance(command, messages.ForgetJob):
-            # Of a job that still has a process in its grace the rest goes with the run.
-            if (job := self._jobs.get(command.job_id)) is not None and not job.running:
-                del self._jobs[command.job_id]
+            if (job := self._jobs.get(command.job_id)) is not None:
+                job.forgotten = True
+                self._forget_job(job)
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
         elif isinstance(command, messages.EndRun):
@@ -178,7 +182,8 @@ class Engine:
 
     def _turn(self) -> None:
         report = self._uplink.report
-        if not self._announced:
+        late = bool(self._announced)
+        if not late:
             self._announced = self._pick()
             report.starting += [run.id for run in self._announced]
         for pool in self._pools.values():
@@ -189,14 +194,26 @@ class Engine:
         self._uplink.send()
         if self._announced and self._uplink.clear:
             self._spawn_announced()
+            if late and not self._announced:
+                # While these waited for room nobody else was picked.
+                self._uplink.end_of_turn()
 
     def _on_clear(self) -> None:
-        self._spawn_announced()
+        if self._uplink.clear:
+            self._spawn_announced()
         self._uplink.end_of_turn()
 
     def _on_release(self, run: Run) -> None:
         self._running -= 1
         self._pool(run.job.spec.pool).running -= 1
+        self._forget_job(run.job)
+
+    def _forget_job(self, job: Job) -> None:
+        """Drop a job of which nothing is said any more, when its last process in its grace is gone."""
+        if job.forgotten and not job.running:
+            self._jobs.pop(job.spec.job_id, None)
+            if job.spec.pool == job.spec.job_id:
+                self._pools.pop(job.spec.pool, None)
 
     def _forget(self) -> None:
         self._ending = False
@@ -239,9 +256,15 @@ class Engine:
     def _wait_for_room(self, error: OSError) -> None:
         """No process or descriptor is to be had: go on when a client ends, or a little later."""
         self._shrink(self._running - len(self._announced), str(error))
-        if not self.clients.busy:
-            self._retries += 1
-            self.loop.call_later(_RETRY, self._uplink.end_of_turn)
+        alone = self._running == len(self._announced)
+        self._retries += alone
+        if not self._retry_is_due:
+            self._retry_is_due = True
+            self.loop.call_later(_RETRY if alone else _RETRY_BESIDE, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_is_due = False
+        self._uplink.end_of_turn()
 
     def leave(self) -> None:
         """Kill what runs, with all that descends from it, and end the loop."""

@@ -6,6 +6,7 @@ os._exit, 0 for a clean end, 1 after an error of its own.
 
 import gc
 import os
+import struct
 import sys
 
 from mpshell import messages
@@ -19,6 +20,9 @@ from mpshell.loop import EventLoop
 #: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.
 _COLLECT_AT = 100_000
 
+#: A will: the numbers of processes that are the user's, so many at most in one packet.
+WILL, WILL_PIDS = struct.Struct("i"), 4096
+
 #: Seconds for killed commands to be reaped before an engine leaves; the fork server clears the rest.
 _LAST_REAP = 1.0
 
@@ -27,7 +31,7 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
     """Be the engine at the other end of `channel_fd` until told to leave.
 
     `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
-    process, so it leaves as well.
+    process, so it leaves as well. What this process leaves on purpose it says there.
     """
     status = 1
     try:
@@ -44,7 +48,9 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
         channel.send(messages.encode([ready]))
         try:
             loop.run_forever()
-            status = 0 if _reap_killed(engine, loop) else 1
+            if _reap_killed(engine, loop):
+                status = 0
+                _write_will(lifeline)
         except Exception:
             engine.leave()
             channel.send(messages.encode([messages.EngineFailed(_traceback())]))
@@ -87,3 +93,16 @@ def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
         # What descends from a killed process becomes ours when that is gone.
         engine.clients.kill_all()
     return not engine.clients.busy
+
+
+def _write_will(lifeline: int) -> None:
+    """Tell the fork server which processes it inherits that are not to be cleared away."""
+    if not process.has_children():
+        return
+    left = process.children_of(os.getpid())
+    for at in range(0, len(left), WILL_PIDS):
+        try:
+            os.write(lifeline, b"".join(map(WILL.pack, left[at : at + WILL_PIDS])))
+        except OSError:
+            # The fork server is gone, or has no ear for more: it makes no difference as long as no engine dies.
+            return

@@ -18,8 +18,8 @@ import struct
 import time
 
 from mpshell.engine import process
-from mpshell.engine.entry import run_engine
-from mpshell.engine.libc import become_subreaper
+from mpshell.engine.entry import WILL, WILL_PIDS, run_engine
+from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.lean import signal
 
 #: Packets on the control socket: kind and engine id; FORK comes with the channel's end and the sentinel.
@@ -46,7 +46,12 @@ class ForkServer:
         self._engines: dict[int, tuple[int, int]] = {}
         #: What cleanly ended engines left to us: daemons that a command started on purpose.
         self._survivors: set[int] = set()
-        self._lifeline_read, self._lifeline_write = os.pipe()
+        #: Ours, where the wills of engines come in, and theirs, at its end when this process is gone.
+        self._lifeline, self._lifeline_theirs = _socket.socketpair(
+            _socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0
+        )
+        self._lifeline.setblocking(False)
+        self._lifeline_theirs.setblocking(False)
         self._wake_read = process.child_watch()
 
     def serve(self) -> None:
@@ -74,8 +79,13 @@ class ForkServer:
             raise _Gone
         kind, engine_id = PACKET.unpack(data)
         if kind == FORK:
-            channel, sentinel = struct.unpack("ii", control[0][2])
-            self._fork(engine_id, channel, sentinel)
+            fds = [fd for _, _, raw in control for (fd,) in struct.iter_unpack("i", raw)]
+            if len(fds) == 2:
+                self._fork(engine_id, *fds)
+            else:
+                # No room for them here. That no end of them is held any more says that there is no engine.
+                for fd in fds:
+                    os.close(fd)
         else:
             for pid, (number, _) in self._engines.items():
                 if number == engine_id:
@@ -96,7 +106,7 @@ class ForkServer:
     def _become_engine(self, engine_id: int, channel: int) -> None:
         signal.set_wakeup_fd(-1)
         self._control.detach()
-        lifeline = self._lifeline_read
+        lifeline = self._lifeline_theirs.detach()
         low, high = sorted((channel, lifeline))
         os.closerange(3, low)
         os.closerange(low + 1, high)
@@ -106,6 +116,7 @@ class ForkServer:
     def _reap(self) -> None:
         # Again after each round: clearing orphans away uses up the wake-ups of other engines' ends.
         while ended := process.reap():
+            self._read_wills()
             for pid, status, signaled in ended:
                 self._survivors.discard(pid)
                 engine = self._engines.pop(pid, None)
@@ -113,11 +124,18 @@ class ForkServer:
                     self._engine_ended(engine[1], status, signaled)
 
     def _engine_ended(self, sentinel: int, status: int, signaled: bool) -> None:
-        if status == 0 and not signaled:
-            self._survivors.update(self._orphans())
-        else:
+        if status or signaled:
             self._clear_orphans()
         self._tell_end(sentinel, f"{'signal' if signaled else 'status'} {status}")
+
+    def _read_wills(self) -> None:
+        """Take note of what engines leave on purpose; each has said so before it ended."""
+        while True:
+            try:
+                will = self._lifeline.recv(WILL.size * WILL_PIDS)
+            except BlockingIOError:
+                return
+            self._survivors.update(pid for (pid,) in WILL.iter_unpack(will))
 
     def _tell_end(self, sentinel: int, text: str) -> None:
         try:
@@ -136,7 +154,10 @@ class ForkServer:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         while time.monotonic() < deadline:
-            orphans = [pid for pid in self._orphans() if pid not in self._survivors]
+            orphans = self._orphans()
+            # In this order: whose engine has ended meanwhile is in a will by now.
+            self._read_wills()
+            orphans = [pid for pid in orphans if pid not in self._survivors]
             if not orphans:
                 return
             process.kill(orphans)
@@ -159,7 +180,8 @@ class ForkServer:
         deadline = time.monotonic() + _LEAVE
         self._reap()
         while self._engines and (left := deadline - time.monotonic()) > 0:
-            poll.poll(left * 1000)
+            if poll.poll(left * 1000):
+                os.read(self._wake_read, 4096)
             self._reap()
         for pid in self._engines:
             os.kill(pid, signal.SIGKILL)
@@ -176,6 +198,8 @@ def main(control: int, version: str) -> None:
     """Serve on the control socket at descriptor `control`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     become_subreaper()
+    # Stopped, it wakes up to find the coordinator gone.
+    signal_at_parent_end(signal.SIGCONT)
     # Nothing of this is ever freed: the collector of each fork leaves its pages alone.
     gc.freeze()
     ForkServer(control, version).serve()

@@ -8,14 +8,15 @@ REMEMBERED_BODIES = 1 << 16
 class BodyTable:
     """Bodies shipped so far and their ids, bounded: when it is full it starts anew."""
 
-    __slots__ = ("_ids", "_next", "_size", "floor", "new")
+    __slots__ = ("_ids", "_next", "_shipped_floor", "_size", "floor", "new")
 
     def __init__(self) -> None:
         self._ids: dict[bytes, int] = {}
         self._size = 0
         self._next = 0
-        #: Ids below it are not used in frames to come.
+        #: Ids below it are not given out any more; the frame that is being made may hold some.
         self.floor = 0
+        self._shipped_floor = 0
         #: Bodies to ship with the next frame.
         self.new: list[tuple[int, bytes]] = []
 
@@ -36,8 +37,9 @@ class BodyTable:
             self._size += len(body)
         return number
 
-    def take(self) -> list[tuple[int, bytes]]:
-        """Return the bodies to ship."""
-        new = self.new
+    def take(self) -> tuple[list[tuple[int, bytes]], int]:
+        """Return the bodies to ship, and the floor of this frame: what it refers to is not below."""
+        new, floor = self.new, self._shipped_floor
         self.new = []
-        return new
+        self._shipped_floor = self.floor
+        return new, floor

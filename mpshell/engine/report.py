@@ -71,7 +71,7 @@ class Report:
         if self.output:
             frame.append(Output(self.output))
         if self.bodies.new:
-            frame.append(Bodies(self.bodies.take(), self.bodies.floor))
+            frame.append(Bodies(*self.bodies.take()))
         if self.finished:
             frame.append(Finished(self.finished))
         frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]

@@ -16,7 +16,7 @@ from mpshell.messages import DISCARD, JobSpec, client_id
 class Job:
     """One worker's commands on this engine."""
 
-    __slots__ = ("command", "env", "log", "modes", "running", "spec")
+    __slots__ = ("command", "env", "forgotten", "log", "modes", "running", "spec")
 
     def __init__(self, spec: JobSpec, env: Environment) -> None:
         self.spec = spec
@@ -29,6 +29,8 @@ class Job:
         #: What to do with a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
         self.running: dict[int, Run] = {}
+        #: The coordinator has closed it.
+        self.forgotten = False
 
 
 class Pool:

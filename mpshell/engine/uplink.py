@@ -59,7 +59,7 @@ class Uplink:
     @property
     def clear(self) -> bool:
         """Whether all that was sent has left this process."""
-        return not self._channel.pending
+        return not (self._channel.pending or self._channel.broken)
 
     @property
     def congested(self) -> bool:

@@ -129,6 +129,21 @@ def test_max_fail_lets_go_on_what_runs(tmp_path: Path) -> None:
     assert "mpshell: ok 1, failed 3, not run 5, in" in done.err
 
 
+def test_max_fail_of_failures_at_one_time_lets_go_on_what_runs(tmp_path: Path) -> None:
+    """Three fail at once; between the first and the last of them another node may begin, or two."""
+    command = (
+        meeting(tmp_path, 4)
+        + "; [ %n -ge 1 ] && [ %n -le 3 ] || { sleep 0.5; echo went on; }; exit %n"
+    )
+    done = local("-k", "3", "-f", "4", "-w", "n[1-30]", command)
+    begun = {path.name for path in tmp_path.iterdir()}
+    assert {"n1", "n2", "n3", "n4"} <= begun and len(begun) <= 6
+    assert set(done.lines) == {f"{node}: went on" for node in begun - {"n2", "n3", "n4"}}
+    assert len(done.lines) == len(begun) - 3
+    counts = f"mpshell: ok 1, failed {len(begun) - 1}, not run {30 - len(begun)}, in"
+    assert counts in done.err
+
+
 def test_max_fail_is_reached_by_nobody(tmp_path: Path) -> None:
     done = local("-k", "3", "-b", "-w", "n[1-200]", "echo same; [ %n -gt 1 ]")
     assert "n[1-200] (200)" in done.lines

@@ -190,3 +190,21 @@ def test_however_it_ends_its_commands_end_first(end: str, driver: Driver, tmp_pa
     assert not any(alive(pid) for pid in pids(tmp_path / "pid"))
     assert eventually(lambda: not alive(engine))
     assert not driver.results()
+
+
+def test_a_job_that_is_forgotten_in_a_grace_is_forgotten_after_it(driver: Driver) -> None:
+    """What was written to it is not kept to the end of the run."""
+    driver.until(lambda: driver.of(m.Ready))
+    [ready] = driver.of(m.Ready)
+    engine = psutil.Process(ready.pid)
+    before = engine.memory_info().rss
+    command = job("trap '' TERM; sleep 0.3", timeout=0.05, stdin=True, grace=0.1)
+    for number in range(1, 51):
+        spec = command._replace(job_id=number, pool=number)
+        submit = m.Submit(number, spec, 0, ["n"])
+        driver.say(m.SetSlots(number, 1), submit, m.Write(number, bytes(4 << 20)))
+        driver.until(lambda number=number: len(driver.of(m.Finished)) == number)
+        driver.say(m.ForgetJob(number))
+    assert eventually(lambda: engine.memory_info().rss - before < 50 << 20)
+    driver.say(m.EndRun())
+    driver.until(lambda: driver.of(m.Drained))

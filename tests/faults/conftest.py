@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import ctypes
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,12 @@ import pytest
 
 from mpshell import EventHandler, ExecWorker, Task
 from tests.support import eventually, is_engine
+
+#: Forks all the time, so that whatever ends it comes in the middle of one.
+STORM = "echo x; i=0; while [ $i -lt 80 ]; do (setsid sleep 77 &); i=$((i+1)); done; sleep 78"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PIDFD_GETFD = 438  # the number of the system call, on every architecture
 
 
 class Observer(EventHandler):
@@ -68,6 +76,36 @@ def hurt(processes: list[psutil.Process], number: int = signal.SIGKILL) -> list[
             os.kill(process.pid, number)
             hit.append(process)
     return hit
+
+
+def channel_of(engine: psutil.Process) -> socket.socket:
+    """Return a copy of an engine's end of its channel: what is said there the engine has said."""
+    [server] = fork_servers()
+    common = {
+        os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.pid}/fd")
+    }
+    pidfd = os.pidfd_open(engine.pid)
+    try:
+        for name in os.listdir(f"/proc/{engine.pid}/fd"):
+            what = os.readlink(f"/proc/{engine.pid}/fd/{name}")
+            if what.startswith("socket:") and what not in common:
+                copy = _libc.syscall(_PIDFD_GETFD, pidfd, int(name), 0)
+                assert copy >= 0, os.strerror(ctypes.get_errno())
+                return socket.socket(fileno=copy)
+    finally:
+        os.close(pidfd)
+    raise LookupError(f"no channel in {engine}")
+
+
+def say_as(engine: psutil.Process, said: bytes, cut: bool = False) -> list[psutil.Process]:
+    """Say something in an engine's place, and cut its channel after that; return it."""
+    with channel_of(engine) as channel:
+        channel.setblocking(True)
+        channel.sendall(said)
+        channel.setblocking(False)
+        if cut:
+            channel.shutdown(socket.SHUT_RDWR)
+    return [engine]
 
 
 class Sweep:

@@ -134,6 +134,42 @@ def test_much_for_nodes_that_do_not_read(task: Task) -> None:
     assert growth[0] < (2 + engines) * 64 * MB + 100 * MB
 
 
+@pytest.mark.parametrize("engines", [1, 2], indirect=True)
+def test_more_distinct_output_than_an_engine_remembers(task: Task) -> None:
+    """Beside output that it has remembered, and that many more nodes say again."""
+    task.set_info("fanout", 40)
+    command = (
+        "case %n in *0|*5) head -c 700000 /dev/urandom | base64;; *) sleep 0.0%n; echo ok;; esac"
+    )
+    worker = ExecWorker("n[1-300]", command=command)
+    task.schedule(worker)
+    task.resume()
+    assert [(code, len(nodes)) for code, nodes in worker.iter_retcodes()] == [(0, 300)]
+    sizes = sorted((len(nodes), len(bytes(text))) for text, nodes in worker.iter_buffers())
+    assert sizes[-1] == (240, 2)
+    assert sizes[:-1] == [(1, sizes[0][1])] * 60 and sizes[0][1] > 900_000
+
+
+def test_what_is_flushed_takes_no_memory(task: Task) -> None:
+    """570 MB of distinct output in one run, flushed at the end of each node."""
+
+    class Flusher(EventHandler):
+        size = 0
+
+        def ev_hup(self, worker: ExecWorker, node: str, rc: int) -> None:
+            self.size += len(worker.node_buffer(node) or b"")
+            worker.flush_buffers()
+
+    flusher = Flusher()
+    with peak_memory() as growth:
+        task.schedule(
+            ExecWorker("n[1-600]", handler=flusher, command="head -c 700000 /dev/urandom | base64")
+        )
+        task.resume()
+    assert flusher.size > 250_000_000
+    assert growth[0] < 300 * MB
+
+
 def test_both_directions_full_at_once(task: Task) -> None:
     text = b"".join(b"%0100d\n" % i for i in range(50_000))
     workers = [ExecWorker(f"{name}[1-4]", command="cat") for name in "ab"]
@@ -175,14 +211,16 @@ def test_a_thousand_runs_leave_nothing(task: Task) -> None:
     assert used_memory() - warm < 10 * MB
 
 
-def test_two_hundred_tasks_in_threads() -> None:
+@pytest.mark.parametrize(("rounds", "at_once"), [(10, 20), (4, 200)])
+def test_two_hundred_tasks_in_threads(rounds: int, at_once: int) -> None:
+    """One after the other, twenty a time, and all at once; started, run, and terminated."""
     end_warm_engines()
     before = descriptors().keys()
     warm = 0
-    for n in range(10):
+    for n in range(rounds):
         if n == 2:
             warm = used_memory()
-        tasks = [Task() for _ in range(20)]
+        tasks = [Task() for _ in range(at_once)]
         workers = []
         for task in tasks:
             workers.append(task.shell("echo x"))

@@ -15,9 +15,9 @@ import pytest
 
 import mpshell
 from mpshell import EngineTimer, EventHandler, ExecWorker, Task
-from tests.faults.conftest import all_gone, engines, marked
+from tests.faults.conftest import Observer, all_gone, engines, marked
 from tests.support import commands, eventually
-from tests.system.recorder import within
+from tests.system.recorder import alive, within
 
 ROOT = str(Path(mpshell.__path__[0]).parent)
 SWEEP = f"""
@@ -65,6 +65,39 @@ def test_descriptors_above_1024() -> None:
     assert run_limited(source, "2", RLIMIT_NOFILE=(4096, 4096)) == "[(0, 150)] 150 0"
 
 
+def test_a_fork_server_without_room_for_a_descriptor_goes_on() -> None:
+    """It has the limit of the moment in which it began, the program may have raised its own."""
+    source = f"""
+import resource, sys, threading
+sys.path.insert(0, {ROOT!r})
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, limits[1]))
+from mpshell import EngineStartError, task_self
+task_self().run("true")
+resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+ends = []
+def run():
+    task = task_self()
+    task.set_info("engines", 1)
+    try:
+        worker = task.run("sleep 2; exit 3")
+        ends.append([(outcome.reason, outcome.returncode) for outcome in task.outcomes()][0])
+    except EngineStartError:
+        ends.append("no engine")
+threads = [threading.Thread(target=run) for _ in range(25)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(ends), sorted(map(str, set(ends))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.stdout == "25 [\"('exit', 3)\", 'no engine']\n", done.stderr
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("engines", [1], indirect=True)
 @pytest.mark.parametrize("loop", ["epoll", "poll"])
 def test_an_engine_with_descriptors_above_1024(loop: str, task: Task) -> None:
@@ -90,7 +123,7 @@ def test_an_engine_with_descriptors_above_1024(loop: str, task: Task) -> None:
 
 #: Become a user without processes, as root. The interpreter may stand where another user cannot read,
 #: so the fork server is forked here and not exec'ed.
-DROP = """
+BECOME = """
 import mpshell.worker.exec, mpshell.task.task, mpshell.coordinator.coordinator
 import mpshell.coordinator.handle, mpshell.coordinator.launcher as launcher, psutil
 import mpshell.engine.forkserver as forkserver, signal, resource, ctypes, traceback
@@ -108,19 +141,28 @@ if os.getuid() == 0:
         return pid
     launcher._ForkServerProcess._spawn = staticmethod(spawn)
     os.chdir("/")
+    # Capabilities stay permitted, none is in effect (prctl(2), PR_SET_KEEPCAPS).
+    ctypes.CDLL(None).prctl(8, 1, 0, 0, 0)
     os.setresgid(54321, 54321, 54321)
     os.setresuid(54321, 54321, 54321)
+"""
+DROP = f"""{BECOME}
 used = sum(process.info["uids"].real == os.getuid() for process in psutil.process_iter(["uids"]))
 resource.setrlimit(resource.RLIMIT_NPROC, (used + 16, used + 16))
 """
 
 
-def test_too_few_processes_are_waited_for() -> None:
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("heartbeat", [8.0, None])
+def test_too_few_processes_are_waited_for(heartbeat: float | None, count: int) -> None:
+    """Also where no sign of life that is asked for makes an engine look again."""
     head, tail = SWEEP.split("with warnings", 1)
     source = head.replace("from mpshell", DROP + "from mpshell", 1) + "with warnings" + tail
     # A command that forks would meet the limit itself.
     source = source.replace("sleep 0.02; echo %h", "echo %h")
-    codes, bodies, warned = run_limited(source, "2").rsplit(" ", 2)
+    more = f'    task.set_info("heartbeat", {heartbeat})\n    worker ='
+    source = source.replace("    worker =", more)
+    codes, bodies, warned = run_limited(source, str(count)).rsplit(" ", 2)
     assert (codes, bodies) == ("[(0, 150)]", "150")
     assert int(warned) == 1
 
@@ -173,10 +215,11 @@ def test_ctrl_c_on_a_terminal(count: int) -> None:
     assert all_gone(mark), marked(mark)
 
 
-def test_sigterm_with_the_default_action() -> None:
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_sigterm_with_the_default_action(count: int) -> None:
     mark = uuid.uuid4().hex
     program = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, "2"],
+        [sys.executable, "-c", INTERRUPTED, str(count)],
         env={**os.environ, "MPSHELL_TEST_MARK": mark}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert program.stdout is not None
@@ -196,17 +239,23 @@ def test_a_handler_that_raises(where: str, error: type[BaseException], task: Tas
     def fail(self: object, *args: object) -> None:
         raise error("in a handler")
 
-    handler = type("Handler", (EventHandler,), {where: fail})()
+    handler = type("Handler", (Observer,), {where: fail})()
+    before, after = Observer(), Observer()
     # One after the other, in node order: the first worker has ended before the second starts.
     task.set_info("fanout", 1)
-    first = ExecWorker("a[1-4]", command="echo %h")
+    first = ExecWorker("a[1-4]", handler=before, command="echo %h")
     task.schedule(first)
     task.schedule(ExecWorker("n[1-40]", handler=handler, command="echo %h"))
     with pytest.raises(error, match="in a handler"):
         task.resume()
     assert dict(first.iter_node_retcodes()) == {f"a{i}": 0 for i in (1, 2, 3, 4)}
+    assert before.hups == {f"a{i}": [0] for i in (1, 2, 3, 4)}
+    assert (before.starts, before.closes) == (1, [False])
+    # The end of a worker is told whatever one of its events has raised, and once.
+    assert len(handler.closes) == (where != "ev_close")
     assert eventually(lambda: commands() == [])
-    assert task.run("echo again").read() == b"again"
+    assert task.run("echo again", handler=after).read() == b"again"
+    assert (after.starts, after.closes) == (1, [False])
 
 
 def test_verdicts_that_have_come_are_kept_when_a_handler_raises(task: Task, ledger: Path) -> None:
@@ -226,6 +275,49 @@ def test_verdicts_that_have_come_are_kept_when_a_handler_raises(task: Task, ledg
 
 # -- children ----------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_command_that_cannot_be_killed_holds_no_slot(count: int, tmp_path: Path) -> None:
+    """Another user's by now: its timeout is told, what waits for its slot runs, and it is left."""
+    pids = tmp_path / "pids"
+    pids.touch()
+    pids.chmod(0o666)
+    for folder in tmp_path.parents:
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    tmp_path.chmod(0o755)
+    # The commands may change their user (CAP_SETUID, in the ambient set), and the engines may not kill others'.
+    source = f"""
+import sys
+sys.path.insert(0, {ROOT!r})
+import os
+{BECOME}
+caps = 1 << 7
+libc = ctypes.CDLL(None)
+assert libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(caps, caps, caps)) == 0
+assert libc.prctl(47, 2, 7, 0, 0) == 0
+from mpshell import ExecWorker, task_self
+task = task_self()
+task.set_info("engines", {count})
+task.set_info("fanout", {count})
+task.set_info("grace", 0.2)
+escape = "echo $$ >> {pids}; exec setpriv --reuid 54322 --inh-caps=-all --ambient-caps=-all sleep 83"
+worker = ExecWorker("n[1-20]", command=f"case %n in 0) {{escape}};; *) echo %h;; esac", timeout=1)
+task.schedule(worker)
+task.resume()
+print([(code, len(nodes)) for code, nodes in worker.iter_retcodes()], list(worker.iter_keys_timeout()))
+print(task.run("echo again").read())
+"""
+    try:
+        out = run_limited(source)
+        [pid] = map(int, pids.read_text().split())
+        assert alive(pid)
+    finally:
+        for word in pids.read_text().split():
+            os.kill(int(word), signal.SIGKILL)
+    assert out == "[(0, 19)] ['n1']\nb'again'"
+
+
 #: command -> code or None for a timeout, output; each has one second.
 CHILDREN = {
     "ignores TERM": ("trap '' TERM; echo a; sleep 50; sleep 50", None, b"a"),
@@ -236,6 +328,7 @@ CHILDREN = {
     "is killed": ("echo a; kill -9 $$", 137, b"a"),
     "grandchild ignores TERM": ("(trap '' TERM; sleep 52) & echo a; sleep 50", None, b"a"),
     "unterminated": ("printf a; sleep 50", None, b"a"),
+    "daemonises": ("echo a; setsid sleep 53 </dev/null >/dev/null 2>&1 & exit 4", 4, b"a"),
 }
 
 
@@ -253,13 +346,17 @@ def test_children_that_misbehave(name: str, task: Task) -> None:
     command, code, output = CHILDREN[name]
     task.set_info("grace", 0.3)
     task.set_info("drain", 0.4)
-    worker = ExecWorker("n[1-3]", command=command, timeout=1)
+    observer = Observer()
+    worker = ExecWorker("n[1-3]", handler=observer, command=command, timeout=1)
     task.schedule(worker)
     with within(30):
         task.resume()
+    assert observer.hups == ({} if code is None else {f"n{i}": [code] for i in (1, 2, 3)})
+    assert (observer.starts, observer.closes) == (1, [code is None])
     codes = {node: code for node in ("n1", "n2", "n3")} if code is not None else {}
     assert dict(worker.iter_node_retcodes()) == codes
     assert worker.num_timeout() == (3 if code is None else 0)
     assert {bytes(text) for text, _ in worker.iter_buffers()} == {output}
     # What a command that ended by itself has left in the background is the user's.
-    assert eventually(lambda: not kill_left("sleep 51", "sleep 0.8"))
+    assert eventually(lambda: not kill_left("sleep 51", "sleep 0.8", "sleep 53"))
+    assert task.run("echo again").read() == b"again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import subprocess
@@ -203,17 +204,32 @@ def test_a_run_without_room_for_an_engine_is_a_clear_error(task: Task) -> None:
     end_warm_engines()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     in_use = len(os.listdir("/proc/self/fd"))
-    for room in (4, 6, 8):
+    ends = []
+    errors: set[int | None] = set()
+    for room in range(12):
         resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + room, limits[1]))
         try:
-            with pytest.raises(mpshell.EngineStartError if room == 4 else Exception):
-                task.run("true")
-                raise RuntimeError("there was room")
+            worker = task.run("echo x", nodes="n[1-9]", remote=False)
+            ends.append([(code, len(nodes)) for code, nodes in worker.iter_retcodes()])
+        except mpshell.EngineStartError:
+            ends.append([])
+        except OSError as error:
+            # For what the run itself needs, before any engine.
+            errors.add(error.errno)
+            ends.append([])
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         end_warm_engines()
-    assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= in_use)
+        assert eventually(lambda: len(os.listdir("/proc/self/fd")) <= in_use)
+        assert not worker_lost(task)
+    assert errors <= {errno.EMFILE}
+    assert ends[0] == [] and ends[-1] == [(0, 9)]
+    assert set(map(tuple, ends)) == {(), ((0, 9),)}
     assert task.run("echo again").read() == b"again"
+
+
+def worker_lost(task: Task) -> list[object]:
+    return [outcome.node for outcome in task.outcomes() if outcome.reason == "lost"]
 
 
 def test_handlers_of_any_kind(task: Task, tmp_path: Path) -> None:

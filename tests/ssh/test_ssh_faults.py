@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
+import socketserver
 import subprocess
 import threading
 import time
@@ -15,15 +17,21 @@ import psutil
 import pytest
 
 from mpshell import EventHandler, NodeOutcome, Task
+from tests.faults.conftest import Observer
 from tests.ssh.conftest import SshServer
+from tests.support import eventually
 
 
 def outcomes(
     task: Task, nodes: str, command: str = "exit 3", **options: object
 ) -> dict[str, NodeOutcome]:
-    worker = task.run(command, nodes=nodes, **options)
-    found = {outcome.node: outcome for outcome in worker.outcomes()}
-    assert set(found) == set(worker.nodes)
+    observer = Observer()
+    worker = task.run(command, nodes=nodes, handler=observer, **options)
+    told = list(worker.outcomes())
+    found = {outcome.node: outcome for outcome in told}
+    assert set(found) == set(worker.nodes) and len(told) == len(found)
+    assert observer.hups == {o.node: [o.returncode] for o in told if not o.timed_out}
+    assert observer.closes == [any(outcome.timed_out for outcome in told)]
     return found
 
 
@@ -96,6 +104,83 @@ def test_dead_ends(accepts: bool, ssh_task: Task, ssh_server: SshServer, tmp_pat
         ssh_task.set_info("connect_timeout", 2)
         found = outcomes(ssh_task, f"dead,{GOOD}")
     assert (found["dead"].reason, found["dead"].returncode) == ("unreachable", 255)
+    check_good(ssh_task, found)
+
+
+@contextmanager
+def full_sshd(server: SshServer, path: Path) -> Iterator[int]:
+    """Give the port of a real sshd that has as many log-ins under way as it takes (MaxStartups): one."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (path / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {server.directory}/host_key\nPidFile none\n"
+        f"AuthorizedKeysFile {server.directory}/authorized_keys\nStrictModes no\nUsePAM no\n"
+        "MaxStartups 1\nLoginGraceTime 120\n"
+    )
+    with open(path / "sshd.log", "wb") as log:
+        sshd = subprocess.Popen(
+            ["/usr/sbin/sshd", "-D", "-e", "-f", path / "sshd_config"], stderr=log
+        )
+    try:
+        holder = socket.socket()
+        assert eventually(lambda: holder.connect_ex(("127.0.0.1", port)) == 0)
+        with holder:
+            assert holder.recv(100).startswith(b"SSH-2.0")
+            yield port
+    finally:
+        sshd.terminate()
+        sshd.wait(20)
+
+
+def test_dropped_by_max_startups(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
+    with full_sshd(ssh_server, tmp_path) as port:
+        text = f"Host full*\n  HostName 127.0.0.1\n  Port {port}\n"
+        ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
+        found = outcomes(ssh_task, f"full[1-9],{GOOD}")
+    for n in range(1, 10):
+        dropped = found[f"full{n}"]
+        assert (dropped.reason, dropped.returncode) == ("unreachable", 255)
+        assert dropped.detail
+    check_good(ssh_task, found)
+
+
+def field(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+@contextmanager
+def refusing_agent(path: Path, public_key: str) -> Iterator[Path]:
+    """Give the socket of an agent that has a key and signs nothing, as one under too much load does."""
+    blob = base64.b64decode(public_key.split()[1])
+    answers = {11: b"\x0c" + (1).to_bytes(4, "big") + field(blob) + field(b"key")}
+
+    class Agent(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while head := self.rfile.read(4):
+                request = self.rfile.read(int.from_bytes(head, "big"))
+                self.wfile.write(field(answers.get(request[0], b"\x05")))
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Agent) as agent:
+        thread = threading.Thread(target=agent.serve_forever)
+        thread.start()
+        yield path
+        agent.shutdown()
+        thread.join()
+
+
+def test_an_agent_that_refuses(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
+    public_key = (ssh_server.directory / "user_key.pub").read_text()
+    (tmp_path / "key.pub").write_text(public_key)
+    with refusing_agent(tmp_path / "agent", public_key) as agent:
+        # Key files add up, so node9 must not see the one that all have.
+        key = f"  IdentityFile {ssh_server.directory}/user_key\n"
+        text = f"Host node9\n  IdentityAgent {agent}\n  IdentityFile {tmp_path}/key.pub\nHost * !node9\n{key}"
+        options = write_config(tmp_path, ssh_server, text)
+        config = tmp_path / "config"
+        config.write_text(text + config.read_text().removeprefix(text).replace(key.lstrip(), "", 1))
+        ssh_task.set_info("ssh_options", options)
+        found = outcomes(ssh_task, f"node9,{GOOD}")
+    assert (found["node9"].reason, found["node9"].returncode) == ("auth", 255)
     check_good(ssh_task, found)
 
 

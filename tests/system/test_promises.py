@@ -17,6 +17,7 @@ from mpshell import (
     NodeSetException,
     StreamWorker,
     Task,
+    TaskError,
     TimeoutError,
     WorkerPdsh,
     WorkerPopen,
@@ -218,3 +219,43 @@ def test_a_bad_copy_is_an_error_at_the_call(solo_task: Task, tmp_path: Path) -> 
             copy("/etc/hosts", tmp_path, "n1", handler=57)
     solo_task.run("true")
     assert solo_task.max_retcode() == 0, "none of the copies has been left to the run"
+
+
+def test_a_run_asked_for_while_the_task_ends_holds_nobody_up(
+    thread_task: Task, in_thread: InThread
+) -> None:
+    hooked, resumed = threading.Event(), threading.Event()
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("from a handler")
+
+    def hook(*args: Any) -> None:
+        hooked.set()
+        resumed.wait(20)
+
+    thread_task.excepthook = hook
+    thread_task.shell("echo x", key="x", handler=Recorder(read=fail))
+    thread_task.resume()
+    assert hooked.wait(20)
+    thread_task.resume()
+    resumed.set()
+    joiner = in_thread(thread_task.join)
+    joiner.join(20)
+    assert not joiner.is_alive()
+    with pytest.raises(TaskError):
+        thread_task.resume()
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_run_that_is_aborted_before_it_begins_holds_nobody_up(
+    kill: bool, in_thread: InThread
+) -> None:
+    for _ in range(50):
+        task = Task()
+        task.shell("sleep 60")
+        task.resume()
+        task.abort(kill)
+        joiner = in_thread(task.join)
+        for thread in (joiner, task.thread):
+            thread.join(20)
+            assert not thread.is_alive()

@@ -22,12 +22,12 @@ WAYS = {
     c.FINISHED: [c.CANCEL],
 }
 STAY = "stay"
-#: The table of the design, row by row.
+#: The table of the design, row by row; and who cannot be killed is left in the end.
 EXPECTED = {
     c.PENDING: (c.RUNNING, c.FINISHED, None, None, None, None, None, c.FINISHED),
     c.RUNNING: (None, None, STAY, c.DRAINING, c.STOPPING, None, None, c.STOPPING),
     c.STOPPING: (None, None, STAY, c.FINISHED, None, c.KILLING, None, c.KILLING),
-    c.KILLING: (None, None, STAY, c.FINISHED, None, None, None, STAY),
+    c.KILLING: (None, None, STAY, c.FINISHED, None, c.FINISHED, None, STAY),
     c.DRAINING: (None, None, STAY, None, None, None, c.FINISHED, c.FINISHED),
     c.FINISHED: (None, None, None, None, None, None, None, STAY),
 }
@@ -74,6 +74,11 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
         (
             [c.SPAWNED, c.CANCEL, c.CANCEL, c.CANCEL, c.EOF, c.EXIT],
             CANCELLED,
+            [c.ARM_TIMEOUT, c.REPORT, c.TERMINATE, c.KILL, c.RELEASE],
+        ),
+        (
+            [c.SPAWNED, c.TIMEOUT, c.GRACE_OVER, c.GRACE_OVER],
+            TIMED_OUT,
             [c.ARM_TIMEOUT, c.REPORT, c.TERMINATE, c.KILL, c.RELEASE],
         ),
         (

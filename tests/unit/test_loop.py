@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -166,3 +167,15 @@ def test_what_cannot_be_polled_is_refused_and_forgotten(loop: EventLoop) -> None
         with pytest.raises(PermissionError):
             loop.add_reader(file.fileno(), print)
         assert not loop.remove_reader(file.fileno())
+
+
+def test_a_called_deadline_keeps_nothing() -> None:
+    loop = EventLoop()
+    thing = threading.Event()
+    kept = weakref.ref(thing)
+    handle = loop.call_later(0, thing.is_set)
+    handle2 = loop.call_later(0, lambda thing: None, thing)
+    loop.run_once()
+    del thing
+    assert kept() is None and handle.cancelled() and handle2.cancelled()
+    loop.close()

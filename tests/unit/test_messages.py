@@ -87,3 +87,11 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
     report.output.append((1, m.STDOUT, b"answer\n"))
     report.written.append((1, 9))
     assert [type(message) for message in report.take()] == [m.Written, m.Output]
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], ["Drained"], [(1, 2)], [None], [m.Drained(), b"x"], [m.Drained]]
+)
+def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
+    with pytest.raises(ProtocolError):
+        m.decode(pickle.dumps(content))

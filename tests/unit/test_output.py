@@ -67,9 +67,9 @@ def test_ends_of_lines(data: bytes, block: bytes) -> None:
 def test_equal_bodies_are_shipped_once() -> None:
     table = BodyTable()
     assert [table.ref(body) for body in (b"a", b"b", b"a", b"b")] == [0, 1, 0, 1]
-    assert table.take() == [(0, b"a"), (1, b"b")]
+    assert table.take() == ([(0, b"a"), (1, b"b")], 0)
     assert table.ref(b"a") == 0
-    assert table.take() == []
+    assert table.take() == ([], 0)
 
 
 def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,3 +83,20 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table.ref(b"%010d" % 0) == 50
     big = b"x" * 60
     assert table.ref(big) != table.ref(big), "too big to be remembered"
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=20))
+def test_what_a_frame_refers_to_is_there(frames: list[list[int]]) -> None:
+    """Also what was shipped long ago, when the table starts anew within the frame that refers to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "REMEMBERED", 100)
+        table = BodyTable()
+        there: dict[int, bytes] = {}
+        for bodies in frames:
+            said = [b"%020d" % body for body in bodies]
+            refs = [table.ref(body) for body in said]
+            new, floor = table.take()
+            there = {number: body for number, body in there.items() if number >= floor}
+            there.update(new)
+            assert [there[ref] for ref in refs] == said
+        assert len(there) <= 5 + 12 + 12, "what is below the floor goes"

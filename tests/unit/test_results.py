@@ -112,3 +112,14 @@ def test_outcomes_are_told_apart() -> None:
     assert found["c"].signal == 9
     assert found["d"].started_at is None
     assert found["e"].timed_out
+
+
+def test_bodies_that_nobody_has_any_more_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Interned, "SWEEP", 1000)
+    intern = Interned()
+    kept = [intern(b"%0100d" % n) for n in range(10)]
+    for n in range(10, 1000):
+        intern(b"%0100d" % n)
+    assert len(intern._bodies) < 50
+    for n, body in enumerate(kept):
+        assert intern(b"%0100d" % n) is body

@@ -1,0 +1,158 @@
+"""The fault table: the program ends, in one way or another, while commands of it run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+import mpshell
+from tests.faults.conftest import STORM, all_gone, marked
+
+ROOT = str(Path(mpshell.__path__[0]).parent)
+PROGRAM = """
+import os, signal, sys, threading
+sys.path.insert(0, {root!r})
+from mpshell import EventHandler, ExecWorker, task_self
+
+class Handler(EventHandler):
+    count = 0
+    def ev_pickup(self, worker, node):
+        self.count += 1
+        if self.count == 12:
+            {end}
+
+def children(pid):
+    pid = os.getpid() if pid == "self" else pid
+    return map(int, open(f"/proc/{{pid}}/task/{{pid}}/children").read().split())
+
+task = task_self()
+task.set_info("engines", {engines})
+# Grandchildren that ignore TERM, and that have another parent by now.
+command = "sh -c 'trap : TERM; sleep 70; sleep 71' & (sleep 74 &); trap : TERM; {more} sleep 72; sleep 73"
+task.schedule(ExecWorker("n[1-20]", handler=Handler(), command=command))
+task.resume()
+"""
+ENDS = {
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
+    "terminated": "os.kill(os.getpid(), signal.SIGTERM)",
+    "os._exit": "os._exit(3)",
+    "exit": "sys.exit(4)",
+    "exception": "raise RuntimeError('x')",
+    "exec": "os.execv('/bin/true', ['true'])",
+    "killed, the fork server stopped": (
+        "[os.kill(pid, signal.SIGSTOP) for pid in children('self')]; os.kill(os.getpid(), 9)"
+    ),
+    "killed, the engines stopped": (
+        "[os.kill(pid, signal.SIGSTOP) for server in children('self') for pid in children(server)]; "
+        "os.kill(os.getpid(), 9)"
+    ),
+}
+
+
+#: Ends of the program that end its runs first, as an abort does: who has a session of his own escapes that.
+ORDERLY = ("exit", "exception")
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_of_the_program_is_the_end_of_all_it_started(end: str, count: int) -> None:
+    mark = uuid.uuid4().hex
+    more = "" if end in ORDERLY else "(setsid sleep 75 &); setsid sleep 76 &"
+    source = PROGRAM.format(root=ROOT, end=ENDS[end], engines=count, more=more)
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    expected = {
+        "killed": -9,
+        "terminated": -15,
+        "os._exit": 3,
+        "exit": 4,
+        "exception": 1,
+        "exec": 0,
+    }
+    assert done.returncode == expected.get(end, -9), done.stderr
+    assert all_gone(mark), marked(mark)
+
+
+@pytest.mark.parametrize("end", ["killed", "os._exit", "exec"])
+def test_the_end_of_the_program_in_a_storm_of_forks(end: str) -> None:
+    """A fork that is under way when its process is stopped still makes a child."""
+    mark = uuid.uuid4().hex
+    source = f"""
+import os, signal, sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import EventHandler, ExecWorker, task_self
+class Handler(EventHandler):
+    def ev_read(self, worker, node, sname, msg):
+        {ENDS[end]}
+task = task_self()
+task.set_info("engines", 2)
+task.schedule(ExecWorker("n[1-4]", handler=Handler(), command={STORM!r}))
+task.resume()
+"""
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    assert done.stderr == b""
+    assert all_gone(mark), marked(mark)
+
+
+EXITS = {
+    "Tasks that nobody ended": (
+        "task = Task(); task.shell('sleep 0.3; echo x'); task.resume()\nother = Task()\n", 0,
+    ),
+    "runs in daemon threads": (
+        "def run():\n    task_self().run('sleep 70', nodes='n[1-8]', remote=False)\n"
+        "for _ in range(3):\n    threading.Thread(target=run, daemon=True).start()\ntime.sleep(0.5)\n", 0,
+    ),
+    "threads that ended without a word to their Task": (
+        "def run():\n    task_self().run('echo x', nodes='n[1-8]', remote=False)\n"
+        "for _ in range(20):\n    thread = threading.Thread(target=run); thread.start(); thread.join()\n", 0,
+    ),
+    "a Task whose handler exits": (
+        "class Handler(EventHandler):\n    def ev_hup(self, worker, node, rc):\n        os._exit(7)\n"
+        "task = Task(); task.shell('true', handler=Handler()); task.resume()\n", 7,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_the_interpreter_ends_whatever_tasks_there_are(name: str) -> None:
+    mark = uuid.uuid4().hex
+    body, code = EXITS[name]
+    source = f"""
+import os, sys, threading, time
+sys.path.insert(0, {ROOT!r})
+from mpshell import EventHandler, Task, task_self
+{body}"""
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+    assert all_gone(mark), marked(mark)
+
+
+def test_a_program_that_ends_in_the_middle_of_its_runs_of_threads() -> None:
+    mark = uuid.uuid4().hex
+    source = f"""
+import os, sys, threading
+sys.path.insert(0, {ROOT!r})
+from mpshell import Task, ExecWorker, EventHandler
+begun = threading.Semaphore(0)
+class Handler(EventHandler):
+    def ev_start(self, worker):
+        begun.release()
+for _ in range(4):
+    task = Task()
+    task.schedule(ExecWorker("n[1-8]", handler=Handler(), command="sleep 75"))
+    task.resume()
+for _ in range(4):
+    begun.acquire()
+os._exit(5)
+"""
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
+    assert done.returncode == 5, done.stderr
+    assert all_gone(mark), marked(mark)
