@@ -100,7 +100,6 @@ CASES = (
             ),
         ),
         shown=("rate", "cpu_us", "coordinator_cpu_us", "coordinator_memory_mb", "memory_mb"),
-        rounds=2,
         over="nodes",
     ),
     Case(
@@ -131,7 +130,6 @@ CASES = (
             Target("ClusterShell's ideal / actual", "efficiency", who=CLUSTERSHELL),
         ),
         shown=("efficiency", "cpu_us", "memory_mb"),
-        rounds=3,
     ),
     Case(
         "idle",
@@ -140,6 +138,5 @@ CASES = (
         _idle,
         (Target("own CPU at most 1 % of a core", "cpu_percent", at_most=1),),
         shown=("cpu_percent", "memory_mb"),
-        rounds=2,
     ),
 )  # fmt: skip

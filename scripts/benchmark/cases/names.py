@@ -42,7 +42,6 @@ CASES = (
             ),
         ),
         shown=tuple(f"{operation}_rate" for operation in _OPERATIONS),
-        rounds=2,
     ),
     Case(
         "million",
@@ -57,6 +56,5 @@ CASES = (
             ),
         ),
         shown=("per_cpu_second", "names_us", "run_us", "results_us", "coordinator_memory_mb"),
-        rounds=3,
     ),
 )  # fmt: skip

@@ -130,7 +130,6 @@ CASES = (
         _sweep,
         (_OWN_CPU, *_never_slower(CLUSTERSHELL, _PDSH, _XARGS, _PSSH)),
         shown=("rate", "cpu_us", "commands_cpu_us", "memory_mb"),
-        rounds=3,
     ),
     Case(
         "scp",
@@ -139,7 +138,6 @@ CASES = (
         _copy,
         (_OWN_CPU, *_never_slower(CLUSTERSHELL)),
         shown=("rate", "cpu_us", "commands_cpu_us", "memory_mb"),
-        rounds=3,
     ),
     Case(
         "ssh-cost",

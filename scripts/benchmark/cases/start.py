@@ -115,6 +115,5 @@ CASES = (
                 "rate", against=f"{CLUSTERSHELL}, {_SMALL}", who=CLUSTERSHELL,
             ),
         ),
-        rounds=3,
     ),
 )  # fmt: skip
