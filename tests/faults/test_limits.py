@@ -302,7 +302,7 @@ task.set_info("engines", {count})
 task.set_info("fanout", {count})
 task.set_info("grace", 0.2)
 escape = "echo $$ >> {pids}; exec setpriv --reuid 54322 --inh-caps=-all --ambient-caps=-all sleep 83"
-worker = ExecWorker("n[1-20]", command=f"case %n in 0) {{escape}};; *) echo %h;; esac", timeout=1)
+worker = ExecWorker("n[1-20]", command=f"case %n in 0) {{escape}};; *) echo %h;; esac", timeout=3)
 task.schedule(worker)
 task.resume()
 print([(code, len(nodes)) for code, nodes in worker.iter_retcodes()], list(worker.iter_keys_timeout()))
