@@ -52,6 +52,7 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
                 status = 0
                 _write_will(lifeline)
         except Exception:
+            # Whatever it is, it is told: nobody else hears of an error in this process.
             engine.leave()
             channel.send(messages.encode([messages.EngineFailed(_traceback())]))
     except Exception:
