@@ -122,8 +122,10 @@ def test_sigterm_writes_what_is_there(number: int, tmp_path: Path, mark: str) ->
     ran.mkdir()
     command = f"trap '' TERM; echo %h; touch {ran}/%h; [ %n = 0 ] || sleep 300"
     with started(
-        "-L", "--always-zero", "--outdir", str(out), "-w", "n[1-3]", command, env={"MPSHELL_TEST_MARK": mark}
+        "-L", "--always-zero", "-f", "2", "--outdir", str(out), "-w", "n[1-3]", command,
+        env={"MPSHELL_TEST_MARK": mark},
     ) as program:  # fmt: skip
+        # The third begins only when the first is known to have ended.
         assert begun(ran, 3)
         program.send_signal(number)
         said, err = program.communicate(timeout=60)
