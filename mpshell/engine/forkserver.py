@@ -7,7 +7,8 @@ or to kill one. It is the parent of every engine, and the subreaper of what a de
     coordinator's process ──control──► fork server ──fork──► engine ──► commands
              ◄───── sentinel of an engine: at its end when the engine and its orphans are gone
 
-The coordinator's end shows as EOF on the control socket; then all goes.
+The coordinator's end shows as EOF on the control socket, or as the end of that process where a copy of
+the socket is held by another one; then all goes.
 """
 
 import _socket
@@ -15,6 +16,7 @@ import gc
 import os
 import select
 import struct
+import sys
 import time
 
 from mpshell.engine import process
@@ -34,7 +36,7 @@ _CLEAR = 2.0
 
 
 class _Gone(Exception):
-    """The coordinator's end of the control socket is closed."""
+    """The coordinator has closed its end of the control socket, or has ended."""
 
 
 class ForkServer:
@@ -42,6 +44,8 @@ class ForkServer:
 
     def __init__(self, control: int, version: str) -> None:
         self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fileno=control)
+        #: The coordinator's process: a fork of it in C may hold the control socket open for ever.
+        self._parent = os.pidfd_open(os.getppid())
         self._version = version
         self._engines: dict[int, tuple[int, int]] = {}
         #: What cleanly ended engines left to us: daemons that a command started on purpose.
@@ -59,12 +63,15 @@ class ForkServer:
         poll = select.poll()
         poll.register(self._control.fileno(), select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
+        poll.register(self._parent, select.POLLIN)
         try:
             while True:
                 for fd, _ in poll.poll():
                     if fd == self._wake_read:
                         os.read(self._wake_read, 4096)
                         self._reap()
+                    elif fd == self._parent:
+                        raise _Gone
                     else:
                         self._take_packet()
         except _Gone:
@@ -86,6 +93,9 @@ class ForkServer:
                 # No room for them here. That no end of them is held any more says that there is no engine.
                 for fd in fds:
                     os.close(fd)
+                if not self._engines:
+                    # The next fork server has the limits of its own moment, which may be higher.
+                    raise _Gone
         else:
             for pid, (number, _) in self._engines.items():
                 if number == engine_id:
@@ -177,6 +187,7 @@ class ForkServer:
         """The engines see the coordinator's end as well: wait for them, then make sure."""
         poll.unregister(self._control.fileno())
         self._control.close()
+        poll.unregister(self._parent)
         deadline = time.monotonic() + _LEAVE
         self._reap()
         while self._engines and (left := deadline - time.monotonic()) > 0:
@@ -202,4 +213,9 @@ def main(control: int, version: str) -> None:
     signal_at_parent_end(signal.SIGCONT)
     # Nothing of this is ever freed: the collector of each fork leaves its pages alone.
     gc.freeze()
-    ForkServer(control, version).serve()
+    try:
+        server = ForkServer(control, version)
+    except OSError:
+        # No room for its descriptors, or nobody left to serve: the coordinator's to tell.
+        sys.exit(1)
+    server.serve()

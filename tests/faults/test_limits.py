@@ -98,6 +98,31 @@ print(len(ends), sorted(map(str, set(ends))))
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("room", range(1, 7))
+def test_without_room_for_a_fork_server_there_is_one_clear_error(room: int) -> None:
+    """It is told once, and the fork server itself says nothing."""
+    source = f"""
+import os, resource, sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import EngineStartError, task_self
+task = task_self()
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3 + {room}, limit[1]))
+try:
+    task.run("true", key="a")
+except (EngineStartError, OSError) as error:
+    print("no room:", "Too many open files" in str(error))
+else:
+    print([outcome.reason for outcome in task.outcomes()])
+resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+print(task.run("echo again", key="a").read())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert (done.stdout, done.stderr) == ("no room: True\nb'again'\n", "")
+
+
 @pytest.mark.parametrize("engines", [1], indirect=True)
 @pytest.mark.parametrize("loop", ["epoll", "poll"])
 def test_an_engine_with_descriptors_above_1024(loop: str, task: Task) -> None:

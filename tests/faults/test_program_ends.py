@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -12,6 +13,7 @@ import pytest
 
 import mpshell
 from tests.faults.conftest import STORM, all_gone, marked
+from tests.support import eventually
 
 ROOT = str(Path(mpshell.__path__[0]).parent)
 PROGRAM = """
@@ -75,6 +77,25 @@ def test_the_end_of_the_program_is_the_end_of_all_it_started(end: str, count: in
         "exec": 0,
     }
     assert done.returncode == expected.get(end, -9), done.stderr
+    assert all_gone(mark), marked(mark)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_fork_in_c_that_outlives_a_killed_program(count: int) -> None:
+    """It holds all descriptors of the program, and knows nothing of them."""
+    mark = uuid.uuid4().hex
+    source = "import ctypes; libc = ctypes.PyDLL(None)\n" + PROGRAM.format(
+        root=ROOT, end="libc.fork() or libc.pause(); os.kill(os.getpid(), 9)", engines=count, more=""
+    )
+    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
+    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == -9
+    try:
+        assert eventually(lambda: len(marked(mark)) == 1), marked(mark)
+    finally:
+        for line in marked(mark):
+            if sys.executable in line:
+                os.kill(int(line.split()[0]), signal.SIGKILL)
     assert all_gone(mark), marked(mark)
 
 
