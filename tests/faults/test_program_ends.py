@@ -84,11 +84,12 @@ def test_the_end_of_the_program_is_the_end_of_all_it_started(end: str, count: in
 def test_a_fork_in_c_that_outlives_a_killed_program(count: int) -> None:
     """It holds all descriptors of the program, and knows nothing of them."""
     mark = uuid.uuid4().hex
-    source = "import ctypes; libc = ctypes.PyDLL(None)\n" + PROGRAM.format(
-        root=ROOT, end="libc.fork() or libc.pause(); os.kill(os.getpid(), 9)", engines=count, more=""
-    )
+    end = "libc.fork() or libc.pause(); os.kill(os.getpid(), 9)"
+    source = PROGRAM.format(root=ROOT, end=end, engines=count, more="")
+    source = "import ctypes; libc = ctypes.PyDLL(None)\n" + source
     env = {**os.environ, "MPSHELL_TEST_MARK": mark}
-    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, stdin=subprocess.DEVNULL)
+    words = [sys.executable, "-c", source]
+    done = subprocess.run(words, env=env, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode == -9
     try:
         assert eventually(lambda: len(marked(mark)) == 1), marked(mark)
