@@ -1,4 +1,4 @@
-"""An engine without room for another command, and a fork server that waits for an engine: what they do meanwhile."""
+"""An engine without room for another command; a fork server that waits for an engine."""
 
 from __future__ import annotations
 
