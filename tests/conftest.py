@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,9 @@ from tests.support import (
     threads,
     unexplained_descriptors,
 )
+
+# In the background of a script this process ignores Ctrl-C, and so would every program that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check_descriptors(before: dict[int, str]) -> None:

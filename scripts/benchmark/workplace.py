@@ -31,6 +31,8 @@ class Workplace:
         compileall.compile_dir(_ROOT / "mpshell", quiet=1)
         self.tiny = self._build("tiny", "-static")
         self.limit_program = self._build("limit")
+        self.rest = self._build("rest", "-static")
+        self.walk = self._build("walk")
 
     def _build(self, name: str, *options: str) -> str:
         program = self.directory / name

@@ -118,9 +118,10 @@ class Scheduled:
         if names == ["pickup", *middle]:
             assert self.aborted, "every node has one verdict"
             return None
+        assert names[-1] == "outcome", (node, seen)
         outcome: NodeOutcome = seen[-1][2]
         told = [] if outcome.timed_out else ["hup"]
-        assert names == ["pickup", *middle, *told, "outcome"]
+        assert names == ["pickup", *middle, *told, "outcome"], (node, seen)
         if told:
             assert seen[-2][2] == outcome.returncode
         assert outcome.reason in ("exit", "signal", "timeout", *(["lost"] if lost_may_be else []))

@@ -1,6 +1,6 @@
 """Cases of many short commands: one local process a node."""
 
-from scripts.benchmark.model import CLUSTERSHELL, LIMIT, Case, Contender, Target
+from scripts.benchmark.model import CLUSTERSHELL, LIMIT, MPSHELL, Case, Contender, Target
 from scripts.benchmark.workplace import Workplace
 
 _FANOUT = 64
@@ -81,6 +81,29 @@ def _sh(work: Workplace) -> list[Contender]:
     )
 
 
+def _alone(work: Workplace) -> list[Contender]:
+    """Return both libraries with commands that end one by one, on an idle machine and beside others."""
+    nodes = work.size(500, 64)
+    exec_loop = [work.limit_program, "1", "1000000", "1", "/usr/bin/ssh", "-V"]
+    beside = {
+        "": [],
+        ", beside loops that compute": [work.walk, "0"],
+        ", beside loops through 32 MB of memory": [work.walk, str(32 << 20)],
+        ", beside loops of `ssh -V`": exec_loop,
+    }
+    return [
+        Contender(
+            library + label,
+            work.driver(
+                library, "sweep_beside", nodes, nodes=nodes, command=f"{work.rest} %h",
+                others=[argv] * work.cores if argv else [],
+            ),
+        )
+        for label, argv in beside.items()
+        for library in (MPSHELL, CLUSTERSHELL)
+    ]  # fmt: skip
+
+
 def _targets(times: float, *more: Target) -> tuple[Target, ...]:
     return (
         Target(f"at least {times}x ClusterShell's rate", "rate", times, against=CLUSTERSHELL),
@@ -101,4 +124,11 @@ CASES = (
     ),
     Case("echo", "`echo %h` on 10,000 nodes, exec, fanout 64", "nodes", _echo, _targets(3.5)),
     Case("sh", f"`{_SH}` on 10,000 nodes, exec, fanout 64", "nodes", _sh, _targets(2.2)),
+    Case(
+        "alone",
+        "Commands that end one by one: sleeps of 0.5 to 1.9 s on 500 nodes, exec, fanout 64",
+        "nodes",
+        _alone,
+        shown=("cpu_us", "coordinator_cpu_us"),
+    ),
 )

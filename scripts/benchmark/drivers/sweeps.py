@@ -3,6 +3,10 @@
 Each takes the name of the library and returns what it measured, by name (`meter.Meter`).
 """
 
+import contextlib
+import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +83,18 @@ def sweep(
     if ideal is not None:
         result["efficiency"] = ideal / result["seconds"]
     return result | {"ballast": len(held)}
+
+
+def sweep_beside(
+    library: str, nodes: int, command: str, others: list[list[str]], fanout: int = 64
+) -> dict[str, float]:
+    """Do the same while other programs keep the processors busy."""
+    with contextlib.ExitStack() as stack:
+        for argv in others:
+            other = subprocess.Popen(argv, stdout=subprocess.DEVNULL, start_new_session=True)
+            stack.callback(other.wait)
+            stack.callback(os.killpg, other.pid, signal.SIGKILL)
+        return sweep(library, nodes, command, fanout, warm=fanout)
 
 
 def keep_all_engines() -> None:
