@@ -209,7 +209,7 @@ def running(ledger: Path) -> list[str]:
     return found
 
 
-def all_gone(mark: str, timeout: float = 10) -> bool:
+def all_gone(mark: str, timeout: float = 30) -> bool:
     return eventually(lambda: not marked(mark), timeout)
 
 
