@@ -122,10 +122,10 @@ def test_ev_timeout_of_a_local_command(
     solo_task: Task, caught: list[Any], of_the_run: bool
 ) -> None:
     old = Old()
-    solo_task.shell("sleep 60", handler=old, key="k", timeout=None if of_the_run else 0.3)
+    solo_task.shell("sleep 60", handler=old, key="k", timeout=None if of_the_run else 3)
     if of_the_run:
         with within(15), pytest.raises(TimeoutError):
-            solo_task.resume(0.3)
+            solo_task.resume(3)
     else:
         solo_task.resume()
     assert [event[0] for event in old.events] == ["start", "pickup", "timeout", "close"]
@@ -136,7 +136,7 @@ def test_ev_timeout_of_a_local_command(
 def test_ev_timeout_of_nodes_does_not_warn(solo_task: Task, caught: list[Any]) -> None:
     old = Old()
     command = "[ %h = n2 ] || sleep 60"
-    solo_task.schedule(ExecWorker("n[1-3]", old, command=command, timeout=0.7))
+    solo_task.schedule(ExecWorker("n[1-3]", old, command=command, timeout=3))
     solo_task.resume()
     assert old.events[-2:] == [("timeout", ["n1", "n3"]), ("close",)]
     assert ("hup", "n2", 0) in old.events
