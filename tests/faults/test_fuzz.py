@@ -149,7 +149,7 @@ class Driven(RuleBasedStateMachine):
         self.task.set_info("engines", count)
         self.task.set_info("fanout", fanout)
         self.task.set_info("grace", 0.2)
-        self.task.set_info("heartbeat", 0.4)
+        self.task.set_info("heartbeat", 1.5)
         self.scheduled: list[Scheduled] = []
         self.timers: list[Log] = []
         self.suspended = False
