@@ -286,7 +286,7 @@ class Driven(RuleBasedStateMachine):
 _KINDS = ("schedule", "resume", "suspend", "write", "abort", "timer", "hurt")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_random_sequences() -> None:
     """Each sequence may take some seconds under load: a node after the other with a fanout of 1."""
     done.clear()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import pty
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -320,16 +323,24 @@ def test_verdicts_that_have_come_are_kept_when_a_handler_raises(task: Task, ledg
 # -- children ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_a_command_that_cannot_be_killed_holds_no_slot(count: int, tmp_path: Path) -> None:
-    """Another user's by now: its timeout is told, what waits for its slot runs, and it is left."""
-    pids = tmp_path / "pids"
-    pids.touch()
-    pids.chmod(0o666)
-    for folder in tmp_path.parents:
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """Give a directory that other users can enter: every pytest that starts closes that of `tmp_path`."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    for folder in path.parents:
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o011)
-    tmp_path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_command_that_cannot_be_killed_holds_no_slot(count: int, open_path: Path) -> None:
+    """Another user's by now: its timeout is told, what waits for its slot runs, and it is left."""
+    pids = open_path / "pids"
+    pids.touch()
+    pids.chmod(0o666)
     # The commands may change their user (CAP_SETUID, in the ambient set), and the engines may not kill others'.
     source = f"""
 import sys
@@ -346,7 +357,7 @@ task.set_info("engines", {count})
 task.set_info("fanout", {count})
 task.set_info("grace", 0.2)
 escape = "echo $$ >> {pids}; exec setpriv --reuid 54322 --inh-caps=-all --ambient-caps=-all sleep 83"
-worker = ExecWorker("n[1-20]", command=f"case %n in 0) {{escape}};; *) echo %h;; esac", timeout=3)
+worker = ExecWorker("n[1-20]", command=f"case %n in 0) {{escape}};; *) echo %h;; esac", timeout=5)
 task.schedule(worker)
 task.resume()
 print([(code, len(nodes)) for code, nodes in worker.iter_retcodes()], list(worker.iter_keys_timeout()))
