@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mpshell import Task, task_cleanup, task_self, task_terminate
 from tests.support import (
@@ -19,6 +20,12 @@ from tests.support import (
 
 # In the background of a script this process ignores Ctrl-C, and so would every program that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a machine that is busy an example may take any time: how long one took says nothing.
+settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy machine")
 
 
 def check_descriptors(before: dict[int, str]) -> None:

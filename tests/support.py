@@ -17,7 +17,7 @@ import psutil
 ENGINE_MARK = "mpshell.engine.forkserver"
 
 
-def eventually(predicate: Callable[[], object], timeout: float = 10.0) -> bool:
+def eventually(predicate: Callable[[], object], timeout: float = 30.0) -> bool:
     """Return whether `predicate` comes true within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not predicate():

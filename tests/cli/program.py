@@ -85,7 +85,7 @@ def started(*words: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
                 stream.close()
 
 
-def gone(mark: str, timeout: float = 15) -> bool:
+def gone(mark: str, timeout: float = 30) -> bool:
     """Return whether no process has an environment with the mark `MPSHELL_TEST_MARK` any more."""
     from tests.faults.conftest import marked
 

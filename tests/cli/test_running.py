@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import PROGRAM, environment, local, mpshell
+from tests.cli.program import PROGRAM, Done, environment, local, mpshell, started
 from tests.ssh.conftest import SshServer
-from tests.system.recorder import Marks, meeting
+from tests.system.recorder import Marks, meeting, until
 
 INSTALLED = Path(sys.executable).with_name("mpshell")
 
@@ -68,7 +68,7 @@ def test_engines(tmp_path: Path) -> None:
 
 
 def test_a_command_timeout() -> None:
-    run = ("-u", "0.5", "-w", "n[1-3]", "echo begun; [ %n -ne 1 ] || sleep 60")
+    run = ("-u", "3", "-w", "n[1-3]", "echo begun; [ %n -ne 1 ] || sleep 60")
     done = local(*run)
     assert done.code == 255
     assert sorted(done.lines) == ["n1: begun", "n2: begun", "n3: begun"]
@@ -122,21 +122,32 @@ def test_max_fail_starts_no_more(tmp_path: Path) -> None:
     assert "mpshell: exited with code 3: n[1-3]\nmpshell: not run: n[4-30]\n" in done.err
 
 
+def local_until_failed(count: int, folder: Path, *words: str) -> Done:
+    """Run the program; when it has told of `count` failures, there is a file `go` in the folder."""
+    (folder / "begun").mkdir()
+    with started(*words) as program:
+        assert program.stderr is not None
+        told = b"".join(program.stderr.readline() for _ in range(count))
+        assert told.count(b": exited with code ") == count, told
+        (folder / "go").touch()
+        out, err = program.communicate(timeout=60)
+        return Done(subprocess.CompletedProcess(words, program.returncode, out, told + err))
+
+
 def test_max_fail_lets_go_on_what_runs(tmp_path: Path) -> None:
-    command = meeting(tmp_path, 4) + "; [ %n -eq 1 ] || { sleep 0.5; echo went on; }; exit %n"
-    done = local("-k", "1", "-f", "4", "-w", "n[1-9]", command)
+    command = meeting(tmp_path / "begun", 4)
+    command += f"; [ %n -eq 1 ] || {{ {until(tmp_path / 'go')}; echo went on; }}; exit %n"
+    done = local_until_failed(1, tmp_path, "-k", "1", "-f", "4", "-w", "n[1-9]", command)
     assert sorted(done.lines) == ["n1: went on", "n3: went on", "n4: went on"]
     assert "mpshell: ok 1, failed 3, not run 5, in" in done.err
 
 
 def test_max_fail_of_failures_at_one_time_lets_go_on_what_runs(tmp_path: Path) -> None:
     """Three fail at once; between the first and the last of them another node may begin, or two."""
-    command = (
-        meeting(tmp_path, 4)
-        + "; [ %n -ge 1 ] && [ %n -le 3 ] || { sleep 0.5; echo went on; }; exit %n"
-    )
-    done = local("-k", "3", "-f", "4", "-w", "n[1-30]", command)
-    begun = {path.name for path in tmp_path.iterdir()}
+    command = meeting(tmp_path / "begun", 4) + "; [ %n -ge 1 ] && [ %n -le 3 ] || "
+    command += f"{{ {until(tmp_path / 'go')}; echo went on; }}; exit %n"
+    done = local_until_failed(3, tmp_path, "-k", "3", "-f", "4", "-w", "n[1-30]", command)
+    begun = {path.name for path in (tmp_path / "begun").iterdir()}
     assert {"n1", "n2", "n3", "n4"} <= begun and len(begun) <= 6
     assert set(done.lines) == {f"{node}: went on" for node in begun - {"n2", "n3", "n4"}}
     assert len(done.lines) == len(begun) - 3

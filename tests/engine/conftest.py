@@ -12,7 +12,7 @@ from mpshell.coordinator.handle import EngineHandle
 from mpshell.coordinator.launcher import ForkLauncher
 from mpshell.loop import EventLoop
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class Driver:

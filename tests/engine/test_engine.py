@@ -106,7 +106,7 @@ def test_streams_apart_and_together(driver: Driver) -> None:
 
 def test_a_timeout_is_told_before_the_group_is_gone(driver: Driver, tmp_path: Path) -> None:
     command = f"trap '' TERM; echo $$ >> {tmp_path}/pid; printf part; sleep 60"
-    driver.say(m.SetSlots(0, 1), m.Submit(1, job(command, timeout=0.3, grace=1.5), 0, ["n1"]))
+    driver.say(m.SetSlots(0, 1), m.Submit(1, job(command, timeout=3, grace=4), 0, ["n1"]))
     driver.until(driver.results)
     assert driver.results()[0][1] == m.TIMED_OUT
     assert driver.text(0) == b"part\n"
@@ -137,7 +137,7 @@ def test_clients_that_have_not_started_are_cancelled_too(driver: Driver) -> None
 
 
 def test_what_a_command_leaves_holds_the_output_for_the_drain_time(driver: Driver) -> None:
-    driver.run(job("(sleep 0.2; echo late; sleep 3) & echo now", drain=0.6), ["n1"])
+    driver.run(job("echo now; (sleep 0.2; echo late; sleep 5) &", drain=2), ["n1"])
     assert driver.results()[0][1:3] == (m.EXITED, 0)
     assert driver.text(0) == b"now\nlate\n"
 

@@ -15,6 +15,9 @@ from mpshell import EventHandler, ExecWorker, Task
 from tests.faults.conftest import memory
 from tests.support import descriptors, end_warm_engines, eventually
 
+# Gigabytes that go through some processes take minutes on a machine that is busy.
+pytestmark = pytest.mark.timeout(400)
+
 MB = 1 << 20
 
 

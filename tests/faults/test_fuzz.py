@@ -150,7 +150,7 @@ class Driven(RuleBasedStateMachine):
         self.task.set_info("engines", count)
         self.task.set_info("fanout", fanout)
         self.task.set_info("grace", 0.2)
-        self.task.set_info("heartbeat", 0.4)
+        self.task.set_info("heartbeat", 1.5)
         self.scheduled: list[Scheduled] = []
         self.timers: list[Log] = []
         self.suspended = False
@@ -287,7 +287,7 @@ class Driven(RuleBasedStateMachine):
 _KINDS = ("schedule", "resume", "suspend", "write", "abort", "timer", "hurt")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_random_sequences() -> None:
     """Each sequence may take some seconds under load: a node after the other with a fanout of 1."""
     done.clear()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import pty
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import mpshell
@@ -65,10 +69,10 @@ def test_descriptors_above_1024() -> None:
     assert run_limited(source, "2", RLIMIT_NOFILE=(4096, 4096)) == "[(0, 150)] 150 0"
 
 
-def test_a_fork_server_without_room_for_a_descriptor_goes_on() -> None:
+def test_a_fork_server_without_room_for_a_descriptor_goes_on(tmp_path: Path) -> None:
     """It has the limit of the moment in which it began, the program may have raised its own."""
     source = f"""
-import resource, sys, threading
+import resource, sys, threading, time
 sys.path.insert(0, {ROOT!r})
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (20, limits[1]))
@@ -80,13 +84,17 @@ def run():
     task = task_self()
     task.set_info("engines", 1)
     try:
-        worker = task.run("sleep 2; exit 3")
+        worker = task.run("until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 3")
         ends.append([(outcome.reason, outcome.returncode) for outcome in task.outcomes()][0])
     except EngineStartError:
         ends.append("no engine")
 threads = [threading.Thread(target=run) for _ in range(25)]
 for thread in threads:
     thread.start()
+# All that have an engine keep it until there is none for another.
+while not ends:
+    time.sleep(0.05)
+open("{tmp_path}/go", "w").close()
 for thread in threads:
     thread.join()
 print(len(ends), sorted(map(str, set(ends))))
@@ -195,14 +203,24 @@ def test_too_few_processes_are_waited_for(heartbeat: float | None, count: int) -
 # -- Ctrl-C and SIGTERM ------------------------------------------------------------------------------
 
 INTERRUPTED = f"""
-import sys
+import os, sys
 sys.path.insert(0, {ROOT!r})
-from mpshell import ExecWorker, task_self
+from mpshell import EventHandler, ExecWorker, task_self
+class Handler(EventHandler):
+    ended = 0
+    def ev_hup(self, worker, node, rc):
+        self.ended += 1
+    def ev_timer(self, timer):
+        if self.ended == 6 and len(os.listdir(sys.argv[2])) == 12:
+            timer.invalidate()
+            print("ready", flush=True)
 task = task_self()
 task.set_info("engines", int(sys.argv[1]))
-worker = ExecWorker("n[1-12]", command="echo got %h; test %n -lt 6 || sleep 76; exit 3")
+said = f"echo got %h; touch {{sys.argv[2]}}/%h"
+handler = Handler()
+worker = ExecWorker("n[1-12]", handler, command=said + "; test %n -lt 6 || sleep 76; exit 3")
 task.schedule(worker)
-task.timer(1.0, handler=type("H", (), {{"ev_timer": lambda s, t: print("ready", flush=True)}})())
+task.timer(0.1, handler, interval=0.1)
 try:
     task.resume()
 except KeyboardInterrupt:
@@ -213,12 +231,12 @@ print(task.run("echo again").read().decode(), len(list(task.iter_buffers())), fl
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_ctrl_c_on_a_terminal(count: int) -> None:
+def test_ctrl_c_on_a_terminal(count: int, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["MPSHELL_TEST_MARK"] = mark
-        os.execv(sys.executable, [sys.executable, "-c", INTERRUPTED, str(count)])
+        os.execv(sys.executable, [sys.executable, "-c", INTERRUPTED, str(count), str(tmp_path)])
     text = b""
     pressed = False
     while True:
@@ -241,10 +259,10 @@ def test_ctrl_c_on_a_terminal(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_sigterm_with_the_default_action(count: int) -> None:
+def test_sigterm_with_the_default_action(count: int, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     program = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(count)],
+        [sys.executable, "-c", INTERRUPTED, str(count), str(tmp_path)],
         env={**os.environ, "MPSHELL_TEST_MARK": mark}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert program.stdout is not None
@@ -286,8 +304,12 @@ def test_a_handler_that_raises(where: str, error: type[BaseException], task: Tas
 def test_verdicts_that_have_come_are_kept_when_a_handler_raises(task: Task, ledger: Path) -> None:
     """Whether they were in the same message or in the next ones."""
 
+    def children() -> list[psutil.Process]:
+        # Those that an engine has not waited for too: their verdicts have not come.
+        return [child for engine in engines() for child in engine.children()]
+
     def fail(self: object, worker: object, node: str, rc: int) -> None:
-        assert eventually(lambda: len(ledger.read_text().split()) == 40 and not commands())
+        assert eventually(lambda: len(ledger.read_text().split()) == 40 and not children())
         raise RuntimeError("in a handler")
 
     handler = type("Handler", (EventHandler,), {"ev_hup": fail})()
@@ -301,16 +323,24 @@ def test_verdicts_that_have_come_are_kept_when_a_handler_raises(task: Task, ledg
 # -- children ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_a_command_that_cannot_be_killed_holds_no_slot(count: int, tmp_path: Path) -> None:
-    """Another user's by now: its timeout is told, what waits for its slot runs, and it is left."""
-    pids = tmp_path / "pids"
-    pids.touch()
-    pids.chmod(0o666)
-    for folder in tmp_path.parents:
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """Give a directory that other users can enter: every pytest that starts closes that of `tmp_path`."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    for folder in path.parents:
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o011)
-    tmp_path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_command_that_cannot_be_killed_holds_no_slot(count: int, open_path: Path) -> None:
+    """Another user's by now: its timeout is told, what waits for its slot runs, and it is left."""
+    pids = open_path / "pids"
+    pids.touch()
+    pids.chmod(0o666)
     # The commands may change their user (CAP_SETUID, in the ambient set), and the engines may not kill others'.
     source = f"""
 import sys
@@ -327,7 +357,7 @@ task.set_info("engines", {count})
 task.set_info("fanout", {count})
 task.set_info("grace", 0.2)
 escape = "echo $$ >> {pids}; exec setpriv --reuid 54322 --inh-caps=-all --ambient-caps=-all sleep 83"
-worker = ExecWorker("n[1-20]", command=f"case %n in 0) {{escape}};; *) echo %h;; esac", timeout=3)
+worker = ExecWorker("n[1-20]", command=f"case %n in 0) {{escape}};; *) echo %h;; esac", timeout=5)
 task.schedule(worker)
 task.resume()
 print([(code, len(nodes)) for code, nodes in worker.iter_retcodes()], list(worker.iter_keys_timeout()))
@@ -343,7 +373,7 @@ print(task.run("echo again").read())
     assert out == "[(0, 19)] ['n1']\nb'again'"
 
 
-#: command -> code or None for a timeout, output; each has one second.
+#: command -> code or None for a timeout, output; each has three seconds.
 CHILDREN = {
     "ignores TERM": ("trap '' TERM; echo a; sleep 50; sleep 50", None, b"a"),
     "closes its streams": ("echo a; exec >&- 2>&-; sleep 50", None, b"a"),
@@ -372,7 +402,7 @@ def test_children_that_misbehave(name: str, task: Task) -> None:
     task.set_info("grace", 0.3)
     task.set_info("drain", 0.4)
     observer = Observer()
-    worker = ExecWorker("n[1-3]", handler=observer, command=command, timeout=1)
+    worker = ExecWorker("n[1-3]", handler=observer, command=command, timeout=3)
     task.schedule(worker)
     with within(30):
         task.resume()

@@ -94,7 +94,8 @@ def test_every_node_has_one_verdict_whatever_dies(fault: str, task: Task, ledger
     action, moments, times = FAULTS[fault]
     victims: list[psutil.Process] = []
     task.set_info("fanout", FANOUT)
-    task.set_info("heartbeat", 0.4)
+    # Who spawns on a machine that is busy may be silent for a while.
+    task.set_info("heartbeat", 1.5)
     act = dict.fromkeys(moments, lambda: victims.extend(action()))
     sweep = Sweep(task, ledger, 80, Observer(act))
     with within(60):
@@ -161,7 +162,8 @@ def test_the_output_of_a_dead_attempt_is_dropped(number: int, task: Task, tmp_pa
     task.set_info("heartbeat", 1.5)
     task.set_info("fanout", 6)
     reader = Reader()
-    command = f"echo begun; mkdir {tmp_path}/%h 2>&- && sleep 79; echo out"
+    # What it says tells that its mark is there: the blow may follow at once.
+    command = f"mkdir {tmp_path}/%h 2>&- && hold=79; echo begun; sleep ${{hold-0}}; echo out"
     worker = ExecWorker("n[1-6]", handler=reader, command=command)
     task.schedule(worker)
     task.resume()
@@ -175,11 +177,11 @@ def test_the_output_of_a_dead_attempt_is_dropped(number: int, task: Task, tmp_pa
 
 
 def test_a_slow_handler_is_not_taken_for_a_dead_engine(task: Task, ledger: Path) -> None:
-    task.set_info("heartbeat", 0.6)
+    task.set_info("heartbeat", 1.5)
     task.set_info("fanout", FANOUT)
 
     def be_slow() -> None:
-        subprocess.run(["sleep", "1.2"], check=True)
+        subprocess.run(["sleep", "2.5"], check=True)
 
     sweep = Sweep(task, ledger, 30, Observer(dict.fromkeys((5, 12), be_slow)))
     sweep.run()

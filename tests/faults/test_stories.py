@@ -48,20 +48,30 @@ def test_who_waits_neither_polls_nor_works(task: Task) -> None:
     def usage() -> list[tuple[int, float]]:
         return [(p.num_ctx_switches().voluntary, sum(p.cpu_times()[:2])) for p in processes]
 
-    def look(handler: object, timer: object) -> None:
+    def look(handler: mpshell.EventHandler, timer: object) -> None:
         if not processes:
             processes.extend([*fork_servers(), *engines()])
             before.extend(usage())
+            task.timer(2, handler=handler)
         else:
+            worker.abort()
             for (switches, spent), (old_switches, old_spent) in zip(usage(), before, strict=True):
                 assert switches - old_switches < 20
                 assert spent - old_spent < 0.3
 
+    class Handler(mpshell.EventHandler):
+        begun = 0
+
+        def ev_read(self, *args: object) -> None:
+            self.begun += 1
+            if self.begun == 100:
+                task.timer(0.3, handler=self)
+
+        ev_timer = look
+
     task.set_info("fanout", 100)
-    timer_handler = type("Handler", (mpshell.EventHandler,), {"ev_timer": look})
-    for at in (1.5, 3.5):
-        task.timer(at, handler=timer_handler())
-    task.schedule(ExecWorker("n[1-100]", command="sleep 4"))
+    worker = ExecWorker("n[1-100]", handler=Handler(), command="echo up; exec sleep 60")
+    task.schedule(worker)
     spent = sum(psutil.Process().cpu_times()[:2])
     task.resume()
     assert len(processes) >= 2

@@ -43,7 +43,7 @@ def call_script(command: str, directory: Path, *args: str) -> subprocess.Complet
 def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     """Give a server with 200 nodes."""
     directory = tmp_path_factory.mktemp("sshd")
-    started = call_script("start", directory, "--nodes", "200", "--lifetime", "1200")
+    started = call_script("start", directory, "--nodes", "200", "--lifetime", "7200")
     assert started.returncode == 0, started.stderr
     # The default since OpenSSH 9.0 takes many times the processor time: most of what the tests would take.
     with open(directory / "ssh_config", "a") as config:
@@ -58,6 +58,8 @@ def ssh_task(ssh_server: SshServer) -> Iterator[Task]:
     task_terminate()
     task = task_self()
     task.set_info("engines", 2)
+    # All of a sweep log in at once, maybe on a machine that is busy.
+    task.set_info("connect_timeout", 60)
     task.set_info("ssh_options", f"-F {ssh_server.config}")
     yield task
     task_cleanup()
@@ -73,6 +75,7 @@ def pdsh_task(
     task_terminate()
     task = task_self()
     task.set_info("engines", engines)
+    task.set_info("connect_timeout", 60)
     task.set_default("distant_workername", "pdsh")
     yield task
     task_cleanup()

@@ -160,7 +160,7 @@ def test_the_command_timeout_is_each_copy_s_from_its_own_start(
     slow.chmod(0o755)
     ssh_task.set_info("ssh_path" if atomic else "scp_path", str(slow))
     ssh_task.set_info("fanout", 1)
-    ssh_task.set_info("command_timeout", 4)
+    ssh_task.set_info("command_timeout", 8)
     worker = ssh_task.copy(source, tmp_path / "to", "node[1-10]", atomic=atomic)
     ssh_task.resume()
     assert list(worker.iter_keys_timeout()) == ["node7"]

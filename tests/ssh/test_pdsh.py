@@ -16,7 +16,7 @@ from mpshell import (
     WorkerError,
     WorkerPdsh,
 )
-from tests.system.recorder import Recorder, folded
+from tests.system.recorder import Recorder, folded, until
 
 #: Only node2 (127.100.0.3) does this.
 ON_NODE2 = 'case "$SSH_CONNECTION" in *" 127.100.0.3 "*) %s;; esac; '
@@ -57,10 +57,11 @@ def test_events_are_each_node_s(stderr: bool, pdsh_task: Task) -> None:
     assert seen.workers == {worker}
 
 
-def test_a_failure_is_told_before_the_others_have_ended(pdsh_task: Task) -> None:
+def test_a_failure_is_told_before_the_others_have_ended(pdsh_task: Task, tmp_path: Path) -> None:
     pdsh_task.set_info("engines", 1)
-    seen = Recorder()
-    pdsh_task.run(ON_NODE2 % "exit 3" + "sleep 1", nodes="node[1-3]", handler=seen)
+    seen = Recorder(hup=lambda *args: (tmp_path / "told").touch())
+    command = ON_NODE2 % "exit 3" + until(tmp_path / "told")
+    pdsh_task.run(command, nodes="node[1-3]", handler=seen)
     assert seen.nodes("hup")[0] == "node2"
 
 
@@ -83,7 +84,7 @@ def test_a_command_may_return_255(pdsh_task: Task) -> None:
 def test_a_timeout_is_each_node_s(pdsh_task: Task) -> None:
     seen = Recorder()
     worker = pdsh_task.run(
-        "echo begun; " + ON_NODE2 % "sleep 60", nodes="node[1-4]", handler=seen, timeout=1
+        "echo begun; " + ON_NODE2 % "sleep 60", nodes="node[1-4]", handler=seen, timeout=6
     )
     assert list(worker.iter_keys_timeout()) == ["node2"]
     assert codes(worker) == {0: "node[1,3-4]"}
@@ -95,8 +96,8 @@ def test_a_timeout_is_each_node_s(pdsh_task: Task) -> None:
 
 def test_the_timeout_is_from_each_node_s_own_start(pdsh_task: Task) -> None:
     pdsh_task.set_info("fanout", 1)
-    pdsh_task.set_info("command_timeout", 4)
-    worker = pdsh_task.run("sleep 1", nodes="node[1-6]")
+    pdsh_task.set_info("command_timeout", 6)
+    worker = pdsh_task.run("sleep 1.2", nodes="node[1-6]")
     assert codes(worker) == {0: "node[1-6]"}
 
 

@@ -76,6 +76,8 @@ def test_a_copy_that_is_cut_off_is_never_done(
 
 def test_a_timeout_is_each_node_s(pdsh_task: Task, tmp_path: Path) -> None:
     """A FIFO on the way: nobody reads it."""
+    # The time of a pdcp is that to connect, too.
+    pdsh_task.set_info("connect_timeout", 10)
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").write_bytes(b"x")
     slow = pdsh_task.copy(tmp_path / "file", tmp_path / "fifo", "node1", timeout=1)

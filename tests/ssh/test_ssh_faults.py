@@ -21,12 +21,17 @@ from mpshell import EventHandler, NodeOutcome, Task
 from tests.faults.conftest import Observer
 from tests.ssh.conftest import SshServer
 from tests.support import eventually
+from tests.system.recorder import until
 
 
 def outcomes(
-    task: Task, nodes: str, command: str = "exit 3", **options: object
+    task: Task,
+    nodes: str,
+    command: str = "exit 3",
+    observer: Observer | None = None,
+    **options: object,
 ) -> dict[str, NodeOutcome]:
-    observer = Observer()
+    observer = observer or Observer()
     worker = task.run(command, nodes=nodes, handler=observer, **options)
     told = list(worker.outcomes())
     found = {outcome.node: outcome for outcome in told}
@@ -102,7 +107,8 @@ def test_dead_ends(accepts: bool, ssh_task: Task, ssh_server: SshServer, tmp_pat
     with dead_end(accepts) as port:
         text = f"Host dead\n  HostName 127.0.0.1\n  Port {port}\n"
         ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
-        ssh_task.set_info("connect_timeout", 2)
+        # The others have to get in within that time.
+        ssh_task.set_info("connect_timeout", 10)
         found = outcomes(ssh_task, f"dead,{GOOD}")
     assert (found["dead"].reason, found["dead"].returncode) == ("unreachable", 255)
     check_good(ssh_task, found)
@@ -206,12 +212,16 @@ def test_no_permission(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) ->
     check_good(ssh_task, found)
 
 
-def test_cut_in_the_middle(ssh_task: Task) -> None:
+def test_cut_in_the_middle(ssh_task: Task, tmp_path: Path) -> None:
+    class Reader(Observer):
+        def ev_read(self, *args: object) -> None:
+            (tmp_path / "heard").touch()
+
     cut = (
         'case "$SSH_CONNECTION" in *" 127.100.0.6 "*)'
-        " echo begun; sleep 0.5; kill -9 $PPID; sleep 9;; esac; exit 3"
+        f" echo begun; {until(tmp_path / 'heard')}; kill -9 $PPID; sleep 9;; esac; exit 3"
     )
-    found = outcomes(ssh_task, f"node5,{GOOD}", cut)
+    found = outcomes(ssh_task, f"node5,{GOOD}", cut, Reader())
     assert (found["node5"].reason, found["node5"].returncode) == ("lost", 255)
     assert (ssh_task.node_buffer("node5") or b"").startswith(b"begun")
     check_good(ssh_task, found)
@@ -230,12 +240,17 @@ def test_timeouts_and_signals_are_told_apart(ssh_task: Task) -> None:
 
     def kill(handler: object, timer: object) -> None:
         """Of the client on this machine; a signal of the remote command is a 255 of ssh's."""
-        [client] = [
-            child
-            for child in psutil.Process().children(recursive=True)
-            if child.name() == "ssh" and "sleep 61" in child.cmdline()
-        ]
-        client.kill()
+        found: list[psutil.Process] = []
+
+        def runs() -> bool:
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if child.name() == "ssh" and "sleep 61" in child.cmdline():
+                        found.append(child)
+            return bool(found)
+
+        assert eventually(runs)
+        found[0].kill()
 
     ssh_task.timer(1, handler=type("H", (EventHandler,), {"ev_timer": kill})())
     found = outcomes(ssh_task, "node1", "sleep 61")

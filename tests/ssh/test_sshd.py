@@ -114,5 +114,5 @@ def test_a_directory_that_openssh_would_misread_is_refused(tmp_path: Path) -> No
 
 
 def test_it_ends_by_itself(tmp_path: Path) -> None:
-    assert call_script("start", tmp_path, "--nodes", "2", "--lifetime", "0.5").returncode == 0
+    assert call_script("start", tmp_path, "--nodes", "2", "--lifetime", "3").returncode == 0
     assert eventually(lambda: call_script("status", tmp_path).returncode == 1)

@@ -65,7 +65,7 @@ def test_the_remote_end_of_a_signal_is_255(ssh_task: Task) -> None:
 
 
 def test_a_timeout_ends_ssh_and_keeps_what_was_said(ssh_task: Task) -> None:
-    worker = ssh_task.run("echo begun; sleep 60", nodes="node[1-3]", timeout=3)
+    worker = ssh_task.run("echo begun; sleep 60", nodes="node[1-3]", timeout=10)
     assert sorted(worker.iter_keys_timeout()) == ["node1", "node2", "node3"]
     assert worker.node_buffer("node2") == b"begun"
 

@@ -18,7 +18,7 @@ from tests.system.recorder import Marks, alive, kill_all, read_pids, within
 @pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
     """Fail a test that only ended because a command did (they sleep for a minute at most)."""
-    with within(30):
+    with within(50):
         yield
 
 

@@ -144,6 +144,14 @@ def meeting(folder: Path, size: int, name: str = "%h") -> str:
     )
 
 
+def until(path: Path) -> str:
+    """Return a shell command that waits (a minute at most) until that file is there."""
+    return (
+        f"i=0; while [ ! -e {path} ] && [ $i -lt 1200 ]; do sleep 0.05; i=$((i+1)); done; "
+        f"[ -e {path} ]"
+    )
+
+
 def alive(pid: int) -> bool:
     """Tell if that process runs (a zombie does not)."""
     try:

@@ -243,9 +243,13 @@ def test_an_exception_in_a_handler_ends_the_run_and_propagates(
     solo_task.schedule(bystander)
     tail = "true" if event in ("hup", "close") else "sleep 60"
     offender = ExecWorker("n1", seen, command=f"echo x; {tail}")
-    other._actions["read"] = lambda *args: solo_task.schedule(offender)
-    if event == "timer":
-        solo_task.timer(0.4, seen)
+
+    def go_on(*args: Any) -> None:
+        solo_task.schedule(offender)
+        if event == "timer":
+            solo_task.timer(0.1, seen)
+
+    other._actions["read"] = go_on
     with pytest.raises(error, match="in handler"):
         solo_task.resume()
     assert other.closes() == [False] and not other.of("hup")

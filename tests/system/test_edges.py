@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from mpshell import Task, task_self, task_wait
 from mpshell.coordinator.coordinator import Coordinator
 from tests.support import eventually
-from tests.system.recorder import Recorder, within
+from tests.system.recorder import Recorder, until, within
 
 At = Callable[[str, Callable[[], object]], None]
 
@@ -111,12 +112,13 @@ def test_two_aborts_at_once_leave_nothing_behind(solo_task: Task) -> None:
     assert seen.of("msg") == [("msg", "x")]
 
 
-def test_suspended_twice_is_resumed_once(thread_task: Task) -> None:
+def test_suspended_twice_is_resumed_once(thread_task: Task, tmp_path: Path) -> None:
     seen = Recorder()
-    thread_task.shell("sleep 0.5", handler=seen)
+    thread_task.shell(until(tmp_path / "go"), handler=seen)
     thread_task.resume()
     assert eventually(lambda: seen.count("pickup") == 1, 20)
     assert thread_task.suspend() and thread_task.suspend()
+    (tmp_path / "go").touch()
     thread_task.resume()
     thread_task.join()
     assert seen.closes() == [False] and thread_task.suspend() is False

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mpshell import EventHandler, ExecWorker, NodeSet, Task
-from tests.system.recorder import Recorder
+from tests.system.recorder import Recorder, until
 
 Sweep = Callable[..., ExecWorker]
 NODES = NodeSet("n[1-120]")
@@ -119,7 +119,7 @@ def test_handlers_of_a_thread_task_run_in_its_thread(thread_task: Task) -> None:
 
 def test_nodes_that_timed_out_have_no_ev_hup(sweep: Sweep) -> None:
     seen = Recorder()
-    sweep("n[1-4]", "case %h in n2|n3) sleep 60;; esac", handler=seen, timeout=0.6)
+    sweep("n[1-4]", "case %h in n2|n3) sleep 60;; esac", handler=seen, timeout=3)
     assert seen.rcs() == {"n1": 0, "n4": 0}
     assert sorted(seen.nodes("pickup")) == ["n1", "n2", "n3", "n4"]
     assert seen.closes() == [True] and seen.names()[-1] == "close"
@@ -127,7 +127,7 @@ def test_nodes_that_timed_out_have_no_ev_hup(sweep: Sweep) -> None:
 
 def test_a_node_ends_when_its_output_ends_not_at_its_exit(solo_sweep: Sweep) -> None:
     seen = Recorder()
-    solo_sweep("n[1-3]", "(sleep 0.3; echo late) & echo early; exit 4", handler=seen)
+    solo_sweep("n[1-3]", "echo early; (sleep 0.3; echo late) & exit 4", handler=seen)
     for node in ("n1", "n2", "n3"):
         own = [event for event in seen.events if len(event) > 2 and event[1] == node]
         assert [event[-1] for event in own] == [b"early", b"late", 4]
@@ -227,11 +227,15 @@ def test_the_handler_of_a_worker_may_be_none_or_replaced_before_the_run(task: Ta
     assert dropped.events == [] and silent.node_buffer("m2") == b"y"
 
 
-def test_a_handler_may_be_given_to_a_running_worker(task: Task) -> None:
+def test_a_handler_may_be_given_to_a_running_worker(task: Task, tmp_path: Path) -> None:
+    def give(timer: Any) -> None:
+        worker.eh = seen
+        (tmp_path / "go").touch()
+
     seen = Recorder()
-    worker = ExecWorker("n[1-3]", None, command="sleep 0.5; echo x; exit 4")
+    worker = ExecWorker("n[1-3]", None, command=f"{until(tmp_path / 'go')}; echo x; exit 4")
     task.schedule(worker)
-    task.timer(0.1, Recorder(timer=lambda timer: setattr(worker, "eh", seen)))
+    task.timer(0.1, Recorder(timer=give))
     task.resume()
     assert seen.rcs() == {"n1": 4, "n2": 4, "n3": 4} and seen.closes() == [False]
     assert seen.names()[-1] == "close" and worker.node_buffer("n2") == b"x"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mpshell import EventHandler, ExecWorker, Task, TimeoutError, WorkerSsh
-from tests.system.recorder import Recorder, within
+from tests.system.recorder import Recorder, until, within
 
 
 class Old(EventHandler):
@@ -90,9 +90,17 @@ def test_old_handler_of_nodes(solo_task: Task, caught: list[Any]) -> None:
     assert deprecations(caught) == 3 + 6 + 3 + 1
 
 
-def test_old_ev_read_leaves_stderr_to_ev_error(solo_task: Task, caught: list[Any]) -> None:
-    old = Old()
-    solo_task.shell("echo oops >&2; sleep 0.2; echo abc", handler=old, stderr=True)
+def test_old_ev_read_leaves_stderr_to_ev_error(
+    solo_task: Task, caught: list[Any], tmp_path: Path
+) -> None:
+    class Hears(Old):
+        def ev_error(self, worker: Any) -> None:
+            super().ev_error(worker)
+            (tmp_path / "heard").touch()
+
+    old = Hears()
+    command = f"echo oops >&2; {until(tmp_path / 'heard')}; echo abc"
+    solo_task.shell(command, handler=old, stderr=True)
     solo_task.resume()
     assert [event for event in old.events if event[0] in ("read", "error")] == [
         ("error", None, b"oops"),
@@ -122,10 +130,10 @@ def test_ev_timeout_of_a_local_command(
     solo_task: Task, caught: list[Any], of_the_run: bool
 ) -> None:
     old = Old()
-    solo_task.shell("sleep 60", handler=old, key="k", timeout=None if of_the_run else 0.3)
+    solo_task.shell("sleep 60", handler=old, key="k", timeout=None if of_the_run else 3)
     if of_the_run:
         with within(15), pytest.raises(TimeoutError):
-            solo_task.resume(0.3)
+            solo_task.resume(3)
     else:
         solo_task.resume()
     assert [event[0] for event in old.events] == ["start", "pickup", "timeout", "close"]
@@ -136,7 +144,7 @@ def test_ev_timeout_of_a_local_command(
 def test_ev_timeout_of_nodes_does_not_warn(solo_task: Task, caught: list[Any]) -> None:
     old = Old()
     command = "[ %h = n2 ] || sleep 60"
-    solo_task.schedule(ExecWorker("n[1-3]", old, command=command, timeout=0.7))
+    solo_task.schedule(ExecWorker("n[1-3]", old, command=command, timeout=3))
     solo_task.resume()
     assert old.events[-2:] == [("timeout", ["n1", "n3"]), ("close",)]
     assert ("hup", "n2", 0) in old.events

@@ -16,7 +16,7 @@ class Outcomes(Recorder):
 def test_every_end_has_an_outcome(task: Task) -> None:
     handler = Outcomes()
     command = "echo x; case %n in 0) exit 3;; 1) kill -9 $$;; 2) sleep 60;; esac"
-    task.schedule(ExecWorker("n[1-4]", handler, timeout=0.5, command=command))
+    task.schedule(ExecWorker("n[1-4]", handler, timeout=3, command=command))
     task.resume()
     assert sorted(handler.of("outcome")) == [
         ("outcome", "n1", "exit", 3),
@@ -38,7 +38,7 @@ def test_output_is_there_without_a_reader(solo_task: Task) -> None:
             told[outcome.node] = worker.read(outcome.node)
 
     command = "echo %h; [ %n = 0 ] || sleep 60"
-    solo_task.schedule(ExecWorker("n[1-2]", Reader(), timeout=0.5, command=command))
+    solo_task.schedule(ExecWorker("n[1-2]", Reader(), timeout=3, command=command))
     solo_task.resume()
     assert told == {"n1": b"n1", "n2": b"n2"}
 

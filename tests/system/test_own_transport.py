@@ -178,7 +178,7 @@ def test_a_reader_may_tell_an_end_before_the_program_s(solo_task: Task) -> None:
 
     class Reads(Commands):
         def command_argv(self, task: Task, command: str) -> list[Any]:
-            return ["sh", "-c", "sleep 0.2; echo over; sleep 1; echo after"]
+            return ["sh", "-c", "sleep 1; echo over; sleep 1; echo after"]
 
         def reader(self, task: Task, nodes: list[str]) -> Any:
             return Early()

@@ -11,7 +11,7 @@ import pytest
 
 from mpshell import ExecWorker, Task, WorkerPopen
 from tests.support import eventually
-from tests.system.recorder import Marks, Recorder, alive, read_pids
+from tests.system.recorder import Marks, Recorder, alive, read_pids, until
 
 
 def test_command_and_key_are_kept_as_given(solo_task: Task) -> None:
@@ -128,15 +128,15 @@ def test_an_autoclose_command_does_not_keep_the_task_running(
     assert eventually(lambda: not any(alive(pid) for pid in read_pids(pid_file)), 20)
 
 
-def test_a_running_autoclose_command_is_closed_at_the_end(solo_task: Task, pid_file: Path) -> None:
-    seen = Recorder()
+def test_a_running_autoclose_command_is_closed_at_the_end(
+    solo_task: Task, pid_file: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    seen = Recorder(read=lambda *args: go.touch())
     worker = solo_task.shell(
         f"sleep 60 & echo $$ $! >> {pid_file}; echo x; sleep 60; :", autoclose=True, handler=seen
     )
-    other = solo_task.shell(
-        f"i=0; while [ ! -s {pid_file} ] && [ $i -lt 200 ]; "
-        "do sleep 0.05; i=$((i+1)); done; sleep 0.3; echo ok"
-    )
+    other = solo_task.shell(f"{until(go)}; echo ok")
     solo_task.resume()
     assert other.read() == b"ok" and worker.retcode() is None
     assert seen.names() == ["start", "pickup", "read", "close"]
@@ -148,10 +148,13 @@ def test_a_running_autoclose_command_is_closed_at_the_end(solo_task: Task, pid_f
     assert seen.events == before
 
 
-def test_an_autoclose_command_that_ends_in_time_is_like_any_other(solo_task: Task) -> None:
-    seen = Recorder()
+def test_an_autoclose_command_that_ends_in_time_is_like_any_other(
+    solo_task: Task, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    seen = Recorder(close=lambda *args: go.touch())
     quick = solo_task.shell("echo blah | cat; exit 3", autoclose=True, handler=seen)
-    solo_task.shell("sleep 0.6")
+    solo_task.shell(until(go))
     solo_task.resume()
     assert quick.read() == b"blah" and quick.retcode() == 3
     assert seen.names() == ["start", "pickup", "read", "hup", "close"]

@@ -124,7 +124,7 @@ def test_the_timeout_of_a_run_of_a_thread_task_goes_to_its_hook(thread_task: Tas
     seen = Recorder()
     thread = thread_task.thread
     thread_task.shell("sleep 60", key="k", handler=seen)
-    thread_task.resume(0.4)
+    thread_task.resume(3)
     thread_task.join()
     thread.join(20)
     assert caught == [TimeoutError] and not thread.is_alive()

@@ -304,7 +304,7 @@ def test_flush_during_the_run_keeps_what_comes_later(solo_task: Task, solo_sweep
 
 
 def test_results_of_nodes_that_timed_out(task: Task, sweep: Sweep) -> None:
-    worker = sweep("n[1-4]", "echo x; case %h in n2|n4) sleep 60;; esac", timeout=0.6)
+    worker = sweep("n[1-4]", "echo x; case %h in n2|n4) sleep 60;; esac", timeout=3)
     assert worker.num_timeout() == 2 == task.num_timeout()
     assert sorted(worker.iter_keys_timeout()) == ["n2", "n4"] == sorted(task.iter_keys_timeout())
     assert worker.did_timeout()

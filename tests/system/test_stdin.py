@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mpshell import ExecWorker, Task
-from tests.system.recorder import Recorder
+from tests.system.recorder import Recorder, until
 
 Sweep = Callable[..., ExecWorker]
 
@@ -194,10 +195,17 @@ def test_a_reader_that_is_gone_harms_nobody(task: Task) -> None:
     assert worker.node_buffer("n3") == b"yyyyy" and seen.closes() == [False]
 
 
-def test_a_slow_reader_holds_back_nobody(task: Task) -> None:
+def test_a_slow_reader_holds_back_nobody(task: Task, tmp_path: Path) -> None:
     order: list[str] = []
-    seen = Recorder(hup=lambda worker, node, rc: order.append(node))
-    worker = start(task, "n[1-4]", "case %h in n1) sleep 0.4;; esac; wc -c", seen)
+    go = tmp_path / "go"
+
+    def end(worker: Any, node: str, rc: int) -> None:
+        order.append(node)
+        if len(order) == 3:
+            go.touch()
+
+    command = f"case %h in n1) {until(go)};; esac; wc -c"
+    worker = start(task, "n[1-4]", command, Recorder(hup=end))
     worker.write(b"z" * 500_000)
     worker.set_write_eof()
     task.resume()

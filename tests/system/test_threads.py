@@ -13,7 +13,7 @@ import pytest
 
 from mpshell import ExecWorker, Task, task_cleanup, task_self, task_wait
 from tests.support import eventually
-from tests.system.recorder import Marks, Recorder, alive, folded, read_pids
+from tests.system.recorder import Marks, Recorder, alive, folded, read_pids, until
 
 InThread = Callable[..., threading.Thread]
 
@@ -184,12 +184,16 @@ def test_suspend_of_a_task_that_does_not_run_is_false(thread_task: Task) -> None
     assert thread_task.key_buffer("k") == b"again"
 
 
-def test_task_wait_waits_for_a_suspended_task(thread_task: Task, in_thread: InThread) -> None:
+def test_task_wait_waits_for_a_suspended_task(
+    thread_task: Task, in_thread: InThread, tmp_path: Path
+) -> None:
     seen, waited = Recorder(), threading.Event()
-    thread_task.shell("sleep 0.3", handler=seen)
+    thread_task.shell(f"{until(tmp_path / 'go')}; touch {tmp_path}/done", handler=seen)
     thread_task.resume()
     assert eventually(lambda: seen.count("pickup") == 1, 20)
     assert thread_task.suspend()
+    (tmp_path / "go").touch()
+    assert eventually((tmp_path / "done").exists, 20)
     in_thread(lambda: (task_wait(), waited.set()))
     assert not waited.wait(0.6)
     thread_task.resume()
@@ -282,14 +286,19 @@ def test_a_timer_set_by_another_thread_fires(solo_task: Task, in_thread: InThrea
     assert seen.count("timer") == 1 and seen.threads == {threading.get_ident()}
 
 
-def test_fanout_set_by_another_thread_counts(task: Task, in_thread: InThread, marks: Marks) -> None:
+def test_fanout_set_by_another_thread_counts(
+    task: Task, in_thread: InThread, marks: Marks, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+
     def shrink() -> None:
         eventually(lambda: bool(marks.begun()), 20)
         task.set_info("fanout", 1)
+        go.touch()
 
     task.set_info("fanout", 4)
     in_thread(shrink)
-    worker = ExecWorker("n[1-10]", None, command=marks.command("sleep 0.1"))
+    worker = ExecWorker("n[1-10]", None, command=marks.command(f"{until(go)}; sleep 0.1"))
     task.schedule(worker)
     task.resume()
     assert task.info("fanout") == 1 and len(list(worker.iter_node_retcodes())) == 10
@@ -343,7 +352,7 @@ def test_the_default_hook_prints_the_traceback(
 def test_a_run_in_a_thread_beside_a_running_event_loop(in_thread: InThread) -> None:
     def work() -> tuple[Any, int]:
         task = task_self()
-        worker = ExecWorker("n[1-10]", None, command="sleep 0.2; echo x")
+        worker = ExecWorker("n[1-10]", None, command="sleep 1; echo x")
         task.schedule(worker)
         task.resume()
         found = worker.node_buffer("n10"), len(list(worker.iter_node_retcodes()))

@@ -19,7 +19,7 @@ Sweep = Callable[..., ExecWorker]
 
 def test_a_timeout_counts_for_each_node_from_its_own_start(solo_task: Task) -> None:
     solo_task.set_info("fanout", 1)
-    worker = ExecWorker("n[1-3]", None, command="sleep 0.6", timeout=1.5)
+    worker = ExecWorker("n[1-3]", None, command="sleep 1.5", timeout=4)
     solo_task.schedule(worker)
     solo_task.resume()
     assert worker.num_timeout() == 0 and solo_task.max_retcode() == 0
@@ -28,7 +28,7 @@ def test_a_timeout_counts_for_each_node_from_its_own_start(solo_task: Task) -> N
 def test_timed_out_nodes_have_no_retcode_and_keep_their_output(
     solo_task: Task, solo_sweep: Sweep
 ) -> None:
-    worker = solo_sweep("n[1-3]", "echo some; echo here...; sleep 60", timeout=0.6)
+    worker = solo_sweep("n[1-3]", "echo some; echo here...; sleep 60", timeout=3)
     for node in ("n1", "n2", "n3"):
         assert worker.node_buffer(node) == b"some\nhere..."
         with pytest.raises(KeyError):
@@ -70,7 +70,7 @@ def test_timeout_zero_fires_at_once(solo_task: Task, solo_sweep: Sweep) -> None:
 
 def test_a_local_command_times_out(solo_task: Task) -> None:
     seen = Recorder()
-    worker = solo_task.shell("echo x; sleep 60", key="k", timeout=0.5, handler=seen)
+    worker = solo_task.shell("echo x; sleep 60", key="k", timeout=3, handler=seen)
     solo_task.resume()
     assert worker.did_timeout() and worker.retcode() is None and worker.read() == b"x"
     assert list(solo_task.iter_keys_timeout()) == ["k"]
@@ -82,7 +82,7 @@ def test_command_timeout_holds_for_every_transport(solo_task: Task, tmp_path: Pa
     ssh.write_text("#!/bin/sh\nsleep 60\n")
     ssh.chmod(0o755)
     solo_task.set_info("ssh_path", str(ssh))
-    solo_task.set_info("command_timeout", 1)
+    solo_task.set_info("command_timeout", 3)
     solo_task.shell("sleep 60", key="local")
     solo_task.shell("sleep 60", nodes="remote", remote=True)
     solo_task.schedule(ExecWorker("slow,quick", None, command="[ %h = quick ] || sleep 60"))
@@ -128,7 +128,7 @@ def test_a_timeout_of_the_run_closes_what_was_started_and_keeps_results(
     worker = ExecWorker("n[1-6]", seen, command=marks.command("echo %h; sleep 60"))
     task.schedule(worker)
     with within(15), pytest.raises(TimeoutError):
-        task.resume(0.7)
+        task.resume(4)
     assert sorted(worker.iter_keys_timeout()) == ["n1", "n2"] == sorted(seen.nodes("pickup"))
     assert task.num_timeout() == 2
     assert seen.closes() == [True] and seen.names()[-1] == "close" and not seen.of("hup")
@@ -142,7 +142,7 @@ def test_a_timeout_of_the_run_beats_later_ones_of_workers(solo_task: Task) -> No
     for timeout in (20, 30):
         solo_task.schedule(ExecWorker("n[1-2]", None, command="sleep 60", timeout=timeout))
     with within(15), pytest.raises(TimeoutError):
-        solo_task.resume(0.3)
+        solo_task.resume(4)
     assert solo_task.num_timeout() == 4 and set(solo_task.iter_keys_timeout()) == {"n1", "n2"}
 
 
@@ -152,11 +152,11 @@ def test_a_timeout_of_the_run_does_not_disturb_an_end_that_has_begun(solo_task: 
     def fail(*args: Any) -> None:
         raise OSError("of the handler")
 
-    solo_task.set_info("grace", 3.0)
+    solo_task.set_info("grace", 6.0)
     seen = Recorder(read=fail)
     solo_task.shell("trap '' TERM; echo x; sleep 60", key="k", handler=seen)
     with pytest.raises(OSError, match="of the handler"):
-        solo_task.resume(2)
+        solo_task.resume(4)
     assert seen.closes() == [False] and solo_task.num_timeout() == 0
     assert solo_task.run("echo on").read() == b"on"
 
@@ -188,7 +188,7 @@ def test_the_unterminated_last_line_is_delivered_at_a_timeout(
 ) -> None:
     seen = Recorder()
     command = "printf 'whole\\npart %h'; sleep 60"
-    worker = solo_sweep("n[1-2]", command, timeout=0.6, handler=seen)
+    worker = solo_sweep("n[1-2]", command, timeout=3, handler=seen)
     for node in ("n1", "n2"):
         assert seen.lines(node) == [b"whole", b"part " + node.encode()]
         assert worker.node_buffer(node) == b"whole\npart " + node.encode()
@@ -197,8 +197,8 @@ def test_the_unterminated_last_line_is_delivered_at_a_timeout(
 
 def test_a_child_that_closes_its_streams_and_lives_on_stalls_nothing(solo_task: Task) -> None:
     seen = Recorder()
-    mute = ExecWorker("m1", seen, command="exec >&- 2>&- <&-; sleep 60", timeout=0.6)
-    other = ExecWorker("n[1-4]", seen, command="sleep 0.2; echo x")
+    mute = ExecWorker("m1", seen, command="exec >&- 2>&- <&-; sleep 60", timeout=4)
+    other = ExecWorker("n[1-4]", seen, command="sleep 1; echo x")
     solo_task.timer(0.1, seen)
     solo_task.schedule(mute)
     solo_task.schedule(other)
@@ -217,7 +217,7 @@ def test_a_child_that_closed_its_streams_has_the_code_of_its_exit(solo_sweep: Sw
 
 def test_a_timeout_ends_the_whole_process_group(solo_sweep: Sweep, pid_file: Path) -> None:
     command = f"sleep 60 & echo $! >> {pid_file}; sh -c 'echo $$ >> {pid_file}; sleep 60; :'; :"
-    solo_sweep("n[1-3]", command, timeout=0.6)
+    solo_sweep("n[1-3]", command, timeout=3)
     pids = read_pids(pid_file)
     assert len(pids) == 6
     assert eventually(lambda: not any(alive(pid) for pid in pids), 20)
@@ -228,7 +228,7 @@ def test_what_ignores_the_first_signal_is_killed_after_the_grace(
 ) -> None:
     solo_task.set_info("grace", 0.3)
     command = f"trap '' TERM; sleep 60 & echo $$ $! >> {pid_file}; wait; sleep 60; :"
-    worker = solo_sweep("n[1-2]", command, timeout=0.5)
+    worker = solo_sweep("n[1-2]", command, timeout=3)
     pids = read_pids(pid_file)
     assert worker.num_timeout() == 2 and len(pids) == 4
     assert eventually(lambda: not any(alive(pid) for pid in pids), 20)
@@ -239,7 +239,7 @@ def test_a_command_can_clean_up_within_the_grace(
 ) -> None:
     solo_task.set_info("grace", 20)
     bye = f"trap 'sleep 0.2; touch {tmp_path}/%h; exit 0' TERM"
-    solo_sweep("n[1-2]", f"{bye}; while :; do sleep 0.05; done", timeout=0.5)
+    solo_sweep("n[1-2]", f"{bye}; while :; do sleep 0.05; done", timeout=3)
     assert eventually(lambda: sorted(p.name for p in tmp_path.iterdir()) == ["n1", "n2"], 20)
 
 
@@ -253,7 +253,7 @@ def test_a_timeout_is_reported_before_the_grace_is_over(solo_task: Task, pid_fil
     solo_task.set_info("grace", 25)
     seen = Recorder(close=close)
     command = f"trap '' TERM; sleep 60 & echo $$ $! >> {pid_file}; wait; sleep 60; :"
-    solo_task.schedule(ExecWorker("n1", seen, command=command, timeout=0.5))
+    solo_task.schedule(ExecWorker("n1", seen, command=command, timeout=3))
     began = time.monotonic()
     solo_task.resume()
     assert reported[0] - began < 15 and seen.closes() == [True]

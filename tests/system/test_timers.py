@@ -222,7 +222,7 @@ def test_times_may_be_far_off(solo_task: Task, seconds: float) -> None:
 
 def test_timers_and_workers_together(solo_task: Task) -> None:
     seen = fires(solo_task, 0.05, 4, interval=0.05)
-    worker = ExecWorker("n[1-4]", seen, command="sleep 0.3; echo x")
+    worker = ExecWorker("n[1-4]", seen, command="sleep 1; echo x")
     solo_task.schedule(worker)
     solo_task.resume()
     assert seen.count("timer") == 4 and seen.count("hup") == 4
@@ -240,7 +240,7 @@ def test_a_timer_does_not_wait_for_work_that_never_starts(solo_task: Task) -> No
 def test_ev_start_comes_before_a_timer_of_zero_seconds(solo_task: Task) -> None:
     seen = Recorder()
     solo_task.timer(0, seen)
-    solo_task.shell("sleep 0.2", handler=seen)
+    solo_task.shell("sleep 1", handler=seen)
     solo_task.resume()
     assert seen.names() == ["start", "pickup", "timer", "hup", "close"]
 
@@ -270,7 +270,7 @@ def test_a_timer_keeps_the_task_running_unless_autoclose(solo_task: Task) -> Non
 
 def test_an_autoclose_repeater_fires_as_long_as_something_else_runs(solo_task: Task) -> None:
     seen = Recorder()
-    worker = solo_task.shell("sleep 0.4; echo x")
+    worker = solo_task.shell("sleep 1; echo x")
     solo_task.timer(0.02, seen, interval=0.02, autoclose=True)
     solo_task.resume()
     assert seen.count("timer") >= 2 and worker.read() == b"x"
@@ -281,10 +281,10 @@ def test_an_autoclose_repeater_does_not_fire_after_the_end_of_the_last_other(
 ) -> None:
     def late(timer: EngineTimer) -> None:
         # While it runs the command ends, and the next date of both passes.
-        subprocess.run(["sleep", "0.7"], check=True)
+        subprocess.run(["sleep", "2"], check=True)
 
     seen = Recorder(timer=late)
-    solo_task.shell("sleep 0.6")
+    solo_task.shell("sleep 1.5")
     solo_task.timer(0.2, seen, interval=0.2, autoclose=True)
     solo_task.timer(0.2, seen, interval=0.2, autoclose=True)
     solo_task.resume()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mpshell import ExecWorker, Task, TaskError
-from tests.system.recorder import Marks, Recorder
+from tests.support import eventually
+from tests.system.recorder import Marks, Recorder, until
 
 
 def outcomes(worker: ExecWorker) -> dict[str, tuple[str, bool]]:
@@ -16,10 +18,23 @@ def outcomes(worker: ExecWorker) -> dict[str, tuple[str, bool]]:
     return {o.node: (o.reason, o.started_at is not None) for o in worker.outcomes()}
 
 
-def test_withdraw_lets_what_runs_end_and_starts_nothing_more(task: Task, marks: Marks) -> None:
+def test_withdraw_lets_what_runs_end_and_starts_nothing_more(
+    task: Task, marks: Marks, tmp_path: Path
+) -> None:
     task.set_info("fanout", 4)
-    handler = Recorder(hup=lambda worker, node, rc: worker.withdraw())
-    worker = ExecWorker("n[1-50]", handler=handler, command=marks.command("sleep 0.1"))
+    go = tmp_path / "go"
+
+    def withdraw(worker: Any, node: str, rc: int) -> None:
+        worker.withdraw()
+        # In the next turn: the engines have been told by then.
+        task.timer(0, Recorder(timer=lambda timer: go.touch()))
+
+    handler = Recorder(hup=withdraw)
+    # The first ends when four have begun, the others when the engines have been told to start no more.
+    four = f"[ $(grep -c '^+' {marks.path}) -ge 4 ]"
+    four = f"i=0; until {four} || [ $i -ge 400 ]; do sleep 0.05; i=$((i+1)); done"
+    command = marks.command(f"{four}; [ %n -eq 0 ] || {{ {until(go)}; }}")
+    worker = ExecWorker("n[1-50]", handler=handler, command=command)
     task.schedule(worker)
     task.resume()
     ran = set(marks.begun())
@@ -35,15 +50,17 @@ def test_withdraw_lets_what_runs_end_and_starts_nothing_more(task: Task, marks: 
     assert handler.closes() == [False]
 
 
-def test_withdraw_from_another_thread(thread_task: Task, marks: Marks) -> None:
+def test_withdraw_from_another_thread(thread_task: Task, marks: Marks, tmp_path: Path) -> None:
     thread_task.set_info("fanout", 2)
-    worker = ExecWorker("n[1-30]", command=marks.command("sleep 0.2"))
+    go = tmp_path / "go"
+    worker = ExecWorker("n[1-30]", command=marks.command(until(go)))
     thread_task.schedule(worker)
     thread_task.resume()
-    while not marks.begun():
-        time.sleep(0.01)
+    assert eventually(marks.begun, 20)
     worker.withdraw()
     worker.withdraw()
+    # It fires in a turn after the one that tells the engines.
+    thread_task.timer(0, Recorder(timer=lambda timer: go.touch()))
     thread_task.join()
     assert len(marks.begun()) <= 4
     assert len(outcomes(worker)) == 30
@@ -82,7 +99,7 @@ def test_every_node_has_an_outcome_after_a_run_timeout(task: Task) -> None:
     worker = ExecWorker("n[1-10]", command="sleep 30")
     task.schedule(worker)
     with pytest.raises(TaskError):
-        task.resume(0.5)
+        task.resume(4)
     seen = outcomes(worker)
     assert len(seen) == 10
     assert {reason for reason, started in seen.values() if started} == {"timeout"}

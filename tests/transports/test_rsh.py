@@ -107,8 +107,8 @@ def test_a_node_may_be_an_ipv6_address(rsh_on_ipv6: None, rsh_task: Task) -> Non
 
 
 def test_a_timeout(rsh_task: Task) -> None:
-    command = f'echo begun; [ "$RSHD_NODE" != {SECOND} ] || sleep 7'
-    worker = rsh_task.run(command, nodes=NODES, timeout=3)
+    command = f'echo begun; [ "$RSHD_NODE" != {SECOND} ] || sleep 10'
+    worker = rsh_task.run(command, nodes=NODES, timeout=5)
     assert list(worker.iter_keys_timeout()) == [SECOND]
     assert codes(worker) == {0: [node for node in ALL if node != SECOND]}
 
