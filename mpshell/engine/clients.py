@@ -124,8 +124,9 @@ class Clients:
         if job.spec.report_written:
 
             def on_written(size: int) -> None:
-                self._uplink.report.written.append((run.id, size))
-                self._uplink.end_of_turn()
+                if not run.reported:
+                    self._uplink.report.written.append((run.id, size))
+                    self._uplink.end_of_turn()
 
         run.feed = InputFeed(fd, job.log, self.loop, on_written)
 

@@ -152,6 +152,20 @@ def test_input_for_all_also_for_who_comes_later(driver: Driver) -> None:
     assert sum(size for _, size in written) == 8
 
 
+def test_what_is_written_in_a_grace_is_not_told(driver: Driver, tmp_path: Path) -> None:
+    """The outcome is out: nothing of the client may follow."""
+    go = tmp_path / "go"
+    command = f"trap '' TERM; touch {go}; cat"
+    spec = job(command, stdin=True, report_written=True, timeout=3, grace=6)
+    driver.say(m.SetSlots(0, 1), m.Submit(1, spec, 0, ["n"]), m.Write(1, b"early"))
+    driver.until(lambda: driver.of(m.Written) and go.exists())
+    driver.until(driver.results)
+    driver.say(m.Write(1, b"late"), m.Ping())
+    driver.until(lambda: driver.of(m.Pong))
+    assert driver.of(m.Written) == [m.Written([(m.client_id(1, 0), 5)])]
+    assert driver.results()[0][1] == m.TIMED_OUT
+
+
 def test_fewer_slots_are_answered_when_they_are_held(driver: Driver) -> None:
     driver.say(m.SetSlots(0, 4), m.Submit(1, job("sleep 0.3"), 0, NODES[:6]))
     driver.until(lambda: driver.of(m.Starting))

@@ -170,7 +170,8 @@ def test_what_is_flushed_takes_no_memory(task: Task) -> None:
         )
         task.resume()
     assert flusher.size > 250_000_000
-    assert growth[0] < 300 * MB
+    # An engine holds 32 MB of those that run, and 16 MB of bodies, which the coordinator does as well.
+    assert growth[0] < (100 + 75 * int(task.info("engines"))) * MB
 
 
 def test_both_directions_full_at_once(task: Task) -> None:
