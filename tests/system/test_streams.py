@@ -144,29 +144,18 @@ def test_closefd(closefd: bool, solo_task: Task, pipes: Any) -> None:
     assert is_open(read) is not closefd
 
 
-def test_a_stream_that_does_not_retain(solo_task: Task, pipes: Any) -> None:
-    (held, _open_end), (read, write) = pipes(), pipes()
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_a_stream_that_does_not_retain(kind: str, solo_task: Task, pipes: Any) -> None:
+    """Its worker ends without it, and closes it."""
+    ends, (read, write) = pipes(), pipes()
     os.write(write, b"x\n")
     os.close(write)
     seen = Recorder()
     worker = StreamWorker(seen)
-    worker.set_reader("held", held, retain=False)
+    held = ends[kind == "writer"]
+    getattr(worker, f"set_{kind}")("held", held, retain=False)
     worker.set_reader("read", read)
     run(solo_task, worker)
-    assert seen.closes() == [False]
-    assert not is_open(held)
-
-
-def test_a_writer_that_does_not_retain(solo_task: Task, pipes: Any) -> None:
-    (_, held), (read, write) = pipes(), pipes()
-    os.write(write, b"x\n")
-    os.close(write)
-    seen = Recorder()
-    worker = StreamWorker(seen)
-    worker.set_writer("held", held, retain=False)
-    worker.set_reader("read", read)
-    solo_task.schedule(worker)
-    solo_task.resume(30)
     assert seen.closes() == [False] and seen.lines() == [b"x"]
     assert not is_open(held)
 
