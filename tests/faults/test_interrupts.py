@@ -84,6 +84,8 @@ def test_ctrl_c_at_any_moment_and_twice(count: int) -> None:
                 os.write(terminal, b"\x03")
                 time.sleep(moments.random() * 0.002)
     os.close(terminal)
+    # What the terminal shows of the key may come in the middle of a word.
+    text = text.replace(b"^C", b"")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, text
     assert b"fine True True" in text
     assert b"Traceback" not in text
