@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 # user's can stand in for a part of it.
 _CODE = (
     "import os, sys; control = int(sys.argv[1]); os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
-    " sys.path += sys.argv[3:]; from mpshell.engine.forkserver import main; main(control, sys.argv[2])"
+    " sys.path += sys.argv[4:]; from mpshell.engine.forkserver import main;"
+    " main(control, sys.argv[2], int(sys.argv[3]))"
 )
 _CONTROL_FD = 3
 _PACKET = struct.Struct("!cI")
@@ -83,6 +84,7 @@ class _ForkServerProcess:
             _CODE,
             str(_CONTROL_FD),
             mpshell.__version__,
+            str(os.getpid()),
             home,
         ]
         # dup2 onto itself would leave the descriptor closed on exec; a duplicate above cannot be it.
@@ -105,6 +107,9 @@ class _ForkServerProcess:
 
     def close(self) -> None:
         """Let it go, wait for it (bounded), and reap it."""
+        with contextlib.suppress(OSError):
+            # Also where a fork of this process in C holds a copy.
+            self._control.shutdown(_socket.SHUT_RDWR)
         self._control.close()
         self.go_on()
         try:

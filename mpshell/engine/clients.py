@@ -153,14 +153,15 @@ class Clients:
             return
         data = os.read(fd, _READ_SIZE)
         if data:
-            self._take(run, stream, data)
+            if not run.reported:
+                self._take(run, stream, data)
             if len(data) < _READ_SIZE:
                 # Most commands say little, and end: the end is there as well, or soon.
                 try:
                     data = os.read(fd, _READ_SIZE)
                 except BlockingIOError:
                     return
-                if data:
+                if data and not run.reported:
                     self._take(run, stream, data)
         if not data:
             self._close_stream(run, stream)
@@ -172,7 +173,7 @@ class Clients:
         if run.job.spec.diagnose:
             run.last_words = (run.last_words + data)[-_LAST_WORDS:]
         mode = run.job.modes[stream]
-        if mode == DISCARD or run.reported:
+        if mode == DISCARD:
             return
         buffer = run.buffers.get(stream)
         if buffer is None:
@@ -190,6 +191,18 @@ class Clients:
             if block:
                 run.passed_on.add(stream)
                 self._uplink.output(run.id, stream, block)
+
+    def _take_what_is_there(self, run: Run) -> None:
+        """Take what a command had written before it was told to end, as far as a pipe holds it."""
+        for stream, fd in run.fds.items():
+            if self._uplink.congested:
+                return
+            try:
+                data = os.read(fd, _READ_SIZE)
+            except BlockingIOError:
+                continue
+            if data:
+                self._take(run, stream, data)
 
     def _close_stream(self, run: Run, stream: int) -> None:
         fd = run.fds.pop(stream)
@@ -278,6 +291,7 @@ class Clients:
 
     def tell(self, run: Run) -> None:
         """Report a client's last output and its outcome."""
+        self._take_what_is_there(run)
         refs = [-1, -1, -1]
         for stream, buffer in run.buffers.items():
             gathered = run.job.modes[stream] == GATHER

@@ -12,6 +12,7 @@ the socket is held by another one; then all goes.
 """
 
 import _socket
+import errno
 import gc
 import os
 import select
@@ -42,10 +43,10 @@ class _Gone(Exception):
 class ForkServer:
     """Engines by pid, with their ids and sentinels."""
 
-    def __init__(self, control: int, version: str) -> None:
+    def __init__(self, control: int, version: str, parent: int) -> None:
         self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fileno=control)
         #: The coordinator's process: a fork of it in C may hold the control socket open for ever.
-        self._parent = os.pidfd_open(os.getppid())
+        self._parent = _watch(parent)
         self._version = version
         self._engines: dict[int, tuple[int, int]] = {}
         #: What cleanly ended engines left to us: daemons that a command started on purpose.
@@ -63,7 +64,8 @@ class ForkServer:
         poll = select.poll()
         poll.register(self._control.fileno(), select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        poll.register(self._parent, select.POLLIN)
+        if self._parent >= 0:
+            poll.register(self._parent, select.POLLIN)
         try:
             while True:
                 for fd, _ in poll.poll():
@@ -184,10 +186,13 @@ class ForkServer:
             return
 
     def _end(self, poll: select.poll) -> None:
-        """The engines see the coordinator's end as well: wait for them, then make sure."""
+        """Tell the engines, wait for them, then make sure."""
         poll.unregister(self._control.fileno())
         self._control.close()
-        poll.unregister(self._parent)
+        if self._parent >= 0:
+            poll.unregister(self._parent)
+        # Most see the coordinator's end in their channel. They can still say what they leave.
+        self._lifeline.shutdown(_socket.SHUT_WR)
         deadline = time.monotonic() + _LEAVE
         self._reap()
         while self._engines and (left := deadline - time.monotonic()) > 0:
@@ -205,8 +210,25 @@ class ForkServer:
             self._clear_orphans()
 
 
-def main(control: int, version: str) -> None:
-    """Serve on the control socket at descriptor `control`."""
+def _watch(parent: int) -> int:
+    """Return a pidfd of the parent, -1 where it cannot be watched; OSError without room, or when it is gone."""
+    ppid = os.getppid()
+    if ppid == 0:
+        # In another namespace of pids.
+        return -1
+    if ppid != parent:
+        raise ProcessLookupError(errno.ESRCH, f"process {parent} has ended")
+    try:
+        return os.pidfd_open(ppid)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESRCH):
+            raise
+        # Not allowed here: the control socket has to do.
+        return -1
+
+
+def main(control: int, version: str, parent: int) -> None:
+    """Serve the process `parent` on the control socket at descriptor `control`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     become_subreaper()
     # Stopped, it wakes up to find the coordinator gone.
@@ -214,7 +236,7 @@ def main(control: int, version: str) -> None:
     # Nothing of this is ever freed: the collector of each fork leaves its pages alone.
     gc.freeze()
     try:
-        server = ForkServer(control, version)
+        server = ForkServer(control, version, parent)
     except OSError:
         # No room for its descriptors, or nobody left to serve: the coordinator's to tell.
         sys.exit(1)

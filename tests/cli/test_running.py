@@ -127,8 +127,11 @@ def local_until_failed(count: int, folder: Path, *words: str) -> Done:
     (folder / "begun").mkdir()
     with started(*words) as program:
         assert program.stderr is not None
-        told = b"".join(program.stderr.readline() for _ in range(count))
-        assert told.count(b": exited with code ") == count, told
+        told = b""
+        while told.count(b": exited with code ") < count:
+            data = os.read(program.stderr.fileno(), 4096)
+            assert data, told
+            told += data
         (folder / "go").touch()
         out, err = program.communicate(timeout=60)
         return Done(subprocess.CompletedProcess(words, program.returncode, out, told + err))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from mpshell.cli import progress
 from tests.cli.program import PROGRAM, environment, gone
 from tests.system.recorder import until
 
@@ -91,6 +92,7 @@ def test_progress_tells_rate_and_time_left(tmp_path: Path) -> None:
     ids=["quiet", "short", "dumb"],
 )
 def test_no_progress(program: list[str], words: tuple[str, ...], env: dict[str, str]) -> None:
+    assert progress.FIRST >= 0.3, "which a short run does not reach"
     with terminal("-w", "n[1-2]", *words, program=program, **env) as child:
         said = rest(child)
     assert "0/2" not in said and "\033[K" not in said

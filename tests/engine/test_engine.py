@@ -152,13 +152,35 @@ def test_input_for_all_also_for_who_comes_later(driver: Driver) -> None:
     assert sum(size for _, size in written) == 8
 
 
+def test_what_was_said_before_the_end_is_kept(driver: Driver, tmp_path: Path) -> None:
+    """Also where the engine hears of the end first."""
+    begun, go, said = (tmp_path / name for name in ("begun", "go", "said"))
+    command = (
+        f"touch {begun}; until [ -e {go} ]; do sleep 0.05; done; echo word; touch {said}; sleep 60"
+    )
+    driver.say(m.SetSlots(0, 1), m.Submit(1, job(command), 0, ["n"]))
+    engine = driver_pid(driver)
+    driver.until(lambda: driver.of(m.Starting))
+    assert eventually(begun.exists)
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        driver.say(m.Cancel(1, m.CANCELLED, False))
+        go.touch()
+        assert eventually(said.exists)
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    driver.until(driver.results)
+    assert (driver.results()[0][1], driver.text(0)) == (m.CANCELLED, b"word\n")
+
+
 def test_what_is_written_in_a_grace_is_not_told(driver: Driver, tmp_path: Path) -> None:
     """The outcome is out: nothing of the client may follow."""
     go = tmp_path / "go"
     command = f"trap '' TERM; touch {go}; cat"
     spec = job(command, stdin=True, report_written=True, timeout=3, grace=6)
     driver.say(m.SetSlots(0, 1), m.Submit(1, spec, 0, ["n"]), m.Write(1, b"early"))
-    driver.until(lambda: driver.of(m.Written) and go.exists())
+    driver.until(lambda: driver.of(m.Written))
+    assert eventually(go.exists)
     driver.until(driver.results)
     driver.say(m.Write(1, b"late"), m.Ping())
     driver.until(lambda: driver.of(m.Pong))

@@ -225,10 +225,10 @@ def own_memory(pid: int) -> int:
 
 def memory(process: psutil.Process) -> int:
     """Return the bytes of a process and of the engines under it, shared pages counted once."""
-    total = 0
-    for member in [process, *process.children(recursive=True)]:
+    total = own_memory(process.pid)
+    for member in process.children(recursive=True):
         try:
-            if member == process or is_engine(member):
+            if is_engine(member):
                 total += own_memory(member.pid)
         except (psutil.Error, OSError):
             continue

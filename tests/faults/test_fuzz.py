@@ -164,6 +164,7 @@ class Driven(RuleBasedStateMachine):
         self.timers: list[Log] = []
         self.suspended = False
         self.hurt = 0
+        self.killed: list[psutil.Process] = []
         self.errors: list[type[BaseException]] = []
         self.task.excepthook = lambda kind, error, tb: self.errors.append(kind)
         # A port holds a run: what follows is then said to a run that goes on.
@@ -255,12 +256,16 @@ class Driven(RuleBasedStateMachine):
     def hurt_engines(self, how: str) -> None:
         if how == "kill the fork server":
             # Who kills both at one moment leaves nobody to clear up (docs/reliability.md).
-            assert eventually(all_cleared)
+            assert eventually(
+                lambda: not any(p.is_running() for p in self.killed) and all_cleared()
+            )
         victims = {"kill all": engines, "kill the fork server": fork_servers}.get(
             how, lambda: engines()[:1]
         )()
-        if hurt(victims, signal.SIGSTOP if how == "stop one" else signal.SIGKILL):
+        if hit := hurt(victims, signal.SIGSTOP if how == "stop one" else signal.SIGKILL):
             self.hurt += 1
+            if how in ("kill one", "kill all"):
+                self.killed += hit
             done["hurt"] += bool(self.task.running())
 
     def teardown(self) -> None:

@@ -206,21 +206,17 @@ INTERRUPTED = f"""
 import os, sys
 sys.path.insert(0, {ROOT!r})
 from mpshell import EventHandler, ExecWorker, task_self
-class Handler(EventHandler):
-    ended = 0
-    def ev_hup(self, worker, node, rc):
-        self.ended += 1
+class Watch(EventHandler):
     def ev_timer(self, timer):
-        if self.ended == 6 and len(os.listdir(sys.argv[2])) == 12:
+        if len(list(worker.iter_node_retcodes())) == 6 and len(os.listdir(sys.argv[2])) == 12:
             timer.invalidate()
             print("ready", flush=True)
 task = task_self()
 task.set_info("engines", int(sys.argv[1]))
 said = f"echo got %h; touch {{sys.argv[2]}}/%h"
-handler = Handler()
-worker = ExecWorker("n[1-12]", handler, command=said + "; test %n -lt 6 || sleep 76; exit 3")
+worker = ExecWorker("n[1-12]", command=said + "; test %n -lt 6 || sleep 76; exit 3")
 task.schedule(worker)
-task.timer(0.1, handler, interval=0.1)
+task.timer(0.1, Watch(), interval=0.1)
 try:
     task.resume()
 except KeyboardInterrupt:

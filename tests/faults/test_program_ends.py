@@ -56,6 +56,9 @@ ENDS = {
 }
 
 
+#: Its exit status by that; it is killed by the others.
+CODES = {"terminated": -15, "os._exit": 3, "exit": 4, "exception": 1, "exec": 0}
+
 #: Ends of the program that end its runs first, as an abort does: who has a session of his own escapes that.
 ORDERLY = ("exit", "exception")
 
@@ -68,31 +71,37 @@ def test_the_end_of_the_program_is_the_end_of_all_it_started(end: str, count: in
     source = PROGRAM.format(root=ROOT, end=ENDS[end], engines=count, more=more)
     env = {**os.environ, "MPSHELL_TEST_MARK": mark}
     done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
-    expected = {
-        "killed": -9,
-        "terminated": -15,
-        "os._exit": 3,
-        "exit": 4,
-        "exception": 1,
-        "exec": 0,
-    }
-    assert done.returncode == expected.get(end, -9), done.stderr
+    assert done.returncode == CODES.get(end, -9), done.stderr
     assert all_gone(mark), marked(mark)
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_a_fork_in_c_that_outlives_a_killed_program(count: int) -> None:
+@pytest.mark.parametrize(
+    ("end", "count"),
+    [("killed", 1), ("killed", 2), ("killed", 4), ("terminated", 2), ("os._exit", 2), ("exit", 2)],
+)
+def test_a_fork_in_c_that_outlives_the_program(end: str, count: int, tmp_path: Path) -> None:
     """It holds all descriptors of the program, and knows nothing of them."""
     mark = uuid.uuid4().hex
-    end = "libc.fork() or libc.pause(); os.kill(os.getpid(), 9)"
-    source = PROGRAM.format(root=ROOT, end=end, engines=count, more="")
+    daemon, said = tmp_path / "daemon", tmp_path / "said"
+    leave = (
+        f"env -u MPSHELL_TEST_MARK setsid sleep 79 </dev/null >/dev/null 2>&1 & echo $! > {daemon}"
+    )
+    source = PROGRAM.format(
+        root=ROOT, end=f"libc.fork() or libc.pause(); {ENDS[end]}", engines=count, more=""
+    ).replace("task.schedule(", f"task.run({leave!r})\ntask.schedule(")
     source = "import ctypes; libc = ctypes.PyDLL(None)\n" + source
     env = {**os.environ, "MPSHELL_TEST_MARK": mark}
     words = [sys.executable, "-c", source]
-    done = subprocess.run(words, env=env, timeout=60, stdin=subprocess.DEVNULL)
-    assert done.returncode == -9
     try:
+        with said.open("w") as stderr:
+            done = subprocess.run(
+                words, env=env, timeout=60, stdin=subprocess.DEVNULL, stderr=stderr
+            )
+        assert done.returncode == CODES.get(end, -9)
         assert eventually(lambda: len(marked(mark)) == 1), marked(mark)
+        assert said.read_text() == ""
+        # What a finished command has left on purpose is the user's, as ever.
+        os.kill(int(daemon.read_text()), signal.SIGKILL)
     finally:
         for line in marked(mark):
             if sys.executable in line:

@@ -85,7 +85,7 @@ def test_withdraw_before_the_run_and_after_it(solo_task: Task) -> None:
 def test_every_node_of_an_aborted_worker_has_an_outcome(task: Task) -> None:
     task.set_info("fanout", 3)
     handler = Recorder(pickup=lambda worker, node: worker.abort())
-    worker = ExecWorker("n[1-40]", handler=handler, command="sleep 30")
+    worker = ExecWorker("n[1-40]", handler=handler, command="sleep 60")
     task.schedule(worker)
     task.resume()
     seen = outcomes(worker)
@@ -96,7 +96,7 @@ def test_every_node_of_an_aborted_worker_has_an_outcome(task: Task) -> None:
 
 def test_every_node_has_an_outcome_after_a_run_timeout(task: Task) -> None:
     task.set_info("fanout", 3)
-    worker = ExecWorker("n[1-10]", command="sleep 30")
+    worker = ExecWorker("n[1-10]", command="sleep 60")
     task.schedule(worker)
     with pytest.raises(TaskError):
         task.resume(4)

@@ -109,7 +109,7 @@ class World:
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 20), st.integers(1, 5), SIZES, st.integers(0, 1000))
 def test_the_fanout_holds_and_all_are_run(
     fanout: int, engines: int, sizes: list[int], seed: int
@@ -117,7 +117,7 @@ def test_the_fanout_holds_and_all_are_run(
     World(fanout, engines, sizes, seed).run()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(1, 20),
     st.integers(1, 5),

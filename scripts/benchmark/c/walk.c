@@ -10,7 +10,7 @@
 int main(int argc, char **argv)
 {
     size_t size = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-    volatile char *memory = size ? malloc(size) : NULL;
+    volatile unsigned char *memory = size ? calloc(size, 1) : NULL;
     volatile unsigned long sum = 0;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -1,5 +1,7 @@
 """Cases of many short commands: one local process a node."""
 
+import os
+
 from scripts.benchmark.model import CLUSTERSHELL, LIMIT, MPSHELL, Case, Contender, Target
 from scripts.benchmark.workplace import Workplace
 
@@ -81,16 +83,22 @@ def _sh(work: Workplace) -> list[Contender]:
     )
 
 
+_SSH = "/usr/bin/ssh"
+
+
 def _alone(work: Workplace) -> list[Contender]:
     """Return both libraries with commands that end one by one, on an idle machine and beside others."""
     nodes = work.size(500, 64)
-    exec_loop = [work.limit_program, "1", "1000000", "1", "/usr/bin/ssh", "-V"]
+    loop = ["timeout", "-s", "KILL", "120", work.limit_program, "1", "1000000", "1", _SSH, "-V"]
     beside = {
         "": [],
         ", beside loops that compute": [work.walk, "0"],
         ", beside loops through 32 MB of memory": [work.walk, str(32 << 20)],
-        ", beside loops of `ssh -V`": exec_loop,
     }
+    if os.access(_SSH, os.X_OK):
+        beside[", beside loops of `ssh -V`"] = loop
+    else:
+        work.leave_out(f"beside loops of `ssh -V`: no {_SSH} here.")
     return [
         Contender(
             library + label,

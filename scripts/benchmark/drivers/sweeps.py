@@ -88,13 +88,17 @@ def sweep(
 def sweep_beside(
     library: str, nodes: int, command: str, others: list[list[str]], fanout: int = 64
 ) -> dict[str, float]:
-    """Do the same while other programs keep the processors busy."""
+    """Do the same while other programs keep the processors busy; engines are warm."""
     with contextlib.ExitStack() as stack:
+        busy = []
         for argv in others:
-            other = subprocess.Popen(argv, stdout=subprocess.DEVNULL, start_new_session=True)
-            stack.callback(other.wait)
-            stack.callback(os.killpg, other.pid, signal.SIGKILL)
-        return sweep(library, nodes, command, fanout, warm=fanout)
+            busy.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, start_new_session=True))
+            stack.callback(busy[-1].wait)
+            stack.callback(os.killpg, busy[-1].pid, signal.SIGKILL)
+        result = sweep(library, nodes, command, fanout, warm=fanout)
+        if any(other.poll() is not None for other in busy):
+            raise RuntimeError(f"{others[0]} has ended before its time")
+        return result
 
 
 def keep_all_engines() -> None:
