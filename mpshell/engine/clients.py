@@ -35,6 +35,14 @@ _LAST_GRACE = 4.0
 _LAST_WORDS, _DIAGNOSED = 1000, 255
 
 
+def _read(fd: int) -> bytes | None:
+    """Read from a pipe; None when there is nothing now."""
+    try:
+        return os.read(fd, _READ_SIZE)
+    except BlockingIOError:
+        return None
+
+
 class Clients:
     """Running clients by pid; `on_release` is called when a client's slot is free again."""
 
@@ -151,18 +159,18 @@ class Clients:
             self.loop.remove_reader(fd)
             self._paused[fd] = (run, stream)
             return
-        data = os.read(fd, _READ_SIZE)
+        data = _read(fd)
         if data:
             if not run.reported:
                 self._take(run, stream, data)
-            if len(data) < _READ_SIZE:
-                # Most commands say little, and end: the end is there as well, or soon.
-                try:
-                    data = os.read(fd, _READ_SIZE)
-                except BlockingIOError:
-                    return
-                if data and not run.reported:
-                    self._take(run, stream, data)
+            if len(data) == _READ_SIZE:
+                return
+            # Most commands say little, and end: the end is there as well, or soon.
+            data = _read(fd)
+            if data and not run.reported:
+                self._take(run, stream, data)
+        if data is None:
+            return
         if not data:
             self._close_stream(run, stream)
             self.carry_out(run, run.handle(states.EOF))
@@ -197,11 +205,7 @@ class Clients:
         for stream, fd in run.fds.items():
             if self._uplink.congested:
                 return
-            try:
-                data = os.read(fd, _READ_SIZE)
-            except BlockingIOError:
-                continue
-            if data:
+            if data := _read(fd):
                 self._take(run, stream, data)
 
     def _close_stream(self, run: Run, stream: int) -> None:
