@@ -112,6 +112,18 @@ def _alone(work: Workplace) -> list[Contender]:
     ]  # fmt: skip
 
 
+def _wake(work: Workplace) -> list[Contender]:
+    """Return the same piece of Python, with pauses of some milliseconds between."""
+    count = work.size(1_000, 50)
+    return [
+        Contender(
+            f"after {milliseconds} ms of sleep" if milliseconds else "in a row",
+            work.driver("none", "wake.pieces", count, count=count, pause=milliseconds / 1000),
+        )
+        for milliseconds in (0, 1, 5, 18)
+    ]
+
+
 def _targets(times: float, *more: Target) -> tuple[Target, ...]:
     return (
         Target(f"at least {times}x ClusterShell's rate", "rate", times, against=CLUSTERSHELL),
@@ -138,5 +150,13 @@ CASES = (
         "nodes",
         _alone,
         shown=("cpu_us", "coordinator_cpu_us"),
+        rounds=3,
+    ),
+    Case(
+        "wake",
+        "What waking costs: the same piece of Python in a row, and after a sleep",
+        "pieces",
+        _wake,
+        shown=("cpu_us",),
     ),
 )

@@ -108,7 +108,6 @@ CASES = (
         "nodes",
         _fanout,
         shown=("rate", "cpu_us", "memory_mb"),
-        rounds=2,
         over="commands at once",
     ),
     Case(
@@ -117,7 +116,6 @@ CASES = (
         "nodes",
         _engines,
         shown=("rate", "cpu_us", "coordinator_cpu_us", "memory_mb"),
-        rounds=2,
         over="engines",
     ),
     Case(

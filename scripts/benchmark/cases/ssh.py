@@ -145,6 +145,5 @@ CASES = (
         "connections",
         _cost,
         shown=("rate", "commands_cpu_us"),
-        rounds=3,
     ),
 )
