@@ -23,6 +23,7 @@ def eventually(predicate: Callable[[], object], timeout: float = 30.0) -> bool:
     while not predicate():
         if time.monotonic() > deadline:
             return False
+        # Files, processes of others, counts: nothing of that has a descriptor to wait for.
         time.sleep(0.01)
     return True
 

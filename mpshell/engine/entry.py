@@ -56,6 +56,7 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
             engine.leave()
             channel.send(messages.encode([messages.EngineFailed(_traceback())]))
     except Exception:
+        # There is no channel yet, or it has failed: stderr is all that is left, and `_exit` would say nothing.
         print(_traceback(), file=sys.stderr)
     finally:
         os._exit(status)

@@ -76,6 +76,7 @@ class Transport(CommandWorker):
 
     def command_argv(self, task: Task, command: str) -> Iterable[Word]:
         """Return the words to execute for `command` on a node; WorkerError when that cannot be."""
+        # Not reached: whose type lacks it was refused by the constructor, as is a copy below.
         raise NotImplementedError
 
     def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:

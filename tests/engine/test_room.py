@@ -74,7 +74,7 @@ def test_room_that_others_make_is_seen_while_a_command_runs(driver: Driver, tmp_
     driver.until(lambda: 0 in driver.results())
 
 
-def test_who_is_behind_one_that_waited_for_room_is_next() -> None:
+def test_who_is_behind_one_that_waited_for_room_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at the next look for room only: here no time passes, so there is none."""
     channel, theirs = channel_pair()
     loop = EventLoop(clock=lambda: 0.0)
@@ -90,7 +90,7 @@ def test_who_is_behind_one_that_waited_for_room_is_next() -> None:
         run.handle(states.SPAWNED)
         return None
 
-    engine.clients.spawn = spawn  # type: ignore[method-assign]
+    monkeypatch.setattr(engine.clients, "spawn", spawn)
 
     def turn() -> None:
         loop.call_soon(lambda: None)

@@ -312,6 +312,7 @@ def test_random_sequences() -> None:
     missing = list(_KINDS)
     # The draws are random: what none has done to a running Task yet, one of the next rounds does.
     for _ in range(5):
+        # Its own package has no types for it.
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Driven,
             settings=settings(

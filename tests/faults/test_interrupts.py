@@ -82,6 +82,7 @@ def test_ctrl_c_at_any_moment_and_twice(count: int) -> None:
         elif b"go" in text:
             for _ in range(moments.choice([1, 2, 2, 3])):
                 os.write(terminal, b"\x03")
+                # How soon the next one follows is what is tried: within what the one before has begun.
                 time.sleep(moments.random() * 0.002)
     os.close(terminal)
     # What the terminal shows of the key may come in the middle of a word.

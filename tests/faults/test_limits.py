@@ -72,7 +72,7 @@ def test_descriptors_above_1024() -> None:
 def test_a_fork_server_without_room_for_a_descriptor_goes_on(tmp_path: Path) -> None:
     """It has the limit of the moment in which it began, the program may have raised its own."""
     source = f"""
-import resource, sys, threading, time
+import resource, sys, threading
 sys.path.insert(0, {ROOT!r})
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (20, limits[1]))
@@ -88,12 +88,13 @@ def run():
         ends.append([(outcome.reason, outcome.returncode) for outcome in task.outcomes()][0])
     except EngineStartError:
         ends.append("no engine")
+        full.set()
+full = threading.Event()
 threads = [threading.Thread(target=run) for _ in range(25)]
 for thread in threads:
     thread.start()
 # All that have an engine keep it until there is none for another.
-while not ends:
-    time.sleep(0.05)
+full.wait(60)
 open("{tmp_path}/go", "w").close()
 for thread in threads:
     thread.join()

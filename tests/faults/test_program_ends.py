@@ -136,8 +136,12 @@ EXITS = {
         "task = Task(); task.shell('sleep 0.3; echo x'); task.resume()\nother = Task()\n", 0,
     ),
     "runs in daemon threads": (
-        "def run():\n    task_self().run('sleep 70', nodes='n[1-8]', remote=False)\n"
-        "for _ in range(3):\n    threading.Thread(target=run, daemon=True).start()\ntime.sleep(0.5)\n", 0,
+        "begun = threading.Semaphore(0)\n"
+        "class Begun(EventHandler):\n    def ev_read(self, *args):\n        begun.release()\n"
+        "def run():\n"
+        "    task_self().run('echo x; sleep 70', nodes='n[1-8]', remote=False, handler=Begun())\n"
+        "for _ in range(3):\n    threading.Thread(target=run, daemon=True).start()\n"
+        "for _ in range(24):\n    begun.acquire()\n", 0,
     ),
     "threads that ended without a word to their Task": (
         "def run():\n    task_self().run('echo x', nodes='n[1-8]', remote=False)\n"

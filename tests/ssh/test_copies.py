@@ -226,7 +226,10 @@ def server_side(path: Path) -> list[psutil.Process]:
 
 @pytest.fixture
 def slow_config(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
-    """Have node1 take 200 KB a second: a proxy between ssh and the server that holds it back."""
+    """Have node1 take 200 KB a second: a proxy between ssh and the server that holds it back.
+
+    Its sleep is the slow network, which nothing else here is.
+    """
     proxy = tmp_path / "proxy.py"
     proxy.write_text(
         "import os, socket, sys, threading, time\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from mpshell import (
     task_self,
     task_terminate,
 )
-from tests.support import eventually
+from tests.support import commands, eventually
 from tests.system.recorder import Marks, Recorder, alive, folded, read_pids
 
 Sweep = Callable[..., ExecWorker]
@@ -307,20 +306,22 @@ def test_another_signal_does_not_disturb_the_run(solo_task: Task) -> None:
     assert got == [signal.SIGUSR1] and worker.read() == b"x" and worker.retcode() == 0
 
 
-def test_an_end_is_not_told_of_a_node_whose_start_was_not(solo_task: Task) -> None:
+def test_an_end_is_not_told_of_a_node_whose_start_was_not(solo_task: Task, tmp_path: Path) -> None:
     """What is on its way from the engines at the abort has no event at all, or those of its start too."""
 
     class Aborts(Recorder):
         def ev_pickup(self, worker: Any, node: str) -> None:
             super().ev_pickup(worker, node)
             if node == "n1":
-                time.sleep(0.3)  # all have ended
+                assert eventually(lambda: len(ran.read_text()) == 40 and not commands())
                 worker.abort()
 
     solo_task.set_info("fanout", 64)
+    ran = tmp_path / "ran"
     for _ in range(3):
+        ran.write_text("")
         seen = Aborts()
-        worker = ExecWorker("n[1-40]", seen, command="true")
+        worker = ExecWorker("n[1-40]", seen, command=f"printf x >> {ran}")
         solo_task.schedule(worker)
         solo_task.resume()
         picked = {event[1] for event in seen.events if event[0] == "pickup"}
