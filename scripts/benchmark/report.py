@@ -105,8 +105,9 @@ def case_section(case: Case, found: Mapping[str, Any]) -> str:
 _INTRODUCTION = """\
 # Benchmarks
 
-mpshell beside what one would take instead, measured case by case, each in one run on one machine, by
-`scripts/bench --write`, which made this page. All samples are in [benchmarks/benchmarks.json](benchmarks/benchmarks.json), and
+mpshell beside what one would take instead, measured case by case, each in one run on one machine,
+by `scripts/bench --write`, which made this page. All samples are in
+[benchmarks/benchmarks.json](benchmarks/benchmarks.json), and
 `scripts/bench --compare OLD.json NEW.json` shows what has changed between two such files.
 
 - Every run is a process of its own. Runs alternate (A B C, A B C, ...); the figures are medians, and a ratio is
