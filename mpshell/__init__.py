@@ -55,7 +55,14 @@ if TYPE_CHECKING:
     )
     from mpshell.outcome import NodeOutcome
     from mpshell.pollers import EngineEPoll, EnginePoll, EngineSelect
-    from mpshell.rangeset import RangeSet
+    from mpshell.rangeset import (
+        AUTOSTEP_DISABLED,
+        RangeSet,
+        RangeSetError,
+        RangeSetException,
+        RangeSetPaddingError,
+        RangeSetParseError,
+    )
     from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
     from mpshell.task.task import Task
     from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED, Worker
@@ -87,7 +94,10 @@ _HOMES = {
     ),
     "mpshell.outcome": ("NodeOutcome",),
     "mpshell.pollers": ("EngineEPoll", "EnginePoll", "EngineSelect"),
-    "mpshell.rangeset": ("RangeSet",),
+    "mpshell.rangeset": (
+        "AUTOSTEP_DISABLED", "RangeSet", "RangeSetError", "RangeSetException", "RangeSetPaddingError",
+        "RangeSetParseError",
+    ),
     "mpshell.task.functions": ("task_cleanup", "task_self", "task_terminate", "task_wait"),
     "mpshell.task.task": ("Task",),
     "mpshell.worker.distant": ("DistantWorker",),

@@ -21,7 +21,7 @@ from mpshell.nodeset_parser import (
     are_plain,
     parse,
 )
-from mpshell.rangeset import RangeSet
+from mpshell.rangeset import RangeSet, RangeSetParseError
 from mpshell.rangeset_text import AUTOSTEP_DISABLED, check_autostep, chunks
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "NodeSetParseRangeError",
     "Nodes",
     "RangeSet",
+    "RangeSetParseError",
     "expand",
     "fold",
 ]

@@ -170,14 +170,15 @@ class TaskThread:
         return bool(self._pending or self._mailbox)
 
     def suspend(self) -> bool:
-        """Hold the run until `resume()`: commands go on, handlers don't; from another thread.
+        """Hold the run until another thread calls `resume()`: commands go on, handlers don't.
 
-        Wait until it is held and return True; False when no run goes on.
+        Nor does the timeout of the run. Wait until it is held and return True; False when no run
+        goes on. In a handler of the run itself it returns when the run goes on again.
         """
         if self._is_own_thread():
-            if self._running:
-                self._hold()
-            return False
+            before = self._suspensions
+            self._hold(before)
+            return self._suspensions > before
         with self._state:
             if self._suspended:
                 return True
@@ -185,16 +186,17 @@ class TaskThread:
                 return False
             coordinator = self._coordinator
             before = self._suspensions
-            self._mailbox.append((self._hold, ()))
+            self._mailbox.append((self._hold, (before,)))
             coordinator.post(self._drain_mailbox)
             self._state.wait_for(
                 lambda: self._suspensions > before or self._coordinator is not coordinator
             )
             return self._suspensions > before
 
-    def _hold(self) -> None:
+    def _hold(self, before: int) -> None:
+        """Hold the run, unless it was held since that was asked for, when it had been held `before` times."""
         with self._state:
-            if not self._accepting:
+            if not self._accepting or self._suspensions != before:
                 return
             self._suspensions += 1
             self._suspended = True

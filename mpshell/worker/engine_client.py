@@ -1,5 +1,6 @@
-"""Where ClusterShell has the errors of clients (Worker.EngineClient): names to import from here too."""
+"""Where ClusterShell has ports and the errors of clients (Worker.EngineClient): names to import from here."""
 
+from mpshell.coordinator.ports import EnginePort
 from mpshell.errors import (
     EngineClientEOF,
     EngineClientError,
@@ -12,4 +13,5 @@ __all__ = [
     "EngineClientError",
     "EngineClientException",
     "EngineClientNotSupportedError",
+    "EnginePort",
 ]

@@ -5,6 +5,7 @@ from mpshell.worker.engine_client import (
     EngineClientError,
     EngineClientException,
     EngineClientNotSupportedError,
+    EnginePort,
 )
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "EngineClientError",
     "EngineClientException",
     "EngineClientNotSupportedError",
+    "EnginePort",
 ]

@@ -173,6 +173,49 @@ def test_suspend_and_resume(thread_task: Task, tmp_path: Path) -> None:
     assert worker.read() == b"x" and seen.names()[-2:] == ["hup", "close"]
 
 
+def test_a_run_suspended_in_its_own_handler_goes_on_when_another_thread_resumes_it(
+    solo_task: Task, in_thread: InThread
+) -> None:
+    held: list[bool] = []
+    begun = threading.Event()
+
+    class Holding(Recorder):
+        def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:
+            begun.set()
+            held.append(solo_task.suspend())
+            super().ev_read(worker, node, sname, msg)
+
+    def resume() -> None:
+        begun.wait(60)
+        # As soon as it is held.
+        assert solo_task.suspend() is True and held == []
+        solo_task.resume()
+
+    seen = Holding()
+    worker = solo_task.shell("echo x", handler=seen)
+    other = in_thread(resume)
+    solo_task.resume()
+    other.join(60)
+    assert held == [True] and worker.read() == b"x" and seen.closes() == [False]
+
+
+def test_suspended_by_four_threads_at_once_it_is_resumed_once(
+    thread_task: Task, in_thread: InThread
+) -> None:
+    for _ in range(30):
+        begun = threading.Event()
+        held: list[bool] = []
+        seen = Recorder(read=lambda *args: begun.set())  # noqa: B023
+        thread_task.shell("echo x; sleep 0.05", handler=seen)
+        thread_task.resume()
+        assert begun.wait(30)
+        others = [in_thread(lambda: held.append(thread_task.suspend())) for _ in range(4)]  # noqa: B023
+        for other in others:
+            other.join(60)
+        thread_task.resume()
+        assert eventually(lambda: not thread_task.running(), 30), held
+
+
 def test_suspend_of_a_task_that_does_not_run_is_false(thread_task: Task) -> None:
     thread_task.shell("true")
     thread_task.resume()

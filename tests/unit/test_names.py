@@ -22,7 +22,10 @@ HOMES = {
     "mpshell.msgtree": "MODE_DEFER MODE_SHIFT MODE_TRACE MsgTree MsgTreeElem",
     "mpshell.nodeset": (
         "NodeSet NodeSetError NodeSetException NodeSetExternalError NodeSetParseError "
-        "NodeSetParseRangeError RangeSet expand fold"
+        "NodeSetParseRangeError AUTOSTEP_DISABLED RangeSet RangeSetParseError expand fold"
+    ),
+    "mpshell.rangeset": (
+        "AUTOSTEP_DISABLED RangeSet RangeSetError RangeSetException RangeSetPaddingError RangeSetParseError"
     ),
     "mpshell.task": (
         "AlreadyRunningError DEFAULTS EnginePort EngineTimer EventHandler MsgTree NodeSet Task TaskError "
@@ -30,9 +33,9 @@ HOMES = {
         "task_wait"
     ),
     "mpshell.worker.engine_client": (
-        "EngineClientEOF EngineClientError EngineClientException EngineClientNotSupportedError"
+        "EngineClientEOF EngineClientError EngineClientException EngineClientNotSupportedError EnginePort"
     ),
-    "mpshell.worker.engineclient": "EngineClientNotSupportedError",
+    "mpshell.worker.engineclient": "EngineClientNotSupportedError EnginePort",
     "mpshell.worker.exec": "ExecWorker WorkerError",
     "mpshell.worker.popen": "WorkerPopen WorkerError",
     "mpshell.worker.ssh": "WorkerSsh WorkerError",
