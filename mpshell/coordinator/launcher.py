@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -37,6 +38,10 @@ _CODE = (
 _CONTROL_FD = 3
 _PACKET = struct.Struct("!cI")
 
+#: In the environment of a program that is started as a fork server until it is one. Where it is found, the
+#: program that was started is this one again, and would start itself for ever.
+_MARK = "MPSHELL_FORK_SERVER"
+
 #: Seconds that the fork server may take to clear up at the end.
 _END = 3.0
 
@@ -51,6 +56,9 @@ class Launcher(Protocol):
     def prepare(self) -> None:
         """Begin with what a start takes, without waiting for it: one is soon to come."""
 
+    def outdated(self) -> bool:
+        """Return whether engines started before must not run what this process asks for now."""
+
     def start(self) -> EngineHandle:
         """Start an engine; EngineStartError when that cannot be."""
 
@@ -62,14 +70,18 @@ class _ForkServerProcess:
     """The exec'ed fork server and the control socket to it."""
 
     def __init__(self) -> None:
+        _check_interpreter()
+        #: Whose engines it forks: commands run as this process was then.
+        self.credentials = credentials()
+        self._pidfd = -1
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         self._control = ours
         self._control.setblocking(False)
         try:
-            self.pid = self._spawn(theirs.fileno())
+            self._watch(self._spawn(theirs.fileno()))
         except OSError as error:
             ours.close()
-            raise EngineStartError(f"{sys.executable or 'no interpreter'}: {error}") from error
+            raise EngineStartError(f"{sys.executable}: {error}") from error
         finally:
             theirs.close()
 
@@ -80,6 +92,9 @@ class _ForkServerProcess:
             sys.executable,
             "-I",
             "-S",
+            # -I ignores PYTHONUTF8, and a locale may have been set since: text has the same bytes in engines.
+            "-X",
+            f"utf8={int(sys.getfilesystemencoding() == 'utf-8')}",
             "-c",
             _CODE,
             str(_CONTROL_FD),
@@ -96,9 +111,19 @@ class _ForkServerProcess:
         if not _is_inherited(2):
             actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         return os.posix_spawn(
-            sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigmask=(),
+            sys.executable, argv, {**os.environ, _MARK: "1"}, file_actions=actions, setsid=True, setsigmask=(),
             setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
         )  # fmt: skip
+
+    def _watch(self, pid: int) -> None:
+        """Hold on to the process: its number may be another's as soon as somebody has reaped it."""
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                # It ends with the control socket.
+                raise
+            # Reaped already, or not allowed here: then it has to end by itself.
 
     def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
         """Say something; OSError when the fork server is gone."""
@@ -111,35 +136,54 @@ class _ForkServerProcess:
             # Also where a fork of this process in C holds a copy.
             self._control.shutdown(_socket.SHUT_RDWR)
         self._control.close()
+        if self._pidfd < 0:
+            return
         self.go_on()
-        try:
-            pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return  # reaped by somebody else's wait
         poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not poll.poll(_END * 1000):
-            os.kill(self.pid, signal.SIGKILL)
+        poll.register(self._pidfd, select.POLLIN)
+        if not poll.poll(_END * 1000) and self._signal(signal.SIGKILL):
             poll.poll()
-        os.close(pidfd)
-        self.reap()
+        with contextlib.suppress(ChildProcessError):  # reaped by somebody else's wait
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        self._close_pidfd()
 
     def go_on(self) -> None:
         """Wake it if somebody has stopped it: nobody else can clear up after an engine."""
-        try:
-            os.kill(self.pid, signal.SIGCONT)
-        except (ProcessLookupError, PermissionError):
-            return
+        self._signal(signal.SIGCONT)
 
-    def reap(self) -> None:
+    def _signal(self, number: int) -> bool:
+        """Return whether it could be signalled: it may have ended, or be of a user that we were before."""
         try:
-            os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:
-            return
+            signal.pidfd_send_signal(self._pidfd, number)
+        except OSError:
+            return False
+        return True
+
+    def _close_pidfd(self) -> None:
+        if self._pidfd >= 0:
+            pidfd, self._pidfd = self._pidfd, -1
+            os.close(pidfd)
 
     def forget(self) -> None:
-        """Close the copy that a fork of the user's process holds."""
+        """Close the copies that a fork of the user's process holds."""
         self._control.close()
+        self._close_pidfd()
+
+
+def credentials() -> tuple[object, ...]:
+    """Return as whom this process would run commands now, and in which root directory."""
+    root = os.stat("/")
+    return os.getresuid(), os.getresgid(), tuple(os.getgroups()), root.st_dev, root.st_ino
+
+
+def _check_interpreter() -> None:
+    """Raise EngineStartError where `sys.executable` is nothing that a fork server can be started with."""
+    if not sys.executable:
+        raise EngineStartError(f"no interpreter to start: sys.executable is {sys.executable!r}")
+    if getattr(sys, "frozen", False) or _MARK in os.environ:
+        raise EngineStartError(
+            f"sys.executable, {sys.executable!r}, is no Python interpreter but a program of its own"
+        )
 
 
 def _is_inherited(fd: int) -> bool:
@@ -159,6 +203,8 @@ class ForkLauncher:
         #: Held over forks of this process too (`mpshell.coordinator.pool`).
         self.lock = threading.RLock()
         self._server: _ForkServerProcess | None = None
+        #: Those of credentials that this process had before, while engines of theirs are leased.
+        self._retired: list[_ForkServerProcess] = []
         self._next_id = 0
 
     def prepare(self) -> None:
@@ -166,6 +212,11 @@ class ForkLauncher:
         with self.lock, contextlib.suppress(OSError, EngineStartError):
             if self._server is None:
                 self._server = _ForkServerProcess()
+
+    def outdated(self) -> bool:
+        """Return whether the credentials of this process have changed since the fork server started."""
+        server = self._server
+        return server is not None and server.credentials != credentials()
 
     def start(self) -> EngineHandle:
         """Fork an engine; a fork server that was killed is replaced."""
@@ -198,6 +249,9 @@ class ForkLauncher:
 
     def _fork(self, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
         packet = _PACKET.pack(b"F", engine_id)
+        if self._server is not None and self.outdated():
+            self._retired.append(self._server)
+            self._server = None
         if self._server is not None:
             try:
                 self._server.send(packet, fds)
@@ -221,11 +275,14 @@ class ForkLauncher:
     def close(self) -> None:
         """End the fork server, and with it every engine."""
         with self.lock:
-            server, self._server = self._server, None
-        if server is not None:
+            servers, self._retired = self._retired, []
+            if self._server is not None:
+                servers.append(self._server)
+            self._server = None
+        for server in servers:
             server.close()
 
     def forget(self) -> None:
         """In the child of a fork: what the parent has is not ours."""
-        if self._server is not None:
-            self._server.forget()
+        for server in (*self._retired, *((self._server,) if self._server else ())):
+            server.forget()

@@ -36,6 +36,8 @@ class EnginePool:
     def lease(self) -> EngineHandle:
         """Return an engine for one run: a warm one, or a new one (EngineStartError)."""
         with self._lock:
+            if self._launcher.outdated():
+                self.close()
             while self._idle:
                 handle = self._idle.pop()
                 if not handle.ended():

@@ -35,7 +35,7 @@ PROCESS_CALLS = {"posix_spawn", "fork", "waitpid", "waitid", "kill", "killpg"}
 CALLERS = {
     "engine/process.py": PROCESS_CALLS,
     "engine/forkserver.py": {"fork", "kill", "waitpid"},  # about engines and orphans
-    "coordinator/launcher.py": {"posix_spawn", "kill", "waitpid"},  # about the fork server
+    "coordinator/launcher.py": {"posix_spawn", "waitid"},  # about the fork server
 }
 
 

@@ -1,0 +1,145 @@
+"""The fault table: what the program is changes: its user, its interpreter, its encoding."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mpshell
+from mpshell import ExecWorker, Task
+from mpshell.coordinator import launcher, pool
+from tests.faults.conftest import Observer, Sweep, fork_servers
+from tests.support import eventually, run_script
+
+ROOT = str(Path(mpshell.__path__[0]).parent)
+
+
+def test_commands_run_as_who_the_program_is_now() -> None:
+    """What was dropped is not kept by an engine of before (which takes root)."""
+    done = run_script(f"""
+import os, sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import task_self
+who = "echo $(id -u) $(id -g) $(id -G)"
+def run():
+    task = task_self()
+    task.run(who, nodes="n[1-20]", remote=False)
+    assert task.max_retcode() == 0
+    return {{bytes(body).decode() for body, nodes in task.iter_buffers()}}
+first = run()
+groups = " ".join(map(str, sorted({{os.getgid(), *os.getgroups()}})))
+assert first == {{f"{{os.getuid()}} {{os.getgid()}} {{groups}}"}}
+os.setgroups([54321])
+os.setresgid(54322, 54322, 54322)
+print(run(), len(first))
+""")
+    assert (done.stdout, done.stderr) == (f"{{'{os.getuid()} 54322 54322 54321'}} 1\n", "")
+
+
+def test_engines_that_run_for_another_task_stay_when_the_user_changes(
+    task: Task, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f"while [ ! -e {ledger}.go ]; do sleep 0.05; done"
+    other_task = Task()
+    try:
+        other = Sweep(other_task, ledger, 8, Observer(), body)
+        other_task.schedule(other.worker)
+        other_task.resume()
+        assert eventually(lambda: len(other.ran()) == 8)
+        [old] = fork_servers()
+        monkeypatch.setattr(launcher, "credentials", lambda: "another one")
+        worker = ExecWorker("m[1-6]", command="echo %h")
+        task.schedule(worker)
+        task.resume()
+        assert dict(worker.iter_node_retcodes()) == {f"m{i}": 0 for i in range(1, 7)}
+        assert old in fork_servers() and len(fork_servers()) == 2
+        Path(f"{ledger}.go").touch()
+        other_task.join()
+        assert other.lost() == [] and len(list(other.worker.outcomes())) == 8
+    finally:
+        other_task.abort(kill=True)
+        other_task.thread.join()
+    pool.shutdown()
+    assert fork_servers() == []
+
+
+#: A program whose `sys.executable` starts the program itself.
+ITSELF = f"""
+import os, sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import EngineStartError, task_self
+with open(sys.argv[1], "a") as log:
+    log.write("started\\n")
+sys.executable = os.environ["STARTER"]
+%s
+try:
+    task_self().run("true")
+except EngineStartError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("marked", ["sys.frozen = True", ""])
+def test_a_program_that_is_no_interpreter_is_not_started_for_ever(
+    marked: str, tmp_path: Path
+) -> None:
+    script, starter, log = tmp_path / "itself.py", tmp_path / "starter", tmp_path / "log"
+    script.write_text(ITSELF % marked)
+    starter.write_text(f"#!/bin/sh\nexec {sys.executable} {script} {log}\n")
+    starter.chmod(0o755)
+    done = subprocess.run(
+        [starter], env={**os.environ, "STARTER": str(starter)}, timeout=60, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode == 3 and done.stderr == ""
+    if marked:
+        assert f"{str(starter)!r}, is no Python interpreter" in done.stdout
+        assert log.read_text() == "started\n"
+    else:
+        # As often as a fork server is tried, and none of these tries again.
+        assert 2 <= len(log.read_text().splitlines()) < 30
+
+
+@pytest.mark.parametrize("executable", ["", None])
+def test_no_interpreter_is_a_clear_error(
+    executable: str | None, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    task.shell("true")
+    with pytest.raises(mpshell.EngineStartError, match=f"sys.executable is {executable!r}"):
+        task.resume()
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"}, {}],
+    ids=["ascii", "utf8", "locale"],
+)
+def test_text_has_the_same_bytes_for_commands_as_for_the_program(encoding: dict[str, str]) -> None:
+    """Those of an argument are what the user typed, whatever the program takes them for."""
+    done = run_script(
+        f"""
+import sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import task_self
+said = task_self().run("printf %s " + sys.argv[1]).read()
+assert said == b"x\\xc3\\xa9", said
+try:
+    said = task_self().run("printf %s \\u65e5").read()
+except ValueError as error:
+    assert "cannot be encoded" in str(error), error
+    said = None
+print(sys.getfilesystemencoding(), said == "\\u65e5".encode(), said is None)
+""",
+        args=["x\u00e9"],
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C", **encoding},
+    )
+    ascii_only = encoding.get("PYTHONUTF8") == "0"
+    assert (done.stdout, done.stderr) == (
+        "ascii False True\n" if ascii_only else "utf-8 True False\n",
+        "",
+    )
