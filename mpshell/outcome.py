@@ -36,7 +36,10 @@ _EPOCH = time.time() - time.monotonic()
 
 
 class NodeOutcome(NamedTuple):
-    """One outcome; `started_at` in seconds since the epoch, `duration` in seconds."""
+    """One outcome; `started_at` in seconds since the epoch, `duration` in seconds.
+
+    None and 0 where no command was started; of a lost node they are those of the announcement that it starts.
+    """
 
     node: Any
     reason: str

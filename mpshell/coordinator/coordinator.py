@@ -221,7 +221,7 @@ class Coordinator:
             raise self._error
 
     def _wait(self, timeout: float, most: int) -> list[tuple[int, int]]:
-        """Wait as the loop does, and let Ctrl-C through meanwhile."""
+        """Wait as the loop does, and let signals through meanwhile."""
         try:
             self._interrupts.lift()
             return self._poll(timeout, most)
@@ -253,10 +253,17 @@ class Coordinator:
 
     def tell(self, callback: Callable[..., object], *args: Any) -> None:
         """Call code of the user's; what it raises ends the run at the end of the frame."""
-        if self._interrupts.take():
-            self._note(KeyboardInterrupt())
-        else:
+        if not (self._interrupts.pending and self._interrupted()):
             self._call(callback, *args)
+
+    def _interrupted(self) -> bool:
+        """Call the signal handlers that were put off; return whether one has raised."""
+        try:
+            self._interrupts.deliver()
+        except BaseException as error:
+            self._note(error)
+            return True
+        return False
 
     def _call(self, callback: Callable[..., object], *args: Any) -> None:
         before = self._interrupts.open
@@ -302,14 +309,16 @@ class Coordinator:
         try:
             while not self.engines.drained():
                 self.loop.run_once()
-                if self._interrupts.take():
+                if self._interrupts.pending and self._interrupted():
                     # Once more Ctrl-C: no more grace.
-                    self._note(KeyboardInterrupt())
                     self.engines.kill_all(reason)
             for job in list(self.jobs.values()):
+                self.intake.judge_rest(job)
                 self.close_job(job)
         finally:
             patience.cancel()
+            for job in self.jobs.values():
+                self.intake.judge_rest(job)
             if not self._is_copy():
                 self.engines.release()
 
@@ -347,11 +356,11 @@ class Coordinator:
     def _on_lost(self, engine: EngineState) -> None:
         """An engine is gone: what it had announced may have run, and is reported once as lost."""
         engine.drained = True
-        for client in sorted(engine.running):
+        for client, began in sorted(engine.running.items()):
             job_id, index = job_and_index(client)
             job = self.jobs.get(job_id)
             if job is not None:
-                self.intake.lose(engine, job, index)
+                self.intake.lose(engine, job, index, began)
         self._drop_cancelled()
         self.raise_noted()
 

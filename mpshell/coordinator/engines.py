@@ -54,9 +54,10 @@ class EngineState:
     def __init__(self, handle: EngineHandle) -> None:
         self.handle = handle
         self.outbox: list[Message] = []
-        #: Clients handed out and not announced; announced and not finished.
+        #: Clients handed out and not announced.
         self.assigned: set[int] = set()
-        self.running: set[int] = set()
+        #: Those announced and not finished, with the moment of that, 0 where it is not known.
+        self.running: dict[int, float] = {}
         #: Jobs it knows, with the number of stdin pieces it has been sent; -1: the end of it too.
         self.jobs: dict[int, int] = {}
         #: Jobs of which it waits for more of the stdin.
@@ -68,10 +69,11 @@ class EngineState:
 
     def end(self, client: int) -> bool:
         """Take note that a client has ended; False for one that was not this engine's to end."""
-        for clients in (self.running, self.assigned):
-            if client in clients:
-                clients.remove(client)
-                return True
+        if self.running.pop(client, None) is not None:
+            return True
+        if client in self.assigned:
+            self.assigned.remove(client)
+            return True
         return False
 
 
@@ -196,7 +198,7 @@ class EngineSet:
         """An engine is about to spawn these."""
         self._failures = 0
         engine.assigned.difference_update(clients)
-        engine.running.update(clients)
+        engine.running.update(dict.fromkeys(clients, self._loop.time()))
 
     def finished(self, engine: EngineState, ended: dict[int, int]) -> None:
         """Clients of an engine have ended, so many of each pool."""
@@ -233,7 +235,7 @@ class EngineSet:
             self._false_starts += 1
         if handle.garbled:
             # Any of them may have been announced, and have run.
-            engine.running |= engine.assigned
+            engine.running.update(dict.fromkeys(engine.assigned, 0.0))
             engine.assigned.clear()
         for client in sorted(engine.assigned, reverse=True):
             # Handed out and never announced: it has surely not run, and does elsewhere.

@@ -233,8 +233,19 @@ class Intake:
                 its = (item.reason, item.status, started, duration, item.detail, engine)
                 self._judge(job, [item.key], its)
 
-    def lose(self, engine: EngineState, job: Job, index: int) -> None:
-        """Report a client of a lost engine, or run it again where that is asked for."""
+    def judge_rest(self, job: Job) -> None:
+        """Report what has no verdict at the end of a run: nothing, unless an error came from anywhere.
+
+        A signal handler of the user's may raise in the middle of what is done here, and what was in hand is
+        known to nobody then.
+        """
+        keys = (key for index in range(len(job.nodes)) for key in job.keys_of(index))
+        missing = [key for key in keys if key not in job.results.outcomes]
+        if missing:
+            self._judge(job, missing, (LOST, 0, 0.0, 0.0, "an exception has broken the run off", 0))
+
+    def lose(self, engine: EngineState, job: Job, index: int, began: float) -> None:
+        """Report a client of a lost engine, announced at `began`, or run it again where that is asked for."""
         for stream in (messages.STDOUT, messages.STDERR):
             job.open_lines.pop((index, stream), None)
         # Of a client that is for many nodes some may have ended already.
@@ -248,4 +259,5 @@ class Intake:
             return
         reason = CANCELLED if job.cancelled else LOST
         detail = engine.handle.detail or "its engine is gone"
-        self._verdict(job, index, (reason, 0, 0.0, 0.0, detail, engine.handle.engine_id))
+        duration = self._run.loop.time() - began if began else 0.0
+        self._verdict(job, index, (reason, 0, began, duration, detail, engine.handle.engine_id))

@@ -1,0 +1,109 @@
+"""Signals that are put off: when their handlers are called, and that nothing of the user's is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mpshell.coordinator.interrupt import Interrupts
+
+
+class OopsError(Exception):
+    """What a handler raises."""
+
+
+def oops(number: int, frame: Any) -> None:
+    raise OopsError(number)
+
+
+@pytest.fixture
+def got() -> Iterator[list[int]]:
+    """Give what a handler of SIGUSR1 has got; the handler of SIGUSR2 raises."""
+    numbers: list[int] = []
+    before = [(n, signal.getsignal(n)) for n in (signal.SIGUSR1, signal.SIGUSR2)]
+    signal.signal(signal.SIGUSR1, lambda number, frame: numbers.append(number))
+    signal.signal(signal.SIGUSR2, oops)
+    yield numbers
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_put_off_and_called_once_when_lifted(got: list[int]) -> None:
+    woken: list[int] = []
+    with Interrupts() as interrupts:
+        interrupts.wake = lambda: woken.append(1)
+        send(signal.SIGUSR1)
+        send(signal.SIGUSR1)
+        assert (got, woken) == ([], [1, 1])
+        interrupts.lift()
+        assert got == [signal.SIGUSR1]
+        send(signal.SIGUSR1)
+        assert len(got) == 2, "at once while it is open"
+        interrupts.open = False
+        send(signal.SIGUSR1)
+        assert len(got) == 2
+    assert len(got) == 3, "at the end at the latest"
+
+
+def test_what_a_handler_raises_goes_through_where_it_is_delivered(got: list[int]) -> None:
+    with Interrupts() as interrupts:
+        send(signal.SIGUSR2)
+        with pytest.raises(OopsError):
+            interrupts.lift()
+        interrupts.open = False
+        interrupts.deliver()
+        with pytest.raises(OopsError):
+            interrupts.open = True
+            send(signal.SIGUSR2)
+            send(0)
+
+
+def test_one_that_raises_at_the_end_keeps_no_other_back(got: list[int]) -> None:
+    for first, second in ((signal.SIGUSR1, signal.SIGUSR2), (signal.SIGUSR2, signal.SIGUSR1)):
+        got.clear()
+        with pytest.raises(OopsError), Interrupts():
+            send(first)
+            send(second)
+        assert got == [signal.SIGUSR1]
+        assert signal.getsignal(signal.SIGUSR2) is oops
+
+
+def test_one_that_raises_while_they_are_taken_over_leaves_them_all_in_place(
+    got: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = signal.getsignal(signal.SIGUSR1)
+
+    def take_over(self: Interrupts) -> None:
+        taken(self)
+        raise OopsError
+
+    taken = Interrupts._take_over
+    monkeypatch.setattr(Interrupts, "_take_over", take_over)
+    with pytest.raises(OopsError), Interrupts():
+        pytest.fail("not entered")
+    assert signal.getsignal(signal.SIGUSR1) is mine and signal.getsignal(signal.SIGUSR2) is oops
+
+
+def test_a_handler_that_was_replaced_meanwhile_stays(got: list[int]) -> None:
+    with Interrupts():
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN
+
+
+def test_a_fork_has_the_handlers_of_the_program(got: list[int]) -> None:
+    mine = signal.getsignal(signal.SIGUSR1)
+    with Interrupts():
+        pid = os.fork()
+        if pid == 0:
+            send(signal.SIGUSR1)
+            os._exit(10 * (signal.getsignal(signal.SIGUSR1) is mine) + len(got))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 11
+        assert signal.getsignal(signal.SIGUSR1) is not mine
