@@ -71,7 +71,10 @@ def _after_fork_in_child() -> None:
     global _lock, _exiting
     _lock = threading.RLock()
     _exiting = False
+    left = [task for thread, task in _tasks.items() if thread is not threading.current_thread()]
     _tasks.clear()
+    for task in left:
+        task._lose_thread()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

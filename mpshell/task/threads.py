@@ -91,6 +91,13 @@ class TaskThread:
         with self._state:
             self._state.notify_all()
 
+    def _lose_thread(self) -> None:
+        """In the child of a fork: the thread is the parent's, and may have held the lock."""
+        self._state = threading.Condition(threading.RLock())
+        self._quit = True
+        self._running = self._suspended = False
+        self._resume = None
+
     def _stopped(self) -> None:
         """The run is over; what was said too late for it is for the next one."""
         with self._state:

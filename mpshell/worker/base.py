@@ -18,6 +18,7 @@ from mpshell.messages import DISCARD, GATHER, STREAM, JobSpec, Template
 from mpshell.outcome import NodeOutcome
 from mpshell.worker.dispatch import Dispatch, check_handler
 from mpshell.worker.events import WorkerEvents
+from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
@@ -324,9 +325,7 @@ def check_command(command: Any) -> str:
         raise WorkerBadArgumentError("a worker needs a command")
     if not isinstance(command, str):
         raise TypeError(f"a command is a string, not {command!r}")
-    if "\0" in command:
-        raise WorkerBadArgumentError(f"a command cannot hold a NUL character: {command!r}")
-    return command
+    return check_text("a command", command)
 
 
 def check_worker_fanout(fanout: Any) -> int | None:

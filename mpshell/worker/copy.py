@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.messages import PART, Template
+from mpshell.worker.text import check_text
 
 #: The mark of a node's own name, whatever its address is.
 NAME = PART
@@ -60,15 +61,12 @@ def check_copy(source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic:
 
 
 def check_path(name: str, path: Any) -> str:
-    """Return a path as text; TypeError for what is none, ValueError for an empty one or a NUL in it."""
+    """Return a path as text; TypeError for what is none, ValueError for an empty one (see `check_text` too)."""
     if path is None or path == "":
         raise WorkerBadArgumentError(f"a copy needs a {name}, not {path!r}")
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"{name} is a path, not {path!r}")
-    text = os.fsdecode(path)
-    if "\0" in text:
-        raise WorkerBadArgumentError(f"{name} cannot hold a NUL character: {text!r}")
-    return text
+    return check_text(name, os.fsdecode(path))
 
 
 def local_path(path: str) -> str:

@@ -13,6 +13,7 @@ from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
 from mpshell.worker.base import Worker, check_command
 from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
+from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.task.task import Task
@@ -140,6 +141,8 @@ class CommandWorker(DistantWorker):
     ) -> None:
         super().__init__(handler, timeout=timeout, stderr=stderr, autoclose=autoclose)
         self.nodes = NodeSet(nodes) if nodes is not None else NodeSet()
+        for node in self.nodes:
+            check_text("a node's name", node)
         self.remote = remote
         self.command: str | None = None
         self._copy: Copy | None = None

@@ -14,6 +14,7 @@ from mpshell.messages import NODE, Template
 from mpshell.worker import atomic
 from mpshell.worker.base import whole_words
 from mpshell.worker.copy import Copy, is_plain, kept_here, local_path
+from mpshell.worker.text import check_text
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def split_setting(task: Task, key: str, default: str) -> list[str]:
     """Return the words of an info key, with quotes as a shell has them and `~` expanded."""
     value = str(task.info(key) or default)
     try:
-        words = shlex.split(value)
+        words = shlex.split(check_text(key, value))
     except ValueError as error:
         raise WorkerError(f"{key} {value!r}: {error}") from error
     return [os.path.expanduser(word) for word in words]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Ended, Job, Reader, Said
-from mpshell.errors import EngineClientNotSupportedError, WorkerError
+from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
 from mpshell.messages import (
     EXITED,
     LOST,
@@ -26,6 +26,7 @@ from mpshell.messages import (
 )
 from mpshell.worker.copy import NAME, Copy, kept_here, local_path
 from mpshell.worker.distant import CommandWorker
+from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.task.task import Task
@@ -138,7 +139,10 @@ class Transport(CommandWorker):
 
     def _text(self, name: str, value: Any) -> str:
         """Return a text that a method has returned; WorkerError for what no program can be given."""
-        if not isinstance(value, str) or "\0" in value:
+        if not isinstance(value, str):
             hint = "; a mark stands in a tuple" if value in _MARKS else ""
             raise WorkerError(f"{type(self).__name__}.{name} gives {value!r} for a text{hint}")
-        return value
+        try:
+            return check_text(f"{type(self).__name__}.{name}", value)
+        except WorkerBadArgumentError as error:
+            raise WorkerError(str(error)) from None

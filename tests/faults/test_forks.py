@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import mpshell
-from mpshell import EngineIllegalOperationError, Task
+from mpshell import EngineIllegalOperationError, Task, TaskError, task_self
 from tests.faults.conftest import Observer, Sweep, all_gone, engines, hurt, marked
 
 ROOT = str(Path(mpshell.__path__[0]).parent)
@@ -109,6 +109,42 @@ def test_a_child_that_leaves_a_handler_does_not_touch_the_run(
             os._exit(7)
     assert codes == [5, 5]
     sweep.check(at_most_lost=0)
+
+
+def in_a_child_of_its_program(thread_task: Task) -> int:
+    """Use a Task whose thread is the parent's; return 2 when it is dead, and another one works."""
+    thread_task.join()
+    try:
+        thread_task.shell("true")
+    except TaskError:
+        works = task_self().run("echo x").read() == b"x"
+        return 2 if works and thread_task.running() is None else 3
+    return 4
+
+
+def test_a_task_with_a_thread_of_the_parent_s_is_dead_in_the_child() -> None:
+    """Also when the fork comes while that thread works on it, and maybe holds its lock."""
+    codes = []
+    thread_task = Task()
+    try:
+        for n in range(20):
+            thread_task.shell(f"echo {n}", key=n)
+            thread_task.resume()
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(60)
+                code = 1
+                try:
+                    code = in_a_child_of_its_program(thread_task)
+                finally:
+                    os._exit(code)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            thread_task.join()
+            assert thread_task.key_buffer(n) == b"%d" % n
+    finally:
+        thread_task.abort(kill=True)
+        thread_task.thread.join()
+    assert codes == [2] * 20
 
 
 def test_forks_of_another_thread_hold_nothing_of_an_engine(task: Task, ledger: Path) -> None:

@@ -33,12 +33,36 @@ class ReadOnly:
         """Take a line."""
 
 
+def with_options(task: Task, options: str) -> None:
+    task.set_info("ssh_options", options)
+    try:
+        task.run("x", nodes="n1")
+    finally:
+        task.set_info("ssh_options", "")
+
+
 # What a type checker refuses is what a caller without one does: hence the ignores.
 CALLS: dict[str, tuple[Callable[[Task], object], type[Exception], str]] = {
     "command-number": (lambda t: t.shell(57), TypeError, "57"),  # type: ignore[arg-type]
     "command-list": (lambda t: t.run(["ls"]), TypeError, "'ls'"),
     "command-bool": (lambda t: t.run(True), TypeError, "True"),
     "command-nul": (lambda t: t.shell("a\0b"), ValueError, "a.x00b"),
+    "command-without-bytes": (
+        lambda t: t.shell("a\ud800"),
+        ValueError,
+        "ud800.* cannot be encoded",
+    ),
+    "node-without-bytes": (lambda t: t.shell("x", nodes=["n1", "n\ud800"]), ValueError, "n.ud800"),
+    "path-without-bytes": (
+        lambda t: t.copy("/a\ud800", "/b", nodes="n1"),
+        ValueError,
+        "source .*ud800",
+    ),
+    "setting-without-bytes": (
+        lambda t: with_options(t, "-oX=\ud800"),
+        WorkerError,
+        "ssh_options .*ud800",
+    ),
     "command-none": (lambda t: WorkerPopen(None), ValueError, "command"),  # type: ignore[arg-type]
     "keyword-of-run": (lambda t: t.run("x", handlr=HANDLER), TypeError, "handlr"),
     "keyword-of-a-run-without-command": (lambda t: t.run(nodes="n1"), TypeError, "nodes"),

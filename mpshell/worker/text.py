@@ -1,0 +1,22 @@
+"""Texts that a program is to be given: checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+
+from mpshell.errors import WorkerBadArgumentError
+
+
+def check_text(name: str, text: str) -> str:
+    """Return a text; ValueError for a NUL in it, or characters that this locale has no bytes for.
+
+    Found in an engine only, such a text would cost all that runs there.
+    """
+    if "\0" in text:
+        raise WorkerBadArgumentError(f"{name} cannot hold a NUL character: {text!r}")
+    if not text.isascii():
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError as error:
+            raise WorkerBadArgumentError(f"{name} {text!a} cannot be encoded: {error}") from None
+    return text
