@@ -81,9 +81,15 @@ class Interrupts:
 
     def deliver(self) -> None:
         """Call the handlers that were put off; after one that raises the others still wait."""
+        before = self.open
         while self.pending:
             number, frame = self.pending.popitem()
-            self._handlers[number](number, frame)
+            try:
+                # A slow one can be interrupted.
+                self.open = True
+                self._handlers[number](number, frame)
+            finally:
+                self.open = before
 
     def _deliver_all(self) -> None:
         try:

@@ -66,6 +66,19 @@ def test_what_a_handler_raises_goes_through_where_it_is_delivered(got: list[int]
             send(0)
 
 
+def test_a_handler_that_was_put_off_can_be_interrupted(got: list[int]) -> None:
+    def slow(number: int, frame: Any) -> None:
+        send(signal.SIGUSR2)
+        got.append(-1)
+
+    signal.signal(signal.SIGUSR1, slow)
+    with Interrupts() as interrupts:
+        send(signal.SIGUSR1)
+        with pytest.raises(OopsError):
+            interrupts.deliver()
+        assert got == [] and not interrupts.open
+
+
 def test_one_that_raises_at_the_end_keeps_no_other_back(got: list[int]) -> None:
     for first, second in ((signal.SIGUSR1, signal.SIGUSR2), (signal.SIGUSR2, signal.SIGUSR1)):
         got.clear()
