@@ -118,7 +118,14 @@ class Coordinator:
             self.loop.stop()
 
     def start(self, job: Job) -> None:
-        """Take a job; its clients run as slots get free."""
+        """Take a job, wholly or not at all; its clients run as slots get free."""
+        before, self._interrupts.open = self._interrupts.open, False
+        try:
+            self._start(job)
+        finally:
+            self._interrupts.open = before
+
+    def _start(self, job: Job) -> None:
         self._next_id += 1
         job.id = self._next_id
         own_pool = job.fanout is not None
@@ -224,9 +231,11 @@ class Coordinator:
         """Wait as the loop does, and let signals through meanwhile."""
         try:
             self._interrupts.lift()
-            return self._poll(timeout, most)
+            found = self._poll(timeout, most)
         finally:
             self._interrupts.open = False
+        self._leave_copy()
+        return found
 
     def close(self) -> None:
         """Close the loop: nothing may be posted any more."""
@@ -257,13 +266,27 @@ class Coordinator:
             self._call(callback, *args)
 
     def _interrupted(self) -> bool:
-        """Call the signal handlers that were put off; return whether one has raised."""
+        """Call the signal handlers that were put off; return whether one has raised.
+
+        What it raises goes before an error that ends the run already: who was told to exit does.
+        """
         try:
             self._interrupts.deliver()
         except BaseException as error:
+            before, self._error = self._error, None
             self._note(error)
+            error.__context__ = error.__context__ or before
+            self._leave_copy()
             return True
+        self._leave_copy()
         return False
+
+    def _leave_copy(self) -> None:
+        """Let a fork out that code of the user's has made: the run is the parent's."""
+        if self._is_copy():
+            raise self._error or EngineIllegalOperationError(
+                "a run goes on in the process that began it, not in a fork of that"
+            )
 
     def _call(self, callback: Callable[..., object], *args: Any) -> None:
         before = self._interrupts.open
@@ -275,10 +298,7 @@ class Coordinator:
                 self._interrupts.open = before
         except BaseException as error:
             self._note(error)
-        if self._is_copy():
-            raise self._error or EngineIllegalOperationError(
-                "a run goes on in the process that began it, not in a fork of that"
-            )
+        self._leave_copy()
 
     def _guarded(self, callback: Callable[..., object], *args: Any) -> None:
         if not self._stopping:

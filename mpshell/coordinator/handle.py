@@ -35,6 +35,8 @@ class EngineHandle:
         self.configured: messages.Configure | None = None
         #: How it ended, as the fork server told ("signal 9"), or why it was given up.
         self.detail = ""
+        #: As whom it runs commands, as its launcher calls it.
+        self.credentials: object = None
         self.gone = False
         #: Its words cannot be read any more: what it has announced since nobody knows.
         self.garbled = False

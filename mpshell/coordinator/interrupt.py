@@ -50,6 +50,9 @@ class Interrupts:
     def _take_over(self) -> None:
         for number in signal.valid_signals():
             handler = signal.getsignal(number)
+            # That of an earlier run, which somebody has put back.
+            while isinstance(owner := getattr(handler, "__self__", None), Interrupts):
+                handler = owner._handlers[number]
             if callable(handler):
                 self._handlers[number] = handler
                 signal.signal(number, self._on_signal)
@@ -67,12 +70,15 @@ class Interrupts:
             raise
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.open:
-            self._handlers[number](number, frame)
-            return
-        self.pending[number] = frame
-        if self.wake is not None:
-            self.wake()
+        try:
+            if self.open:
+                self._handlers[number](number, frame)
+            else:
+                self.pending[number] = frame
+        finally:
+            # Also for what a handler has asked of the run while it waits.
+            if self.wake is not None:
+                self.wake()
 
     def lift(self) -> None:
         """Let them be called from now on; those that were put off are at once."""
@@ -83,7 +89,8 @@ class Interrupts:
         """Call the handlers that were put off; after one that raises the others still wait."""
         before = self.open
         while self.pending:
-            number, frame = self.pending.popitem()
+            number = min(self.pending)  # Python's order
+            frame = self.pending.pop(number)
             try:
                 # A slow one can be interrupted.
                 self.open = True

@@ -56,8 +56,11 @@ class Launcher(Protocol):
     def prepare(self) -> None:
         """Begin with what a start takes, without waiting for it: one is soon to come."""
 
-    def outdated(self) -> bool:
-        """Return whether engines started before must not run what this process asks for now."""
+    def credentials(self) -> object:
+        """Return as whom an engine runs commands that is started now; that of others must not run them."""
+
+    def keep(self, used: set[object]) -> None:
+        """Let go of what serves no engine of these credentials, nor a next one."""
 
     def start(self) -> EngineHandle:
         """Start an engine; EngineStartError when that cannot be."""
@@ -71,14 +74,18 @@ class _ForkServerProcess:
 
     def __init__(self) -> None:
         _check_interpreter()
-        #: Whose engines it forks: commands run as this process was then.
-        self.credentials = credentials()
         self._pidfd = -1
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         self._control = ours
         self._control.setblocking(False)
         try:
-            self._watch(self._spawn(theirs.fileno()))
+            # Where there is no room for the pidfd, nothing is started.
+            room = os.dup(theirs.fileno())
+            try:
+                pid = self._spawn(theirs.fileno())
+            finally:
+                os.close(room)
+            self._watch(pid)
         except OSError as error:
             ours.close()
             raise EngineStartError(f"{sys.executable}: {error}") from error
@@ -180,7 +187,8 @@ def _check_interpreter() -> None:
     """Raise EngineStartError where `sys.executable` is nothing that a fork server can be started with."""
     if not sys.executable:
         raise EngineStartError(f"no interpreter to start: sys.executable is {sys.executable!r}")
-    if getattr(sys, "frozen", False) or _MARK in os.environ:
+    frozen = getattr(sys, "frozen", False) and "python" not in os.path.basename(sys.executable)
+    if frozen or _MARK in os.environ:
         raise EngineStartError(
             f"sys.executable, {sys.executable!r}, is no Python interpreter but a program of its own"
         )
@@ -195,28 +203,37 @@ def _is_inherited(fd: int) -> bool:
 
 
 class ForkLauncher:
-    """Engines forked by the fork server of this process, which it starts when first asked."""
+    """Engines forked by the fork server of this process, which it starts when first asked.
+
+    There is one for each of the credentials that the process has had, while engines of theirs are leased.
+    """
 
     lossless = True
 
     def __init__(self) -> None:
         #: Held over forks of this process too (`mpshell.coordinator.pool`).
         self.lock = threading.RLock()
-        self._server: _ForkServerProcess | None = None
-        #: Those of credentials that this process had before, while engines of theirs are leased.
-        self._retired: list[_ForkServerProcess] = []
+        self._servers: dict[object, _ForkServerProcess] = {}
         self._next_id = 0
 
     def prepare(self) -> None:
         """Start the fork server if there is none; what goes wrong is `start`'s to say."""
         with self.lock, contextlib.suppress(OSError, EngineStartError):
-            if self._server is None:
-                self._server = _ForkServerProcess()
+            now = credentials()
+            if now not in self._servers:
+                self._servers[now] = _ForkServerProcess()
 
-    def outdated(self) -> bool:
-        """Return whether the credentials of this process have changed since the fork server started."""
-        server = self._server
-        return server is not None and server.credentials != credentials()
+    def credentials(self) -> object:
+        """Return as whom an engine runs commands that is started now."""
+        return credentials()
+
+    def keep(self, used: set[object]) -> None:
+        """End the fork servers of other credentials than these, and those of now."""
+        with self.lock:
+            used = {*used, credentials()}
+            others = [self._servers.pop(old) for old in list(self._servers) if old not in used]
+        for server in others:
+            server.close()
 
     def start(self) -> EngineHandle:
         """Fork an engine; a fork server that was killed is replaced."""
@@ -236,8 +253,9 @@ class ForkLauncher:
                     raise
             except OSError as error:
                 raise EngineStartError(f"no engine process can be started: {error}") from error
+            now = credentials()
             try:
-                server = self._fork(engine_id, (theirs, sentinel_write))
+                server = self._fork(now, engine_id, (theirs, sentinel_write))
             except (OSError, EngineStartError) as error:
                 channel.close()
                 os.close(sentinel)
@@ -245,23 +263,23 @@ class ForkLauncher:
             finally:
                 os.close(theirs)
                 os.close(sentinel_write)
-        return EngineHandle(engine_id, channel, sentinel, lambda: self._fence(server, engine_id))
+        handle = EngineHandle(engine_id, channel, sentinel, lambda: self._fence(server, engine_id))
+        handle.credentials = now
+        return handle
 
-    def _fork(self, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
+    def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
         packet = _PACKET.pack(b"F", engine_id)
-        if self._server is not None and self.outdated():
-            self._retired.append(self._server)
-            self._server = None
-        if self._server is not None:
+        if (server := self._servers.get(now)) is not None:
             try:
-                self._server.send(packet, fds)
+                server.send(packet, fds)
             except (BrokenPipeError, ConnectionError):
-                self._server.close()
-                self._server = None
-        if self._server is None:
-            self._server = _ForkServerProcess()
-            self._server.send(packet, fds)
-        return self._server
+                del self._servers[now]
+                server.close()
+            else:
+                return server
+        server = self._servers[now] = _ForkServerProcess()
+        server.send(packet, fds)
+        return server
 
     def _fence(self, server: _ForkServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""
@@ -273,16 +291,13 @@ class ForkLauncher:
         server.go_on()
 
     def close(self) -> None:
-        """End the fork server, and with it every engine."""
+        """End every fork server, and with it its engines."""
         with self.lock:
-            servers, self._retired = self._retired, []
-            if self._server is not None:
-                servers.append(self._server)
-            self._server = None
-        for server in servers:
+            servers, self._servers = self._servers, {}
+        for server in servers.values():
             server.close()
 
     def forget(self) -> None:
         """In the child of a fork: what the parent has is not ours."""
-        for server in (*self._retired, *((self._server,) if self._server else ())):
+        for server in self._servers.values():
             server.forget()

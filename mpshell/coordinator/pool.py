@@ -36,15 +36,14 @@ class EnginePool:
     def lease(self) -> EngineHandle:
         """Return an engine for one run: a warm one, or a new one (EngineStartError)."""
         with self._lock:
-            if self._launcher.outdated():
-                self.close()
+            now = self._launcher.credentials()
             while self._idle:
                 handle = self._idle.pop()
-                if not handle.ended():
-                    self._leased.add(handle)
-                    return handle
-                handle.close()
-            handle = self._launcher.start()
+                if handle.credentials == now and not handle.ended():
+                    break
+                self._close(handle)
+            else:
+                handle = self._launcher.start()
             self._leased.add(handle)
             return handle
 
@@ -52,16 +51,25 @@ class EnginePool:
         """Take back an engine that is drained and detached."""
         with self._lock:
             self._leased.discard(handle)
-            if len(self._idle) < usable_cpus() and not handle.gone:
+            fits = len(self._idle) < usable_cpus() and not handle.gone
+            if fits and handle.credentials == self._launcher.credentials():
                 self._idle.append(handle)
                 return
-        handle.close()
+        self._close(handle)
 
     def discard(self, handle: EngineHandle) -> None:
         """Take back an engine that cannot serve any more."""
         with self._lock:
             self._leased.discard(handle)
+        self._close(handle)
+
+    def _close(self, handle: EngineHandle) -> None:
+        """End an engine, and what serves nobody but it."""
         handle.close()
+        if handle.credentials != self._launcher.credentials():
+            with self._lock:
+                used = {other.credentials for other in (*self._leased, *self._idle)}
+            self._launcher.keep(used)
 
     def close(self) -> None:
         """End every engine that is idle, and the fork server unless one is leased."""

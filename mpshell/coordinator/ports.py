@@ -107,6 +107,13 @@ class EnginePort:
         if run is not None and not self.autoclose:
             run.unhold()
 
+    def lose_owner(self) -> None:
+        """In the child of a fork: its owner is the parent's, and nobody takes a message any more."""
+        self._changed = threading.Condition()
+        self._closed = True
+        self._run = None
+        self._letters.clear()
+
     def _deliver_guarded(self, run: Coordinator) -> None:
         run.guarded(self._deliver)
 

@@ -266,9 +266,16 @@ class Task(TaskThread, TaskWork, TaskResults):
                     self._accepting = False
                     self._ending = True
                     return False
-            self._drain_mailbox()
-            if self._coordinator is not None and self._coordinator.held:
-                return True
+            if self._coordinator is not None:
+                # As from a callback: it may be held here, and Ctrl-C ends that.
+                self._coordinator.guarded(self._drain_mailbox)
+                if self._coordinator.held:
+                    return True
+
+    def _lose_thread(self) -> None:
+        super()._lose_thread()
+        for port in self._ports:
+            port.lose_owner()
 
     def _end(self, coordinator: Coordinator) -> None:
         with self._state:

@@ -95,7 +95,8 @@ class TaskThread:
         """In the child of a fork: the thread is the parent's, and may have held the lock."""
         self._state = threading.Condition(threading.RLock())
         self._quit = True
-        self._running = self._suspended = False
+        self._running = self._suspended = self._accepting = self._ending = False
+        self._coordinator = None
         self._resume = None
 
     def _stopped(self) -> None:

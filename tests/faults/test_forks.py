@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 import mpshell
-from mpshell import EngineIllegalOperationError, Task, TaskError, task_self
+from mpshell import (
+    EngineIllegalOperationError,
+    EnginePort,
+    EventHandler,
+    Task,
+    TaskError,
+    task_self,
+)
 from tests.faults.conftest import Observer, Sweep, all_gone, engines, hurt, marked
 
 ROOT = str(Path(mpshell.__path__[0]).parent)
@@ -111,9 +118,11 @@ def test_a_child_that_leaves_a_handler_does_not_touch_the_run(
     sweep.check(at_most_lost=0)
 
 
-def in_a_child_of_its_program(thread_task: Task) -> int:
+def in_a_child_of_its_program(thread_task: Task, port: EnginePort) -> int:
     """Use a Task whose thread is the parent's; return 2 when it is dead, and another one works."""
     thread_task.join()
+    if thread_task.suspend() or port.msg("x") or port.msg_send("x"):
+        return 5
     try:
         thread_task.shell("true")
     except TaskError:
@@ -127,6 +136,7 @@ def test_a_task_with_a_thread_of_the_parent_s_is_dead_in_the_child() -> None:
     codes = []
     thread_task = Task()
     try:
+        port = thread_task.port(EventHandler(), autoclose=True)
         for n in range(20):
             thread_task.shell(f"echo {n}", key=n)
             thread_task.resume()
@@ -135,7 +145,7 @@ def test_a_task_with_a_thread_of_the_parent_s_is_dead_in_the_child() -> None:
                 signal.alarm(60)
                 code = 1
                 try:
-                    code = in_a_child_of_its_program(thread_task)
+                    code = in_a_child_of_its_program(thread_task, port)
                 finally:
                     os._exit(code)
             codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

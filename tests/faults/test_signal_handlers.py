@@ -6,13 +6,14 @@ import collections
 import os
 import random
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mpshell import ExecWorker, Task, messages
+from mpshell import EngineIllegalOperationError, ExecWorker, Task, TimeoutError, messages
 from tests.faults.conftest import Observer, Sweep
 
 
@@ -100,6 +101,103 @@ def test_a_signal_in_the_middle_of_a_message_waits_for_its_end(
     assert {o.node: o.reason for o in sweep.worker.outcomes()} == dict.fromkeys(
         sweep.nodes, "cancelled"
     )
+    next_job_is_an_ordinary_one(task)
+
+
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+
+
+class Kicks(Observer):
+    """Sends a signal when the first line has come."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("first", [OopsError, KeyboardInterrupt])
+def test_who_is_told_to_exit_while_a_failed_run_is_wound_up_does(
+    first: type[BaseException], task: Task
+) -> None:
+    def fail(number: int, frame: Any) -> None:
+        # Comes when the run is wound up: the commands have as much grace as it takes.
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        raise first
+
+    def leave(number: int, frame: Any) -> None:
+        sys.exit(7)
+
+    task.set_info("grace", 60)
+    before = [signal.signal(signal.SIGUSR1, fail), signal.signal(signal.SIGALRM, leave)]
+    try:
+        worker = ExecWorker("n[1-4]", handler=Kicks(signal.SIGUSR1), command=STUBBORN)
+        task.schedule(worker)
+        with pytest.raises(SystemExit) as exit:
+            task.resume()
+    finally:
+        signal.signal(signal.SIGUSR1, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+    assert exit.value.code == 7 and isinstance(exit.value.__context__, first)
+    assert {outcome.reason for outcome in worker.outcomes()} == {"cancelled"}
+    next_job_is_an_ordinary_one(task)
+
+
+def test_what_a_signal_handler_asks_for_is_done_at_once(task: Task) -> None:
+    """Nothing else wakes the run: no heartbeat, no output."""
+
+    def abort(number: int, frame: Any) -> None:
+        worker.abort()
+
+    task.set_info("heartbeat", None)
+    before = signal.signal(signal.SIGALRM, abort)
+    try:
+        worker = ExecWorker("n[1-4]", command="sleep 300")
+        task.schedule(worker)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        task.resume(200)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert {outcome.reason for outcome in worker.outcomes()} == {"cancelled"}
+
+
+@pytest.mark.parametrize("when", ["in the run", "at its end"])
+@pytest.mark.parametrize("leaves", ["by return", "by exit"])
+def test_a_fork_in_a_signal_handler_is_let_out(when: str, leaves: str, task: Task) -> None:
+    parent, children = os.getpid(), []
+
+    def fork(number: int, frame: Any) -> None:
+        pid = os.fork()
+        if pid:
+            children.append(pid)
+            if when == "in the run":
+                worker.abort()
+        elif leaves == "by exit":
+            sys.exit(3)
+
+    task.set_info("grace", 0.5 if when == "in the run" else 3)
+    before = signal.signal(signal.SIGALRM, fork)
+    worker = ExecWorker("n[1-4]", handler=Observer(), command=STUBBORN)
+    task.schedule(worker)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        task.resume(100 if when == "in the run" else 0.5)
+    except BaseException as error:
+        if os.getpid() != parent:
+            # After the end of the run's time it is that error which comes out, in the child too.
+            returned = EngineIllegalOperationError if when == "in the run" else TimeoutError
+            os._exit(5 if type(error) is (SystemExit if leaves == "by exit" else returned) else 6)
+        if when == "in the run" or not isinstance(error, TimeoutError):
+            raise
+    finally:
+        if os.getpid() != parent:
+            os._exit(7)
+        signal.signal(signal.SIGALRM, before)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    assert codes == [5]
+    assert len(list(worker.outcomes())) == 4
     next_job_is_an_ordinary_one(task)
 
 

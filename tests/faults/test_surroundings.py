@@ -40,6 +40,37 @@ print(run(), len(first))
     assert (done.stdout, done.stderr) == (f"{{'{os.getuid()} 54322 54322 54321'}} 1\n", "")
 
 
+def test_engines_that_ran_for_another_task_do_not_come_back(tmp_path: Path) -> None:
+    """They are the old user's, and end with the run that had them; so does their fork server."""
+    done = run_script(
+        f"""
+import os, sys, time
+sys.path.insert(0, {ROOT!r})
+import psutil
+from mpshell import ExecWorker, Task, task_self
+go, begun = sys.argv[1:]
+def run():
+    task = task_self()
+    task.run("id -g", nodes="n[1-2]", remote=False)
+    return {{bytes(body).decode() for body, nodes in task.iter_buffers()}}
+other = Task()
+other.schedule(ExecWorker("m[1-4]", command=f"echo >> {{begun}}; while [ ! -e {{go}} ]; do sleep 0.05; done"))
+other.resume()
+while not os.path.exists(begun) or os.path.getsize(begun) < 4:
+    time.sleep(0.01)
+os.setresgid(54322, 54322, 54322)
+ran = [run()]
+open(go, "w").close()
+other.join()
+ran += [run(), run()]
+other.abort(kill=True)
+print(ran, len(psutil.Process().children()))
+""",
+        args=[str(tmp_path / "go"), str(tmp_path / "begun")],
+    )
+    assert (done.stdout, done.stderr) == (f"{[{'54322'}] * 3} 1\n", "")
+
+
 def test_engines_that_run_for_another_task_stay_when_the_user_changes(
     task: Task, ledger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,25 @@ def test_one_that_raises_while_they_are_taken_over_leaves_them_all_in_place(
     assert signal.getsignal(signal.SIGUSR1) is mine and signal.getsignal(signal.SIGUSR2) is oops
 
 
+def test_put_off_ones_are_called_in_python_s_order(got: list[int]) -> None:
+    signal.signal(signal.SIGUSR2, signal.getsignal(signal.SIGUSR1))
+    with Interrupts():
+        send(signal.SIGUSR2)
+        send(signal.SIGUSR1)
+    assert got == [signal.SIGUSR1, signal.SIGUSR2]
+
+
+def test_one_that_is_put_back_late_makes_no_chain(got: list[int]) -> None:
+    mine = signal.getsignal(signal.SIGUSR1)
+    for _ in range(3):
+        with Interrupts():
+            stale = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, stale)
+    with Interrupts() as interrupts:
+        assert interrupts._handlers[signal.SIGUSR1] is mine
+    assert signal.getsignal(signal.SIGUSR1) is mine
+
+
 def test_a_handler_that_was_replaced_meanwhile_stays(got: list[int]) -> None:
     with Interrupts():
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
