@@ -270,24 +270,48 @@ def test_within_a_coroutine(task: Task) -> None:
     assert asyncio.run(main()) == b"x"
 
 
-ACTIONS: dict[str, Callable[[Task, Path], object]] = {
-    "shell": lambda task, path: task.shell("true", nodes="x[1-3]", remote=False),
-    "copy": lambda task, path: task.schedule(
-        ExecWorker("x[1-3]", source=str(path), dest=f"{path}.%h")
+class Extra(Observer):
+    """Hears of the work that a handler gives, timers included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers = 0
+
+    def ev_timer(self, timer: object) -> None:
+        self.timers += 1
+
+
+#: What a handler gives, three times.
+ACTIONS: dict[str, Callable[[Task, Path, Extra], object]] = {
+    "shell": lambda task, path, extra: task.shell(
+        f"echo %h >> {path}.ran", nodes="x[1-3]", remote=False, handler=extra
     ),
-    "timer": lambda task, path: task.timer(0, handler=mpshell.EventHandler()),
-    "fanout": lambda task, path: task.set_info("fanout", 2),
+    "copy": lambda task, path, extra: task.schedule(
+        ExecWorker("x[1-3]", source=str(path), dest=f"{path}.%h", handler=extra)
+    ),
+    "timer": lambda task, path, extra: task.timer(0, handler=extra),
+    "fanout": lambda task, path, extra: task.set_info("fanout", 2),
 }
 
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_a_handler_that_gives_more_work(name: str, task: Task, tmp_path: Path) -> None:
+    """It is done within the run."""
     source = tmp_path / "source"
     source.write_text("x")
-    act = dict.fromkeys((1, 7, 30), lambda: ACTIONS[name](task, source))
+    extra = Extra()
+    act = dict.fromkeys((1, 7, 30), lambda: ACTIONS[name](task, source, extra))
     sweep = Sweep(task, tmp_path / "ledger", 30, Observer(act), "true")
     sweep.run()
-    assert name != "copy" or len(list(tmp_path.glob("source.x*"))) == 3
+    nodes = ["x1", "x2", "x3"]
+    if name == "shell":
+        assert sorted((tmp_path / "source.ran").read_text().split()) == sorted(nodes * 3)
+    if name == "copy":
+        assert [(tmp_path / f"source.{node}").read_text() for node in nodes] == ["x"] * 3
+    assert extra.timers == (3 if name == "timer" else 0)
+    works = name in ("shell", "copy")
+    assert extra.hups == ({node: [0] * 3 for node in nodes} if works else {})
+    assert (extra.starts, extra.closes) == ((3, [False] * 3) if works else (0, []))
     sweep.check(at_most_lost=0)
 
 
