@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import resource
 import subprocess
@@ -276,6 +277,8 @@ class Extra(Observer):
     def __init__(self) -> None:
         super().__init__()
         self.timers = 0
+        #: Copies to one place at the same time are in each other's way.
+        self.numbers = itertools.count()
 
     def ev_timer(self, timer: object) -> None:
         self.timers += 1
@@ -287,7 +290,9 @@ ACTIONS: dict[str, Callable[[Task, Path, Extra], object]] = {
         f"echo %h >> {path}.ran", nodes="x[1-3]", remote=False, handler=extra
     ),
     "copy": lambda task, path, extra: task.schedule(
-        ExecWorker("x[1-3]", source=str(path), dest=f"{path}.%h", handler=extra)
+        ExecWorker(
+            "x[1-3]", source=str(path), dest=f"{path}.%h.{next(extra.numbers)}", handler=extra
+        )
     ),
     "timer": lambda task, path, extra: task.timer(0, handler=extra),
     "fanout": lambda task, path, extra: task.set_info("fanout", 2),
@@ -307,7 +312,8 @@ def test_a_handler_that_gives_more_work(name: str, task: Task, tmp_path: Path) -
     if name == "shell":
         assert sorted((tmp_path / "source.ran").read_text().split()) == sorted(nodes * 3)
     if name == "copy":
-        assert [(tmp_path / f"source.{node}").read_text() for node in nodes] == ["x"] * 3
+        copies = [tmp_path / f"source.{node}.{n}" for node in nodes for n in range(3)]
+        assert [path.read_text() for path in copies] == ["x"] * 9
     assert extra.timers == (3 if name == "timer" else 0)
     works = name in ("shell", "copy")
     assert extra.hups == ({node: [0] * 3 for node in nodes} if works else {})
