@@ -8,6 +8,8 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -209,8 +211,26 @@ def running(ledger: Path) -> list[str]:
     return found
 
 
-def all_gone(mark: str, timeout: float = 30) -> bool:
-    return eventually(lambda: not marked(mark), timeout)
+#: Seconds for all of a program to be gone when that has ended: a tenth of one as a rule, and two are promised.
+GONE = 10.0
+
+
+def all_gone(mark: str, left: int = 0) -> bool:
+    """Wait until no more processes than that carry a mark, for no longer than a bound that is far off."""
+    return eventually(lambda: len(marked(mark)) <= left, GONE)
+
+
+def run_to_its_end(source: str, mark: str, said: Path) -> int:
+    """Run a marked program whose output goes to a file; return its exit status as soon as it has ended.
+
+    What it leaves may hold its output: who reads that from a pipe, to its end, waits for them as well.
+    """
+    with said.open("w") as out:
+        return subprocess.run(
+            [sys.executable, "-c", source],
+            env={**os.environ, "MPSHELL_TEST_MARK": mark},
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False,
+        ).returncode  # fmt: skip
 
 
 def own_memory(pid: int) -> int:

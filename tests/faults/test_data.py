@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -121,7 +122,12 @@ def test_odd_bytes_are_exact(gathered: bool, task: Task) -> None:
 
 def test_much_for_nodes_that_do_not_read(task: Task) -> None:
     data = os.urandom(64 * MB)
-    commands = "case %n in 0) exit 5;; 1) sleep 1;; 2) head -c 100 | wc -c;; *) wc -c;; esac"
+    # Slowly: some pieces of more than a pipe holds, with a pause after each, a long one, and then the rest.
+    slow = "i=0; while [ $i -lt 25 ]; do head -c 100000; i=$((i+1)); sleep 0.02; done; sleep 2; cat"
+    commands = (
+        "case %n in 0) exit 5;; 1) sleep 1;; 2) head -c 100 | wc -c;; "
+        f"3) {{ {slow}; }} | sha256sum;; *) wc -c;; esac"
+    )
     worker = ExecWorker("n[1-12]", command=commands)
     task.schedule(worker)
     with peak_memory() as growth:
@@ -131,7 +137,8 @@ def test_much_for_nodes_that_do_not_read(task: Task) -> None:
     codes = dict(worker.iter_node_retcodes())
     assert codes == {"n1": 5, **{f"n{i}": 0 for i in range(2, 13)}}
     assert worker.node_buffer("n3") == b"100"
-    assert worker.node_buffer("n7") == b"%d" % len(data)
+    assert worker.node_buffer("n4") == b"%s  -" % hashlib.sha256(data).hexdigest().encode()
+    assert {worker.node_buffer(f"n{i}") for i in range(5, 13)} == {b"%d" % len(data)}
     engines = int(task.info("engines"))
     # One copy here, one an engine, and what is on the way.
     assert growth[0] < (2 + engines) * 64 * MB + 100 * MB

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import resource
 import shutil
 import signal
@@ -222,7 +223,8 @@ try:
     task.resume()
 except KeyboardInterrupt:
     print("interrupted", [(c, len(n)) for c, n in worker.iter_retcodes()],
-          len(list(worker.iter_buffers())))
+          len(list(worker.iter_buffers())), flush=True)
+    sys.stdin.readline()
 print(task.run("echo again").read().decode(), len(list(task.iter_buffers())), flush=True)
 """
 
@@ -235,7 +237,10 @@ def test_ctrl_c_on_a_terminal(count: int, tmp_path: Path) -> None:
         os.environ["MPSHELL_TEST_MARK"] = mark
         os.execv(sys.executable, [sys.executable, "-c", INTERRUPTED, str(count), str(tmp_path)])
     text = b""
-    pressed = False
+    # What is typed at which word. Not before its newline: a terminal throws away what waits to be read
+    # when Ctrl-C is typed.
+    typed = [(rb"ready\r\n", b"\x03"), (rb"interrupted.*\r\n", b"go on\n")]
+    running: list[list[str]] = []
     while True:
         try:
             data = os.read(terminal, 4096)
@@ -244,14 +249,15 @@ def test_ctrl_c_on_a_terminal(count: int, tmp_path: Path) -> None:
         if not data:
             break
         text += data
-        # Not before its newline: a terminal throws away what waits to be read when Ctrl-C is typed.
-        if b"ready\r\n" in text and not pressed:
-            pressed = True
-            os.write(terminal, b"\x03")
+        if typed and re.search(typed[0][0], text):
+            # The program waits: what runs now beside it and its engines are commands.
+            running.append([line for line in marked(mark) if sys.executable not in line])
+            os.write(terminal, typed.pop(0)[1])
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, text
+    assert len(running[0]) >= 6 and running[1:] == [[]]
     lines = text.decode().replace("^C", "").splitlines()
-    assert lines == ["ready", "interrupted [(3, 6)] 12", "again 1"]
+    assert lines == ["ready", "interrupted [(3, 6)] 12", "go on", "again 1"]
     assert all_gone(mark), marked(mark)
 
 

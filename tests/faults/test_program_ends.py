@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -12,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import mpshell
-from tests.faults.conftest import STORM, all_gone, marked
-from tests.support import eventually
+from tests.faults.conftest import STORM, all_gone, marked, run_to_its_end
 
 ROOT = str(Path(mpshell.__path__[0]).parent)
 PROGRAM = """
@@ -65,13 +63,14 @@ ORDERLY = ("exit", "exception")
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("end", ENDS)
-def test_the_end_of_the_program_is_the_end_of_all_it_started(end: str, count: int) -> None:
+def test_the_end_of_the_program_is_the_end_of_all_it_started(
+    end: str, count: int, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
     mark = uuid.uuid4().hex
     more = "" if end in ORDERLY else "(setsid sleep 75 &); setsid sleep 76 &"
     source = PROGRAM.format(root=ROOT, end=ENDS[end], engines=count, more=more)
-    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
-    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
-    assert done.returncode == CODES.get(end, -9), done.stderr
+    assert run_to_its_end(source, mark, said) == CODES.get(end, -9), said.read_text()
     assert all_gone(mark), marked(mark)
 
 
@@ -90,15 +89,10 @@ def test_a_fork_in_c_that_outlives_the_program(end: str, count: int, tmp_path: P
         root=ROOT, end=f"libc.fork() or libc.pause(); {ENDS[end]}", engines=count, more=""
     ).replace("task.schedule(", f"task.run({leave!r})\ntask.schedule(")
     source = "import ctypes; libc = ctypes.PyDLL(None)\n" + source
-    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
-    words = [sys.executable, "-c", source]
     try:
-        with said.open("w") as stderr:
-            done = subprocess.run(
-                words, env=env, timeout=60, stdin=subprocess.DEVNULL, stderr=stderr
-            )
-        assert done.returncode == CODES.get(end, -9)
-        assert eventually(lambda: len(marked(mark)) == 1), marked(mark)
+        assert run_to_its_end(source, mark, said) == CODES.get(end, -9), said.read_text()
+        assert all_gone(mark, left=1), marked(mark)
+        assert len(marked(mark)) == 1
         assert said.read_text() == ""
         # What a finished command has left on purpose is the user's, as ever.
         os.kill(int(daemon.read_text()), signal.SIGKILL)
@@ -110,8 +104,9 @@ def test_a_fork_in_c_that_outlives_the_program(end: str, count: int, tmp_path: P
 
 
 @pytest.mark.parametrize("end", ["killed", "os._exit", "exec"])
-def test_the_end_of_the_program_in_a_storm_of_forks(end: str) -> None:
+def test_the_end_of_the_program_in_a_storm_of_forks(end: str, tmp_path: Path) -> None:
     """A fork that is under way when its process is stopped still makes a child."""
+    said = tmp_path / "said"
     mark = uuid.uuid4().hex
     source = f"""
 import os, signal, sys
@@ -125,10 +120,9 @@ task.set_info("engines", 2)
 task.schedule(ExecWorker("n[1-4]", handler=Handler(), command={STORM!r}))
 task.resume()
 """
-    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
-    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
-    assert done.stderr == b""
+    assert run_to_its_end(source, mark, said) == CODES.get(end, -9), said.read_text()
     assert all_gone(mark), marked(mark)
+    assert said.read_text() == ""
 
 
 EXITS = {
@@ -155,7 +149,8 @@ EXITS = {
 
 
 @pytest.mark.parametrize("name", EXITS)
-def test_the_interpreter_ends_whatever_tasks_there_are(name: str) -> None:
+def test_the_interpreter_ends_whatever_tasks_there_are(name: str, tmp_path: Path) -> None:
+    said = tmp_path / "said"
     mark = uuid.uuid4().hex
     body, code = EXITS[name]
     source = f"""
@@ -163,13 +158,13 @@ import os, sys, threading, time
 sys.path.insert(0, {ROOT!r})
 from mpshell import EventHandler, Task, task_self
 {body}"""
-    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
-    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
-    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+    assert run_to_its_end(source, mark, said) == code, said.read_text()
     assert all_gone(mark), marked(mark)
+    assert said.read_text() == ""
 
 
-def test_a_program_that_ends_in_the_middle_of_its_runs_of_threads() -> None:
+def test_a_program_that_ends_in_the_middle_of_its_runs_of_threads(tmp_path: Path) -> None:
+    said = tmp_path / "said"
     mark = uuid.uuid4().hex
     source = f"""
 import os, sys, threading
@@ -187,7 +182,5 @@ for _ in range(4):
     begun.acquire()
 os._exit(5)
 """
-    env = {**os.environ, "MPSHELL_TEST_MARK": mark}
-    done = subprocess.run([sys.executable, "-c", source], env=env, timeout=60, capture_output=True)
-    assert done.returncode == 5, done.stderr
+    assert run_to_its_end(source, mark, said) == 5, said.read_text()
     assert all_gone(mark), marked(mark)

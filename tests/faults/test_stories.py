@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import resource
 import subprocess
@@ -270,24 +271,53 @@ def test_within_a_coroutine(task: Task) -> None:
     assert asyncio.run(main()) == b"x"
 
 
-ACTIONS: dict[str, Callable[[Task, Path], object]] = {
-    "shell": lambda task, path: task.shell("true", nodes="x[1-3]", remote=False),
-    "copy": lambda task, path: task.schedule(
-        ExecWorker("x[1-3]", source=str(path), dest=f"{path}.%h")
+class Extra(Observer):
+    """Hears of the work that a handler gives, timers included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers = 0
+        #: Copies to one place at the same time are in each other's way.
+        self.numbers = itertools.count()
+
+    def ev_timer(self, timer: object) -> None:
+        self.timers += 1
+
+
+#: What a handler gives, three times.
+ACTIONS: dict[str, Callable[[Task, Path, Extra], object]] = {
+    "shell": lambda task, path, extra: task.shell(
+        f"echo %h >> {path}.ran", nodes="x[1-3]", remote=False, handler=extra
     ),
-    "timer": lambda task, path: task.timer(0, handler=mpshell.EventHandler()),
-    "fanout": lambda task, path: task.set_info("fanout", 2),
+    "copy": lambda task, path, extra: task.schedule(
+        ExecWorker(
+            "x[1-3]", source=str(path), dest=f"{path}.%h.{next(extra.numbers)}", handler=extra
+        )
+    ),
+    "timer": lambda task, path, extra: task.timer(0, handler=extra),
+    "fanout": lambda task, path, extra: task.set_info("fanout", 2),
 }
 
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_a_handler_that_gives_more_work(name: str, task: Task, tmp_path: Path) -> None:
+    """It is done within the run."""
     source = tmp_path / "source"
     source.write_text("x")
-    act = dict.fromkeys((1, 7, 30), lambda: ACTIONS[name](task, source))
+    extra = Extra()
+    act = dict.fromkeys((1, 7, 30), lambda: ACTIONS[name](task, source, extra))
     sweep = Sweep(task, tmp_path / "ledger", 30, Observer(act), "true")
     sweep.run()
-    assert name != "copy" or len(list(tmp_path.glob("source.x*"))) == 3
+    nodes = ["x1", "x2", "x3"]
+    if name == "shell":
+        assert sorted((tmp_path / "source.ran").read_text().split()) == sorted(nodes * 3)
+    if name == "copy":
+        copies = [tmp_path / f"source.{node}.{n}" for node in nodes for n in range(3)]
+        assert [path.read_text() for path in copies] == ["x"] * 9
+    assert extra.timers == (3 if name == "timer" else 0)
+    works = name in ("shell", "copy")
+    assert extra.hups == ({node: [0] * 3 for node in nodes} if works else {})
+    assert (extra.starts, extra.closes) == ((3, [False] * 3) if works else (0, []))
     sweep.check(at_most_lost=0)
 
 

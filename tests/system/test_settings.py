@@ -21,9 +21,17 @@ from mpshell import (
     task_self,
     task_terminate,
 )
+from mpshell.coordinator import coordinator
+from mpshell.coordinator.engines import EngineSet
 from tests.system.recorder import Recorder
 
-INFO = {"debug": False, "fanout": 64, "connect_timeout": 10, "command_timeout": 0}
+INFO = {
+    "debug": False,
+    "fanout": 64,
+    "connect_timeout": 10,
+    "command_timeout": 0,
+    "heartbeat": 8.0,
+}
 UNSET = ["ssh_path", "ssh_user", "ssh_options"]
 DEFAULT = {
     "stderr": False,
@@ -53,6 +61,24 @@ def set_global() -> Iterator[Callable[[str, Any], None]]:
 @pytest.mark.parametrize("key", INFO)
 def test_info_at_first(solo_task: Task, key: str) -> None:
     assert solo_task.info(key) == INFO[key] == getattr(DEFAULTS, key)
+
+
+@pytest.mark.parametrize("heartbeat", [0.5, 60, None, ...])
+def test_engines_are_given_up_after_the_heartbeat_that_is_set(
+    heartbeat: Any, solo_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes to where it counts as it is, None too; what it does there: `tests/unit/test_engines.py`."""
+    given: list[object] = []
+
+    def engine_set(*args: Any) -> EngineSet:
+        given.append(args[-1])
+        return EngineSet(*args)
+
+    monkeypatch.setattr(coordinator, "EngineSet", engine_set)
+    if heartbeat is not ...:
+        solo_task.set_info("heartbeat", heartbeat)
+    assert solo_task.run("echo x").read() == b"x"
+    assert given == [8.0 if heartbeat is ... else heartbeat]
 
 
 @pytest.mark.parametrize("key", UNSET)
