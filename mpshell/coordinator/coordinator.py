@@ -124,6 +124,8 @@ class Coordinator:
             self._start(job)
         finally:
             self._interrupts.open = before
+        if before:
+            self._interrupts.deliver()
 
     def _start(self, job: Job) -> None:
         self._next_id += 1
@@ -143,6 +145,7 @@ class Coordinator:
     def _close_empty(self, job: Job) -> None:
         if not job.closed:
             self.close_job(job)
+            self.raise_noted()
 
     def serve(self, job: Job, streams: Streams) -> None:
         """Take a job that is no command: descriptors of the user's, read and written by this loop."""
@@ -268,14 +271,17 @@ class Coordinator:
     def _interrupted(self) -> bool:
         """Call the signal handlers that were put off; return whether one has raised.
 
-        What it raises goes before an error that ends the run already: who was told to exit does.
+        An exit goes before a Ctrl-C, and that before the other errors that end the run already.
         """
         try:
             self._interrupts.deliver()
         except BaseException as error:
-            before, self._error = self._error, None
+            before = self._error
+            if before is not None and _urgency(error) > _urgency(before):
+                self._error = None
+                if error.__context__ is None and before.__context__ is not error:
+                    error.__context__ = before
             self._note(error)
-            error.__context__ = error.__context__ or before
             self._leave_copy()
             return True
         self._leave_copy()
@@ -393,3 +399,8 @@ class Coordinator:
     def is_over(self, job: Job) -> bool:
         """Return whether no more client of a job is to be started."""
         return job.cancelled or job.withdrawn or self._stopping
+
+
+def _urgency(error: BaseException) -> int:
+    """Return 2 for an exit, 1 for a Ctrl-C, 0 for what a program may well catch and go on after."""
+    return 2 if isinstance(error, SystemExit) else int(not isinstance(error, Exception))

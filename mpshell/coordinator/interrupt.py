@@ -30,6 +30,7 @@ class Interrupts:
         #: What was put off: a signal that comes twice meanwhile is handled once, as the kernel does it.
         self.pending: dict[int, FrameType | None] = {}
         self._handlers: dict[int, Handler] = {}
+        self._left = False
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -51,15 +52,17 @@ class Interrupts:
         for number in signal.valid_signals():
             handler = signal.getsignal(number)
             # That of an earlier run, which somebody has put back.
-            while isinstance(owner := getattr(handler, "__self__", None), Interrupts):
-                handler = owner._handlers[number]
+            while (
+                isinstance(owner := getattr(handler, "__self__", None), Interrupts) and owner._left
+            ):
+                handler = owner._handler_of(number)
             if callable(handler):
                 self._handlers[number] = handler
                 signal.signal(number, self._on_signal)
 
     def _leave(self) -> None:
         """Install the user's own handlers again, but for those that were replaced meanwhile."""
-        self.open = True
+        self.open = self._left = True
         try:
             for number, handler in self._handlers.items():
                 if signal.getsignal(number) == self._on_signal:
@@ -72,13 +75,17 @@ class Interrupts:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         try:
             if self.open:
-                self._handlers[number](number, frame)
+                self._handler_of(number)(number, frame)
             else:
                 self.pending[number] = frame
         finally:
             # Also for what a handler has asked of the run while it waits.
             if self.wake is not None:
                 self.wake()
+
+    def _handler_of(self, number: int) -> Handler:
+        # Whoever installs ours for another signal has found it in the place of Python's for Ctrl-C.
+        return self._handlers.get(number, signal.default_int_handler)
 
     def lift(self) -> None:
         """Let them be called from now on; those that were put off are at once."""
@@ -94,7 +101,7 @@ class Interrupts:
             try:
                 # A slow one can be interrupted.
                 self.open = True
-                self._handlers[number](number, frame)
+                self._handler_of(number)(number, frame)
             finally:
                 self.open = before
 
@@ -111,6 +118,8 @@ def _after_fork_in_child() -> None:
     for number in signal.valid_signals():
         interrupts = getattr(signal.getsignal(number), "__self__", None)
         if isinstance(interrupts, Interrupts):
+            # What waits is the parent's, as what waits in Python itself is.
+            interrupts.pending.clear()
             interrupts._leave()
             return
 

@@ -46,6 +46,13 @@ _MARK = "MPSHELL_FORK_SERVER"
 _END = 3.0
 
 
+class Closable(Protocol):
+    """What is to be closed."""
+
+    def close(self) -> None:
+        """End it; may wait for that, some seconds at most."""
+
+
 class Launcher(Protocol):
     """Starts engines somewhere. It carries frames and never sees a node's name."""
 
@@ -59,8 +66,8 @@ class Launcher(Protocol):
     def credentials(self) -> object:
         """Return as whom an engine runs commands that is started now; that of others must not run them."""
 
-    def keep(self, used: set[object]) -> None:
-        """Let go of what serves no engine of these credentials, nor a next one."""
+    def part_with(self, used: set[object]) -> Sequence[Closable]:
+        """Return what serves no engine of these credentials, nor a next one: to be closed."""
 
     def start(self) -> EngineHandle:
         """Start an engine; EngineStartError when that cannot be."""
@@ -227,13 +234,11 @@ class ForkLauncher:
         """Return as whom an engine runs commands that is started now."""
         return credentials()
 
-    def keep(self, used: set[object]) -> None:
-        """End the fork servers of other credentials than these, and those of now."""
+    def part_with(self, used: set[object]) -> Sequence[Closable]:
+        """Return the fork servers of other credentials than these, and those of now."""
         with self.lock:
             used = {*used, credentials()}
-            others = [self._servers.pop(old) for old in list(self._servers) if old not in used]
-        for server in others:
-            server.close()
+            return [self._servers.pop(old) for old in list(self._servers) if old not in used]
 
     def start(self) -> EngineHandle:
         """Fork an engine; a fork server that was killed is replaced."""

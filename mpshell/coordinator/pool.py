@@ -41,11 +41,12 @@ class EnginePool:
                 handle = self._idle.pop()
                 if handle.credentials == now and not handle.ended():
                     break
-                self._close(handle)
+                handle.close()
             else:
                 handle = self._launcher.start()
             self._leased.add(handle)
-            return handle
+        self._tidy()
+        return handle
 
     def give_back(self, handle: EngineHandle) -> None:
         """Take back an engine that is drained and detached."""
@@ -55,21 +56,23 @@ class EnginePool:
             if fits and handle.credentials == self._launcher.credentials():
                 self._idle.append(handle)
                 return
-        self._close(handle)
+        handle.close()
+        self._tidy()
 
     def discard(self, handle: EngineHandle) -> None:
         """Take back an engine that cannot serve any more."""
         with self._lock:
             self._leased.discard(handle)
-        self._close(handle)
-
-    def _close(self, handle: EngineHandle) -> None:
-        """End an engine, and what serves nobody but it."""
         handle.close()
-        if handle.credentials != self._launcher.credentials():
-            with self._lock:
-                used = {other.credentials for other in (*self._leased, *self._idle)}
-            self._launcher.keep(used)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """End what has served engines of other credentials, once nobody has one of those."""
+        with self._lock:
+            used = {other.credentials for other in (*self._leased, *self._idle)}
+            unused = self._launcher.part_with(used)
+        for server in unused:
+            server.close()
 
     def close(self) -> None:
         """End every engine that is idle, and the fork server unless one is leased."""

@@ -107,9 +107,16 @@ class EnginePort:
         if run is not None and not self.autoclose:
             run.unhold()
 
+    def renew_lock(self) -> None:
+        """In the child of a fork: a thread that held the lock is not there to let it go."""
+        if self._changed.acquire(blocking=False):
+            self._changed.release()
+        else:
+            self._changed = threading.Condition()
+
     def lose_owner(self) -> None:
         """In the child of a fork: its owner is the parent's, and nobody takes a message any more."""
-        self._changed = threading.Condition()
+        self.renew_lock()
         self._closed = True
         self._run = None
         self._letters.clear()

@@ -71,10 +71,13 @@ def _after_fork_in_child() -> None:
     global _lock, _exiting
     _lock = threading.RLock()
     _exiting = False
-    left = [task for thread, task in _tasks.items() if thread is not threading.current_thread()]
+    tasks = list(_tasks.items())
     _tasks.clear()
-    for task in left:
-        task._lose_thread()
+    for thread, task in tasks:
+        if thread is threading.current_thread():
+            task._renew_locks()
+        else:
+            task._lose_thread()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

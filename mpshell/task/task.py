@@ -262,20 +262,24 @@ class Task(TaskThread, TaskWork, TaskResults):
         """Take what other threads said last; False, and no more is taken, when there is nothing."""
         while True:
             with self._state:
-                if not self._mailbox:
+                if not self._mailbox or self._coordinator is None or self._coordinator.stopping:
                     self._accepting = False
                     self._ending = True
                     return False
-            if self._coordinator is not None:
-                # As from a callback: it may be held here, and Ctrl-C ends that.
-                self._coordinator.guarded(self._drain_mailbox)
-                if self._coordinator.held:
-                    return True
+            # As from a callback: it may be held here, and Ctrl-C ends that.
+            self._coordinator.guarded(self._drain_mailbox)
+            if self._coordinator.held:
+                return True
 
     def _lose_thread(self) -> None:
         super()._lose_thread()
         for port in self._ports:
             port.lose_owner()
+
+    def _renew_locks(self) -> None:
+        super()._renew_locks()
+        for port in self._ports:
+            port.renew_lock()
 
     def _end(self, coordinator: Coordinator) -> None:
         with self._state:

@@ -99,6 +99,13 @@ class TaskThread:
         self._coordinator = None
         self._resume = None
 
+    def _renew_locks(self) -> None:
+        """In the child of a fork: a thread that held the lock is not there to let it go."""
+        if self._state.acquire(blocking=False):
+            self._state.release()
+        else:
+            self._state = threading.Condition(threading.RLock())
+
     def _stopped(self) -> None:
         """The run is over; what was said too late for it is for the next one."""
         with self._state:

@@ -13,8 +13,15 @@ from typing import Any
 
 import pytest
 
-from mpshell import EngineIllegalOperationError, ExecWorker, Task, TimeoutError, messages
-from tests.faults.conftest import Observer, Sweep
+from mpshell import (
+    EngineAbortException,
+    EngineIllegalOperationError,
+    ExecWorker,
+    Task,
+    TimeoutError,
+    messages,
+)
+from tests.faults.conftest import Observer, Sweep, later
 
 
 class OopsError(Exception):
@@ -118,9 +125,22 @@ class Kicks(Observer):
         os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize("first", [OopsError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("first", "second", "comes_out"),
+    [
+        (OopsError, SystemExit, SystemExit),
+        (KeyboardInterrupt, SystemExit, SystemExit),
+        (SystemExit, KeyboardInterrupt, SystemExit),
+        (SystemExit, EngineAbortException, SystemExit),
+        (KeyboardInterrupt, OopsError, KeyboardInterrupt),
+        (OopsError, KeyboardInterrupt, KeyboardInterrupt),
+    ],
+)
 def test_who_is_told_to_exit_while_a_failed_run_is_wound_up_does(
-    first: type[BaseException], task: Task
+    first: type[BaseException],
+    second: type[BaseException],
+    comes_out: type[BaseException],
+    task: Task,
 ) -> None:
     def fail(number: int, frame: Any) -> None:
         # Comes when the run is wound up: the commands have as much grace as it takes.
@@ -128,19 +148,21 @@ def test_who_is_told_to_exit_while_a_failed_run_is_wound_up_does(
         raise first
 
     def leave(number: int, frame: Any) -> None:
-        sys.exit(7)
+        if second is EngineAbortException:
+            task.abort()
+        raise second
 
     task.set_info("grace", 60)
     before = [signal.signal(signal.SIGUSR1, fail), signal.signal(signal.SIGALRM, leave)]
     try:
         worker = ExecWorker("n[1-4]", handler=Kicks(signal.SIGUSR1), command=STUBBORN)
         task.schedule(worker)
-        with pytest.raises(SystemExit) as exit:
+        with pytest.raises(comes_out) as error:
             task.resume()
     finally:
         signal.signal(signal.SIGUSR1, before[0])
         signal.signal(signal.SIGALRM, before[1])
-    assert exit.value.code == 7 and isinstance(exit.value.__context__, first)
+    assert comes_out is first or isinstance(error.value.__context__, first)
     assert {outcome.reason for outcome in worker.outcomes()} == {"cancelled"}
     next_job_is_an_ordinary_one(task)
 
@@ -161,6 +183,30 @@ def test_what_a_signal_handler_asks_for_is_done_at_once(task: Task) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert {outcome.reason for outcome in worker.outcomes()} == {"cancelled"}
+
+
+def test_an_error_at_the_end_goes_before_what_another_thread_still_says(task: Task) -> None:
+    """Of a worker that ends with nothing left to run: the run ends with the error, whatever is posted."""
+
+    class Ends(Observer):
+        def ev_close(self, worker: Any, timedout: bool) -> None:
+            super().ev_close(worker, timedout)
+            later(lambda: task.set_info("fanout", 5)).join()
+            raise OopsError
+
+        def ev_timer(self, timer: Any) -> None:
+            worker.withdraw()
+
+    task.set_info("rate", 0.2)
+    ends = Ends()
+    worker = ExecWorker("n[1-3]", handler=ends, command="true")
+    task.schedule(worker)
+    task.timer(0.5, ends)
+    with pytest.raises(OopsError):
+        task.resume()
+    task.set_info("rate", None)
+    assert ends.closes == [False]
+    next_job_is_an_ordinary_one(task)
 
 
 @pytest.mark.parametrize("when", ["in the run", "at its end"])

@@ -124,6 +124,39 @@ def test_one_that_is_put_back_late_makes_no_chain(got: list[int]) -> None:
     assert signal.getsignal(signal.SIGUSR1) is mine
 
 
+def test_one_within_another_leaves_the_outer_one_in_place(got: list[int]) -> None:
+    with Interrupts() as outer:
+        with Interrupts():
+            pass
+        assert signal.getsignal(signal.SIGUSR2) == outer._on_signal
+        send(signal.SIGUSR1)
+        assert got == []
+    assert got == [signal.SIGUSR1]
+
+
+def test_one_that_was_put_in_for_another_signal_is_that_of_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGWINCH)
+    try:
+        for _ in range(2):
+            with Interrupts() as interrupts:
+                signal.signal(signal.SIGWINCH, signal.getsignal(signal.SIGINT))
+                send(signal.SIGWINCH)
+                with pytest.raises(KeyboardInterrupt):
+                    interrupts.lift()
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+def test_what_waits_in_the_parent_is_not_for_its_fork(got: list[int]) -> None:
+    with Interrupts():
+        send(signal.SIGUSR1)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(10 + len(got))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 10
+    assert got == [signal.SIGUSR1]
+
+
 def test_a_handler_that_was_replaced_meanwhile_stays(got: list[int]) -> None:
     with Interrupts():
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
