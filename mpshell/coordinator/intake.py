@@ -236,8 +236,8 @@ class Intake:
     def judge_rest(self, job: Job) -> None:
         """Report what has no verdict at the end of a run: nothing, unless an error came from anywhere.
 
-        A signal handler of the user's may raise in the middle of what is done here, and what was in hand is
-        known to nobody then.
+        Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): what was in
+        hand is known to nobody then.
         """
         keys = (key for index in range(len(job.nodes)) for key in job.keys_of(index))
         missing = [key for key in keys if key not in job.results.outcomes]

@@ -28,19 +28,20 @@ from mpshell.errors import EngineStartError
 if TYPE_CHECKING:
     from mpshell.coordinator.handle import EngineHandle
 
+#: In the environment of a program that is started as a fork server until it is one. Where it is found, the
+#: program that was started is this one again, and would start itself for ever.
+_MARK = "MPSHELL_FORK_SERVER"
+
 # What the fork server runs: its module is looked up behind the standard library, so that nothing of the
 # user's can stand in for a part of it.
 _CODE = (
-    "import os, sys; control = int(sys.argv[1]); os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
+    f"import os, sys; os.environ.pop({_MARK!r}); control = int(sys.argv[1]);"
+    " os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
     " sys.path += sys.argv[4:]; from mpshell.engine.forkserver import main;"
     " main(control, sys.argv[2], int(sys.argv[3]))"
 )
 _CONTROL_FD = 3
 _PACKET = struct.Struct("!cI")
-
-#: In the environment of a program that is started as a fork server until it is one. Where it is found, the
-#: program that was started is this one again, and would start itself for ever.
-_MARK = "MPSHELL_FORK_SERVER"
 
 #: Seconds that the fork server may take to clear up at the end.
 _END = 3.0

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpshell.errors import EngineIllegalOperationError
+from mpshell.forks import renewed
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
@@ -108,15 +109,11 @@ class EnginePort:
             run.unhold()
 
     def renew_lock(self) -> None:
-        """In the child of a fork: a thread that held the lock is not there to let it go."""
-        if self._changed.acquire(blocking=False):
-            self._changed.release()
-        else:
-            self._changed = threading.Condition()
+        """In the child of a fork: it may be held by a thread of the parent."""
+        self._changed = renewed(self._changed)
 
     def lose_owner(self) -> None:
         """In the child of a fork: its owner is the parent's, and nobody takes a message any more."""
-        self.renew_lock()
         self._closed = True
         self._run = None
         self._letters.clear()

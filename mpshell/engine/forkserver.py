@@ -229,8 +229,6 @@ def _watch(parent: int) -> int:
 
 def main(control: int, version: str, parent: int) -> None:
     """Serve the process `parent` on the control socket at descriptor `control`."""
-    # Said to a program that is none of these (`mpshell.coordinator.launcher`).
-    os.environ.pop("MPSHELL_FORK_SERVER", None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     become_subreaper()
     # Stopped, it wakes up to find the coordinator gone.

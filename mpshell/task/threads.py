@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import TaskError
+from mpshell.forks import renewed
 from mpshell.task import registry
 
 if TYPE_CHECKING:
@@ -92,19 +93,16 @@ class TaskThread:
             self._state.notify_all()
 
     def _lose_thread(self) -> None:
-        """In the child of a fork: the thread is the parent's, and may have held the lock."""
-        self._state = threading.Condition(threading.RLock())
+        """In the child of a fork: the thread is the parent's."""
+        self._renew_locks()
         self._quit = True
         self._running = self._suspended = self._accepting = self._ending = False
         self._coordinator = None
         self._resume = None
 
     def _renew_locks(self) -> None:
-        """In the child of a fork: a thread that held the lock is not there to let it go."""
-        if self._state.acquire(blocking=False):
-            self._state.release()
-        else:
-            self._state = threading.Condition(threading.RLock())
+        """In the child of a fork: some may be held by threads of the parent."""
+        self._state = renewed(self._state)
 
     def _stopped(self) -> None:
         """The run is over; what was said too late for it is for the next one."""

@@ -72,17 +72,19 @@ class Transport(CommandWorker):
         super().__init__(nodes, *args, **kwargs)
         needed = "command_argv" if self._copy is None else "copy_argv"
         if getattr(type(self), needed) is getattr(Transport, needed):
-            what = f"run {self.command!r}" if self._copy is None else f"copy {self.source!r}"
-            raise EngineClientNotSupportedError(f"{type(self).__name__} cannot {what}")
+            raise self._cannot()
+
+    def _cannot(self) -> EngineClientNotSupportedError:
+        what = f"run {self.command!r}" if self._copy is None else f"copy {self.source!r}"
+        return EngineClientNotSupportedError(f"{type(self).__name__} cannot {what}")
 
     def command_argv(self, task: Task, command: str) -> Iterable[Word]:
         """Return the words to execute for `command` on a node; WorkerError when that cannot be."""
-        # Not reached: whose type lacks it was refused by the constructor, as is a copy below.
-        raise NotImplementedError
+        raise self._cannot()
 
     def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:
         """Return the words to execute for a copy to (or from) a node; WorkerError when that cannot be."""
-        raise NotImplementedError
+        raise self._cannot()
 
     def environment(self, task: Task) -> Mapping[str, str]:
         """Return variables for the environment of the program, on top of that of this process."""

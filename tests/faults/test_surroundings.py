@@ -44,20 +44,25 @@ def test_engines_that_ran_for_another_task_do_not_come_back(tmp_path: Path) -> N
     """They are the old user's, and end with the run that had them; so does their fork server."""
     done = run_script(
         f"""
-import os, sys, time
+import os, sys, threading
 sys.path.insert(0, {ROOT!r})
 import psutil
-from mpshell import ExecWorker, Task, task_self
-go, begun = sys.argv[1:]
+from mpshell import EventHandler, ExecWorker, Task, task_self
+[go] = sys.argv[1:]
+begun = threading.Semaphore(0)
+class Begun(EventHandler):
+    def ev_read(self, *args):
+        begun.release()
 def run():
     task = task_self()
     task.run("id -g", nodes="n[1-2]", remote=False)
     return {{bytes(body).decode() for body, nodes in task.iter_buffers()}}
 other = Task()
-other.schedule(ExecWorker("m[1-4]", command=f"echo >> {{begun}}; while [ ! -e {{go}} ]; do sleep 0.05; done"))
+until = f"echo begun; while [ ! -e {{go}} ]; do sleep 0.05; done"
+other.schedule(ExecWorker("m[1-4]", handler=Begun(), command=until))
 other.resume()
-while not os.path.exists(begun) or os.path.getsize(begun) < 4:
-    time.sleep(0.01)
+for _ in range(4):
+    begun.acquire()
 os.setresgid(54322, 54322, 54322)
 ran = [run()]
 open(go, "w").close()
@@ -69,7 +74,7 @@ task_self().run("kill -9 $PPID", nodes="n[1-2]", remote=False)
 os.setresgid(54323, 54323, 54323)
 print(ran, run(), len(psutil.Process().children()))
 """,
-        args=[str(tmp_path / "go"), str(tmp_path / "begun")],
+        args=[str(tmp_path / "go")],
     )
     assert (done.stdout, done.stderr) == (f"{[{'54322'}] * 3} {{'54323'}} 1\n", "")
 

@@ -244,6 +244,7 @@ def slow_config(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
         "    sock.sendall(data)\n"
         "    sent += len(data)\n"
         "    if sent > 100_000:\n"
+        # A connection of 200 kB a second: that it is slow is what it is for.
         "        time.sleep(len(data) / 200_000)\n"
     )
     config = tmp_path / "config"

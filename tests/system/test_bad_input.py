@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import mpshell
 from mpshell import (
     DEFAULTS,
     EventHandler,
@@ -18,7 +19,6 @@ from mpshell import (
     WorkerError,
     WorkerPopen,
     WorkerSsh,
-    fold,
     task_self,
     task_terminate,
 )
@@ -41,9 +41,11 @@ def with_options(task: Task, options: str) -> None:
         task.set_info("ssh_options", "")
 
 
-# What a type checker refuses is what a caller without one does: hence the ignores.
-CALLS: dict[str, tuple[Callable[[Task], object], type[Exception], str]] = {
-    "command-number": (lambda t: t.shell(57), TypeError, "57"),  # type: ignore[arg-type]
+#: The package as a caller without a type checker has it; so are the tasks of the table.
+untyped: Any = mpshell
+
+CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
+    "command-number": (lambda t: t.shell(57), TypeError, "57"),
     "command-list": (lambda t: t.run(["ls"]), TypeError, "'ls'"),
     "command-bool": (lambda t: t.run(True), TypeError, "True"),
     "command-nul": (lambda t: t.shell("a\0b"), ValueError, "a.x00b"),
@@ -63,11 +65,11 @@ CALLS: dict[str, tuple[Callable[[Task], object], type[Exception], str]] = {
         WorkerError,
         "ssh_options .*ud800",
     ),
-    "command-none": (lambda t: WorkerPopen(None), ValueError, "command"),  # type: ignore[arg-type]
+    "command-none": (lambda t: untyped.WorkerPopen(None), ValueError, "command"),
     "keyword-of-run": (lambda t: t.run("x", handlr=HANDLER), TypeError, "handlr"),
     "keyword-of-a-run-without-command": (lambda t: t.run(nodes="n1"), TypeError, "nodes"),
     "keyword-of-a-timed-run": (lambda t: t.run(3, key=1), TypeError, "key"),
-    "keyword-of-popen": (lambda t: WorkerPopen("x", foo=1), TypeError, "foo"),  # type: ignore[call-arg]
+    "keyword-of-popen": (lambda t: untyped.WorkerPopen("x", foo=1), TypeError, "foo"),
     "nodes-number": (lambda t: t.shell("x", nodes=57), TypeError, "57"),
     "nodes-bytes": (lambda t: t.shell("x", nodes=b"n1"), TypeError, "b'n1'"),
     "nodes-none-inside": (lambda t: t.shell("x", nodes=["a", None]), TypeError, "None"),
@@ -80,18 +82,18 @@ CALLS: dict[str, tuple[Callable[[Task], object], type[Exception], str]] = {
     "timeout-nan": (lambda t: t.shell("x", timeout=float("nan")), ValueError, "nan"),
     "timeout-bool": (lambda t: t.shell("x", timeout=True), TypeError, "True"),
     "run-negative": (lambda t: t.run(-3), ValueError, "-3"),
-    "timer-text": (lambda t: t.timer("soon", HANDLER), TypeError, "soon"),  # type: ignore[arg-type]
+    "timer-text": (lambda t: t.timer("soon", HANDLER), TypeError, "soon"),
     "timer-interval": (
-        lambda t: t.timer(1, HANDLER, "often"),  # type: ignore[arg-type]
+        lambda t: t.timer(1, HANDLER, "often"),
         TypeError,
         "often",
     ),
     "next-fire": (lambda t: t.timer(60, HANDLER).set_nextfire(-1), ValueError, "-1"),
-    "no-port": (lambda t: t.remove_port(57), TypeError, "57"),  # type: ignore[arg-type]
-    "no-worker": (lambda t: t.schedule("x"), TypeError, "'x'"),  # type: ignore[arg-type]
-    "no-thread": (lambda t: Task(thread=57), TypeError, "57"),  # type: ignore[arg-type]
-    "no-thread-to-wait-from": (lambda t: Task.wait(57), TypeError, "57"),  # type: ignore[arg-type]
-    "write-text": (lambda t: WorkerPopen("x").write("y"), TypeError, "str"),  # type: ignore[arg-type]
+    "no-port": (lambda t: t.remove_port(57), TypeError, "57"),
+    "no-worker": (lambda t: t.schedule("x"), TypeError, "'x'"),
+    "no-thread": (lambda t: untyped.Task(thread=57), TypeError, "57"),
+    "no-thread-to-wait-from": (lambda t: untyped.Task.wait(57), TypeError, "57"),
+    "write-text": (lambda t: untyped.WorkerPopen("x").write("y"), TypeError, "str"),
     "write-elsewhere": (lambda t: WorkerPopen("x").write(b"y", "log"), WorkerError, "log"),
     "fanout-fraction": (lambda t: t.set_info("fanout", 2.5), ValueError, "2.5"),
     "engines-none": (lambda t: t.set_info("engines", 0), ValueError, "0"),
@@ -116,11 +118,11 @@ CALLS: dict[str, tuple[Callable[[Task], object], type[Exception], str]] = {
     "transport-relative": (lambda t: t.set_default("local_workername", "..x"), ImportError, "x"),
     "transport-module": (lambda t: t.set_default("distant_workername", "os"), ImportError, "os"),
     "port-limit": (lambda t: t.set_default("port_qlimit", 0), ValueError, "0"),
-    "match-keys": (lambda t: t.iter_buffers(57), TypeError, "57"),  # type: ignore[arg-type]
+    "match-keys": (lambda t: t.iter_buffers(57), TypeError, "57"),
     "unknown-key": (lambda t: t.key_retcode("n57"), KeyError, "n57"),
-    "split": (lambda t: NodeSet("n1").split("x"), TypeError, "'x'"),  # type: ignore[arg-type]
+    "split": (lambda t: untyped.NodeSet("n1").split("x"), TypeError, "'x'"),
     "position": (lambda t: NodeSet("n1")[57], IndexError, "57"),
-    "fold": (lambda t: fold(57), TypeError, "57"),  # type: ignore[arg-type]
+    "fold": (lambda t: untyped.fold(57), TypeError, "57"),
     "default-unknown": (lambda t: setattr(DEFAULTS, "fanot", 3), AttributeError, "fanot"),
 }
 
@@ -145,7 +147,7 @@ def test_a_bad_fanout_of_a_worker_is_an_error_of_the_run(solo_task: Task, fanout
 def test_defaults_that_are_none_are_refused() -> None:
     task_terminate()
     with pytest.raises(TypeError, match="57"):
-        task_self(defaults=57)  # type: ignore[arg-type]
+        untyped.task_self(defaults=57)
 
 
 def test_a_killed_task_takes_neither_timer_nor_port() -> None:

@@ -190,12 +190,13 @@ def test_bad_copies_are_refused_at_the_call(worker_class: Any, tmp_path: Path) -
 
 
 def test_the_task_refuses_bad_copies(solo_task: Task, tmp_path: Path) -> None:
+    untyped: Any = solo_task
     with pytest.raises(ValueError, match="nodes=None"):
         solo_task.copy("/etc/hosts", "/tmp/x", None)
     with pytest.raises(ValueError, match="no directory"):
         solo_task.rcopy("/etc/hosts", "/no/such", "n1")
     with pytest.raises(TypeError, match="presrve"):
-        solo_task.copy("/etc/hosts", "/tmp/x", "n1", presrve=True)  # type: ignore[call-arg]
+        untyped.copy("/etc/hosts", "/tmp/x", "n1", presrve=True)
     worker = solo_task.copy("/etc/hosts", tmp_path / "x", "n1")
     with pytest.raises(WorkerError, match="reads no input"):
         worker.write(b"x")

@@ -135,8 +135,9 @@ def test_the_hook_of_the_task_of_a_thread_that_is_not_its_own_is_pythons(
 
     solo_task.excepthook = hook
     assert sys.excepthook is hook is solo_task.excepthook
+    untyped: Any = solo_task
     with pytest.raises(TypeError, match="'nonsense'"):
-        solo_task.excepthook = "nonsense"  # type: ignore[assignment]
+        untyped.excepthook = "nonsense"
 
 
 @pytest.mark.parametrize("kill", [False, True])

@@ -151,6 +151,17 @@ def test_marks_environment_and_addresses(task: Task) -> None:
     assert dict(worker.iter_node_retcodes()) == {"n1": 0, "n2": 1, "n3": 2}
 
 
+def test_a_transport_that_relies_on_what_none_has_is_told_so(solo_task: Task) -> None:
+    class Relies(Transport):
+        def command_argv(self, task: Task, command: str) -> list[Any]:
+            return [*super().command_argv(task, command), "more"]
+
+    solo_task.schedule(Relies("n1", command="uptime"))
+    with pytest.raises(EngineClientNotSupportedError, match="Relies cannot run 'uptime'"):
+        solo_task.resume()
+    assert solo_task.run("echo x").read() == b"x"
+
+
 def test_what_it_does_not_have_is_refused_at_the_call(solo_task: Task, tmp_path: Path) -> None:
     solo_task.set_default("distant_worker", Commands)
     with pytest.raises(EngineClientNotSupportedError, match=r"Commands cannot copy '/etc/hosts'"):

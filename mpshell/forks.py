@@ -1,0 +1,16 @@
+"""What a child of os.fork has to put right: it has the locks of its parent, but only one of its threads.
+
+A leaf; called in the child, before anything else runs there.
+"""
+
+from __future__ import annotations
+
+import threading
+
+
+def renewed(condition: threading.Condition) -> threading.Condition:
+    """Return a Condition, or another one where a thread holds it that is not there to let it go."""
+    if condition.acquire(blocking=False):
+        condition.release()
+        return condition
+    return threading.Condition()
