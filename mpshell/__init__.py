@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mpshell.coordinator.ports import EnginePort
-    from mpshell.coordinator.timers import EngineTimer
     from mpshell.defaults import DEFAULTS, Defaults
     from mpshell.errors import (
         AlreadyRunningError,
@@ -64,7 +62,9 @@ if TYPE_CHECKING:
         RangeSetParseError,
     )
     from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
+    from mpshell.task.ports import EnginePort
     from mpshell.task.task import Task
+    from mpshell.task.timers import EngineTimer
     from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED, Worker
     from mpshell.worker.distant import DistantWorker
     from mpshell.worker.exec import ExecWorker
@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from mpshell.worker.transport import Transport
 
 _HOMES = {
-    "mpshell.coordinator.ports": ("EnginePort",),
-    "mpshell.coordinator.timers": ("EngineTimer",),
+    "mpshell.task.ports": ("EnginePort",),
+    "mpshell.task.timers": ("EngineTimer",),
     "mpshell.defaults": ("DEFAULTS", "Defaults"),
     "mpshell.errors": (
         "AlreadyRunningError", "EngineAbortException", "EngineAlreadyRunningError", "EngineClientEOF",

@@ -1,7 +1,7 @@
 """Own `NodeSet`, a mutable set of node names such as ``a[1-3,05-09/2]b[1-2],c``.
 
 Callers: users, and the coordinator, which takes the names of a job from one and shards them.  The
-syntax is that of `mpshell.nodeset_parser`, the order that of `mpshell.nodeset_fold`.  Pure code
+syntax is that of `mpshell.nodes.parser`, the order that of `mpshell.nodes.folding`.  Pure code
 without global state: it may run in any process and any thread, but one set belongs to one thread.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Self, overload
 
-from mpshell.nodeset_fold import box_text, contiguous_texts, fold_names, sort_names
-from mpshell.nodeset_parser import (
+from mpshell.nodes.folding import box_text, contiguous_texts, fold_names, sort_names
+from mpshell.nodes.indexes import AUTOSTEP_DISABLED, check_autostep, chunks
+from mpshell.nodes.parser import (
     MAX_NAMES,
     NodeSetError,
     NodeSetException,
@@ -22,7 +23,6 @@ from mpshell.nodeset_parser import (
     parse,
 )
 from mpshell.rangeset import RangeSet, RangeSetParseError
-from mpshell.rangeset_text import AUTOSTEP_DISABLED, check_autostep, chunks
 
 __all__ = [
     "AUTOSTEP_DISABLED",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mpshell.errors import WorkerError
-from mpshell.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 #: What a reason can be: how the command ended; for a transport's own failure, why.
 REASONS = (

@@ -1,6 +1,6 @@
 """Own `RangeSet`, a mutable set of node indexes such as ``1-3,05-09/2``.
 
-Users hold these; node sets need only the functions of `mpshell.rangeset_text`, which also explains
+Users hold these; node sets need only the functions of `mpshell.nodes.indexes`, which also explains
 what an index is.  Pure code without global state: it may run in any process and any thread.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, MutableSet
 from collections.abc import Set as AbstractSet
 from typing import Any, Self, overload
 
-from mpshell.rangeset_text import (
+from mpshell.nodes.indexes import (
     AUTOSTEP_DISABLED,
     MAX_INDEXES,
     RangeSetError,

@@ -123,6 +123,6 @@ def threads() -> set[threading.Thread]:
 
 def end_warm_engines() -> None:
     """End the engines that are kept for the next run, with the descriptors that lead to them."""
-    pool = sys.modules.get("mpshell.coordinator.pool")
+    pool = sys.modules.get("mpshell.launch.pool")
     if pool is not None:
         pool.shutdown()

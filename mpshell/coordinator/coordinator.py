@@ -11,19 +11,19 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from mpshell import messages
-from mpshell.coordinator.cpus import usable_cpus
 from mpshell.coordinator.engines import EngineSet, EngineState, default_engines
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
-from mpshell.coordinator.pool import EnginePool
 from mpshell.coordinator.results import Outcome
 from mpshell.coordinator.streams import Streams
-from mpshell.coordinator.surroundings import surroundings
 from mpshell.errors import EngineIllegalOperationError, EngineTimeoutException, ProtocolError
-from mpshell.loop import EventLoop
-from mpshell.messages import CANCELLED, TIMED_OUT, Message, job_and_index
+from mpshell.launch.cpus import usable_cpus
+from mpshell.launch.pool import EnginePool
+from mpshell.launch.surroundings import surroundings
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+from mpshell.wire.messages import CANCELLED, TIMED_OUT, Message, job_and_index
 
 #: Seconds beyond the grace that engines have to finish, before they are killed.
 _PATIENCE = 5.0

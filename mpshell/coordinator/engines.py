@@ -6,15 +6,15 @@ when one is lost its announced clients can be told from those that have surely n
 
 from collections.abc import Callable
 
-from mpshell import messages
-from mpshell.coordinator.handle import EngineHandle
 from mpshell.coordinator.job import Job
-from mpshell.coordinator.pool import EnginePool
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.sharding import Slice, SlotPool
 from mpshell.errors import EngineStartError
-from mpshell.loop import EventLoop
-from mpshell.messages import Message, client_id, job_and_index
+from mpshell.launch.local import EngineHandle
+from mpshell.launch.pool import EnginePool
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+from mpshell.wire.messages import Message, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
 _HIGH_WATER = 1 << 20

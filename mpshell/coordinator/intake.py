@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from mpshell import messages
 from mpshell.coordinator.engines import EngineState
 from mpshell.coordinator.job import Ended, Job, Reader, Said
 from mpshell.coordinator.results import Interned, Key, LiveBlock, Outcome, returncode
 from mpshell.errors import ProtocolError
-from mpshell.messages import CANCELLED, LOST, TIMED_OUT, Message, job_and_index
+from mpshell.wire import messages
+from mpshell.wire.messages import CANCELLED, LOST, TIMED_OUT, Message, job_and_index
 
 #: Times that a lost client is run again: a command that kills its engine would be for ever.
 _MOST_RETRIES = 10

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 
 # Asking the module of the standard library for all handlers takes 0.3 ms, each run.
-from mpshell.lean import signal
+from mpshell.runtime.lean import signal
 
 Handler = Callable[[int, FrameType | None], object]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
-from mpshell.messages import STDOUT, STREAM, JobSpec
+from mpshell.wire.messages import STDOUT, STREAM, JobSpec
 
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
@@ -51,7 +51,7 @@ class Ended(NamedTuple):
     """How the command of a key has ended."""
 
     key: Key
-    reason: int  # of `mpshell.messages`
+    reason: int  # of `mpshell.wire.messages`
     status: int  # exit status or signal
     detail: str | None
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
-from mpshell.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 from mpshell.outcome import NodeOutcome, node_outcome
+from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 Key = Hashable
 Outcome = tuple[int, int, float, float, str | None, int]

@@ -14,9 +14,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job
-from mpshell.lines import StreamBuffer
-from mpshell.loop import EventLoop, TimerHandle
-from mpshell.messages import CANCELLED, TIMED_OUT
+from mpshell.runtime.loop import EventLoop, TimerHandle
+from mpshell.wire.lines import StreamBuffer
+from mpshell.wire.messages import CANCELLED, TIMED_OUT
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator

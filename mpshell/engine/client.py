@@ -10,8 +10,8 @@ already, is FINISHED at once.
 from __future__ import annotations
 
 from mpshell.errors import InvalidTransition
-from mpshell.lean import TYPE_CHECKING
-from mpshell.messages import CANCELLED, EXITED, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.runtime.lean import TYPE_CHECKING
+from mpshell.wire.messages import CANCELLED, EXITED, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 if TYPE_CHECKING:
     from typing import Final
@@ -75,7 +75,7 @@ class Client:
         self.history: list[str] = []
         #: Reading streams that are open.
         self.streams = 0
-        #: Why it ended (`mpshell.messages`), once it is told or finished.
+        #: Why it ended (`mpshell.wire.messages`), once it is told or finished.
         self.reason = EXITED
         #: Exit status or signal number; -1 when there is none.
         self.status = -1

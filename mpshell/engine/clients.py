@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 from mpshell.engine import client as states
 from mpshell.engine import process
+from mpshell.engine.argv import PathCache
 from mpshell.engine.libc import Environment
-from mpshell.engine.run import Job, Run
 from mpshell.engine.stdin import InputFeed
-from mpshell.engine.transports import PathCache
 from mpshell.engine.uplink import Uplink
-from mpshell.lean import signal
-from mpshell.lines import LONG_LINE, StreamBuffer
-from mpshell.loop import EventLoop
-from mpshell.messages import DISCARD, GATHER, STDERR, STDOUT, STREAM
+from mpshell.engine.work import Job, Run
+from mpshell.runtime.lean import signal
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire.lines import LONG_LINE, StreamBuffer
+from mpshell.wire.messages import DISCARD, GATHER, STDERR, STDOUT, STREAM
 
 #: Gathered bytes that an engine keeps over all its clients before it passes them on.
 HELD = 1 << 25

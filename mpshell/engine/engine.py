@@ -14,16 +14,16 @@ import os
 import sys
 from collections import deque
 
-from mpshell import messages
-from mpshell.channel import Channel
 from mpshell.engine import client as states
 from mpshell.engine.clients import Clients
 from mpshell.engine.limits import room_for
-from mpshell.engine.run import Job, Pool, Run
 from mpshell.engine.uplink import Uplink
+from mpshell.engine.work import Job, Pool, Run
 from mpshell.errors import ProtocolError
-from mpshell.lean import TYPE_CHECKING
-from mpshell.loop import EventLoop
+from mpshell.runtime.lean import TYPE_CHECKING
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
     from typing import Any

@@ -1,6 +1,6 @@
 """The fork server: a clean interpreter of one thread that forks the engines and clears up after them.
 
-It is exec'ed by the coordinator's process (`mpshell.coordinator.launcher`), one for all its Tasks, and
+It is exec'ed by the coordinator's process (`mpshell.launch.fork`), one for all its Tasks, and
 never runs any of the user's code. Over a control socket of one-way packets it is told to fork an engine
 or to kill one. It is the parent of every engine, and the subreaper of what a dead one leaves behind:
 
@@ -21,13 +21,10 @@ import sys
 import time
 
 from mpshell.engine import process
-from mpshell.engine.entry import WILL, WILL_PIDS, run_engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
-from mpshell.lean import signal
-
-#: Packets on the control socket: kind and engine id; FORK comes with the channel's end and the sentinel.
-FORK, KILL = b"F", b"K"
-PACKET = struct.Struct("!cI")
+from mpshell.engine.main import WILL, WILL_PIDS, run_engine
+from mpshell.runtime.lean import signal
+from mpshell.wire.control import FORK, PACKET
 
 #: Seconds that engines have to leave by themselves when the coordinator is gone.
 _LEAVE = 1.0

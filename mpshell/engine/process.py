@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from mpshell.engine.libc import Environment, Spawner
-from mpshell.lean import TYPE_CHECKING, signal
+from mpshell.runtime.lean import TYPE_CHECKING, signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

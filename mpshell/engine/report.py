@@ -1,7 +1,7 @@
 """What one turn of an engine has to say, until it goes as one frame."""
 
-from mpshell.engine.output import BodyTable
-from mpshell.messages import (
+from mpshell.engine.bodies import BodyTable
+from mpshell.wire.messages import (
     Bodies,
     Drained,
     Finished,

@@ -7,7 +7,7 @@ the log is kept whole while the job runs, once and not once a node.
 import os
 from collections.abc import Callable
 
-from mpshell.loop import EventLoop
+from mpshell.runtime.loop import EventLoop
 
 _PIECE = 65536  # bytes, what a pipe of the default size takes at once
 

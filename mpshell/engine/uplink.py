@@ -6,10 +6,10 @@ enough has left. So the memory of an engine is bounded, whatever its children wr
 
 from collections.abc import Callable
 
-from mpshell import messages
-from mpshell.channel import Channel
 from mpshell.engine.report import Report
-from mpshell.loop import EventLoop
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+from mpshell.wire.channel import Channel
 
 #: Bytes queued for the coordinator at which children are not read any more, and are again.
 HIGH_WATER, LOW_WATER = 1 << 20, 1 << 18

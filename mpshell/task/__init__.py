@@ -2,8 +2,6 @@
 
 import os
 
-from mpshell.coordinator.ports import EnginePort
-from mpshell.coordinator.timers import EngineTimer
 from mpshell.defaults import DEFAULTS
 from mpshell.errors import (
     AlreadyRunningError,
@@ -16,7 +14,9 @@ from mpshell.event import EventHandler
 from mpshell.msgtree import MsgTree
 from mpshell.nodeset import NodeSet
 from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
+from mpshell.task.ports import EnginePort
 from mpshell.task.task import Task
+from mpshell.task.timers import EngineTimer
 from mpshell.worker.popen import WorkerPopen
 
 __all__ = [

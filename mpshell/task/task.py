@@ -15,10 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.interrupt import Interrupts
-from mpshell.coordinator.pool import engine_pool
-from mpshell.coordinator.ports import EnginePort
 from mpshell.coordinator.results import WorkerResults
-from mpshell.coordinator.timers import EngineTimer, check_delays
 from mpshell.defaults import Defaults
 from mpshell.errors import (
     AlreadyRunningError,
@@ -26,10 +23,13 @@ from mpshell.errors import (
     EngineTimeoutException,
     TimeoutError,
 )
+from mpshell.launch.pool import engine_pool
 from mpshell.task import registry
+from mpshell.task.ports import EnginePort
 from mpshell.task.results import TaskResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import TaskThread
+from mpshell.task.timers import EngineTimer, check_delays
 from mpshell.task.work import TaskWork
 from mpshell.worker.base import Worker, check_timeout
 from mpshell.worker.dispatch import check_handler

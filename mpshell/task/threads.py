@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import TaskError
-from mpshell.forks import renewed
+from mpshell.runtime.forks import renewed
 from mpshell.task import registry
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import stat
 import time
 
 from mpshell.errors import WorkerError
-from mpshell.messages import RANK, Template
+from mpshell.wire.messages import RANK, Template
 from mpshell.worker.copy import Copy
 
 #: Beginning of the names of temporary files.

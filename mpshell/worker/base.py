@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
-from mpshell.messages import DISCARD, GATHER, STREAM, JobSpec, Template
 from mpshell.outcome import NodeOutcome
+from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
 from mpshell.worker.events import WorkerEvents
 from mpshell.worker.text import check_text

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from mpshell.errors import WorkerBadArgumentError, WorkerError
-from mpshell.messages import PART, Template
+from mpshell.wire.messages import PART, Template
 from mpshell.worker.text import check_text
 
 #: The mark of a node's own name, whatever its address is.

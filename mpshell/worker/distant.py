@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.results import key_matcher, matcher, text
 from mpshell.errors import WorkerBadArgumentError, WorkerError
-from mpshell.messages import encode_template, fill
 from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
+from mpshell.wire.messages import encode_template, fill
 from mpshell.worker.base import Worker, check_command
 from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
 from mpshell.worker.text import check_text

@@ -1,12 +1,12 @@
 """Where ClusterShell has ports and the errors of clients (Worker.EngineClient): names to import from here."""
 
-from mpshell.coordinator.ports import EnginePort
 from mpshell.errors import (
     EngineClientEOF,
     EngineClientError,
     EngineClientException,
     EngineClientNotSupportedError,
 )
+from mpshell.task.ports import EnginePort
 
 __all__ = [
     "EngineClientEOF",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
 from mpshell.errors import WorkerError
-from mpshell.messages import NODE, RANK, Template
 from mpshell.nodeset import NodeSet
+from mpshell.wire.messages import NODE, RANK, Template
 from mpshell.worker import atomic
 from mpshell.worker.base import whole_words
 from mpshell.worker.copy import Copy

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.cpus import usable_cpus
 from mpshell.coordinator.engines import default_engines
 from mpshell.coordinator.job import Ended, Job, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
-from mpshell.messages import EXITED, LOST, NODE, PART, SPAWN_FAILED, STREAM, TIMED_OUT
+from mpshell.launch.cpus import usable_cpus
 from mpshell.nodeset import NodeSet
+from mpshell.wire.messages import EXITED, LOST, NODE, PART, SPAWN_FAILED, STREAM, TIMED_OUT
 from mpshell.worker.base import check_worker_fanout
 from mpshell.worker.copy import Copy, check_shell_names, local_path
 from mpshell.worker.distant import CommandWorker

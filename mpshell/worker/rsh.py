@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Ended, Reader, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
-from mpshell.messages import EXITED, LOST, NODE, STDOUT
+from mpshell.wire.messages import EXITED, LOST, NODE, STDOUT
 from mpshell.worker.copy import Copy, check_shell_names, kept_here, local_path
 from mpshell.worker.ssh import split_setting
 from mpshell.worker.transport import Transport, Word

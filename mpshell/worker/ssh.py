@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mpshell.errors import WorkerError
-from mpshell.messages import NODE, Template
+from mpshell.wire.messages import NODE, Template
 from mpshell.worker import atomic
 from mpshell.worker.base import whole_words
 from mpshell.worker.copy import Copy, is_plain, kept_here, local_path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Ended, Job, Reader, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
-from mpshell.messages import (
+from mpshell.wire.messages import (
     EXITED,
     LOST,
     NODE,

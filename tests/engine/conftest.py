@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mpshell import messages as m
-from mpshell.coordinator.handle import EngineHandle
-from mpshell.coordinator.launcher import ForkLauncher
-from mpshell.loop import EventLoop
+from mpshell.launch.fork import ForkLauncher
+from mpshell.launch.local import EngineHandle
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages as m
 
 TIMEOUT = 60.0
 

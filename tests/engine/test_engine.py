@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mpshell import messages as m
+from mpshell.wire import messages as m
 from tests.engine.conftest import Driver, alive, job
 from tests.support import eventually
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mpshell import messages as m
-from mpshell.channel import Channel, channel_pair
 from mpshell.engine import client as states
 from mpshell.engine.engine import Engine
 from mpshell.engine.process import children_of
-from mpshell.engine.run import Run
-from mpshell.loop import EventLoop
+from mpshell.engine.work import Run
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages as m
+from mpshell.wire.channel import Channel, channel_pair
 from tests.engine.conftest import Driver, job
 from tests.support import eventually
 

@@ -194,7 +194,7 @@ import sys
 sys.path.insert(0, {ROOT!r})
 import logging, threading
 from mpshell import task_self
-from mpshell.coordinator.pool import shutdown
+from mpshell.launch.pool import shutdown
 logging.basicConfig(stream=open("/dev/null", "w"))
 done = threading.Event()
 def log():

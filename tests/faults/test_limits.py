@@ -160,7 +160,7 @@ def test_an_engine_with_descriptors_above_1024(loop: str, task: Task) -> None:
 #: so the fork server is forked here and not exec'ed.
 BECOME = """
 import mpshell.worker.exec, mpshell.task.task, mpshell.coordinator.coordinator
-import mpshell.coordinator.handle, mpshell.coordinator.launcher as launcher, psutil
+import mpshell.launch.local, mpshell.launch.fork as launcher, psutil
 import mpshell.engine.forkserver as forkserver, signal, resource, ctypes, traceback
 if os.getuid() == 0:
     def spawn(control):

@@ -16,8 +16,8 @@ import pytest
 
 import mpshell
 from mpshell import EventHandler, ExecWorker, Task
-from mpshell import messages as m
-from mpshell.coordinator.pool import engine_pool
+from mpshell.launch.pool import engine_pool
+from mpshell.wire import messages as m
 from tests.faults.conftest import (
     STORM,
     Observer,

@@ -11,7 +11,8 @@ import pytest
 
 import mpshell
 from mpshell import ExecWorker, Task
-from mpshell.coordinator import launcher, pool
+from mpshell.launch import fork as launcher
+from mpshell.launch import pool
 from tests.faults.conftest import Observer, Sweep, fork_servers
 from tests.support import eventually, run_script
 

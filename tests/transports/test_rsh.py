@@ -17,7 +17,7 @@ from mpshell import (
     WorkerRsh,
 )
 from mpshell.coordinator.job import Ended, Said
-from mpshell.messages import EXITED, LOST, STDERR, STDOUT
+from mpshell.wire.messages import EXITED, LOST, STDERR, STDOUT
 from mpshell.worker.rsh import RshReader
 from tests.system.recorder import Recorder
 from tests.transports.conftest import NETWORK, NODES, SECOND

@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from mpshell.channel import MAX_FRAME, Channel, channel_pair
 from mpshell.errors import ProtocolError
+from mpshell.wire.channel import MAX_FRAME, Channel, channel_pair
 
 FRAMES = [b"", b"a", b"frame" * 100]
 WIRE = b"".join(struct.pack("!i", len(frame)) + frame for frame in FRAMES)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mpshell.engine import client as c
 from mpshell.errors import InvalidTransition
-from mpshell.messages import CANCELLED, EXITED, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.wire.messages import CANCELLED, EXITED, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 #: A way into each state, of a client with two streams.
 WAYS = {

@@ -7,12 +7,12 @@ from typing import cast
 
 import pytest
 
-from mpshell import messages as m
 from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.job import Job, Listener
-from mpshell.coordinator.pool import EnginePool
 from mpshell.coordinator.results import WorkerResults
-from mpshell.loop import EventLoop
+from mpshell.launch.pool import EnginePool
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages as m
 from tests.engine.conftest import job as spec
 from tests.unit.test_handle import Peer
 from tests.unit.test_loop import Clock

@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from mpshell import messages as m
-from mpshell.channel import Channel
-from mpshell.coordinator.handle import EngineHandle
-from mpshell.loop import EventLoop
+from mpshell.launch.local import EngineHandle
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages as m
+from mpshell.wire.channel import Channel
 
 FRAME = m.encode([m.Ready(1, 2, "x"), m.Starting([1, 2])])
 WIRE = len(FRAME).to_bytes(4, "big") + FRAME

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mpshell.loop import EventLoop
+from mpshell.runtime.loop import EventLoop
 
 
 class Clock:

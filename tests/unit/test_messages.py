@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpshell import messages as m
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
+from mpshell.wire import messages as m
 
 JOB = m.JobSpec(
     1, 0, ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, True

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpshell import lines
-from mpshell.engine import output
-from mpshell.engine.output import BodyTable
-from mpshell.lines import StreamBuffer
+from mpshell.engine import bodies as output
+from mpshell.engine.bodies import BodyTable
+from mpshell.wire import lines
+from mpshell.wire.lines import StreamBuffer
 
 TEXT = st.lists(
     st.sampled_from([b"a", b"bb", b"\n", b"\r", b"\r\n", b"\0", b"\xff\xfe", b"x" * 30]),

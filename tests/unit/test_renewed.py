@@ -7,7 +7,7 @@ import signal
 import threading
 
 from mpshell import Task
-from mpshell.forks import renewed
+from mpshell.runtime.forks import renewed
 
 
 def test_one_that_is_free_or_our_own_stays() -> None:

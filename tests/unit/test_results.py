@@ -15,8 +15,8 @@ from mpshell.coordinator.results import (
     returncode,
     text,
 )
-from mpshell.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 from mpshell.outcome import REASONS
+from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mpshell.engine.transports import Command, PathCache
-from mpshell.messages import GATHER, NODE, RANK, JobSpec, Template
+from mpshell.engine.argv import Command, PathCache
+from mpshell.wire.messages import GATHER, NODE, RANK, JobSpec, Template
 from mpshell.worker.exec import parse_template
 from mpshell.worker.ssh import diagnose_ssh
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import probe
 
-from mpshell import messages
-from mpshell.coordinator import pool
+from mpshell.launch import pool
+from mpshell.wire import messages
 from mpshell.worker.exec import ExecWorker
 
 _BODY = b"a line that every node says\n"

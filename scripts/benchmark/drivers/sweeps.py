@@ -103,7 +103,7 @@ def sweep_beside(
 
 def keep_all_engines() -> None:
     """Let engines stay for their CPU time to be read, be they more than there are processors."""
-    from mpshell.coordinator import pool
+    from mpshell.launch import pool
 
     pool.usable_cpus = lambda: 64
 

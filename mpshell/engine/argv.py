@@ -1,13 +1,13 @@
 """From a job's command template to what is executed for one node.
 
-A transport is no code here: a worker class says its command as a template (`mpshell.messages`), text
+A transport is no code here: a worker class says its command as a template (`mpshell.wire.messages`), text
 with marks where node and rank go, and this module fills it in. A line of plain words is executed
 without a shell in between, where the difference cannot be seen.
 """
 
 import os
 
-from mpshell.messages import JobSpec, encode_template, fill
+from mpshell.wire.messages import JobSpec, encode_template, fill
 
 _SHELL = b"/bin/sh"
 

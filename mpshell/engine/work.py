@@ -3,14 +3,14 @@
 import os
 from collections import deque
 
+from mpshell.engine.argv import Command
 from mpshell.engine.client import Client
 from mpshell.engine.libc import Environment
 from mpshell.engine.report import Report
 from mpshell.engine.stdin import InputFeed, InputLog
-from mpshell.engine.transports import Command
-from mpshell.lines import StreamBuffer
-from mpshell.loop import TimerHandle
-from mpshell.messages import DISCARD, JobSpec, client_id
+from mpshell.runtime.loop import TimerHandle
+from mpshell.wire.lines import StreamBuffer
+from mpshell.wire.messages import DISCARD, JobSpec, client_id
 
 
 class Job:

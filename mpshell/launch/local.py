@@ -1,6 +1,6 @@
 """One engine as the process of the coordinator has it: its channel, and the news that it is gone.
 
-Made by a Launcher; from then on it belongs to the thread that leased it (`mpshell.coordinator.pool`).
+Made by a Launcher; from then on it belongs to the thread that leased it (`mpshell.launch.pool`).
 """
 
 import os
@@ -8,10 +8,10 @@ import select
 import signal
 from collections.abc import Callable
 
-from mpshell import messages
-from mpshell.channel import Channel
 from mpshell.errors import ProtocolError
-from mpshell.loop import EventLoop
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+from mpshell.wire.channel import Channel
 
 FrameHandler = Callable[["EngineHandle", list[messages.Message]], object]
 GoneHandler = Callable[["EngineHandle"], object]

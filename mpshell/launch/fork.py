@@ -1,4 +1,4 @@
-"""Where engines come from: the Launcher interface, and the one that forks them on this machine.
+"""The launcher that forks engines on this machine.
 
     coordinator ─► Launcher.start() ─► EngineHandle ◄── frames, and the news that the engine is gone
                         │
@@ -20,13 +20,15 @@ import struct
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import mpshell
 from mpshell.errors import EngineStartError
+from mpshell.wire import control
 
 if TYPE_CHECKING:
-    from mpshell.coordinator.handle import EngineHandle
+    from mpshell.launch.link import Closable
+    from mpshell.launch.local import EngineHandle
 
 #: In the environment of a program that is started as a fork server until it is one. Where it is found, the
 #: program that was started is this one again, and would start itself for ever.
@@ -41,40 +43,9 @@ _CODE = (
     " main(control, sys.argv[2], int(sys.argv[3]))"
 )
 _CONTROL_FD = 3
-_PACKET = struct.Struct("!cI")
 
 #: Seconds that the fork server may take to clear up at the end.
 _END = 3.0
-
-
-class Closable(Protocol):
-    """What is to be closed."""
-
-    def close(self) -> None:
-        """End it; may wait for that, some seconds at most."""
-
-
-class Launcher(Protocol):
-    """Starts engines somewhere. It carries frames and never sees a node's name."""
-
-    #: Whether the last words of a dead engine always arrive, so that what it did not announce has
-    #: surely not run.
-    lossless: bool
-
-    def prepare(self) -> None:
-        """Begin with what a start takes, without waiting for it: one is soon to come."""
-
-    def credentials(self) -> object:
-        """Return as whom an engine runs commands that is started now; that of others must not run them."""
-
-    def part_with(self, used: set[object]) -> Sequence[Closable]:
-        """Return what serves no engine of these credentials, nor a next one: to be closed."""
-
-    def start(self) -> EngineHandle:
-        """Start an engine; EngineStartError when that cannot be."""
-
-    def close(self) -> None:
-        """End all engines and what serves them."""
 
 
 class _ForkServerProcess:
@@ -219,7 +190,7 @@ class ForkLauncher:
     lossless = True
 
     def __init__(self) -> None:
-        #: Held over forks of this process too (`mpshell.coordinator.pool`).
+        #: Held over forks of this process too (`mpshell.launch.pool`).
         self.lock = threading.RLock()
         self._servers: dict[object, _ForkServerProcess] = {}
         self._next_id = 0
@@ -243,8 +214,8 @@ class ForkLauncher:
 
     def start(self) -> EngineHandle:
         """Fork an engine; a fork server that was killed is replaced."""
-        from mpshell.channel import channel_pair
-        from mpshell.coordinator.handle import EngineHandle
+        from mpshell.launch.local import EngineHandle
+        from mpshell.wire.channel import channel_pair
 
         with self.lock:
             self._next_id += 1
@@ -274,7 +245,7 @@ class ForkLauncher:
         return handle
 
     def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
-        packet = _PACKET.pack(b"F", engine_id)
+        packet = control.PACKET.pack(control.FORK, engine_id)
         if (server := self._servers.get(now)) is not None:
             try:
                 server.send(packet, fds)
@@ -290,7 +261,7 @@ class ForkLauncher:
     def _fence(self, server: _ForkServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""
         try:
-            server.send(_PACKET.pack(b"K", engine_id))
+            server.send(control.PACKET.pack(control.KILL, engine_id))
         except OSError:
             # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpshell.errors import EngineIllegalOperationError
-from mpshell.forks import renewed
+from mpshell.runtime.forks import renewed
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator

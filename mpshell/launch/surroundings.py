@@ -2,7 +2,7 @@
 
 import os
 
-from mpshell.messages import Configure
+from mpshell.wire.messages import Configure
 
 
 def surroundings() -> Configure:

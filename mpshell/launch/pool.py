@@ -11,11 +11,12 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from mpshell.coordinator.cpus import usable_cpus
-from mpshell.coordinator.launcher import ForkLauncher, Launcher
+from mpshell.launch.cpus import usable_cpus
+from mpshell.launch.fork import ForkLauncher
+from mpshell.launch.link import Launcher
 
 if TYPE_CHECKING:
-    from mpshell.coordinator.handle import EngineHandle
+    from mpshell.launch.local import EngineHandle
 
 
 class EnginePool:

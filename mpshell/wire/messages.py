@@ -18,7 +18,7 @@ import io
 import os
 
 from mpshell.errors import ProtocolError
-from mpshell.lean import TYPE_CHECKING, NamedTuple, pickle
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

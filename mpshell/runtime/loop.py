@@ -16,7 +16,7 @@ import select
 import time
 from collections import deque
 
-from mpshell.lean import TYPE_CHECKING
+from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import product
 
-from mpshell.nodeset_parser import NodeSetParseError
-from mpshell.rangeset_text import contiguous, fold_keys, index_key, key_index
+from mpshell.nodes.indexes import contiguous, fold_keys, index_key, key_index
+from mpshell.nodes.parser import NodeSetParseError
 
 _NUMBER = re.compile(r"[0-9]+")
 _MARK = "\0"

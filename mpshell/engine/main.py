@@ -9,13 +9,13 @@ import os
 import struct
 import sys
 
-from mpshell import messages
-from mpshell.channel import Channel
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
-from mpshell.lean import signal
-from mpshell.loop import EventLoop
+from mpshell.runtime.lean import signal
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+from mpshell.wire.channel import Channel
 
 #: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.
 _COLLECT_AT = 100_000

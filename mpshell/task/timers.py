@@ -14,7 +14,7 @@ from mpshell.errors import EngineIllegalOperationError
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.loop import TimerHandle
+    from mpshell.runtime.loop import TimerHandle
 
 
 def check_delays(fire: float, interval: float) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from itertools import product
 from math import prod
 
-from mpshell.rangeset_text import MAX_INDEXES, RangeSetParseError, parse_indexes
+from mpshell.nodes.indexes import MAX_INDEXES, RangeSetParseError, parse_indexes
 
 MAX_NAMES = MAX_INDEXES
 """The most names that one operand of a text may describe: more is taken for a slip of the pen."""
