@@ -9,7 +9,7 @@ and asks it for a `plan`. No I/O, no clock.
 """
 
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 #: Slots of an engine in a pool without limit.
 UNLIMITED = 1 << 30
@@ -21,6 +21,58 @@ class Slice(NamedTuple):
     job_id: int
     first: int
     stop: int
+
+
+class WorkQueue(Protocol):
+    """The clients of a pool that wait for a slot, and the choice of those that get one next."""
+
+    def __len__(self) -> int:
+        """Return how many clients wait."""
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Queue clients; in front those that come back from a lost engine."""
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+
+    def take(self, engine_id: int, count: int) -> list[Slice]:
+        """Take out and return `count` clients for an engine, or fewer if no more are for it."""
+
+
+class InOrder:
+    """The queue that hands out clients in the order in which they came, to any engine."""
+
+    def __init__(self) -> None:
+        self._slices: deque[Slice] = deque()
+        self._clients = 0
+
+    def __len__(self) -> int:
+        return self._clients
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Queue clients; in front those that come back from a lost engine."""
+        (self._slices.appendleft if front else self._slices.append)(work)
+        self._clients += work.stop - work.first
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+        dropped = [work for work in self._slices if job_id in (None, work.job_id)]
+        self._slices = deque(work for work in self._slices if job_id not in (None, work.job_id))
+        self._clients -= sum(work.stop - work.first for work in dropped)
+        return dropped
+
+    def take(self, engine_id: int, count: int) -> list[Slice]:
+        """Take out and return the next `count` clients."""
+        taken = []
+        while count > 0 and self._slices:
+            work = self._slices.popleft()
+            stop = min(work.stop, work.first + count)
+            if stop < work.stop:
+                self._slices.appendleft(work._replace(first=stop))
+            taken.append(work._replace(stop=stop))
+            count -= stop - work.first
+            self._clients -= stop - work.first
+        return taken
 
 
 class Share:
@@ -41,27 +93,27 @@ class Share:
 class SlotPool:
     """The slots of one fanout (None: no limit), and the clients that wait for them."""
 
-    def __init__(self, number: int, fanout: int | None) -> None:
+    def __init__(self, number: int, fanout: int | None, queue: WorkQueue | None = None) -> None:
         self.number = number
         self.fanout = fanout
         self.shares: dict[int, Share] = {}
-        self.queue: deque[Slice] = deque()
-        self.queued = 0
+        self._queue: WorkQueue = InOrder() if queue is None else queue
+
+    @property
+    def queued(self) -> int:
+        """Clients that wait for a slot."""
+        return len(self._queue)
 
     # -- what happened --
 
     def add_work(self, work: Slice, front: bool = False) -> None:
         """Queue clients; in front those that come back from a lost engine."""
         if work.stop > work.first:
-            (self.queue.appendleft if front else self.queue.append)(work)
-            self.queued += work.stop - work.first
+            self._queue.add(work, front)
 
     def drop_work(self, job_id: int | None = None) -> list[Slice]:
         """Take a job's clients (all: None) from the queue, and return them."""
-        dropped = [work for work in self.queue if job_id in (None, work.job_id)]
-        self.queue = deque(work for work in self.queue if job_id not in (None, work.job_id))
-        self.queued -= sum(work.stop - work.first for work in dropped)
-        return dropped
+        return self._queue.drop(job_id)
 
     def add_engine(self, engine_id: int) -> None:
         self.shares[engine_id] = Share()
@@ -173,20 +225,13 @@ class SlotPool:
             left = available
             for engine_id, need in needs.items():
                 part = need if available >= total else -(-need * available // total)
-                part = min(part, left)
-                left -= part
-                dealt += self._take(engine_id, part)
+                taken = self._take(engine_id, min(part, left))
+                # A queue that chooses may have less for this engine: the others get it.
+                left -= sum(work.stop - work.first for _, work in taken)
+                dealt += taken
         return dealt
 
     def _take(self, engine_id: int, count: int) -> list[tuple[int, Slice]]:
-        taken = []
-        self.shares[engine_id].assigned += count
-        self.queued -= count
-        while count > 0:
-            work = self.queue.popleft()
-            stop = min(work.stop, work.first + count)
-            if stop < work.stop:
-                self.queue.appendleft(work._replace(first=stop))
-            taken.append((engine_id, work._replace(stop=stop)))
-            count -= stop - work.first
-        return taken
+        taken = self._queue.take(engine_id, count)
+        self.shares[engine_id].assigned += sum(work.stop - work.first for work in taken)
+        return [(engine_id, work) for work in taken]
