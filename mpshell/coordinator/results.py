@@ -9,11 +9,10 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
-from mpshell.outcome import NodeOutcome, node_outcome
+from mpshell.outcome import NodeOutcome, Outcome, node_outcome
 from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 Key = Hashable
-Outcome = tuple[int, int, float, float, str | None, int]
 
 #: Return code of a command that could not be started, or whose engine was lost.
 NOT_RUN = 255
@@ -142,8 +141,7 @@ class WorkerResults:
         self.codes: dict[Key, int] = {}
         #: Tells a transport's own failure by the last words of its command.
         self.diagnose: Callable[[str], str | None] | None = None
-        #: How each client ended: (reason, exit status or signal, start on the monotonic clock, seconds,
-        #: detail, engine id).
+        #: How each key has ended: written by `mpshell.coordinator.verdicts` alone, as codes and timeouts are.
         self.outcomes: dict[Key, Outcome] = {}
         #: A dict for its order.
         self.timeouts: dict[Key, None] = {}
@@ -199,7 +197,7 @@ class WorkerResults:
         """Return how a client has ended; KeyError for one that has not."""
         return node_outcome(key, self.outcomes[key], self.codes.get(key), self.diagnose)
 
-    def settle(self, keys: list[Key], intern: Interned) -> None:
+    def settle(self, keys: Iterable[Key], intern: Interned) -> None:
         """Make one body of what each key's streams have said: nothing more comes."""
         if self._in_blocks:
             for store in self._streams.values():
