@@ -198,9 +198,12 @@ class EngineSet:
             for result in event.results
             if end(result[0], None) is not None or engine.take_back(result[0])
         ]
-        for job_id, count in Counter([result[0] >> 32 for result in its_own]).items():
-            job = self._jobs.get(job_id)
-            if job is not None:
+        if len(engine.jobs) == 1:
+            ended = {next(iter(engine.jobs)): len(its_own)}
+        else:
+            ended = Counter(job_and_index(result[0])[0] for result in its_own)
+        for job_id, count in ended.items():
+            if (job := self._jobs.get(job_id)) is not None:
                 self._pools[job.spec.pool].finished(engine.link.engine_id, count)
         self._clients.finished(engine, its_own)
 

@@ -18,6 +18,18 @@ from mpshell.wire import messages
 from mpshell.wire.messages import CANCELLED, EXITED, LOST, job_and_index
 
 
+class _Remembered(dict[str, bool]):
+    """What a function returns, asked once for each argument."""
+
+    def __init__(self, function: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, argument: str) -> bool:
+        answer = self[argument] = self._function(argument)
+        return answer
+
+
 class Intake:
     """Events about the clients of one run; `records` tells whether a stream is recorded now."""
 
@@ -129,31 +141,29 @@ class Intake:
     def finished(self, engine: EngineState, results: list[messages.Result]) -> None:
         """Clients of an engine have ended, each for good."""
         jobs, engine_id, bodies = self._jobs, engine.link.engine_id, engine.bodies
-        settles = self._verdicts.policy is None
+        records = _Remembered(self._records)
         for client, reason, status, stdout, stderr, started, duration, detail in results:
             job_id, index = job_and_index(client)
             job = jobs.get(job_id)
             if job is None:
                 continue
             attempt = job.attempts.get(index, 1) if job.attempts else 1
-            if stdout >= 0:
-                self._take_body(engine, job, index, messages.STDOUT, bodies[stdout])
-            if stderr >= 0:
-                self._take_body(engine, job, index, messages.STDERR, bodies[stderr])
             outcome = Outcome(reason, status, started, duration, detail, engine_id, attempt)
-            if settles and job.reader is None:
-                self._verdicts.finished(job, index, outcome)
+            if job.reader is None:
+                keys = job.keys_of(index)
+                if stdout >= 0 and records[sname := job.snames[messages.STDOUT]]:
+                    job.results.record_whole(sname, keys, bodies[stdout])
+                if stderr >= 0 and records[sname := job.snames[messages.STDERR]]:
+                    job.results.record_whole(sname, keys, bodies[stderr])
+                self._verdicts.finished(job, index, keys, outcome)
             else:
-                self._end(job, index, outcome)
-
-    def _take_body(
-        self, engine: EngineState, job: Job, index: int, stream: int, body: bytes
-    ) -> None:
-        """Take everything that a stream of a client has written."""
-        if job.reader is not None:
-            self._have_read(engine, job, job.reader, index, stream, body)
-        elif self._records(sname := job.snames[stream]):
-            job.results.record_whole(sname, job.keys_of(index), body)
+                for stream, number in ((messages.STDOUT, stdout), (messages.STDERR, stderr)):
+                    if number >= 0:
+                        self._have_read(engine, job, job.reader, index, stream, bodies[number])
+                self._end_read(job, job.reader, index, outcome)
+            if job.wants_events:
+                # A handler may have switched recording.
+                records.clear()
 
     def lost(self, engine: EngineState, clients: Iterable[tuple[int, float]]) -> None:
         """An engine is gone with these clients, announced at a time (0: not known): they may have run."""
@@ -171,23 +181,14 @@ class Intake:
             outcome = Outcome(
                 reason, 0, began, duration, detail, engine.link.engine_id, job.attempt_of(index)
             )
-            self._end(job, index, outcome)
+            if job.reader is None:
+                self._verdicts.finished(job, index, job.keys_of(index), outcome)
+            else:
+                self._end_read(job, job.reader, index, outcome)
 
     def dropped(self, job: Job, indexes: Sequence[int]) -> None:
         """Clients that no engine has any more are not wanted."""
         self._verdicts.dropped(job, indexes)
-
-    def _end(self, job: Job, index: int, outcome: Outcome) -> None:
-        again = self._verdicts.runs_again(job, index, outcome)
-        if job.reader is not None:
-            items: list[Said | Ended] = []
-            self._ask(
-                items, job.reader.finish, index, outcome.reason, outcome.status, outcome.detail
-            )
-            if not again:
-                self._take(job, items, outcome)
-        if not again:
-            self._verdicts.finished(job, index, outcome)
 
     # -- a transport that reads ----------------------------------------------------------------
 
@@ -202,6 +203,16 @@ class Intake:
             began = job.started_at.get(index, now)
             engine_id, attempt = engine.link.engine_id, job.attempt_of(index)
             self._take(job, items, Outcome(EXITED, 0, began, now - began, None, engine_id, attempt))
+
+    def _end_read(self, job: Job, reader: Reader, index: int, outcome: Outcome) -> None:
+        """Have a reader end a client: the keys that it does not end have the client's own outcome."""
+        items: list[Said | Ended] = []
+        self._ask(items, reader.finish, index, outcome.reason, outcome.status, outcome.detail)
+        # Asked here too: what a reader makes of an attempt that is not the last is nothing.
+        if not self._verdicts.runs_again(job, index, outcome):
+            self._take(job, items, outcome)
+            missing = [key for key in job.keys_of(index) if key not in job.results.outcomes]
+            self._verdicts.finished(job, index, missing, outcome)
 
     def _ask(
         self, items: list[Said | Ended], call: Callable[..., Iterable[Said | Ended]], *args: object

@@ -135,7 +135,7 @@ def text(body: bytes) -> bytes:
 class WorkerResults:
     """Outcomes and output of one worker's clients in one run."""
 
-    __slots__ = ("_in_blocks", "_streams", "codes", "diagnose", "live", "outcomes", "timeouts")
+    __slots__ = ("_streams", "codes", "diagnose", "in_blocks", "live", "outcomes", "timeouts")
 
     def __init__(self) -> None:
         self.codes: dict[Key, int] = {}
@@ -147,7 +147,7 @@ class WorkerResults:
         self.timeouts: dict[Key, None] = {}
         self._streams: dict[str, StreamStore] = {}
         #: Whether anything was recorded in blocks.
-        self._in_blocks = False
+        self.in_blocks = False
         #: The block whose lines a handler is being told.
         self.live: LiveBlock | None = None
 
@@ -160,7 +160,7 @@ class WorkerResults:
 
     def record(self, sname: str, keys: list[Key], block: bytes) -> None:
         """Add lines to what a stream of the keys has said."""
-        self._in_blocks = True
+        self.in_blocks = True
         store = self._streams.get(sname)
         if store is None:
             store = self._streams[sname] = StreamStore()
@@ -198,11 +198,10 @@ class WorkerResults:
         return node_outcome(key, self.outcomes[key], self.codes.get(key), self.diagnose)
 
     def settle(self, keys: Iterable[Key], intern: Interned) -> None:
-        """Make one body of what each key's streams have said: nothing more comes."""
-        if self._in_blocks:
-            for store in self._streams.values():
-                for key in keys:
-                    store.settle(key, intern)
+        """Make one body of what each key's streams have said: nothing more comes. Only with `in_blocks`."""
+        for store in self._streams.values():
+            for key in keys:
+                store.settle(key, intern)
 
     def drop_output(self, keys: list[Key]) -> None:
         """Forget what the keys have said: they will be run again."""

@@ -43,7 +43,7 @@ class Verdicts:
         self._run = run
         self._intern = intern
         #: Asked at every end whether there is another attempt; None: there never is.
-        self.policy = policy
+        self._policy = policy
         self._again = again
         self._close = close
 
@@ -52,9 +52,9 @@ class Verdicts:
     def runs_again(self, job: Job, index: int, outcome: Outcome) -> bool:
         """Ask the policy whether this attempt of a client is its last; queue the next one if it is not."""
         # Of a client that is for many keys some may have ended already.
-        if self.policy is None or job.groups is not None or not self._is_wanted(job):
+        if self._policy is None or job.groups is not None or not self._is_wanted(job):
             return False
-        delay = self.policy.delay(outcome)
+        delay = self._policy.delay(outcome)
         if delay is None:
             return False
         job.attempts[index] = outcome.attempt + 1
@@ -65,11 +65,10 @@ class Verdicts:
     def _is_wanted(self, job: Job) -> bool:
         return job.starts_clients and not self._run.stopping
 
-    def finished(self, job: Job, index: int, outcome: Outcome) -> None:
-        """A client has ended, and with it those of its keys that have not."""
-        keys = job.keys_of(index)
-        if job.reader is not None:
-            keys = [key for key in keys if key not in job.results.outcomes]
+    def finished(self, job: Job, index: int, keys: list[Key], outcome: Outcome) -> None:
+        """A client has ended, and with it those of its keys that have not: `keys`."""
+        if self._policy is not None and self.runs_again(job, index, outcome):
+            return
         if keys:
             self.judge(job, keys, outcome)
         job.unfinished -= 1
@@ -86,7 +85,8 @@ class Verdicts:
                 results.codes[key] = code
         if reason == TIMED_OUT:
             results.timeouts.update(dict.fromkeys(keys))
-        results.settle(keys, self._intern)
+        if results.in_blocks:
+            results.settle(keys, self._intern)
         # After an abort no end is an event any more.
         if job.wants_events and reason != CANCELLED:
             if job.untold:
