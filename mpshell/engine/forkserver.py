@@ -23,6 +23,7 @@ import time
 from mpshell.engine import process
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.engine.main import WILL, WILL_PIDS, run_engine
+from mpshell.runtime import procfs
 from mpshell.runtime.lean import signal
 from mpshell.wire.control import FORK, PACKET
 
@@ -155,7 +156,7 @@ class ForkServer:
         os.close(sentinel)
 
     def _orphans(self) -> list[int]:
-        return [pid for pid in process.children_of(os.getpid()) if pid not in self._engines]
+        return [pid for pid in procfs.children_of(os.getpid()) if pid not in self._engines]
 
     def _clear_orphans(self) -> None:
         """Kill what a dead engine left, until nothing more of it turns up."""

@@ -13,7 +13,7 @@ import os
 
 from mpshell.engine.libc import Environment, Spawner
 from mpshell.runtime.lean import TYPE_CHECKING, signal
-from mpshell.runtime.procfs import children_of, threads_children
+from mpshell.runtime.procfs import threads_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

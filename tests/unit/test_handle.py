@@ -121,7 +121,7 @@ def test_last_words_come_before_the_news() -> None:
 
 
 def test_a_channel_that_a_stuck_command_holds_open_is_over_with_its_engine() -> None:
-    """A child between vfork and exec has the engine's descriptors, and cannot be killed in some file systems."""
+    """A child between vfork and exec has all descriptors; some file systems let nobody kill it."""
     peer = Peer()
     peer.far.send(WIRE * 3 + WIRE[:5])
     peer._fence()
