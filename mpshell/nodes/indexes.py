@@ -109,7 +109,7 @@ def _expand_range(part: str, indexes: list[str], limit: int) -> None:
     if step == 0 or low > high:
         raise RangeSetParseError(part, "invalid values in range")
     padded = is_padded(first) or is_padded(last)
-    if padded and len(first) != len(last):
+    if padded and len(first) != len(last) and (step_text or not _outgrows(first, last)):
         raise RangeSetPaddingError(part, "padding length mismatch")
     if len(indexes) + (high - low) // step + 1 > limit:
         # Before anything is built: the range may be longer than the memory.
@@ -120,6 +120,14 @@ def _expand_range(part: str, indexes: list[str], limit: int) -> None:
         indexes.extend([f"{number:0{width}d}" for number in numbers])
     else:
         indexes.extend(map(str, numbers))
+
+
+def _outgrows(first: str, last: str) -> bool:
+    """Tell whether a range is one whose numbers gain a digit, ``08-100``, as Slurm writes it.
+
+    Any other two widths are more likely a slip, and Slurm never writes them.
+    """
+    return is_padded(first) and len(first) < len(last) and not is_padded(last)
 
 
 def _complaint(part: str) -> str:

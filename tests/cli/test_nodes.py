@@ -61,6 +61,18 @@ def test_the_nodes_of_a_slurm_job() -> None:
     assert dry("-x", "cn[008-011]", env=env) == ["gpu1"]
 
 
+def test_a_slurm_list_whose_numbers_gain_a_digit(tmp_path: Path) -> None:
+    text = "n[098-100,1],n[08-101]"
+    hosts = tmp_path / "hosts"
+    hosts.write_text(text)
+    expected = sorted(["n1", "n098", "n099", *(f"n{number:02d}" for number in range(8, 102))])
+    for found in (
+        dry("-w", text), dry("--hostfile", str(hosts)), dry(env={"SLURM_JOB_NODELIST": text}),
+    ):  # fmt: skip
+        assert sorted(found) == expected
+    assert local("-w", "n[8-010]", "true").code == 64
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,8 @@ from mpshell.nodeset import (
     NodeSetParseRangeError,
     expand,
 )
+
+_SLURM_LISTS = Path(__file__).with_name("slurm_lists.txt").read_text().splitlines()
 
 NAMES = st.sampled_from(["a", "a1", "a01", "a2b3", "b"])
 
@@ -60,6 +63,15 @@ def test_parse(text: str, names: str | list[str]) -> None:
     assert list(nodes) == list(nodes.striter()) == expand(text) == expected
     assert len(nodes) == len(expected)
     assert bool(nodes) is bool(expected)
+
+
+@pytest.mark.parametrize("line", [line for line in _SLURM_LISTS if not line.startswith("#")])
+def test_lists_of_slurm(line: str) -> None:
+    text, _, names = line.partition(" = ")
+    nodes = NodeSet(text)
+    assert sorted(nodes) == sorted(set(names.split()))
+    assert list(nodes) == list(NodeSet.fromlist(names.split()))
+    assert NodeSet(str(nodes)) == nodes
 
 
 @given(NAMES, st.lists(st.tuples(st.sampled_from(",!&^"), NAMES)))
@@ -114,6 +126,11 @@ def test_a_bad_text_is_named(text: str, part: str, message: str) -> None:
         ("a[1/2]", "1/2"),
         ("a[1-3/0]", "1-3/0"),
         ("a[01-3]", "01-3"),
+        ("a[8-09]", "8-09"),
+        ("a[08-0100]", "08-0100"),
+        ("a[8-0100]", "8-0100"),
+        ("a[099-98]", "099-98"),
+        ("a[08-100/2]", "08-100/2"),
         ("a[1!2]", "1!2"),
         ("a[1-99999999999]", "1-99999999999"),
         ("a[1-4000]b[1-4000]", "1-4000"),

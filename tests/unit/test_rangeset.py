@@ -73,6 +73,8 @@ def test_parse_sorts_and_folds(text: str, items: list[str], folded: str) -> None
         ("01-3", "01-3", "padding length mismatch"),
         ("1-03", "1-03", "padding length mismatch"),
         ("99-0100", "99-0100", "padding length mismatch"),
+        ("08-0100", "08-0100", "padding length mismatch"),
+        ("08-100/2", "08-100/2", "padding length mismatch"),
         ("1,1-99999999999", "1-99999999999", "more than 10,000,000"),
     ],
 )
