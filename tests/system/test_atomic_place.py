@@ -27,7 +27,6 @@ DATA = bytes(range(256)) * 300
 OTHER = 12345
 
 
-
 def different_shells() -> list[str]:
     """Return shells that a node may have as /bin/sh. POSIX has one; others are tried where they are.
 
@@ -77,7 +76,7 @@ class Place:
         """Do something around the mkdir of a copy; $name is the directory, $base its last part."""
         mkdir = self.tools / "mkdir"
         mkdir.write_text(
-            "#!/bin/sh\ncase $1 in -m) ;; *) exec /bin/mkdir \"$@\";; esac\n"
+            '#!/bin/sh\ncase $1 in -m) ;; *) exec /bin/mkdir "$@";; esac\n'
             f"for name; do :; done\nbase=${{name##*/}}\nvictim={self.victim}\nevil={self.evil}\n"
             f'{before}\n/bin/mkdir "$@" || exit 1\n{after}\n'
         )
@@ -86,7 +85,10 @@ class Place:
     def run(self, words: tuple[Template, ...], shell: str) -> subprocess.CompletedProcess[bytes]:
         """Run the command of a copy, its scripts in `shell`."""
         bin_sh = shutil.which(shell) or shell
-        text = [word.replace(b"/bin/sh", os.fsencode(bin_sh)) for word in fill(map(encode_template, words), b"node", 7)]
+        text = [
+            word.replace(b"/bin/sh", os.fsencode(bin_sh))
+            for word in fill(map(encode_template, words), b"node", 7)
+        ]
         argv = text[0].split() + text[1:]
         environment = {**os.environ, "PATH": f"{self.tools}:{os.environ['PATH']}"}
         # A FIFO that is opened would be waited for.
@@ -126,7 +128,9 @@ def local(place: Place, shell: str, **options: bool) -> subprocess.CompletedProc
     return place.run(words, shell)
 
 
-COPIERS = pytest.mark.parametrize("copier", [send, fetch, local], ids=lambda copier: copier.__name__)
+COPIERS = pytest.mark.parametrize(
+    "copier", [send, fetch, local], ids=lambda copier: copier.__name__
+)
 IN_SHELLS = pytest.mark.parametrize("shell", SHELLS)
 
 
@@ -203,9 +207,7 @@ def test_another_directory_under_the_name_is_not_written_to(
 
 @IN_SHELLS
 @COPIERS
-def test_a_file_system_without_modes(
-    copier: Copier, shell: str, place: Place
-) -> None:
+def test_a_file_system_without_modes(copier: Copier, shell: str, place: Place) -> None:
     """As FAT does: it is enough that nobody else may make an entry beside the target."""
     place.attack(after='chmod 755 "$name"')
     place.to.chmod(0o755)
@@ -323,9 +325,7 @@ def test_a_node_that_sends_a_strange_head_gets_nothing_done_here(
 
 @IN_SHELLS
 @COPIERS
-def test_a_directory_in_which_nothing_can_be_made(
-    copier: Copier, shell: str, place: Place
-) -> None:
+def test_a_directory_in_which_nothing_can_be_made(copier: Copier, shell: str, place: Place) -> None:
     """A file that could be written, in a directory that cannot: it cannot be replaced in one step."""
     place.target.write_bytes(b"old")
     place.attack(before='echo "mkdir: cannot create: Disk quota exceeded" >&2; exit 1')
