@@ -265,7 +265,7 @@ def test_a_group_that_the_directory_passes_on(copier: Copier, shell: str, place:
 def test_a_directory_that_takes_the_place_of_the_target(
     mv: str, copier: Copier, shell: str, place: Place
 ) -> None:
-    """Between the look at the target and the rename: nothing is moved into it, nor into what a link leads to."""
+    """Between the look at the target and the rename: nothing is moved into it, nor to where a link leads."""
     if mv:
         # One without -T, as that of a BSD.
         (place.tools / "mv").write_text(
