@@ -37,7 +37,7 @@ class Display(EventHandler):
         self.options = options
         self.terminal = terminal
         self.tally = Tally(nodes, options.max_fail)
-        self.files = NodeFiles(options.outdir, options.errdir)
+        self.files = NodeFiles(options.outdir, options.errdir, terminal.own)
         self.progress = Progress(self.tally)
         terminal.make_way = self.progress.hide
         #: Filled in before the run.

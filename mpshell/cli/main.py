@@ -153,6 +153,8 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     status = display.tally.max_code if run.status is None else run.status
     if options.always_zero and run.status is None:
         status = 0
+    if display.files.failed and run.status is None:
+        status = _IO_ERROR
     display.show_rest(seconds, status)
     _sum_up(run, display, options, terminal, seconds)
     if terminal.unsaid is not None and status == 0:

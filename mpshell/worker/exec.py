@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
@@ -30,6 +31,13 @@ class ExecWorker(CommandWorker):
     starts. The same holds in `source` and `dest` of a copy.
     """
 
+    def _kept_names(self, copy: Copy) -> Iterable[str]:
+        template, _ = parse_template(copy.name, self.nodes)
+        for rank, node in enumerate(self.nodes):
+            marked = {NODE: node, RANK: str(rank)}
+            name = "".join(p if isinstance(p, str) else marked[p] for p in template)
+            yield f"{name}.{node}"
+
     def _make_job(self, task: Task) -> Job:
         nodes = list(self.nodes)
         shell: Template | None = None
@@ -53,6 +61,8 @@ def copy_argv(copy: Copy, nodes: NodeSet) -> tuple[tuple[Template, ...], bool]:
     (source, one_source), (dest, one_dest), (name, _) = (
         parse_template(text, nodes) for text in (copy.source, copy.dest, copy.name)
     )
+    if NODE in dest or one_dest:
+        _check_path_names(copy.dest, nodes)
     if copy.reverse:
         dest = (*dest, "/", *name, ".", NODE)
     for_all = (one_source or one_dest) and not copy.reverse
@@ -60,6 +70,13 @@ def copy_argv(copy: Copy, nodes: NodeSet) -> tuple[tuple[Template, ...], bool]:
         return atomic.local(source, dest, name, copy.preserve), for_all
     options = whole_words(["-r"] * copy.tree + ["-p"] * copy.preserve)
     return (("cp",), *options, ("--",), source, dest), for_all
+
+
+def _check_path_names(dest: str, nodes: NodeSet) -> None:
+    """Raise WorkerError for a node whose name would lead to another directory than `dest` shows."""
+    for node in nodes:
+        if "/" in node or node in (".", ".."):
+            raise WorkerError(f"node {node!r} would lead out of {dest!r}")
 
 
 def parse_template(command: str, nodes: NodeSet) -> tuple[Template, bool]:
