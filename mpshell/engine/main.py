@@ -89,11 +89,9 @@ def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
 
     Return whether it is; if not the fork server, told by the exit status, clears away the rest.
     """
-    late = loop.call_later(_LAST_REAP, loop.stop)
-    while engine.clients.busy and not late.cancelled():
-        loop.run_once()
-        # What descends from a killed process becomes ours when that is gone.
-        engine.clients.kill_all()
+    if engine.clients.busy:
+        loop.call_later(_LAST_REAP, loop.stop)
+        loop.run_forever()
     return not engine.clients.busy
 
 
