@@ -238,8 +238,25 @@ def test_the_command_line_of_scp(solo_task: Task, tmp_path: Path) -> None:
     ]
 
 
+def test_users_of_nodes_in_copies(solo_task: Task, tmp_path: Path) -> None:
+    fake_scp(solo_task, tmp_path)
+    solo_task.set_info("connect_timeout", 0)
+    end = ["-C", "-oBatchMode=yes", "--"]
+    for node, place in (("ada@n1", "ada@[n1]"), ("ada@::1", "ada@[::1]")):
+        assert scp_argv(solo_task, node, "/etc/hosts", "x") == [*end, "/etc/hosts", f"{place}:x"]
+        assert scp_argv(solo_task, node, "/x", tmp_path, reverse=True) == [
+            "-C", "-r", "-oBatchMode=yes", "--", f"{place}:/x", f"{tmp_path}/x.{node}",
+        ]  # fmt: skip
+    worker = solo_task.copy("/etc/hosts", "x", "n1,ada@n2")
+    solo_task.resume()
+    assert (worker.node_buffer("n1") or b"").endswith(b"\n[n1]:x")
+    # As `ssh -l bob ada@n1` does.
+    solo_task.set_info("ssh_user", "bob")
+    assert scp_argv(solo_task, "ada@n1", "/etc/hosts", "x")[-1] == "bob@[n1]:x"
+
+
 def test_nodes_and_users_that_scp_would_not_understand(solo_task: Task) -> None:
-    for node in ("a/b", "u@h", "a b", "-x"):
+    for node in ("a/b", "u@a@h", "u/x@h", "-u@h", "u:x@h", "u@", "a b", "-x"):
         with pytest.raises(WorkerError, match="would be taken for"):
             WorkerSsh([node], source="/etc/hosts", dest="x")
     solo_task.set_info("ssh_user", "a/b")
