@@ -12,6 +12,7 @@ import sys
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
+from mpshell.runtime import procfs
 from mpshell.runtime.lean import signal
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
@@ -99,7 +100,7 @@ def _write_will(lifeline: int) -> None:
     """Tell the fork server which processes it inherits that are not to be cleared away."""
     if not process.has_children():
         return
-    left = process.children_of(os.getpid())
+    left = procfs.children_of(os.getpid())
     for at in range(0, len(left), WILL_PIDS):
         try:
             os.write(lifeline, b"".join(map(WILL.pack, left[at : at + WILL_PIDS])))

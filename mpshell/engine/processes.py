@@ -12,6 +12,7 @@ from mpshell.engine import client as states
 from mpshell.engine import process
 from mpshell.engine.argv import PathCache
 from mpshell.engine.libc import Environment
+from mpshell.runtime import procfs
 from mpshell.runtime.lean import TYPE_CHECKING, signal
 from mpshell.wire.messages import STDERR, STDOUT
 
@@ -240,7 +241,7 @@ class Processes:
         """Kill what runs; to be called again for what each leaves, until nothing is left."""
         if process.has_children():
             known = self._survivors | self._doomed
-            roots = [pid for pid in process.children_of(os.getpid()) if pid not in known]
+            roots = [pid for pid in procfs.children_of(os.getpid()) if pid not in known]
             # None is stopped first: if this process is killed in here, nobody would let it go on.
             self._doomed.update(process.kill(roots))
             # Not again, also if they cannot be killed (another user's by now).
@@ -248,4 +249,4 @@ class Processes:
 
     def end_run(self) -> None:
         """Nothing runs any more: what is still there is not of a run to come."""
-        self._survivors = set(process.children_of(os.getpid())) if process.has_children() else set()
+        self._survivors = set(procfs.children_of(os.getpid())) if process.has_children() else set()

@@ -15,9 +15,9 @@ import pytest
 
 from mpshell.engine import client as states
 from mpshell.engine.engine import Engine
-from mpshell.engine.process import children_of
 from mpshell.engine.work import Execution
 from mpshell.runtime.loop import EventLoop
+from mpshell.runtime.procfs import children_of
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from tests.engine.conftest import Driver, job
