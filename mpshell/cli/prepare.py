@@ -130,6 +130,12 @@ def schedule(
     for source in options.command:
         if options.copy and not os.path.exists(source):
             raise ValueError(f"-c {source!r}: there is no such file or directory")
+        if options.rcopy and (found := re.search(r"[*?\[]", source)) is not None:
+            # clush gives all that matches one name, with the pattern in it.
+            raise ValueError(
+                f"--rcopy {source!r}: {found.group()!r} is of a pattern, which is not expanded on the nodes: "
+                "name each file, or copy the directory"
+            )
         dest = _destination(options, source)
         copy = task.copy if options.copy else task.rcopy
         workers.append(
