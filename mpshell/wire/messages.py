@@ -311,18 +311,19 @@ _CHECKS: dict[type, checks.Check] = {
 #: What the unpickler may make: messages, and the job within one.
 _CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec)}
 
-_INDEX_BITS = 32
-_INDEX_MASK = (1 << _INDEX_BITS) - 1
+#: A client id is the number of its job, shifted by these bits, and its index.
+INDEX_BITS = 32
+INDEX_MASK = (1 << INDEX_BITS) - 1
 
 
 def client_id(job_id: int, index: int) -> int:
     """Return the id of the client at `index` of a job's nodes."""
-    return job_id << _INDEX_BITS | index
+    return job_id << INDEX_BITS | index
 
 
 def job_and_index(client: int) -> tuple[int, int]:
     """Return the job id and the index that a client id was made of."""
-    return client >> _INDEX_BITS, client & _INDEX_MASK
+    return client >> INDEX_BITS, client & INDEX_MASK
 
 
 class _Unpickler(pickle.Unpickler):
