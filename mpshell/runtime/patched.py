@@ -19,6 +19,6 @@ def check_unpatched() -> None:
         replaced = _thread.start_new_thread.__module__ if green else "select without epoll"
         raise TaskError(
             f"threads or waits of this process are monkey-patched ({replaced}): a Task needs those of"
-            " the system. Leave them out, as by gevent.monkey.patch_all(thread=False, select=False), or run mpshell in a"
-            " process of its own"
+            " the system. Leave them out, as by gevent.monkey.patch_all(thread=False, select=False), or run"
+            " mpshell in a process of its own"
         )
