@@ -41,11 +41,10 @@ class _Gone(Exception):
 class ForkServer:
     """Engines by pid, with their ids and sentinels."""
 
-    def __init__(self, control: int, version: str, parent: int) -> None:
+    def __init__(self, control: int, parent: int) -> None:
         self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fileno=control)
         #: The coordinator's process: a fork of it in C may hold the control socket open for ever.
         self._parent = _watch(parent)
-        self._version = version
         self._engines: dict[int, tuple[int, int]] = {}
         #: What cleanly ended engines left to us: daemons that a command started on purpose.
         self._survivors: set[int] = set()
@@ -121,7 +120,7 @@ class ForkServer:
         os.closerange(3, low)
         os.closerange(low + 1, high)
         os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
-        run_engine(engine_id, channel, lifeline, self._version)
+        run_engine(engine_id, channel, lifeline)
 
     def _reap(self) -> None:
         # Again after each round: clearing orphans away uses up the wake-ups of other engines' ends.
@@ -225,7 +224,7 @@ def _watch(parent: int) -> int:
         return -1
 
 
-def main(control: int, version: str, parent: int) -> None:
+def main(control: int, parent: int) -> None:
     """Serve the process `parent` on the control socket at descriptor `control`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     become_subreaper()
@@ -234,7 +233,7 @@ def main(control: int, version: str, parent: int) -> None:
     # Nothing of this is ever freed: the collector of each fork leaves its pages alone.
     gc.freeze()
     try:
-        server = ForkServer(control, version, parent)
+        server = ForkServer(control, parent)
     except OSError:
         # No room for its descriptors, or nobody left to serve: the coordinator's to tell.
         sys.exit(1)

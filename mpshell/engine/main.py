@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 
+from mpshell import __version__
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
@@ -28,7 +29,7 @@ WILL, WILL_PIDS = struct.Struct("i"), 4096
 _LAST_REAP = 1.0
 
 
-def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> None:
+def run_engine(engine_id: int, channel_fd: int, lifeline: int) -> None:
     """Be the engine at the other end of `channel_fd` until told to leave.
 
     `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
@@ -45,7 +46,7 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
         engine = Engine(channel, loop)
         loop.add_reader(lifeline, _on_lifeline, engine, loop, lifeline)
         _watch_children(engine, loop)
-        ready = messages.Ready(engine_id, os.getpid(), version)
+        ready = messages.Ready(engine_id, os.getpid(), __version__)
         channel.send(messages.encode([ready]))
         try:
             loop.run_forever()

@@ -35,7 +35,7 @@ class EngineHandle:
     ):
         self.engine_id = engine_id
         self.channel = channel
-        #: Seconds, clients and words of the engine itself; None until it has said so.
+        #: Its Ready message; None until that has come.
         self.ready: messages.Ready | None = None
         #: The Configure it was last sent.
         self.configured: messages.Configure | None = None

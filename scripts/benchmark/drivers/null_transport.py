@@ -12,6 +12,7 @@ from typing import Any
 
 import probe
 
+import mpshell
 from mpshell.launch import pool
 from mpshell.wire import messages
 from mpshell.worker.exec import ExecWorker
@@ -29,6 +30,9 @@ class NullEngine:
         self.configured: Any = None
         self.detail = ""
         self.gone = False
+        self.garbled = False
+        #: One user, one fork server: all engines are alike.
+        self.credentials = self.session = 0
         self.simulated = 0.0
         self.frames = 0
         self._loop: Any = None
@@ -80,7 +84,7 @@ class NullEngine:
         report: list[messages.Message] = []
         if not self._greeted:
             self._greeted = True
-            report.append(messages.Ready(self.engine_id, 0, "null"))
+            report.append(messages.Ready(self.engine_id, 0, mpshell.__version__))
         if self._running:
             if not self._has_body:
                 self._has_body = True
@@ -122,6 +126,12 @@ class NullLauncher:
 
     def prepare(self) -> None:
         """There is nothing that takes time."""
+
+    def credentials(self) -> object:
+        return 0
+
+    def part_with(self, used: set[object]) -> list[Any]:
+        return []
 
     def start(self) -> Any:
         self.engines.append(NullEngine(len(self.engines) + 1))
