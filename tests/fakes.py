@@ -1,7 +1,7 @@
 """Engines that are nowhere: a launcher, the far ends of its links, and a loop whose time is the test's.
 
-The engines take real frames and answer with real ones, in this process. A history decides what they do and when:
-nothing here waits, and no time passes but what the history or a deadline lets pass.
+The engines take real frames and answer with real ones, in this process. A history decides what they do and
+when: nothing here waits, and no time passes but what the history or a deadline lets pass.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ class EngineState:
         """Send it clients of a job, and with the first of them the job."""
         new = job.id not in self.jobs
         nodes = job.nodes[work.first : work.stop]
-        self.outbox.append(messages.Submit(job.id, job.spec if new else None, work.first, nodes))
+        parts = tuple(job.parts[work.first : work.stop])
+        spec = job.spec if new else None
+        self.outbox.append(messages.Submit(job.id, spec, work.first, nodes, parts))
         self.assigned.update(range(client_id(job.id, work.first), client_id(job.id, work.stop)))
         if new:
             self.jobs[job.id] = 0

@@ -128,10 +128,9 @@ class Scene:
         """Have the next engine act that has something to do."""
         living = self.launcher.living()
         self._turns += 1
-        for place in range(len(living)):
-            if living[(self._turns + place) % len(living)].act():
-                return True
-        return False
+        return any(
+            living[(self._turns + place) % len(living)].act() for place in range(len(living))
+        )
 
     # -- what came of it -----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A run's own rules: holds, errors, calls of the user's code; timers, ports and streams in it, on a test's clock."""
+"""A run's own rules: holds, errors, calls of the user's code; timers, ports and streams, on a test's clock."""
 
 from __future__ import annotations
 
