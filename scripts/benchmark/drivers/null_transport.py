@@ -5,9 +5,9 @@ ones; the CPU time that they need themselves is measured and taken off. So what 
 messages and results: the coordinator's own cost of a node.
 """
 
+import threading
 import time
 from collections import deque
-from types import SimpleNamespace
 from typing import Any
 
 import probe
@@ -21,18 +21,20 @@ _BODY = b"a line that every node says\n"
 
 
 class NullEngine:
-    """An engine's handle, and the engine behind it: all that runs ends with the next turn."""
+    """An engine's link, and the engine behind it: all that runs ends with the next turn."""
+
+    pending = 0
+    gone = False
+    certain = True
+    patience = 10.0
+    #: One user: all engines are alike.
+    credentials: object = 0
 
     def __init__(self, engine_id: int) -> None:
         self.engine_id = engine_id
-        self.channel = SimpleNamespace(pending=0)
         self.ready: Any = None
         self.configured: Any = None
         self.detail = ""
-        self.gone = False
-        self.garbled = False
-        #: One user, one fork server: all engines are alike.
-        self.credentials = self.session = 0
         self.simulated = 0.0
         self.frames = 0
         self._loop: Any = None
@@ -44,7 +46,7 @@ class NullEngine:
         self._has_body = False
         self._turn_is_due = False
 
-    def attach(self, loop: Any, on_frame: Any, on_gone: Any, on_drained: Any) -> None:
+    def attach(self, loop: Any, on_frame: Any, on_gone: Any, on_flushed: Any) -> None:
         self._loop, self._on_frame = loop, on_frame
 
     def detach(self) -> None:
@@ -106,7 +108,7 @@ class NullEngine:
             report.append(messages.Drained())
         return report
 
-    def fence(self) -> None:
+    def fence(self, why: str = "") -> None:
         raise RuntimeError("an engine of the null transport is given up")
 
     def ended(self) -> bool:
@@ -119,10 +121,15 @@ class NullEngine:
 class NullLauncher:
     """Makes engines that are nowhere."""
 
-    lossless = True
-
     def __init__(self) -> None:
+        self.lock = threading.RLock()
         self.engines: list[NullEngine] = []
+
+    def capacity(self) -> int:
+        return 64
+
+    def forget(self) -> None:
+        """Nothing is shared with a child."""
 
     def prepare(self) -> None:
         """There is nothing that takes time."""
