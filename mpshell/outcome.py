@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mpshell.errors import WorkerError
-from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.wire.messages import (
+    CANCELLED,
+    EXITED,
+    LOG_END,
+    LOST,
+    SIGNALED,
+    SPAWN_FAILED,
+    TIMED_OUT,
+)
 
 #: What a reason can be: how the command ended; for a transport's own failure, why.
 REASONS = (
@@ -20,6 +28,7 @@ REASONS = (
     "unreachable",  # no connection to the node
     "auth",  # the node did not let us in
     "hostkey",  # the node's key is not the one known
+    "transport",  # the program that was to connect has failed by itself: a wrong option of its, say
 )
 
 _NAMES = {
@@ -68,6 +77,8 @@ def node_outcome(
     name = _NAMES[reason]
     if reason == EXITED and detail is not None and diagnose is not None:
         name = diagnose(detail) or name
+        # What was noted of the log is for the diagnosis alone.
+        detail = detail.rpartition(LOG_END)[2].strip() or None
         if name not in REASONS:
             raise WorkerError(f"a transport's diagnose says {name!r}: one of {REASONS} is expected")
     began = started + _EPOCH if started else None

@@ -12,13 +12,14 @@ from mpshell.engine import client as states
 from mpshell.engine import process
 from mpshell.engine.argv import PathCache
 from mpshell.engine.libc import Environment
+from mpshell.engine.log import ClientLog
 from mpshell.engine.stdin import InputFeed
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import Job, Run
 from mpshell.runtime.lean import signal
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire.lines import LONG_LINE, StreamBuffer
-from mpshell.wire.messages import DISCARD, GATHER, STDERR, STDOUT, STREAM
+from mpshell.wire.messages import DISCARD, EXITED, GATHER, LOG, LOG_END, STDERR, STDOUT, STREAM
 
 #: Gathered bytes that an engine keeps over all its clients before it passes them on.
 HELD = 1 << 25
@@ -31,8 +32,8 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 #: Seconds that a killed command has to be gone; one that cannot be killed is left then, and its slot is free.
 _LAST_GRACE = 4.0
 
-#: Last bytes that are kept of a command whose diagnosis is wanted, and the exit status that asks for it.
-_LAST_WORDS, _DIAGNOSED = 1000, 255
+#: Last bytes that are kept of a command whose diagnosis is wanted.
+_LAST_WORDS = 2000
 
 
 def _read(fd: int) -> bytes | None:
@@ -99,18 +100,23 @@ class Clients:
         """
         job = run.job
         spec = job.spec
-        argv, words = job.command.plan(run.node, run.index)
-        if spec.trace:
-            text = argv[-1] if spec.shell is not None else b" ".join(argv)
-            self._uplink.report.trace.append((run.id, os.fsdecode(text)))
-            self._uplink.end_of_turn()
-        run.started_at = self.loop.time()
+        program = b"its log"
         try:
+            if job.log_lines is not None:
+                run.log = ClientLog(job.log_lines)
+            argv, words = job.command.plan(run.node, run.index, run.log.path if run.log else b"")
+            program = argv[0]
+            if spec.trace:
+                self._trace(run, argv)
+            run.started_at = self.loop.time()
             child = self._execute(job, argv, words)
         except (OSError, ValueError) as error:
+            if run.log is not None:
+                run.log.close()
+                run.log = None
             if isinstance(error, OSError) and error.errno in _NO_ROOM and not last_try:
                 return error
-            run.detail = f"{os.fsdecode(argv[0])}: {error}"
+            run.detail = f"{os.fsdecode(program)}: {error}"
             self.carry_out(run, run.handle(states.SPAWN_FAILURE))
             return None
         run.pid = child.pid
@@ -118,10 +124,19 @@ class Clients:
         self._open_stream(run, STDOUT, child.stdout)
         if child.stderr >= 0:
             self._open_stream(run, STDERR, child.stderr)
+        if run.log is not None:
+            # No stream whose end is waited for: it is whole when the program has ended.
+            run.fds[LOG] = run.log.fd
+            self.loop.add_reader(run.log.fd, self._on_readable, run, LOG, run.log.fd)
         self.carry_out(run, run.handle(states.SPAWNED))
         if child.stdin >= 0:
             self._feed(run, child.stdin)
         return None
+
+    def _trace(self, run: Run, argv: list[bytes]) -> None:
+        text = argv[-1] if run.job.spec.shell is not None else b" ".join(argv)
+        self._uplink.report.trace.append((run.id, os.fsdecode(text)))
+        self._uplink.end_of_turn()
 
     def _feed(self, run: Run, fd: int) -> None:
         job = run.job
@@ -177,6 +192,9 @@ class Clients:
 
     def _take(self, run: Run, stream: int, data: bytes) -> None:
         """Keep what a command has written, or pass it on."""
+        if stream == LOG:
+            self._take_log(run, data)
+            return
         run.last_byte_at = self.loop.time() if run.drain_handle is not None else 0.0
         if run.job.spec.diagnose:
             run.last_words = (run.last_words + data)[-_LAST_WORDS:]
@@ -200,13 +218,28 @@ class Clients:
                 run.passed_on.add(stream)
                 self._uplink.output(run.id, stream, block)
 
+    def _take_log(self, run: Run, data: bytes) -> None:
+        """Keep what the diagnosis needs of a log; the rest are messages, as on stderr."""
+        if run.log is not None and (messages := run.log.take(data)):
+            if run.log.apart:
+                self._uplink.output(run.id, LOG, messages)
+            else:
+                self._take(run, STDERR if run.job.spec.separate_stderr else STDOUT, messages)
+
     def _take_what_is_there(self, run: Run) -> None:
         """Take what a command had written before it was told to end, as far as a pipe holds it."""
         for stream, fd in run.fds.items():
+            if stream == LOG:
+                continue
             if self._uplink.congested:
-                return
+                break
             if data := _read(fd):
                 self._take(run, stream, data)
+        if run.log is not None:
+            # Whole, for the verdict depends on it; a pipe holds little.
+            while data := _read(run.log.fd):
+                self._take_log(run, data)
+            self._take_log(run, b"\n")
 
     def _close_stream(self, run: Run, stream: int) -> None:
         fd = run.fds.pop(stream)
@@ -309,13 +342,24 @@ class Clients:
             else:
                 self._uplink.output(run.id, stream, block)
         duration = self.loop.time() - run.started_at if run.started_at else 0.0
-        if run.status == _DIAGNOSED and run.last_words:
-            run.detail = run.last_words.decode(errors="backslashreplace")
+        self._diagnose(run)
         self._uplink.report.finished.append(
             (run.id, run.reason, run.status, refs[STDOUT], refs[STDERR], run.started_at, duration,
              run.detail)
         )  # fmt: skip
         self._uplink.end_of_turn()
+
+    def _diagnose(self, run: Run) -> None:
+        """Add to an outcome what its diagnosis needs, where one is wanted."""
+        least = run.job.spec.diagnose
+        if not least or run.reason != EXITED or run.status < least:
+            return
+        words = run.last_words.decode(errors="backslashreplace").replace(LOG_END, "\\0")
+        if run.log is not None:
+            notes = run.log.notes.decode(errors="backslashreplace").replace(LOG_END, "\\0")
+            run.detail = f"{notes}{LOG_END}{words}"
+        elif words:
+            run.detail = words
 
     def _release(self, run: Run) -> None:
         for handle in (run.timeout_handle, run.grace_handle, run.drain_handle):

@@ -6,6 +6,7 @@ from collections import deque
 from mpshell.engine.argv import Command
 from mpshell.engine.client import Client
 from mpshell.engine.libc import Environment
+from mpshell.engine.log import ClientLog, LogLines
 from mpshell.engine.report import Report
 from mpshell.engine.stdin import InputFeed, InputLog
 from mpshell.runtime.loop import TimerHandle
@@ -16,7 +17,7 @@ from mpshell.wire.messages import DISCARD, JobSpec, client_id
 class Job:
     """One worker's commands on this engine."""
 
-    __slots__ = ("command", "env", "forgotten", "log", "modes", "running", "spec")
+    __slots__ = ("command", "env", "forgotten", "log", "log_lines", "modes", "running", "spec")
 
     def __init__(self, spec: JobSpec, env: Environment) -> None:
         self.spec = spec
@@ -26,6 +27,7 @@ class Job:
         self.env = env
         self.command = Command(spec, env.variables)
         self.log = InputLog()
+        self.log_lines = None if spec.log is None else LogLines(spec.log)
         #: What to do with a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
         self.running: dict[int, Run] = {}
@@ -61,7 +63,7 @@ class Run(Client):
 
     __slots__ = (
         "buffers", "detail", "drain_handle", "fds", "feed", "grace_handle", "id", "index", "job",
-        "last_byte_at", "last_words", "node", "passed_on", "pid", "started_at", "timeout_handle",
+        "last_byte_at", "last_words", "log", "node", "passed_on", "pid", "started_at", "timeout_handle",
     )  # fmt: skip
 
     def __init__(self, job: Job, index: int, node: str) -> None:
@@ -75,6 +77,8 @@ class Run(Client):
         self.last_byte_at = 0.0
         self.detail: str | None = None
         self.last_words = b""
+        #: What its program writes to its log, beside its streams.
+        self.log: ClientLog | None = None
         #: Open reading ends, and unsent bytes, by stream.
         self.fds: dict[int, int] = {}
         self.buffers: dict[int, StreamBuffer] = {}

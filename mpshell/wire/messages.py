@@ -27,15 +27,19 @@ if TYPE_CHECKING:
 #: What an engine does with a stream of a client that nobody listens to line by line.
 DISCARD, GATHER, STREAM = 0, 1, 2
 
-#: Streams of a client, as numbers on the wire.
-STDIN, STDOUT, STDERR = 0, 1, 2
+#: Streams of a client, as numbers on the wire; an engine reads a client's log and passes it on with STDERR.
+STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
 REASON_NAMES = ("exited", "signaled", "timed out", "cancelled", "spawn failed", "lost")
 
-#: Marks in a command template, where the engine puts a client's node, its rank, or its text in `parts`.
-NODE, RANK, PART = 0, 1, 2
+#: Marks in a command template, where the engine puts a client's node, its rank, its text in `parts`, or the
+#: path of its log.
+NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
+
+#: In the detail of a client with a log: ends what is noted of the log, its last words follow.
+LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
@@ -50,13 +54,30 @@ def encode_template(template: Template) -> Pieces:
     return tuple(part if isinstance(part, int) else os.fsencode(part) for part in template)
 
 
-def fill(words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"") -> list[bytes]:
+def fill(
+    words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"", log: bytes = b""
+) -> list[bytes]:
     """Return the words of a command for one client, given what stands for its marks."""
-    marked = (node, b"%d" % rank, part)
+    marked = (node, b"%d" % rank, part, log)
     return [
         b"".join(piece if isinstance(piece, bytes) else marked[piece] for piece in pieces)
         for pieces in words
     ]
+
+
+class LogFormat(NamedTuple):
+    """How an engine reads the log that a client writes to LOG_PATH, line by line.
+
+    A line with both texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
+    before the first text to the end of the second, is cut out. Without a tag, a line that holds one of the
+    texts in `noted` is. Lines that begin with a text in `private` go no further if they were noted or there is
+    no tag; all others go the way of the client's stderr.
+    """
+
+    tag: tuple[str, str] | None
+    noted: tuple[str, ...]
+    private: tuple[str, ...]
+    apart: bool = False  # as LOG, and not the way of stderr
 
 
 class JobSpec(NamedTuple):
@@ -75,12 +96,13 @@ class JobSpec(NamedTuple):
     grace: float  # seconds between SIGTERM and SIGKILL
     drain: float | None  # seconds without a byte after the exit; None: wait for ever
     trace: bool  # tell each command line (debug)
-    diagnose: bool  # tell the last words of a command that ends with 255, ssh's own code
+    diagnose: int  # tell the last words of a command that ends with this or more; 0: never
     env: tuple[tuple[str, str], ...] = ()  # on top of the environment of the run
     parts: tuple[str, ...] = ()  # what PART stands for, by the client's index
     tree: bool = (
         False  # its own children lead groups of theirs: signals go to all that descends from it
     )
+    log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
@@ -269,7 +291,7 @@ Message: TypeAlias = Command | Event
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        JobSpec, Configure, Submit, Write, CloseStdin, SetSlots, Cancel, Withdraw, ForgetJob, EndRun, Ping,
+        LogFormat, JobSpec, Configure, Submit, Write, CloseStdin, SetSlots, Cancel, Withdraw, ForgetJob, EndRun, Ping,
         Shutdown, Ready, Starting, Output, Written, Bodies, Finished, SlotsHeld, Trace, Pong, Warn,
         EngineFailed, Drained,
     )
