@@ -66,6 +66,14 @@ class NodeOutcome(NamedTuple):
         return self.reason == "exit" and self.returncode == 0
 
 
+def _readable(detail: str, *, failed: bool) -> str | None:
+    """Return the last words of a program; of one that has failed without any, the last that its log has."""
+    notes, _, words = detail.rpartition(LOG_END)
+    if not words.strip() and failed:
+        return notes.strip().rpartition("\n")[2].rpartition("debug1: ")[2] or None
+    return words.strip() or None
+
+
 def node_outcome(
     key: Any,
     recorded: tuple[int, int, float, float, str | None, int],
@@ -77,8 +85,7 @@ def node_outcome(
     name = _NAMES[reason]
     if reason == EXITED and detail is not None and diagnose is not None:
         name = diagnose(detail) or name
-        # What was noted of the log is for the diagnosis alone.
-        detail = detail.rpartition(LOG_END)[2].strip() or None
+        detail = _readable(detail, failed=name != "exit")
         if name not in REASONS:
             raise WorkerError(f"a transport's diagnose says {name!r}: one of {REASONS} is expected")
     began = started + _EPOCH if started else None

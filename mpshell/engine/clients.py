@@ -222,6 +222,7 @@ class Clients:
         """Keep what the diagnosis needs of a log; the rest are messages, as on stderr."""
         if run.log is not None and (messages := run.log.take(data)):
             if run.log.apart:
+                run.last_words = (run.last_words + messages)[-_LAST_WORDS:]
                 self._uplink.output(run.id, LOG, messages)
             else:
                 self._take(run, STDERR if run.job.spec.separate_stderr else STDOUT, messages)

@@ -67,8 +67,8 @@ _ENDED = r"^debug1: client_input_channel_req: channel {} rtype exit-(?:status|si
 _REFUSED = r"^(?:exec|shell|subsystem) request failed on channel {}$|^channel {}: open failed: "
 _ACCEPTED = r"^debug2: (?:exec|shell|subsystem) request accepted on channel {}$"
 
-#: Where the level is DEBUG2: what only it shows of the channel of a session, and then any number.
-_OLD = re.compile(r"^debug1: Entering interactive session|^debug2: channel \d+: ", re.MULTILINE)
+#: Where the level is DEBUG2: a line that is noted there alone, and any number of a channel.
+_OLD = re.compile(r"^debug1: Entering interactive session", re.MULTILINE)
 _ANY_CHANNEL = r"\d+"
 
 #: A connection was begun.
@@ -186,6 +186,6 @@ class SshLog(NamedTuple):
         noted = () if self.forced else (
             "Authenticated to ", "rtype exit-", "exit status from master", "master session id: ",
             "request accepted on channel", "request failed on channel", ": Connecting to ", ": Executing proxy ",
-            "open failed: ",
+            "open failed: ", "Entering interactive session",
         )  # fmt: skip
         return LogFormat(_TAG if self.forced else None, noted, private)

@@ -77,8 +77,9 @@ def _level(output: str) -> str | None:
     """Return the LogLevel in what `ssh -G` prints, None when it is something else."""
     for line in output.splitlines():
         name, _, value = line.partition(" ")
-        if name == "loglevel" and value.upper() in LEVELS:
-            return value.upper()
+        # SILENT is QUIET's other name.
+        if name == "loglevel" and (level := value.upper().replace("SILENT", "QUIET")) in LEVELS:
+            return level
     return None
 
 
@@ -96,7 +97,9 @@ def _try(program: list[str], log: SshLog, options: list[str], node: str) -> _Ans
         if not os.access(path, os.W_OK):
             # This process has changed its user: nobody may look into it (proc(5)), but into an engine.
             path = "/dev/stderr"
-        answer = _ask([*program, "-G", "-E", path, *log.options(), *options, node, "true"])
+        # Without the level that an old ssh is given: the user's own is asked for.
+        forced = log.options() if log.forced else []
+        answer = _ask([*program, "-G", "-E", path, *forced, *options, node, "true"])
         os.close(write_end)
         write_end = -1
         logged = os.read(read_end, 1 << 16).decode(errors="replace")

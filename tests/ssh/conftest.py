@@ -68,6 +68,17 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
         yield server
 
 
+@pytest.fixture(
+    scope="module", name="ssh_server", params=[9, 10], ids=lambda version: f"OpenSSH{version}"
+)
+def each_ssh_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SshServer]:
+    """Give a server of each OpenSSH, whose programs are used here too: for a module that takes it by this name."""
+    with running_server(tmp_path_factory.mktemp("sshd"), openssh(request.param)) as server:
+        yield server
+
+
 @pytest.fixture
 def ssh_task(ssh_server: SshServer) -> Iterator[Task]:
     """Give a Task whose nodes are those of the server."""

@@ -89,7 +89,11 @@ def fetch(release: str, root: Path) -> None:
         "Dir::Cache::archives": state / "archives", "Acquire::Languages": "none", "Debug::NoLocking": "1",
         "APT::Sandbox::User": "root",
     }  # fmt: skip
-    apt = ["apt-get", "-qq", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
+    apt = [
+        "apt-get",
+        "-qq",
+        *(word for key, value in options.items() for word in ("-o", f"{key}={value}")),
+    ]
     packages = ["openssh-client", "openssh-server"]
     call([*apt, "update"], release)
     call([*apt, "-y", "--no-install-recommends", "--download-only", "install", *packages], release)

@@ -19,19 +19,13 @@ import pytest
 
 from mpshell import EventHandler, NodeOutcome, Task
 from tests.faults.conftest import Observer
-from tests.ssh.conftest import SshServer, running_server
-from tests.ssh.openssh import openssh
+from tests.ssh.conftest import SshServer, each_ssh_server
 from tests.support import eventually
 from tests.system.recorder import until
 
 
-@pytest.fixture(scope="module", params=[9, 10], ids=lambda version: f"OpenSSH {version}")
-def ssh_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SshServer]:
-    """Give a server of each OpenSSH, whose programs are used here too."""
-    with running_server(tmp_path_factory.mktemp("sshd"), openssh(request.param)) as server:
-        yield server
+#: All of it with OpenSSH 9 and 10, on both sides.
+ssh_server = each_ssh_server
 
 
 def outcomes(
@@ -297,7 +291,9 @@ def test_a_master_that_stays_holds_up_nothing(
         assert (tmp_path / "m").exists()
     finally:
         subprocess.run(
-            [ssh_server.programs.ssh, *options.split(), "-O", "exit", "node1"], capture_output=True, check=False
+            [ssh_server.programs.ssh, *options.split(), "-O", "exit", "node1"],
+            capture_output=True,
+            check=False,
         )
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
