@@ -1,7 +1,7 @@
 """A client's log: what its program writes of itself to a place of its own, and not among the command's output.
 
-The engine knows nothing of the program; which lines are for the diagnosis, and which are messages for the user, the
-job says (`LogFormat`).
+The engine knows nothing of the program; which lines are for the diagnosis, and which are messages for the
+user, the job says (`LogFormat`).
 """
 
 import os
@@ -36,10 +36,13 @@ class LogLines:
             noted = any(text in line for text in self.noted)
             return noted, line.startswith(self.private), line
         begin = line.find(self.tag[0], 0, _TAG_IN)
-        end = line.find(self.tag[1], begin, _TAG_IN) if begin >= 0 else -1
-        if end < 0:
-            return False, False, line
-        line = line[: line.rfind(b" ", 0, begin) + 1] + line[end + len(self.tag[1]) :]
+        end = 0
+        for text in self.tag:
+            at = line.find(text, end, _TAG_IN)
+            if at < 0:
+                return False, False, line
+            end = at + len(text)
+        line = line[: line.rfind(b" ", 0, begin) + 1] + line[end:]
         return True, line.startswith(self.private), line
 
 

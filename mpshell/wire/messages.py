@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: What an engine does with a stream of a client that nobody listens to line by line.
 DISCARD, GATHER, STREAM = 0, 1, 2
 
-#: Streams of a client, as numbers on the wire; an engine reads a client's log and passes it on with STDERR.
+#: Streams of a client, as numbers on the wire.
 STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 
 #: Reasons in `Finished`.
@@ -68,13 +68,13 @@ def fill(
 class LogFormat(NamedTuple):
     """How an engine reads the log that a client writes to LOG_PATH, line by line.
 
-    A line with both texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
-    before the first text to the end of the second, is cut out. Without a tag, a line that holds one of the
+    A line with all texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
+    before the first text to the end of the last, is cut out. Without a tag, a line that holds one of the
     texts in `noted` is. Lines that begin with a text in `private` go no further if they were noted or there is
     no tag; all others go the way of the client's stderr.
     """
 
-    tag: tuple[str, str] | None
+    tag: tuple[str, ...] | None
     noted: tuple[str, ...]
     private: tuple[str, ...]
     apart: bool = False  # as LOG, and not the way of stderr
@@ -291,9 +291,9 @@ Message: TypeAlias = Command | Event
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        LogFormat, JobSpec, Configure, Submit, Write, CloseStdin, SetSlots, Cancel, Withdraw, ForgetJob, EndRun, Ping,
-        Shutdown, Ready, Starting, Output, Written, Bodies, Finished, SlotsHeld, Trace, Pong, Warn,
-        EngineFailed, Drained,
+        LogFormat, JobSpec, Configure, Submit, Write, CloseStdin, SetSlots, Cancel, Withdraw, ForgetJob,
+        EndRun, Ping, Shutdown, Ready, Starting, Output, Written, Bodies, Finished, SlotsHeld, Trace, Pong,
+        Warn, EngineFailed, Drained,
     )
 }  # fmt: skip
 

@@ -144,7 +144,7 @@ def scp_program(task: Task, nodes: list[str]) -> SshProgram:
 def _split(task: Task, key: str, name: str) -> tuple[list[str], list[str]]:
     """Return the words of an info key up to the program of that name, and the options after it.
 
-    Before it stands another one that executes it (sshpass); a program of another name has no options of its own.
+    Before it stands another one that executes it (sshpass); one of another name has no options of its own.
     """
     words = split_setting(task, key, name)
     for at, word in enumerate(words):

@@ -3,9 +3,9 @@
     ssh -E LOG -oLogVerbose=PROOFS ──► log ──► engine ─┬─ noted: the proofs ──► `diagnose_ssh`
                                                        └─ messages of the user's own LogLevel ──► stderr
 
-`LogVerbose` (OpenSSH 8.5) has a few functions of ssh write all that they can, whatever the level is, each line with a
-tag: so the level stays the user's, and what is written for the verdict can be told from it. An older ssh gets the
-level DEBUG2. The functions (sshconnect.c, sshconnect2.c, ssh.c, clientloop.c, mux.c) have had these names since 6.0.
+`LogVerbose` (OpenSSH 8.5) has a few functions of ssh write all that they can, whatever the level is, each line
+with a tag: so the level stays the user's, and what is written for the verdict can be told from it. An older ssh
+gets the level DEBUG2. The functions are in sshconnect.c, sshconnect2.c, ssh.c, clientloop.c, channels.c, mux.c.
 Pure.
 """
 
@@ -29,8 +29,8 @@ _REASONS = (
     "verify_host_key_callback", "userauth", "ssh_packet_read_poll_seqnr",
 )  # fmt: skip
 
-#: Begin and end of the tag that a forced line has: file:function():line (pid=number):
-_TAG = ("():", "): ")
+#: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
+_TAG = ("():", "pid=", "): ")
 
 #: LogLevel, from the one that shows least (ssh_config(5)).
 LEVELS = ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3")
@@ -185,7 +185,7 @@ class SshLog(NamedTuple):
         private = tuple(text for text, level in shown_from if not self._shows(level))
         noted = () if self.forced else (
             "Authenticated to ", "rtype exit-", "exit status from master", "master session id: ",
-            "request accepted on channel", "request failed on channel", ": Connecting to ", ": Executing proxy ",
-            "open failed: ", "Entering interactive session",
+            "request accepted on channel", "request failed on channel", ": Connecting to ",
+            ": Executing proxy ", "open failed: ", "Entering interactive session",
         )  # fmt: skip
         return LogFormat(_TAG if self.forced else None, noted, private)

@@ -74,7 +74,7 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 def each_ssh_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SshServer]:
-    """Give a server of each OpenSSH, whose programs are used here too: for a module that takes it by this name."""
+    """Give a server of each OpenSSH, whose programs are used here too: for a module that imports it."""
     with running_server(tmp_path_factory.mktemp("sshd"), openssh(request.param)) as server:
         yield server
 

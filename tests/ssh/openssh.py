@@ -111,7 +111,8 @@ def call(words: list[str], release: str) -> None:
     )  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(
-            f"the OpenSSH of Debian {release} cannot be had: {words[0]} {words[-1]}: {done.stderr.strip()[-500:]}"
+            f"the OpenSSH of Debian {release} cannot be had: {words[0]} {words[-1]}: "
+            f"{done.stderr.strip()[-500:]}"
         )
 
 

@@ -23,7 +23,6 @@ from tests.ssh.conftest import SshServer, each_ssh_server
 from tests.support import eventually
 from tests.system.recorder import until
 
-
 #: All of it with OpenSSH 9 and 10, on both sides.
 ssh_server = each_ssh_server
 

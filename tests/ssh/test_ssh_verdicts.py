@@ -350,9 +350,10 @@ def test_a_program_in_the_place_of_ssh(
     """An ssh without LogVerbose (before 8.5), one that cannot open the log, and one that is none."""
     real = ssh_server.programs.ssh
     refusal = {
-        "older": 'case "$*" in *LogVerbose*) echo "command-line: line 0: Bad configuration option: logverbose" >&2;'
-        " exit 255;; esac",
-        "another user's": 'case "$*" in *-E*) echo "Couldn\'t open logfile: Permission denied" >&2; exit 1;; esac',
+        "older": 'case "$*" in *LogVerbose*)'
+        ' echo "command-line: line 0: Bad configuration option: logverbose" >&2; exit 255;; esac',
+        "another user's": 'case "$*" in *-E*)'
+        ' echo "Couldn\'t open logfile: Permission denied" >&2; exit 1;; esac',
         "no OpenSSH": 'case "$*" in *-G*) echo "unknown option -G" >&2; exit 2;; esac',
     }[kind]
     (tmp_path / "ssh").write_text(f'#!/bin/sh\n{refusal}\nexec {real} "$@"\n')
