@@ -6,7 +6,6 @@ user, the job says (`LogFormat`).
 
 import os
 
-from mpshell.engine.process import open_log
 from mpshell.wire.messages import LogFormat
 
 #: Bytes that are kept of what is noted: the first, where a login is, and the last, where an end is.
@@ -47,12 +46,11 @@ class LogLines:
 
 
 class ClientLog:
-    """The pipe of one client's log: `path` is where its program writes, `fd` where the engine reads."""
+    """What has been read of one client's log."""
 
-    __slots__ = ("_lines", "_rest", "fd", "notes", "path")
+    __slots__ = ("_lines", "_rest", "notes")
 
     def __init__(self, lines: LogLines) -> None:
-        self.fd, self.path = open_log()
         self._lines = lines
         self._rest = b""
         #: The lines that are noted.
@@ -62,9 +60,6 @@ class ClientLog:
     def apart(self) -> bool:
         """Whether its messages go a way of their own."""
         return self._lines.apart
-
-    def close(self) -> None:
-        os.close(self.fd)
 
     def take(self, data: bytes) -> bytes:
         """Take what was read, note what is to be noted, and return the messages that go to the user."""

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from mpshell.engine.log import ClientLog, LogLines
+from mpshell.engine.process import open_log
 from mpshell.wire.messages import LOG_END
 from mpshell.worker.flags import SCP_WITH_ARGUMENT, SSH_WITH_ARGUMENT, flag_words, read_flags
 from mpshell.worker.ssh_log import SshLog, diagnose_scp, diagnose_ssh
@@ -75,22 +76,28 @@ def test_what_is_noted_and_what_is_shown(level: str, shown: tuple[int, ...]) -> 
 
 def test_a_log_in_pieces_and_a_long_one() -> None:
     log = ClientLog(LogLines(SshLog("INFO", True).format()))
+    text = b"".join(line + b"\r\n" for line in LINES)
+    told = b"".join(log.take(text[at : at + 7]) for at in range(0, len(text), 7))
+    assert told == b"ssh: connect to host a port 1: Refused\r\n" + b"\r\n".join([*LINES[4:], b""])
+    for _ in range(10_000):
+        log.take(LINES[3] + b"\r\n")
+    assert b"Authenticated to a.\n" in log.notes and len(log.notes) < 10_000
+    assert len(log.take(b"x" * 200_000)) > 100_000
+
+
+def test_a_log_has_no_end_before_it_is_closed() -> None:
+    fd, path = open_log()
     try:
-        writer = os.open(log.path, os.O_WRONLY | os.O_APPEND)
-        os.write(writer, b"hello\r\n")
+        with pytest.raises(BlockingIOError):
+            os.read(fd, 100)
+        writer = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(writer, b"hello")
         os.close(writer)
-        assert os.read(log.fd, 100) == b"hello\r\n"
-        text = b"".join(line + b"\r\n" for line in LINES)
-        told = b"".join(log.take(text[at : at + 7]) for at in range(0, len(text), 7))
-        assert told == b"ssh: connect to host a port 1: Refused\r\n" + b"\r\n".join(
-            [*LINES[4:], b""]
-        )
-        for _ in range(10_000):
-            log.take(LINES[3] + b"\r\n")
-        assert b"Authenticated to a.\n" in log.notes and len(log.notes) < 10_000
-        assert len(log.take(b"x" * 200_000)) > 100_000
+        assert os.read(fd, 100) == b"hello"
+        with pytest.raises(BlockingIOError):
+            os.read(fd, 100)
     finally:
-        log.close()
+        os.close(fd)
 
 
 def test_options_as_getopt_reads_them() -> None:
