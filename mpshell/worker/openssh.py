@@ -76,7 +76,7 @@ def ssh_program(task: Task, nodes: list[str]) -> SshProgram:
     ours = ["-oForwardAgent=no", "-oForwardX11=no"]
     if task.info("ssh_user"):
         ours += ["-l", str(task.info("ssh_user"))]
-    ours += _connection(task)
+    ours += connection(task)
     plain = SshProgram([*program, *given, *ours])
     if not nodes:
         return plain
@@ -112,7 +112,7 @@ def _with_messages(program: SshProgram, flags: list[Flag]) -> SshProgram:
 
 
 def scp_program(task: Task, nodes: list[str]) -> SshProgram:
-    """Return scp(1) and its options; with a log of the ssh below it if there are nodes to run it for.
+    """Return scp(1) and its options, those of `connection` apart; with a log of the ssh below it if there are nodes to run it for.
 
     Raise WorkerError when that ssh refuses its options.
     """
@@ -121,8 +121,7 @@ def scp_program(task: Task, nodes: list[str]) -> SshProgram:
         *own,
         *split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", ""),
     ]
-    ours = _connection(task)
-    plain = SshProgram([*program, *given, *ours])
+    plain = SshProgram([*program, *given])
     if not nodes or os.path.basename(program[-1]) != "scp" or not os.access(_WRAPPER, os.X_OK):
         return plain
     flags, rest = read_flags(given, SCP_WITH_ARGUMENT)
@@ -132,13 +131,13 @@ def scp_program(task: Task, nodes: list[str]) -> SshProgram:
     ssh = ssh or _beside(program[-1])
     below = [f"-p{f.argument}" for f in flags if f.letter == "P"]
     below += flag_words([flag for flag in flags if flag.letter in _OF_SSH])
-    log = ssh_log([ssh], [*below, *ours], nodes)
+    log = ssh_log([ssh], [*below, *connection(task)], nodes)
     if log is None:
         return plain
     kept = [flag for flag in flags if flag.letter != "S"]
     words: list[Word] = ["env", f"MPSHELL_SSH={ssh}", ("MPSHELL_SSH_LOG=", LOG_PATH), *program]
     words += ["-S", str(_WRAPPER), *log.options()]
-    return SshProgram([*words, *flag_words(_without_level(kept, log)), *ours], log)
+    return SshProgram([*words, *flag_words(_without_level(kept, log))], log)
 
 
 def _split(task: Task, key: str, name: str) -> tuple[list[str], list[str]]:
@@ -163,7 +162,8 @@ def _beside(scp: str) -> str:
     return "ssh"
 
 
-def _connection(task: Task) -> list[str]:
+def connection(task: Task) -> list[str]:
+    """Return the options that say how to connect."""
     limit = connect_seconds(task)
     return [*([f"-oConnectTimeout={limit}"] if limit else []), "-oBatchMode=yes"]
 

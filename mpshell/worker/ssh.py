@@ -11,7 +11,7 @@ from mpshell.errors import WorkerError
 from mpshell.wire.messages import NODE, LogFormat, Template
 from mpshell.worker import atomic
 from mpshell.worker.copy import Copy, is_plain, kept_here, local_path
-from mpshell.worker.openssh import SshProgram, scp_program, ssh_program
+from mpshell.worker.openssh import SshProgram, connection, scp_program, ssh_program
 from mpshell.worker.ssh_log import diagnose_scp, diagnose_ssh
 from mpshell.worker.transport import Transport, Word
 
@@ -90,7 +90,7 @@ class WorkerSsh(Transport):
 
 def scp_words(task: Task, copy: Copy, program: list[Word]) -> list[Word]:
     """Return scp(1) with what it takes for a copy."""
-    words = [*program, *["-r"] * copy.tree, *["-p"] * copy.preserve]
+    words = [*program, *["-r"] * copy.tree, *["-p"] * copy.preserve, *connection(task)]
     user = str(task.info("scp_user") or task.info("ssh_user") or "")
     if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
         raise WorkerError(f"user {user!r} would be taken for something else by scp")
