@@ -208,7 +208,7 @@ class Processes:
         except OSError as error:
             execution.detail = f"a log: {error}"
             raise
-        argv, words = job.command.plan(execution.node, execution.index, path)
+        argv, words = job.command.plan(execution.node, execution.index, execution.part, path)
         if job.spec.trace:
             text = argv[-1] if job.spec.shell is not None else b" ".join(argv)
             self.owner.trace(execution, os.fsdecode(text))

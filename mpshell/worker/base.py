@@ -247,7 +247,7 @@ class Worker(WorkerEvents):
         tree: bool = False,
         log: LogFormat | None = None,
     ) -> Job:
-        spec = self._spec(task, shell, argv, env, parts, reader, tree)._replace(log=log)
+        spec = self._spec(task, shell, argv, env, reader, tree)._replace(log=log)
         job = Job(
             spec,
             nodes,
@@ -259,6 +259,7 @@ class Worker(WorkerEvents):
             wants_events=self._wants_outcomes or self._dispatch.wants_clients or spec.trace,
             groups=groups,
             reader=reader,
+            parts=parts,
         )
         job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
         self._pass_input(job)
@@ -271,7 +272,6 @@ class Worker(WorkerEvents):
         shell: Template | None,
         argv: tuple[Template, ...],
         env: tuple[tuple[str, str], ...],
-        parts: tuple[str, ...],
         reader: Reader | None,
         tree: bool,
     ) -> JobSpec:
@@ -294,7 +294,6 @@ class Worker(WorkerEvents):
             trace=bool(task.info("debug")),
             diagnose=0 if self.diagnose is None else self._diagnosed_from,
             env=env,
-            parts=parts,
             tree=tree,
         )
 

@@ -112,7 +112,7 @@ def _with_messages(program: SshProgram, flags: list[Flag]) -> SshProgram:
 
 
 def scp_program(task: Task, nodes: list[str]) -> SshProgram:
-    """Return scp(1) and its options, those of `connection` apart; with a log of the ssh below it if there are nodes to run it for.
+    """Return scp(1) and its options but `connection`; with a log of its ssh if there are nodes to run it for.
 
     Raise WorkerError when that ssh refuses its options.
     """

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 #: What scp's newer protocol takes for a pattern in the path of a remote source (glob(3)).
 _PATTERN = re.compile(r"([*?\[\]\\{}])")
 
-#: Nodes of which scp would make something else than a node in "[node]:path".
-_NO_COPY_NODE = re.compile(r"[/@\[\]\s]")
+#: Nodes, with or without a user, of which scp would make nothing else in "user@[node]:path".
+_COPY_NODE = re.compile(r"(?:[^-/@:\[\]\s][^/@:\[\]\s]*@)?[^/@\[\]\s]+")
 
 
 class WorkerSsh(Transport):
@@ -44,8 +44,11 @@ class WorkerSsh(Transport):
         for node in self.nodes:
             if node.startswith("-"):
                 raise WorkerError(f"node {node!r} would be taken for an option of ssh")
-            if self._over_scp and _NO_COPY_NODE.search(node):
+            if self._over_scp and not _COPY_NODE.fullmatch(node):
                 raise WorkerError(f"node {node!r} would be taken for something else by scp")
+        #: Whether addresses hold the users of nodes, and the user that goes before those, as with ssh.
+        self._own_users = self._over_scp and any("@" in node for node in self.nodes)
+        self._user = ""
         if self._over_scp and self.diagnose is diagnose_ssh:
             self._results.diagnose = diagnose_scp
         if self._copy is not None and self._copy.atomic:
@@ -70,12 +73,22 @@ class WorkerSsh(Transport):
         if self._program is not None:
             self._program.write_messages(messages)
 
+    def address(self, node: str) -> str:
+        if not self._own_users:
+            return node
+        user, _, host = node.rpartition("@")
+        user = self._user or user
+        return f"{user}@[{host}]" if user else f"[{host}]"
+
     def command_argv(self, task: Task, command: str) -> list[Word]:
         return [*self._words(task), (NODE,), command]
 
     def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:
         if not copy.atomic:
-            return scp_words(task, copy, self._words(task))
+            self._user = scp_user(task)
+            before, after = f"{self._user}@[" if self._user else "[", "]"
+            place = (NODE,) if self._own_users else (before, NODE, after)
+            return scp_words(task, copy, self._words(task), place)
         program = tuple(word if isinstance(word, tuple) else (word,) for word in self._words(task))
         if copy.reverse:
             return atomic.fetch(copy, (*program, (NODE,)), kept_here(copy))
@@ -88,12 +101,17 @@ class WorkerSsh(Transport):
         return self._program.words
 
 
-def scp_words(task: Task, copy: Copy, program: list[Word]) -> list[Word]:
-    """Return scp(1) with what it takes for a copy."""
-    words = [*program, *["-r"] * copy.tree, *["-p"] * copy.preserve, *connection(task)]
+def scp_user(task: Task) -> str:
+    """Return the user of all nodes, "" when there is none; WorkerError for one that scp would misread."""
     user = str(task.info("scp_user") or task.info("ssh_user") or "")
     if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
         raise WorkerError(f"user {user!r} would be taken for something else by scp")
+    return user
+
+
+def scp_words(task: Task, copy: Copy, program: list[Word], place: Template) -> list[Word]:
+    """Return scp(1) with what it takes for a copy to or from a place on a node."""
+    words = [*program, *["-r"] * copy.tree, *["-p"] * copy.preserve, *connection(task)]
     remote = copy.source if copy.reverse else copy.dest
     if not is_plain(remote):
         # The older protocol would give the name to a shell on the node: insist on the newer one, in which
@@ -101,7 +119,7 @@ def scp_words(task: Task, copy: Copy, program: list[Word]) -> list[Word]:
         words.append("-s")
         if copy.reverse:
             remote = _PATTERN.sub(r"\\\1", remote)
-    node: Template = ((f"{user}@[" if user else "["), NODE, f"]:{remote}")
+    node: Template = (*place, f":{remote}")
     if copy.reverse:
         return [*words, "--", node, kept_here(copy)]
     return [*words, "--", local_path(copy.source), node]

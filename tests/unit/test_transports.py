@@ -14,7 +14,7 @@ from mpshell.worker.ssh import diagnose_ssh
 
 def job(shell: Template | None, argv: tuple[Template, ...] = ()) -> JobSpec:
     return JobSpec(
-        1, 0, shell, argv, None, True, False, GATHER, GATHER, False, 1.0, None, False, False
+        1, 0, shell, argv, None, True, False, GATHER, GATHER, False, 1.0, None, False, 0
     )
 
 
