@@ -4,6 +4,7 @@ Owned by a coordinator and used in its thread. It keeps what was handed out to w
 when one is lost its announced clients can be told from those that have surely not run.
 """
 
+import os
 from collections.abc import Callable
 
 from mpshell.coordinator.job import Job
@@ -101,6 +102,9 @@ class EngineSet:
         self._pools: dict[int, SlotPool] = {}
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
+        #: Engines that started with the ids of before the program changed: they end what they run.
+        self._retired: set[int] = set()
+        self._ids = os.getuid(), os.getgid()
         self._false_starts = 0
         self._failures = 0
         self._most = 1
@@ -119,7 +123,7 @@ class EngineSet:
         pool = self._pools.get(number)
         if pool is None:
             pool = self._pools[number] = SlotPool(number, fanout)
-            for engine_id in self._engines:
+            for engine_id in self._engines.keys() - self._retired:
                 pool.add_engine(engine_id)
         pool.fanout = fanout
         self._end_of_turn()
@@ -228,6 +232,7 @@ class EngineSet:
         engine = self._engines.pop(handle.engine_id, None)
         if engine is None:
             return
+        self._retired.discard(handle.engine_id)
         for pool in self._pools.values():
             pool.remove_engine(handle.engine_id)
         self._pool.discard(handle)
@@ -264,6 +269,9 @@ class EngineSet:
     def _turn(self) -> None:
         self._turn_is_due = False
         if not self.closing:
+            if (ids := (os.getuid(), os.getgid())) != self._ids:
+                self._ids = ids
+                self._retire_engines()
             self._lease_what_is_needed()
             for pool in self._pools.values():
                 slots, dealt = pool.plan(self._bucket.available())
@@ -280,6 +288,13 @@ class EngineSet:
                 if engine.hungry and not engine.handle.channel.pending:
                     # It took all at once: nobody will say that there is room again.
                     self._loop.call_soon(self._on_drained, engine.handle)
+
+    def _retire_engines(self) -> None:
+        """Hand out no more to the engines of before: they would take no command of another user."""
+        self._retired = set(self._engines)
+        for pool in self._pools.values():
+            for engine_id in self._engines:
+                pool.remove_engine(engine_id)
 
     def _wait_for_token(self) -> None:
         """Make a turn when the rate lets the next client start."""
@@ -313,11 +328,11 @@ class EngineSet:
             min(clients if pool.fanout is None else pool.fanout, clients)
             for pool in self._pools.values()
         )
-        while len(self._engines) < max(1, min(self._wanted(commands), fanout)):
+        while len(self._engines) - len(self._retired) < max(1, min(self._wanted(commands), fanout)):
             try:
                 handle = self._pool.lease()
             except EngineStartError:
-                if not self._engines:
+                if len(self._engines) == len(self._retired):
                     raise
                 return
             self._attach(handle)

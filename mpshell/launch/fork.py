@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING
 
 import mpshell
 from mpshell.errors import EngineStartError
+from mpshell.runtime.privileges import privileges_of
 from mpshell.wire import control
+from mpshell.wire.credentials import ask_for_senders
 
 if TYPE_CHECKING:
     from mpshell.launch.link import Closable
@@ -39,10 +41,13 @@ _MARK = "MPSHELL_FORK_SERVER"
 _CODE = (
     f"import os, sys; os.environ.pop({_MARK!r}); control = int(sys.argv[1]);"
     " os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
-    " sys.path += sys.argv[4:]; from mpshell.engine.forkserver import main;"
-    " main(control, sys.argv[2], int(sys.argv[3]))"
+    " sys.path += sys.argv[5:]; from mpshell.engine.forkserver import main;"
+    " main(control, sys.argv[2], int(sys.argv[3]), sys.argv[4])"
 )
 _CONTROL_FD = 3
+
+#: Ids of this process with which it was seen without capabilities.
+_plain: set[object] = set()
 
 #: Seconds that the fork server may take to clear up at the end.
 _END = 3.0
@@ -55,6 +60,7 @@ class _ForkServerProcess:
         _check_interpreter()
         self._pidfd = -1
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
+        ask_for_senders(theirs)
         self._control = ours
         self._control.setblocking(False)
         try:
@@ -86,6 +92,8 @@ class _ForkServerProcess:
             str(_CONTROL_FD),
             mpshell.__version__,
             str(os.getpid()),
+            # Read before there is a process that has them: the program may drop them from now on.
+            privileges_of("self") or "",
             home,
         ]
         # dup2 onto itself would leave the descriptor closed on exec; a duplicate above cannot be it.
@@ -157,9 +165,17 @@ class _ForkServerProcess:
 
 
 def credentials() -> tuple[object, ...]:
-    """Return as whom this process would run commands now, and in which root directory."""
+    """Return as whom this thread would run commands now, and in which root directory."""
     root = os.stat("/")
-    return os.getresuid(), os.getresgid(), tuple(os.getgroups()), root.st_dev, root.st_ino
+    ids = os.getresuid(), os.getresgid(), tuple(os.getgroups())
+    # Who has no capabilities gets none but by executing a program; its ids show whether it may have some.
+    if ids not in _plain:
+        privileges = privileges_of("thread-self")
+        if privileges == "":
+            _plain.add(ids)
+    else:
+        privileges = ""
+    return ids, privileges, root.st_dev, root.st_ino
 
 
 def _check_interpreter() -> None:
@@ -209,6 +225,8 @@ class ForkLauncher:
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return the fork servers of other credentials than these, and those of now."""
         with self.lock:
+            if self._servers.keys() <= used:
+                return []
             used = {*used, credentials()}
             return [self._servers.pop(old) for old in list(self._servers) if old not in used]
 
