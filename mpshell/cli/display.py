@@ -14,7 +14,7 @@ from typing import Any
 from mpshell.cli.files import NodeFiles
 from mpshell.cli.outcomes import Tally, never_run, sentence, worst
 from mpshell.cli.progress import Progress
-from mpshell.cli.terminal import STDERR, STDOUT, Terminal, own_line
+from mpshell.cli.terminal import STDERR, STDOUT, Terminal
 from mpshell.event import EventHandler
 from mpshell.nodeset import NodeSet
 from mpshell.outcome import NodeOutcome
@@ -95,7 +95,7 @@ class Display(EventHandler):
         if tally.waiting:
             lines.append(f"not started yet: {NodeSet.fromlist(tally.not_started())}")
         lines.append("Ctrl-C again within a second stops everything")
-        self.terminal.err(b"".join(map(own_line, lines)))
+        self.terminal.own(*lines)
 
     # -- after the run ---------------------------------------------------------------------------
 

@@ -44,6 +44,16 @@ def main(words: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except Exception as error:
         return _own_error(error)
+    finally:
+        _flush_stderr()
+
+
+def _flush_stderr() -> None:
+    """Drop what stderr could not take: the interpreter would end with 120 for it, whatever the status is."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _forget(2)
 
 
 def _forget(fd: int) -> None:
@@ -63,15 +73,24 @@ def _io_error(error: OSError) -> int:
 
 
 def _have_all_descriptors() -> None:
-    """Open what the caller has closed of stdin, stdout and stderr: no other file may get into its place."""
-    for wanted in range(3):
+    """Open what the caller has closed of stdin, stdout and stderr: no other file may get into its place.
+
+    Each is opened for the wrong direction, so that a use of it is the error that it would be if it were
+    closed, and output is not lost in silence.
+    """
+    for wanted, flag in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:
             os.fstat(wanted)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)
+            opened = os.open(os.devnull, flag)
             if opened != wanted:
                 os.dup2(opened, wanted)
                 os.close(opened)
+    # Python has None in the place of a closed one, and print() to that is no error.
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 def _main(words: Sequence[str]) -> int:
@@ -136,6 +155,8 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
         status = 0
     display.show_rest(seconds, status)
     _sum_up(run, display, options, terminal, seconds)
+    if terminal.unsaid is not None and status == 0:
+        raise terminal.unsaid
     return status
 
 
@@ -163,7 +184,10 @@ def _own_error(error: BaseException) -> int:
     """Tell of an error of the program itself, or of a transport that is not ours."""
     import traceback
 
-    traceback.print_exception(error)
+    try:
+        traceback.print_exception(error)
+    except OSError:
+        _forget(2)
     return _INTERNAL_ERROR
 
 

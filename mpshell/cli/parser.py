@@ -7,6 +7,7 @@ completion scripts are made of, so an option is described here and nowhere else.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -108,6 +109,14 @@ class Parser(argparse.ArgumentParser):
         """Return the name under which a value can stand after `=`."""
         names = self._option_string_actions[name].option_strings
         return next(long for long in names if long.startswith("--"))
+
+
+class Help(argparse.Action):
+    """Print the help. argparse's own action takes it for printed when it could not be."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(parser.format_help())
+        parser.exit()
 
 
 class Version(argparse.Action):
@@ -235,7 +244,7 @@ def _add_other(parser: Parser) -> None:
         help="print the completion script for a shell, bash or zsh, and exit",
     )
     group.add_argument("--version", nargs=0, action=Version, help="print the version and exit")
-    group.add_argument("-h", "--help", action="help", help="print this text and exit")
+    group.add_argument("-h", "--help", nargs=0, action=Help, help="print this text and exit")
 
 
 def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:

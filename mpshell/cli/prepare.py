@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from mpshell.cli.display import Display, GatheredDisplay, LinesDisplay
-from mpshell.cli.terminal import Terminal, own_line
+from mpshell.cli.terminal import Terminal
 from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerException
 from mpshell.nodeset import NodeSet
 from mpshell.task.task import Task
@@ -40,7 +40,7 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
     _configure_transport(task, options)
     if options.debug:
         task.set_info("debug", True)
-        task.set_info("print_debug", lambda task, line: terminal.err(own_line(line)))
+        task.set_info("print_debug", lambda task, line: terminal.own(line))
 
 
 def _rate(options: argparse.Namespace) -> float | None:

@@ -22,6 +22,8 @@ class Terminal:
         self.quiet = quiet
         #: Takes a progress line away before something else is written.
         self.make_way: Callable[[], object] = _nothing
+        #: Why something of the program's own could not be written.
+        self.unsaid: OSError | None = None
         self._colored = {fd: _is_colored(fd, color) for fd in (STDOUT, STDERR)}
         self._labels: dict[tuple[int, str], bytes] = {}
 
@@ -41,7 +43,17 @@ class Terminal:
     def message(self, text: str) -> None:
         """Write a line of the program's own to stderr, unless it has to be quiet."""
         if not self.quiet:
-            self.err(own_line(text))
+            self.own(text)
+
+    def own(self, *texts: str) -> None:
+        """Write lines of the program's own to stderr; where that is not possible the run goes on.
+
+        A node's failure that nobody reads of is no reason to stop the others: `unsaid` is for the end.
+        """
+        try:
+            self.err(b"".join(map(own_line, texts)))
+        except OSError as error:
+            self.unsaid = error
 
     def label(self, fd: int, name: str) -> bytes:
         """Return what stands before a line of a node's, or of nodes'."""

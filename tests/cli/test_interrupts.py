@@ -206,35 +206,60 @@ def test_output_that_is_stuck_holds_nobody(tmp_path: Path, mark: str) -> None:
         assert program.returncode == 143
 
 
+def redirected(words: str, where: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the program with local commands and the redirections of a shell."""
+    script = f"exec {' '.join(PROGRAM)} -R exec {words} {where}"
+    return subprocess.run(
+        ["/bin/sh", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+        check=False, env=environment(),
+    )  # fmt: skip
+
+
+_NO_SPACE = b"mpshell: [Errno 28] No space left on device\n"
+_CLOSED = b"mpshell: [Errno 9] Bad file descriptor\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        "-w n1 'echo x'", "-b -w n1 'echo x'", "--json -w n1 true", "--jsonl -w n1 true", "--version",
+        "-w n1 'echo x'", "-N -w n1 'echo x'", "-q -w n1 'echo x'", "-b -w n1 'echo x'",
+        "-B -w n1 'echo x >&2'", "-L -w n1 'echo x'", "-bL -w n1 'echo x'", "--json -w n1 true",
+        "--diff -w n[1-2] 'echo %h'", "--jsonl -w n1 true", "--version", "--help",
         "--dry-run -w n1 true", "--print-completion bash",
     ],
 )  # fmt: skip
-def test_a_full_disk_is_told(words: str) -> None:
-    script = f"exec {' '.join(PROGRAM)} -R exec -n {words} >/dev/full"
-    done = subprocess.run(
-        ["/bin/sh", "-c", script], capture_output=True, timeout=60, check=False, env=environment()
-    )
-    assert done.returncode == 74
-    assert done.stderr == b"mpshell: [Errno 28] No space left on device\n"
-    script += " 2>/dev/full"
-    assert (
-        subprocess.run(["/bin/sh", "-c", script], check=False, env=environment()).returncode == 74
-    )
+def test_a_stdout_that_takes_nothing_is_told(words: str) -> None:
+    for where, message in ((">/dev/full", _NO_SPACE), (">&-", _CLOSED)):
+        done = redirected(words, where)
+        assert (done.returncode, done.stderr) == (74, message), where
+        # Not even that can be told.
+        for more in ("2>/dev/full", "2>&-", "<&- 2>&-"):
+            assert redirected(words, f"{where} {more}").returncode == 74, more
 
 
-def test_descriptors_that_the_caller_has_closed() -> None:
-    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-        script = f"exec {' '.join(PROGRAM)} -R exec -w n[1-3] 'echo out; echo err >&2' {closed}"
-        done = subprocess.run(
-            ["/bin/sh", "-c", script], capture_output=True, timeout=60, check=False,
-            env=environment(),
-        )  # fmt: skip
-        assert done.returncode == 0, closed
-        assert done.stdout.count(b"out") == (0 if ">&-" in closed.split() else 3), closed
+@pytest.mark.parametrize("how", ["", "-N", "-b", "-L", "-bL", "--diff", "-q"])
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-"])
+def test_a_stderr_that_takes_nothing_of_the_nodes(how: str, where: str) -> None:
+    assert redirected(f"{how} -w n[1-3] 'echo err >&2'", where).returncode == 74
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", ">&- 2>&-"])
+def test_what_the_program_says_itself_is_no_reason_to_stop(where: str, tmp_path: Path) -> None:
+    """The exit status tells of a failure as well; without one that something is missing."""
+    for words, code in (
+        (f"-f 1 -w n[1-3] 'touch {tmp_path}/%h; exit 3'", 3), ("-v -w n1 true", 74),
+        ("-d -w n1 true", 74), ("-w n1 true", 0), ("--no-such-option", 64), ("true", 64),
+    ):  # fmt: skip
+        assert redirected(words, where).returncode == code, words
+    assert sorted(os.listdir(tmp_path)) == ["n1", "n2", "n3"]
+
+
+def test_a_stdin_that_is_closed() -> None:
+    done = redirected("-w n[1-3] 'cat; echo out'", "<&-")
+    assert (done.returncode, done.stdout.count(b"out"), done.stderr) == (0, 3, b"")
+    done = redirected("-w - true", "<&-")
+    assert (done.returncode, done.stdout) == (64, b"")
+    assert b"-w '-' cannot be read" in done.stderr
 
 
 def test_stdin_that_never_ends_does_not_keep_it() -> None:

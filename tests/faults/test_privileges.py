@@ -126,7 +126,7 @@ if when in ("dropped", "later"):
     print(eventually(lambda: not alive(), 10), os.path.exists(path))
 else:
     # Long enough for an engine that obeys.
-    eventually(lambda: os.path.exists(path) and open(path).read(), 10 if when == "root" else 2)
+    eventually(lambda: os.path.exists(path) and open(path).read(), 30 if when == "root" else 2)
     print(os.path.exists(path) and open(path).read())
 """
 
