@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING
 
 import mpshell
 from mpshell.errors import EngineStartError
+from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.privileges import privileges_of
+from mpshell.runtime.procfs import started
 from mpshell.wire import control
 from mpshell.wire.credentials import ask_for_senders
 
@@ -58,11 +60,12 @@ class _ForkServerProcess:
 
     def __init__(self) -> None:
         _check_interpreter()
-        self._pidfd = -1
+        self._pidfd: Descriptor | None = None
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         ask_for_senders(theirs)
         self._control = ours
         self._control.setblocking(False)
+        self._descriptor = Descriptor(ours.fileno())
         try:
             # Where there is no room for the pidfd, nothing is started.
             room = os.dup(theirs.fileno())
@@ -113,35 +116,62 @@ class _ForkServerProcess:
 
     def _watch(self, pid: int) -> None:
         """Hold on to the process: its number may be another's as soon as somebody has reaped it."""
+        #: When it started: with its number it is known by that, also without a descriptor.
+        self._started = started(pid)
         try:
-            self._pidfd = os.pidfd_open(pid)
+            self._pidfd = Descriptor(os.pidfd_open(pid))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 # It ends with the control socket.
                 raise
             # Reaped already, or not allowed here: then it has to end by itself.
 
+    def ours(self) -> bool:
+        """Return whether the control socket is still open here; at its end the fork server ends."""
+        return self._descriptor.ours()
+
     def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
         """Say something; OSError when the fork server is gone."""
+        if not self.ours():
+            raise BrokenPipeError(errno.EPIPE, "the control socket was closed by the program")
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))]
         self._control.sendmsg([packet], rights if fds else (), _socket.MSG_NOSIGNAL)
 
     def close(self) -> None:
         """Let it go, wait for it (bounded), and reap it."""
-        with contextlib.suppress(OSError):
-            # Also where a fork of this process in C holds a copy.
-            self._control.shutdown(_socket.SHUT_RDWR)
-        self._control.close()
-        if self._pidfd < 0:
+        self._close_control(_socket.SHUT_RDWR)
+        if self._pidfd is None:
             return
+        if not self._pidfd.ours():
+            # Closed by the program, as the control socket was: the fork server is at its end.
+            self._watch_again()
         self.go_on()
         poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(_END * 1000) and self._signal(signal.SIGKILL):
-            poll.poll()
-        with contextlib.suppress(ChildProcessError):  # reaped by somebody else's wait
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        self._close_pidfd()
+        if self._pidfd.ours():
+            poll.register(self._pidfd.fd, select.POLLIN)
+            if not poll.poll(_END * 1000) and self._signal(signal.SIGKILL):
+                poll.poll()
+            with contextlib.suppress(ChildProcessError):  # reaped by somebody else's wait
+                os.waitid(os.P_PIDFD, self._pidfd.fd, os.WEXITED | os.WNOHANG)
+        self._pidfd.close()
+
+    def _close_control(self, shutdown: int | None = None) -> None:
+        if self._descriptor.ours() and shutdown is not None:
+            with contextlib.suppress(OSError):
+                # Also where a fork of this process in C holds a copy.
+                self._control.shutdown(shutdown)
+        # The object alone would close whatever has its number.
+        self._control.detach()
+        self._descriptor.close()
+
+    def _watch_again(self) -> None:
+        """Open the process once more, if its number is still its own."""
+        with contextlib.suppress(OSError):
+            again = Descriptor(os.pidfd_open(self.pid))
+            if self._started and started(self.pid) == self._started:
+                self._pidfd = again
+            else:
+                again.close()
 
     def go_on(self) -> None:
         """Wake it if somebody has stopped it: nobody else can clear up after an engine."""
@@ -149,21 +179,19 @@ class _ForkServerProcess:
 
     def _signal(self, number: int) -> bool:
         """Return whether it could be signalled: it may have ended, or be of a user that we were before."""
+        if self._pidfd is None or not self._pidfd.ours():
+            return False
         try:
-            signal.pidfd_send_signal(self._pidfd, number)
+            signal.pidfd_send_signal(self._pidfd.fd, number)
         except OSError:
             return False
         return True
 
-    def _close_pidfd(self) -> None:
-        if self._pidfd >= 0:
-            pidfd, self._pidfd = self._pidfd, -1
-            os.close(pidfd)
-
     def forget(self) -> None:
         """Close the copies that a fork of the user's process holds."""
-        self._control.close()
-        self._close_pidfd()
+        self._close_control()
+        if self._pidfd is not None:
+            self._pidfd.close()
 
 
 def credentials() -> tuple[object, ...]:
@@ -263,6 +291,7 @@ class ForkLauncher:
         handle = EngineHandle(engine_id, channel, sentinel, lambda: self._fence(server, engine_id))
         handle.credentials = now
         handle.session = server.pid
+        handle.served = server.ours
         return handle
 
     def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mpshell.errors import ProtocolError
 from mpshell.launch import force
+from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
 from mpshell.wire.channel import Channel
@@ -45,11 +46,14 @@ class EngineHandle:
         self.credentials: object = None
         #: The session of its fork server, and its own: its process is known by that. 0: not of this machine.
         self.session = 0
+        #: Whether what starts and clears up after it is still held on to; without that it ends.
+        self.served: Callable[[], bool] = lambda: True
         self.gone = False
+        self._closed = False
         #: Its words cannot be read any more: what it has announced since nobody knows.
         self.garbled = False
         self._fence = fence
-        self._sentinel = sentinel
+        self._sentinel = Descriptor(sentinel)
         self._channel_ended = False
         self._fenced = False
         #: The fork server has told how it ended.
@@ -68,16 +72,17 @@ class EngineHandle:
         self._loop, self._on_frame = loop, on_frame
         self._on_gone, self._on_drained = on_gone, on_drained
         loop.add_reader(self.channel.fileno(), self._receive)
-        loop.add_reader(self._sentinel, self._on_sentinel)
+        loop.add_reader(self._sentinel.fd, self._on_sentinel)
 
     def detach(self) -> None:
         """Leave the loop; what comes meanwhile waits in the kernel."""
-        if self._loop is not None and not self.gone:
+        # A loop that has lost its descriptors is not told: its numbers may be another loop's by now.
+        if self._loop is not None and not self.gone and self._loop.intact():
             if not self._channel_ended:
                 self._loop.remove_reader(self.channel.fileno())
                 self._loop.remove_writer(self.channel.fileno())
             if not self._fenced:
-                self._loop.remove_reader(self._sentinel)
+                self._loop.remove_reader(self._sentinel.fd)
         self._leave_loop()
 
     def _leave_loop(self) -> None:
@@ -88,19 +93,24 @@ class EngineHandle:
 
     def send(self, commands: list[messages.Message]) -> None:
         """Send a frame, in order; never blocks, and is nothing to a gone engine."""
-        if self._channel_ended or self.gone:
+        if self._channel_ended or self.gone or not self.channel.ours():
             return
         self.channel.send(messages.encode(commands))
         if self.channel.pending and self._loop is not None:
             self._loop.add_writer(self.channel.fileno(), self._on_writable)
 
     def _on_writable(self) -> None:
-        if self.channel.flush() and self._loop is not None:
+        if self.channel.ours() and self.channel.flush() and self._loop is not None:
             self._loop.remove_writer(self.channel.fileno())
             if self._on_drained is not None:
                 self._on_drained(self)
 
     def _receive(self) -> None:
+        if not self.channel.ours():
+            # Closed by the program, by a handler of this turn for one. Without its own the loop says so itself.
+            if self._loop is not None and self._loop.intact():
+                self._end_channel()
+            return
         # All that one read completes is told at once: an error of the user's handler ends the run, and would
         # leave the frames behind it untold.
         events: list[messages.Message] = []
@@ -134,14 +144,16 @@ class EngineHandle:
             self._check_gone()
 
     def _on_sentinel(self) -> None:
-        text = os.read(self._sentinel, 200).decode(errors="replace")
+        if not self._sentinel.ours():
+            return
+        text = os.read(self._sentinel.fd, 200).decode(errors="replace")
         if text:
             self.detail = self.detail or text
             self._end_told = True
             return
         self._fenced = True
         if self._loop is not None:
-            self._loop.remove_reader(self._sentinel)
+            self._loop.remove_reader(self._sentinel.fd)
         if self._end_told:
             self._drain()
         elif not self._channel_ended:
@@ -178,7 +190,7 @@ class EngineHandle:
             return
         if step == len(_MEASURES):
             if not self._fenced:
-                self._loop.remove_reader(self._sentinel)
+                self._loop.remove_reader(self._sentinel.fd)
                 self._fenced = True
             self._drain()
             return
@@ -196,7 +208,7 @@ class EngineHandle:
             return
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
-        if not poll.poll(0):
+        if not (self.channel.ours() and poll.poll(0)):
             self._end_channel()
             return
         # Again also after an error of the listener's, for as long as there is somebody to listen.
@@ -212,17 +224,19 @@ class EngineHandle:
                 on_gone(self)
 
     def ended(self) -> bool:
-        """Return whether it has ended, or said something, while nobody leased it."""
+        """Return whether it has ended or said something while nobody leased it, or is out of reach."""
+        if self.gone or not (self.served() and self.channel.ours() and self._sentinel.ours()):
+            return True
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
-        poll.register(self._sentinel, select.POLLIN)
-        return self.gone or bool(poll.poll(0))
+        poll.register(self._sentinel.fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close this process's ends: an engine that still lives takes it as its end."""
         self._leave_loop()
-        if self._sentinel >= 0:
+        if not self._closed:
+            self._closed = True
             self._let_go_on()
             self.channel.close()
-            os.close(self._sentinel)
-            self._sentinel = -1
+            self._sentinel.close()

@@ -17,6 +17,7 @@ import struct
 from collections import deque
 
 from mpshell.errors import ProtocolError
+from mpshell.runtime.descriptors import Descriptor
 from mpshell.wire.credentials import Sender, as_ancillary, ask_for_senders, receive_of
 
 _SHORT = struct.Struct("!i")
@@ -32,12 +33,14 @@ class Channel:
     """Frames in and out of a connected stream socket, which it owns."""
 
     __slots__ = (
-        "_closed", "_in", "_out", "_sender", "_signature", "_sock", "altered", "broken", "error", "pending"
+        "_closed", "_descriptor", "_in", "_out", "_sender", "_signature", "_sock",
+        "altered", "broken", "error", "pending"
     )  # fmt: skip
 
     def __init__(self, fd: int, sender: Sender | None = None) -> None:
         self._sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=fd)
         self._sock.setblocking(False)
+        self._descriptor = Descriptor(fd)
         self._in = bytearray()
         #: The only process that is listened to; None: whoever has the other end.
         self._sender = sender
@@ -56,6 +59,10 @@ class Channel:
     def fileno(self) -> int:
         """Return the descriptor, for a loop."""
         return self._sock.fileno()
+
+    def ours(self) -> bool:
+        """Return whether the descriptor is still this channel's (`mpshell.runtime.descriptors`)."""
+        return self._descriptor.ours()
 
     def send(self, frame: bytes) -> None:
         """Queue a frame and write what can be written now.
@@ -163,7 +170,9 @@ class Channel:
             self._closed = True
             self._out.clear()
             self.pending = 0
-            self._sock.close()
+            # The object alone would close whatever has its number.
+            self._sock.detach()
+            self._descriptor.close()
 
 
 def channel_pair() -> tuple[Channel, int]:
