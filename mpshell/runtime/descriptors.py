@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import os
 
-from mpshell.runtime.lean import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    Identity = tuple[int, int, str]
-
+#: The bits of a mode that are the type of a file.
+_TYPE = 0o170000
 #: What tells two descriptors apart that share an inode: pidfds before Linux 6.9 for one (proc_pid_fdinfo(5)).
 _PROPER = ("Pid:", "eventfd-id:")
 #: The number of a process that has been reaped.
@@ -23,40 +20,37 @@ _REAPED = "Pid:\t-1\n"
 class Descriptor:
     """An open descriptor of this package's."""
 
-    __slots__ = ("_identity", "fd")
+    __slots__ = ("_device", "_inode", "_proper", "fd")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._identity: Identity | None = identity(fd)
+        status = os.fstat(fd)
+        self._device, self._inode = status.st_dev, status.st_ino
+        # Sockets, pipes and files have an inode each, and a type; what is of the kernel alone has none.
+        self._proper = "" if status.st_mode & _TYPE else _proper(fd)
 
     def ours(self) -> bool:
         """Return whether it is open, and leads to what it was opened for."""
-        if self._identity is None:
-            return False
         try:
-            device, inode, proper = identity(self.fd)
+            status = os.fstat(self.fd)
         except OSError:
             return False
-        expected = self._identity
-        return (device, inode) == expected[:2] and (
-            proper == expected[2] or (_REAPED in proper and "Pid:" in expected[2])
-        )
+        if status.st_ino != self._inode or status.st_dev != self._device:
+            return False
+        if not self._proper:
+            return True
+        proper = _proper(self.fd)
+        return proper == self._proper or (_REAPED in proper and "Pid:" in self._proper)
 
     def close(self) -> None:
         """Close it if it is ours; harmless when that was done already."""
         if self.ours():
             os.close(self.fd)
-        self._identity = None
-
-
-def identity(fd: int) -> Identity:
-    """Return device and inode of an open descriptor, and where many share these, what it is beside."""
-    status = os.fstat(fd)
-    # Sockets, pipes and files have an inode each, and a type; what is of the kernel alone has none.
-    return status.st_dev, status.st_ino, "" if status.st_mode & 0o170000 else _proper(fd)
+        self.fd = -1
 
 
 def _proper(fd: int) -> str:
+    """Return what a descriptor is that shares its inode with others."""
     try:
         with open(f"/proc/self/fdinfo/{fd}") as file:
             lines = [line for line in file if line.startswith(_PROPER)]
