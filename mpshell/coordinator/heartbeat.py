@@ -48,6 +48,8 @@ class Heartbeat:
         # A turn of the loop reads the channels before it comes to deadlines, and the next beat counts from
         # here. So an engine that has answered while a handler was slow is never taken for dead.
         for engine_id, link in self._links.items():
+            if link.ready is None and not link.requested():
+                continue
             silent = self._silent[engine_id] = self._silent[engine_id] + 1
             limit = seconds if link.ready else max(seconds, _START)
             if silent * seconds / _BEATS > limit:

@@ -16,7 +16,6 @@ import errno
 import os
 import select
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import mpshell
 from mpshell.errors import EngineStartError
+from mpshell.launch.outbox import Outbox
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.privileges import privileges_of
 from mpshell.runtime.procfs import started
@@ -58,14 +58,13 @@ _END = 3.0
 class _ForkServerProcess:
     """The exec'ed fork server and the control socket to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: threading.RLock) -> None:
         _check_interpreter()
         self._pidfd: Descriptor | None = None
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         ask_for_senders(theirs)
-        self._control = ours
-        self._control.setblocking(False)
-        self._descriptor = Descriptor(ours.fileno())
+        ours.setblocking(False)
+        self.outbox = Outbox(ours, lock, self.go_on)
         try:
             # Where there is no room for the pidfd, nothing is started.
             room = os.dup(theirs.fileno())
@@ -77,7 +76,7 @@ class _ForkServerProcess:
             self.pid = pid
             self._watch(pid)
         except OSError as error:
-            ours.close()
+            self.outbox.close()
             raise EngineStartError(f"{sys.executable}: {error}") from error
         finally:
             theirs.close()
@@ -126,20 +125,9 @@ class _ForkServerProcess:
                 raise
             # Reaped already, or not allowed here: then it has to end by itself.
 
-    def ours(self) -> bool:
-        """Return whether the control socket is still open here; at its end the fork server ends."""
-        return self._descriptor.ours()
-
-    def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
-        """Say something; OSError when the fork server is gone."""
-        if not self.ours():
-            raise BrokenPipeError(errno.EPIPE, "the control socket was closed by the program")
-        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))]
-        self._control.sendmsg([packet], rights if fds else (), _socket.MSG_NOSIGNAL)
-
     def close(self) -> None:
         """Let it go, wait for it (bounded), and reap it."""
-        self._close_control(_socket.SHUT_RDWR)
+        self.outbox.close(shutdown=True)
         if self._pidfd is None:
             return
         if not self._pidfd.ours():
@@ -154,15 +142,6 @@ class _ForkServerProcess:
             with contextlib.suppress(ChildProcessError):  # reaped by somebody else's wait
                 os.waitid(os.P_PIDFD, self._pidfd.fd, os.WEXITED | os.WNOHANG)
         self._pidfd.close()
-
-    def _close_control(self, shutdown: int | None = None) -> None:
-        if self._descriptor.ours() and shutdown is not None:
-            with contextlib.suppress(OSError):
-                # Also where a fork of this process in C holds a copy.
-                self._control.shutdown(shutdown)
-        # The object alone would close whatever has its number.
-        self._control.detach()
-        self._descriptor.close()
 
     def _watch_again(self) -> None:
         """Open the process once more, if its number is still its own."""
@@ -189,7 +168,7 @@ class _ForkServerProcess:
 
     def forget(self) -> None:
         """Close the copies that a fork of the user's process holds."""
-        self._close_control()
+        self.outbox.close()
         if self._pidfd is not None:
             self._pidfd.close()
 
@@ -246,7 +225,7 @@ class ForkLauncher:
         with self.lock, contextlib.suppress(OSError, EngineStartError):
             now = credentials()
             if now not in self._servers:
-                self._servers[now] = _ForkServerProcess()
+                self._servers[now] = _ForkServerProcess(self.lock)
 
     def credentials(self) -> object:
         """Return as whom an engine runs commands that is started now."""
@@ -291,31 +270,30 @@ class ForkLauncher:
         handle = EngineHandle(engine_id, channel, sentinel, lambda: self._fence(server, engine_id))
         handle.credentials = now
         handle.session = server.pid
-        handle.served = server.ours
+        handle.served = server.outbox.ours
+        handle.requested = lambda: not server.outbox.holds(engine_id)
         return handle
 
     def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
         packet = control.PACKET.pack(control.FORK, engine_id)
         if (server := self._servers.get(now)) is not None:
             try:
-                server.send(packet, fds)
+                server.outbox.send(packet, fds)
             except (BrokenPipeError, ConnectionError):
                 del self._servers[now]
                 server.close()
             else:
                 return server
-        server = self._servers[now] = _ForkServerProcess()
-        server.send(packet, fds)
+        server = self._servers[now] = _ForkServerProcess(self.lock)
+        server.outbox.send(packet, fds)
         return server
 
     def _fence(self, server: _ForkServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""
-        try:
-            server.send(control.PACKET.pack(control.KILL, engine_id))
-        except OSError:
-            # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
-            return
-        server.go_on()
+        # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
+        with contextlib.suppress(OSError):
+            if not server.outbox.recall(engine_id):
+                server.outbox.send(control.PACKET.pack(control.KILL, engine_id))
 
     def close(self) -> None:
         """End every fork server, and with it its engines."""

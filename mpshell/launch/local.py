@@ -48,6 +48,8 @@ class EngineHandle:
         self.session = 0
         #: Whether what starts and clears up after it is still held on to; without that it ends.
         self.served: Callable[[], bool] = lambda: True
+        #: Whether it has been asked for: there may be no room yet for that.
+        self.requested: Callable[[], bool] = lambda: True
         self.gone = False
         self._closed = False
         #: Its words cannot be read any more: what it has announced since nobody knows.

@@ -58,7 +58,7 @@ def ours():
     # The numbers of what leads to the engines, by what it is.
     [server] = pool.engine_pool()._launcher._servers.values()
     handles = pool.engine_pool()._idle
-    found = {{"control": server._control.fileno(), "pidfd": server._pidfd.fd}}
+    found = {{"control": server.outbox._descriptor.fd, "pidfd": server._pidfd.fd}}
     for n, handle in enumerate(handles):
         found[f"channel {{n}}"], found[f"sentinel {{n}}"] = handle.channel.fileno(), handle._sentinel.fd
     return found

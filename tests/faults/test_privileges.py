@@ -81,7 +81,7 @@ engines = pool.engine_pool()
 [handle] = engines._idle
 channel = os.dup(handle.channel.fileno())
 [server] = engines._launcher._servers.values()
-packets = os.dup(server._control.fileno())
+packets = os.dup(server.outbox._descriptor.fd)
 before = alive()
 assert len(before) == 2, before
 path = os.path.join(where, "ran")
