@@ -35,7 +35,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
 REASON_NAMES = ("exited", "signaled", "timed out", "cancelled", "spawn failed", "lost")
 
-#: Marks in a command template, where the engine puts a client's node, its rank, or its text in `parts`.
+#: Marks in a command template, where the engine puts a client's node, its rank, or its text in `Submit.parts`.
 NODE, RANK, PART = 0, 1, 2
 
 #: One word of a command: text and marks in turn.
@@ -78,7 +78,6 @@ class JobSpec(NamedTuple):
     trace: bool  # tell each command line (debug)
     diagnose: bool  # tell the last words of a command that ends with 255, ssh's own code
     env: tuple[tuple[str, str], ...] = ()  # on top of the environment of the run
-    parts: tuple[str, ...] = ()  # what PART stands for, by the client's index
     tree: bool = (
         False  # its own children lead groups of theirs: signals go to all that descends from it
     )
@@ -102,6 +101,7 @@ class Submit(NamedTuple):
     job: JobSpec | None
     first: int
     nodes: list[str]
+    parts: tuple[str, ...] = ()  # what PART stands for, node by node; none where no template has it
 
 
 class Write(NamedTuple):

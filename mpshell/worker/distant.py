@@ -199,6 +199,6 @@ class CommandWorker(DistantWorker):
         pieces = [encode_template(template) for template in templates]
         for index, node in enumerate(job.nodes):
             keys = NodeSet.fromlist([str(key) for key in job.keys_of(index)])
-            part = os.fsencode(job.spec.parts[index]) if job.spec.parts else b""
+            part = os.fsencode(job.parts[index]) if job.parts else b""
             words = fill(pieces, os.fsencode(node), index, part)
             yield keys, [os.fsdecode(word) for word in words]
