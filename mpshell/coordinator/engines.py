@@ -66,9 +66,8 @@ class EngineSet:
         self._pools: dict[int, SlotPool] = {}
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
-        #: Engines that started with the ids of before the program changed: they end what they run.
-        self._retired: set[int] = set()
         self._ids = os.getuid(), os.getgid()
+        self._retired: set[int] = set()  # engines with ids of before: they end what they run
         self._false_starts = 0
         self._failures = 0
         self._most = 1
@@ -241,7 +240,6 @@ class EngineSet:
         engine = self._engines.pop(link.engine_id, None)
         if engine is None:
             return
-        self._retired.discard(link.engine_id)
         for pool in self._pools.values():
             pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
@@ -289,8 +287,7 @@ class EngineSet:
     def _turn(self) -> None:
         self._turn_is_due = False
         if not self._run.stopping:
-            if (ids := (os.getuid(), os.getgid())) != self._ids:
-                self._ids = ids
+            if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
             try:
                 self._lease_what_is_needed()
@@ -308,9 +305,10 @@ class EngineSet:
 
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""
+        self._ids = os.getuid(), os.getgid()
         self._retired = set(self._engines)
         for pool in self._pools.values():
-            for engine_id in self._engines:
+            for engine_id in self._retired:
                 pool.remove_engine(engine_id)
 
     def _deal(self) -> None:
@@ -363,11 +361,13 @@ class EngineSet:
             min(clients if pool.fanout is None else pool.fanout, clients)
             for pool in self._pools.values()
         )
-        while len(self._engines) - len(self._retired) < max(1, min(self._wanted(commands), fanout)):
+        while len(self._engines.keys() - self._retired) < max(
+            1, min(self._wanted(commands), fanout)
+        ):
             try:
                 link = self._pool.lease()
             except EngineStartError:
-                if len(self._engines) == len(self._retired):
+                if not self._engines.keys() - self._retired:
                     raise
                 return
             self._attach(link)

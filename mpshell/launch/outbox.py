@@ -1,6 +1,6 @@
 """Packets to a fork server that has no room for them: kept in order, and sent when there is some.
 
-A socket of packets holds a few hundred, and a fork server takes a millisecond for an engine: a thousand runs
+A socket of packets holds a few of them, and a fork server takes a millisecond for an engine: a thousand runs
 that begin at once are more than it has room for. The caller, a run with a loop, does not wait; a thread does,
 which exists only while packets are left.
 """
@@ -20,6 +20,10 @@ from collections.abc import Callable, Sequence
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.wire import control
 
+#: Bytes of the socket's buffer: some forty packets. What waits here is known to wait; the time that an engine
+#: has for its first message runs once its packet is in the socket.
+_BUFFER = 1 << 14
+
 #: Seconds without any progress after which a fork server is given up.
 _PATIENCE = 10.0
 
@@ -38,6 +42,7 @@ class Outbox:
         self, sock: _socket.socket, lock: threading.RLock, wake: Callable[[], object]
     ) -> None:
         self._sock = sock
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _BUFFER)
         self._descriptor = Descriptor(sock.fileno())
         self._lock = lock
         #: Continues a fork server that somebody has stopped.
