@@ -306,13 +306,16 @@ def encode(messages: list[Message]) -> bytes:
 
 
 def decode(frame: bytes) -> list[Message]:
-    """Return the messages of a frame; ProtocolError for bytes that are none."""
+    """Return the messages of a frame; ProtocolError for bytes that are none, MemoryError without room."""
     try:
         messages = _Unpickler(io.BytesIO(frame)).load()
     except ProtocolError:
         raise
     # Unpickling garbage raises nearly anything; all of it means the same here.
     except Exception as error:
+        if isinstance(error, MemoryError):
+            # Garbage may ask for any size. A frame of messages takes about its own.
+            bytearray(len(frame))
         raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
     if not isinstance(messages, list):
         raise ProtocolError(f"a frame holds {type(messages).__name__}, not a list of messages")
