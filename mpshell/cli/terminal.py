@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 from collections.abc import Callable
+
+from mpshell.cli.text import visible, visible_lines
 
 STDOUT, STDERR = 1, 2
 
@@ -65,14 +68,17 @@ class Terminal:
         """Return what stands before a line of a node's, or of nodes'."""
         label = self._labels.get((fd, name))
         if label is None:
-            label = self.paint(fd, os.fsencode(f"{name}:"), _RED if fd == STDERR else _BLUE) + b" "
+            label = (
+                self.paint(fd, os.fsencode(f"{visible(name)}:"), _RED if fd == STDERR else _BLUE)
+                + b" "
+            )
             self._labels[fd, name] = label
         return label
 
     def header(self, name: str) -> bytes:
         """Return the lines above what nodes have said together."""
         rule = b"-" * 15
-        text = self.paint(STDOUT, b"\n".join((rule, os.fsencode(name), rule)), _BLUE)
+        text = self.paint(STDOUT, b"\n".join((rule, os.fsencode(visible(name)), rule)), _BLUE)
         return text + b"\n"
 
     def diff_line(self, line: bytes) -> bytes:
@@ -89,7 +95,7 @@ class Terminal:
 
 def own_line(text: str) -> bytes:
     """Return a line that the program says by itself."""
-    return os.fsencode(f"mpshell: {text}\n")
+    return os.fsencode(f"mpshell: {visible_lines(text)}\n")
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -103,6 +109,12 @@ def write_all(fd: int, data: bytes) -> None:
             poller = select.poll()
             poller.register(fd, select.POLLOUT)
             poller.poll()
+
+
+def is_pipe(fd: int) -> bool:
+    """Return whether a descriptor leads to another program, which may write to the same terminal."""
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def is_terminal(fd: int) -> bool:

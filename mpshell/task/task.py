@@ -24,6 +24,7 @@ from mpshell.errors import (
     TimeoutError,
 )
 from mpshell.launch.pool import engine_pool
+from mpshell.runtime.patched import check_unpatched
 from mpshell.task import registry
 from mpshell.task.ports import EnginePort
 from mpshell.task.results import TaskResults
@@ -53,6 +54,7 @@ class Task(TaskThread, TaskWork, TaskResults):
         *,
         thread_id: int | None = None,
     ) -> Task:
+        check_unpatched()
         if thread_id is not None:
             thread = registry.thread_of(thread_id)
         if thread is None:

@@ -243,7 +243,7 @@ class Worker(WorkerEvents):
         reader: Reader | None = None,
         tree: bool = False,
     ) -> Job:
-        spec = self._spec(task, shell, argv, env, parts, reader, tree)
+        spec = self._spec(task, shell, argv, env, reader, tree)
         job = Job(
             spec,
             nodes,
@@ -255,6 +255,7 @@ class Worker(WorkerEvents):
             wants_events=self._wants_outcomes or self._dispatch.wants_clients or spec.trace,
             groups=groups,
             reader=reader,
+            parts=parts,
         )
         job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
         self._pass_input(job)
@@ -267,7 +268,6 @@ class Worker(WorkerEvents):
         shell: Template | None,
         argv: tuple[Template, ...],
         env: tuple[tuple[str, str], ...],
-        parts: tuple[str, ...],
         reader: Reader | None,
         tree: bool,
     ) -> JobSpec:
@@ -290,7 +290,6 @@ class Worker(WorkerEvents):
             trace=bool(task.info("debug")),
             diagnose=self.diagnose is not None,
             env=env,
-            parts=parts,
             tree=tree,
         )
 
