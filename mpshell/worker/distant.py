@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.results import key_matcher, matcher, text
+from mpshell.coordinator.results import key_matcher, matcher
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
@@ -62,7 +62,7 @@ class DistantWorker(Worker):
         match = key_matcher(match_keys)
         if store is not None:
             for body, keys in store.groups(match).items():
-                yield MsgTreeElem(text(body)), NodeSet.fromlist([str(key) for key in keys])
+                yield MsgTreeElem(body), NodeSet.fromlist([str(key) for key in keys])
 
     def iter_node_buffers(
         self, match_keys: Iterable[str] | None = None
@@ -144,6 +144,8 @@ class CommandWorker(DistantWorker):
         for node in self.nodes:
             check_text("a node's name", node)
         self.remote = remote
+        #: Whether its job is to be run, and not only shown.
+        self._executes = True
         self.command: str | None = None
         self._copy: Copy | None = None
         if source is None and dest is None:
@@ -193,8 +195,12 @@ class CommandWorker(DistantWorker):
 
         A command line for /bin/sh is one word.
         """
-        job = self._make_job(task)
-        self._job = None
+        self._executes = False
+        try:
+            job = self._make_job(task)
+        finally:
+            self._executes = True
+            self._job = None
         templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
         pieces = [encode_template(template) for template in templates]
         for index, node in enumerate(job.nodes):
