@@ -136,6 +136,7 @@ class Coordinator:
             self.engines.add_pool(job.id, None if job.fanout < 0 else job.fanout)
         self._grace = max(self._grace, job.spec.grace)
         self.jobs[job.id] = job
+        job.results.first_seen = self.intake.first_seen
         if not job.autoclose:
             self.hold()
         self.engines.submit(job)

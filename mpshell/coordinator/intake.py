@@ -34,6 +34,8 @@ class Intake:
         self._records = records
         self._retry_lost = retry_lost
         self.intern = Interned()
+        #: The turn in which a return code was seen for the first time.
+        self.first_seen: dict[int, int] = {}
         self._warned: set[str] = set()
 
     def handle(self, engine: EngineState, event: Message) -> None:
@@ -188,6 +190,8 @@ class Intake:
         reason, status = outcome[:2]
         code = returncode(reason, status)
         timed_out = reason == TIMED_OUT
+        if code is not None and code not in self.first_seen:
+            self.first_seen[code] = self._run.loop.turns
         for key in keys:
             results.outcomes[key] = outcome
             if code is not None:

@@ -107,6 +107,15 @@ class StreamStore:
             return None
         return text(body if isinstance(body, bytes) else b"".join(body))
 
+    def last_line(self, key: Key) -> bytes | None:
+        """Return the last line of a key, without its newline, or None when nothing came."""
+        body = self._bodies.get(key)
+        if body is None:
+            return None
+        whole = body if isinstance(body, bytes) else b"".join(body)
+        end = len(whole) - whole.endswith(b"\n")
+        return whole[whole.rfind(b"\n", 0, end) + 1 : end]
+
     def groups(self, match: Callable[[Key], bool] | None = None) -> dict[bytes, list[Key]]:
         """Return the keys by what they said (still with its last newline)."""
         groups: dict[bytes, list[Key]] = {}
@@ -136,10 +145,14 @@ def text(body: bytes) -> bytes:
 class WorkerResults:
     """Outcomes and output of one worker's clients in one run."""
 
-    __slots__ = ("_in_blocks", "_streams", "codes", "diagnose", "live", "outcomes", "timeouts")
+    __slots__ = (
+        "_in_blocks", "_streams", "codes", "diagnose", "first_seen", "live", "outcomes", "timeouts",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.codes: dict[Key, int] = {}
+        #: The turn in which the run saw a return code for the first time: one dict for all its workers.
+        self.first_seen: dict[int, int] = {}
         #: Tells a transport's own failure by the last words of its command.
         self.diagnose: Callable[[str], str | None] | None = None
         #: How each client ended: (reason, exit status or signal, start on the monotonic clock, seconds,
@@ -182,13 +195,30 @@ class WorkerResults:
         return None if store is None else store.get(key)
 
     def by_code(self, match: Callable[[Key], bool] | None = None) -> dict[int, list[Key]]:
-        """Return the keys by return code; a code that no matching key has keeps an empty list."""
+        """Return the keys by return code; a code that no matching key has keeps an empty list.
+
+        The codes are in the order in which the run saw them first, those of one turn in ascending order.
+        """
         groups: dict[int, list[Key]] = {}
         for key, code in self.codes.items():
             keys = groups.setdefault(code, [])
             if match is None or match(key):
                 keys.append(key)
-        return groups
+        return as_seen(groups, self.first_seen)
+
+    def last_ended(self) -> tuple[Key, int | None] | None:
+        """Return the key that ended last, and its return code; None when none has."""
+        for key in reversed(self.outcomes):
+            reason, _, started, *_ = self.outcomes[key]
+            # What was called off before it began has not ended.
+            if reason != CANCELLED or started:
+                return key, self.codes.get(key)
+        return None
+
+    def last_line(self, key: Key, sname: str) -> bytes | None:
+        """Return the last line that is recorded of a key's stream, or None."""
+        store = self.streams.get(sname)
+        return None if store is None else store.last_line(key)
 
     def iter_outcomes(self) -> Iterator[NodeOutcome]:
         """Yield how each client has ended, in the order of their ends."""
@@ -214,9 +244,19 @@ class WorkerResults:
 
     def clear(self) -> None:
         self.codes.clear()
+        self.first_seen = {}
         self.outcomes.clear()
         self.timeouts.clear()
         self._streams.clear()
+
+
+def as_seen(groups: dict[int, list[Key]], first_seen: dict[int, int]) -> dict[int, list[Key]]:
+    """Return keys by return code, in the order in which a run saw the codes first.
+
+    Of those that come in one turn of its loop it cannot know which was first: the smaller one goes first.
+    """
+    order = sorted(groups, key=lambda code: (first_seen.get(code, 0), code))
+    return {code: groups[code] for code in order}
 
 
 class LiveBlock:

@@ -76,6 +76,8 @@ class EventLoop:
         self._cancelled = 0
         self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
         self._stopping = False
+        #: Turns that it has made, the one that goes on included.
+        self.turns = 0
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.add_reader(self._wakeup, self._on_wakeup)
 
@@ -173,6 +175,7 @@ class EventLoop:
 
     def run_once(self, poll_only: bool = False) -> None:
         """Make one turn, without waiting when `poll_only`."""
+        self.turns += 1
         timeout = 0.0 if poll_only or self._ready else self._until_next_deadline()
         readers, writers = self._readers, self._writers
         for fd, mask in self.wait(timeout, _EVENTS_A_TURN):

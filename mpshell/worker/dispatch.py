@@ -86,5 +86,15 @@ def _overridden(handler: Any, name: str) -> Method | None:
 
 
 def _is_legacy(method: Method | None) -> bool:
+    if method is None:
+        return False
     code = getattr(method, "__code__", None)
-    return code is not None and code.co_argcount == _LEGACY_PARAMETERS
+    if code is not None:
+        return bool(code.co_argcount == _LEGACY_PARAMETERS)
+    # An object that can be called, a partial function. Late: what inspect loads costs a run milliseconds.
+    import inspect
+
+    try:
+        return len(inspect.getfullargspec(method).args) == _LEGACY_PARAMETERS
+    except TypeError:
+        return False

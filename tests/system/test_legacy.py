@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mpshell import EventHandler, ExecWorker, Task, TimeoutError, WorkerSsh
-from tests.system.recorder import Recorder, until, within
+from tests.system.recorder import until, within
 
 
 class Old(EventHandler):
@@ -287,37 +287,6 @@ def test_debug_texts_of_nodes(solo_task: Task, tmp_path: Path) -> None:
     solo_task.resume()
     assert texts[2].startswith(f"SSHCLIENT: {ssh} ") and texts[2].endswith(" n2 uptime")
     assert texts[3:] == ["n2: b'out'"]
-
-
-def test_current_values_are_set_for_events_that_are_heard(solo_task: Task) -> None:
-    class Hup(EventHandler):
-        def ev_hup(self, worker: Any, node: Any, rc: int | None) -> None:
-            pass
-
-    worker = solo_task.run("echo said; exit 3", nodes="n1", remote=False, handler=Hup())
-    assert (worker.current_node, worker.current_rc, worker.current_msg) == ("n1", 3, None)
-
-
-def test_a_line_of_stderr_leaves_the_last_one_of_stdout(solo_task: Task) -> None:
-    seen: list[Any] = []
-
-    def read(worker: Any, node: Any, sname: str, msg: bytes) -> None:
-        seen.append((worker.current_sname, worker.current_msg, worker.current_errmsg))
-
-    command = "echo out; sleep 0.2; echo err >&2"
-    solo_task.run(command, nodes="n1", remote=False, stderr=True, handler=Recorder(read=read))
-    assert seen == [("stdout", b"out", None), ("stderr", b"out", b"err")]
-
-
-def test_the_current_code_is_a_number_before_any_is_known(solo_task: Task) -> None:
-    codes: list[Any] = []
-
-    def note(worker: Any, *rest: Any) -> None:
-        codes.append(worker.current_rc)
-
-    seen = Recorder(start=note, close=note)
-    solo_task.run("sleep 60", nodes="n1", remote=False, timeout=0.3, handler=seen)
-    assert codes == [0, 0]
 
 
 def test_print_debug_gets_the_task(solo_task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,6 +88,47 @@ def test_retcodes_are_grouped(task: Task, sweep: Sweep) -> None:
         rc: sorted(nodes) for rc, nodes in groups.items()
     }
     assert sorted(worker.iter_node_retcodes()) == [(f"n{i + 1}", i % 4) for i in range(8)]
+
+
+def test_codes_come_as_the_run_saw_them_first(solo_task: Task, solo_sweep: Sweep) -> None:
+    solo_task.set_info("fanout", 1)
+    worker = solo_sweep("n[1-6]", "set -- 3 0 1 0 3 2; shift %n; exit $1")
+    assert [(rc, str(nodes)) for rc, nodes in worker.iter_retcodes()] == [
+        (3, "n[1,5]"),
+        (0, "n[2,4]"),
+        (1, "n3"),
+        (2, "n6"),
+    ]
+    assert [rc for rc, _ in solo_task.iter_retcodes()] == [3, 0, 1, 2]
+    assert [rc for rc, _ in worker.iter_retcodes(["n6", "n3", "n2"])] == [0, 1, 2]
+    assert [rc for rc, _ in solo_task.iter_retcodes(["n6"])] == [3, 0, 1, 2]
+
+
+def test_codes_of_a_worker_come_as_the_run_of_all_saw_them_first(solo_task: Task) -> None:
+    solo_task.set_info("fanout", 1)
+    first = solo_task.shell("exit 3", nodes="n1", remote=False)
+    second = solo_task.shell("exit $((3 * %n))", nodes="n[2-3]", remote=False)
+    local = solo_task.shell("exit 7", key="k")
+    solo_task.resume()
+    assert [rc for rc, _ in first.iter_retcodes()] == [3]
+    assert [rc for rc, _ in second.iter_retcodes()] == [3, 0]
+    assert local.retcode() == 7
+    assert [rc for rc, _ in solo_task.iter_retcodes()] == [3, 0, 7]
+    # The next run begins anew.
+    solo_task.shell("exit $((3 * %n))", nodes="n[2-3]", remote=False)
+    solo_task.resume()
+    assert [rc for rc, _ in solo_task.iter_retcodes()] == [0, 3]
+
+
+def test_codes_seen_in_one_turn_come_in_ascending_order(solo_task: Task) -> None:
+    solo_task.set_info("engines", 1)
+    # All have ended, and are in one frame or the next, when the handler returns.
+    slow = Recorder(start=lambda worker: time.sleep(2))
+    worker = solo_task.run(
+        "set -- 3 0 2 1; shift %n; exit $1", nodes="n[1-4]", remote=False, handler=slow
+    )
+    assert [rc for rc, _ in worker.iter_retcodes()] == [0, 1, 2, 3]
+    assert [rc for rc, _ in solo_task.iter_retcodes()] == [0, 1, 2, 3]
 
 
 def test_iteration_over_nodes(task: Task, sweep: Sweep) -> None:
