@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mpshell.event import EventHandler
     from mpshell.msgtree import MODE_DEFER, MODE_SHIFT, MODE_TRACE, MsgTree, MsgTreeElem
     from mpshell.nodeset import (
+        RESOLVER_NOGROUP,
         NodeSet,
         NodeSetError,
         NodeSetException,
@@ -89,8 +90,8 @@ _HOMES = {
     "mpshell.event": ("EventHandler",),
     "mpshell.msgtree": ("MODE_DEFER", "MODE_SHIFT", "MODE_TRACE", "MsgTree", "MsgTreeElem"),
     "mpshell.nodeset": (
-        "NodeSet", "NodeSetError", "NodeSetException", "NodeSetExternalError", "NodeSetParseError",
-        "NodeSetParseRangeError", "expand", "fold",
+        "RESOLVER_NOGROUP", "NodeSet", "NodeSetError", "NodeSetException", "NodeSetExternalError",
+        "NodeSetParseError", "NodeSetParseRangeError", "expand", "fold",
     ),
     "mpshell.outcome": ("NodeOutcome",),
     "mpshell.pollers": ("EngineEPoll", "EnginePoll", "EngineSelect"),

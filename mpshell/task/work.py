@@ -56,12 +56,11 @@ class TaskWork:
 
         Without `nodes` it runs here, known by `key`; with them (a node set in any form) on each, over
         the distant transport, or here once for each when `remote` is false. `timeout` is in seconds
-        from the start of each command. `stderr` and `stdin` are the task's defaults unless given.
+        from the start of each command. `stderr` and `stdin` are the task's defaults unless given. There
+        are no gateways: with `tree` too commands go out directly.
         """
         stderr = self.default("stderr") if stderr is None else stderr
         stdin = self.default("stdin") if stdin is None else stdin
-        if tree:
-            raise TaskError("tree=True: commands are not sent over gateways")
         worker: Worker
         if nodes is None:
             worker = WorkerPopen(
@@ -102,11 +101,10 @@ class TaskWork:
 
         With `preserve` times and modes are kept. With `reverse` it is `rcopy`. With `atomic`, for files
         only (ValueError), a node has the old file or the new one and nothing between, whatever happens.
-        `timeout` is in seconds for each node. ValueError for names that cannot be.
+        `timeout` is in seconds for each node. ValueError for names that cannot be. `tree` makes no
+        difference, as for `shell`.
         """
         stderr = self.default("stderr") if stderr is None else stderr
-        if tree:
-            raise TaskError("tree=True: copies are not sent over gateways")
         if nodes is None:
             raise ValueError("nodes=None: a copy needs nodes")
         worker = self.default("distant_worker")(
