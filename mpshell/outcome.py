@@ -35,6 +35,18 @@ _NAMES = {
 _EPOCH = time.time() - time.monotonic()
 
 
+class Outcome(NamedTuple):
+    """How a key has ended, as the coordinator records it."""
+
+    reason: int  # of `mpshell.wire.messages`
+    status: int  # exit status or signal
+    started: float  # on the monotonic clock; 0 where it is not known
+    duration: float  # seconds
+    detail: str | None
+    engine: int  # the engine's id; 0 for none
+    attempt: int = 1  # which one this is; 0 where none was made
+
+
 class NodeOutcome(NamedTuple):
     """One outcome; `started_at` in seconds since the epoch, `duration` in seconds.
 
@@ -59,12 +71,12 @@ class NodeOutcome(NamedTuple):
 
 def node_outcome(
     key: Any,
-    recorded: tuple[int, int, float, float, str | None, int],
+    recorded: Outcome,
     code: int | None,
     diagnose: Callable[[str], str | None] | None,
 ) -> NodeOutcome:
     """Make an outcome of what is recorded; `diagnose` tells a transport's own failure by its words."""
-    reason, status, started, duration, detail, engine = recorded
+    reason, status, started, duration, detail, engine, _ = recorded
     name = _NAMES[reason]
     if reason == EXITED and detail is not None and diagnose is not None:
         name = diagnose(detail) or name

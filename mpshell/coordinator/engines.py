@@ -1,18 +1,28 @@
-"""The engines of one run: leased as the work needs them, told what to do in one frame a turn.
+"""The engines of one run: leased as the work needs them, sent what is to be done in one frame a turn.
 
-Owned by a coordinator and used in its thread. It keeps what was handed out to which engine, so that
-when one is lost its announced clients can be told from those that have surely not run.
+    SlotPool ──► EngineSet ──► a frame a turn ──► engine
+                 EngineSet ◄── frames ◄────────── engine, or the news that it is gone
+                     └──► ClientEvents (Intake): what the frames hold about clients
+
+What frames hold about engines ends here. It is kept what was handed out to which engine, so that when one is
+lost its announced clients can be told from those that have surely not run. In the thread of the run.
 """
 
+import math
+import warnings
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+from mpshell.coordinator.engine import ClientEvents, EngineState
+from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.rate import TokenBucket
+from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import Slice, SlotPool
-from mpshell.errors import EngineStartError
+from mpshell.errors import EngineStartError, ProtocolError
 from mpshell.launch.local import EngineHandle
 from mpshell.launch.pool import EnginePool
-from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.messages import Message, client_id, job_and_index
 
@@ -25,56 +35,11 @@ _HIGH_WATER = 1 << 20
 #: last moment.
 _FALSE_STARTS, _FAILURES = 10, 3
 
-#: Signs of life that an engine is asked for in the time after which it is given up.
-_BEATS = 4
-
-#: Seconds that an engine has for its first word, also with a shorter heartbeat: it may have to wait for a
-#: fork server that only starts, on a machine that is busy.
-_START = 10.0
+#: Seconds by which a turn has to be earlier than the next planned one to be planned beside it.
+_EARLIER = 1e-3
 
 #: Clients that make one more engine worth it, when the number of engines is not asked for.
 _CLIENTS_AN_ENGINE = 8
-
-
-class EngineState:
-    """What the coordinator knows of one engine in this run."""
-
-    __slots__ = (
-        "assigned",
-        "bodies",
-        "drained",
-        "handle",
-        "hungry",
-        "jobs",
-        "outbox",
-        "running",
-        "silent",
-    )
-
-    def __init__(self, handle: EngineHandle) -> None:
-        self.handle = handle
-        self.outbox: list[Message] = []
-        #: Clients handed out and not announced.
-        self.assigned: set[int] = set()
-        #: Those announced and not finished, with the moment of that, 0 where it is not known.
-        self.running: dict[int, float] = {}
-        #: Jobs it knows, with the number of stdin pieces it has been sent; -1: the end of it too.
-        self.jobs: dict[int, int] = {}
-        #: Jobs of which it waits for more of the stdin.
-        self.hungry: set[int] = set()
-        self.bodies: dict[int, bytes] = {}
-        self.drained = False
-        #: Beats in a row without a word.
-        self.silent = 0
-
-    def end(self, client: int) -> bool:
-        """Take note that a client has ended; False for one that was not this engine's to end."""
-        if self.running.pop(client, None) is not None:
-            return True
-        if client in self.assigned:
-            self.assigned.remove(client)
-            return True
-        return False
 
 
 class EngineSet:
@@ -82,21 +47,20 @@ class EngineSet:
 
     def __init__(
         self,
-        loop: EventLoop,
+        run: Run,
         pool: EnginePool,
         wanted: Callable[[int], int],
         configure: messages.Configure,
-        on_events: Callable[[EngineState, list[Message]], None],
-        on_lost: Callable[[EngineState], None],
+        clients: ClientEvents,
         heartbeat: float | None,
     ) -> None:
-        self._loop = loop
+        self._run = run
+        self._loop = run.loop
         self._pool = pool
         #: The number of engines for a number of clients, by setting and processors.
         self._wanted = wanted
         self._configure = configure
-        self._on_events = on_events
-        self._on_lost = on_lost
+        self._clients = clients
         self._engines: dict[int, EngineState] = {}
         self._pools: dict[int, SlotPool] = {}
         self._jobs: dict[int, Job] = {}
@@ -104,13 +68,27 @@ class EngineSet:
         self._false_starts = 0
         self._failures = 0
         self._most = 1
-        self.closing = False
+        self._warned: set[str] = set()
         #: Starts a second, over all pools and engines.
-        self._bucket = TokenBucket(loop.time)
-        self._token_is_due = False
-        #: Seconds of silence after which an engine is given up, or None.
-        self._heartbeat = heartbeat
-        self._beating = False
+        self._bucket = TokenBucket(run.loop.time)
+        #: The moment of the next turn that is only made to start a client then.
+        self._start_at = math.inf
+        self._heartbeat = Heartbeat(run.loop, heartbeat)
+        #: What is done with each kind of message: those about engines end here, the others go on.
+        self._handlers: dict[type, Callable[[EngineState, Any], object]] = {
+            messages.Finished: self._on_finished,
+            messages.Starting: self._on_starting,
+            messages.Bodies: clients.bodies,
+            messages.Output: lambda engine, event: clients.output(engine, event.blocks),
+            messages.Written: lambda engine, event: clients.written(event.writes),
+            messages.Trace: lambda engine, event: clients.trace(event.lines),
+            messages.Ready: self._on_ready,
+            messages.SlotsHeld: self._on_slots_held,
+            messages.Pong: lambda engine, event: None,  # any frame is a sign of life
+            messages.Warn: self._on_warn,
+            messages.Drained: self._on_engine_drained,
+            messages.EngineFailed: self._on_failure,
+        }
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -158,9 +136,10 @@ class EngineSet:
                 engine.outbox.append(messages.ForgetJob(job.id))
         self._end_of_turn()
 
-    def again(self, job: Job, index: int) -> None:
-        """Queue a client once more, in front."""
-        self._pools[job.spec.pool].add_work(Slice(job.id, index, index + 1), front=True)
+    def again(self, job: Job, index: int, delay: float = 0.0) -> None:
+        """Queue a client once more, in front: for now, or in `delay` seconds."""
+        due = self._loop.time() + delay if delay else None
+        self._pools[job.spec.pool].add_again(Slice(job.id, index, index + 1), due)
         self._end_of_turn()
 
     def feed(self, job: Job) -> None:
@@ -172,7 +151,7 @@ class EngineSet:
 
     def _feed(self, engine: EngineState, job: Job) -> None:
         sent = engine.jobs[job.id]
-        room = _HIGH_WATER - engine.handle.channel.pending
+        room = _HIGH_WATER - engine.link.channel.pending
         while 0 <= sent < len(job.input) and room > 0:
             engine.outbox.append(messages.Write(job.id, job.input[sent]))
             room -= len(job.input[sent])
@@ -185,70 +164,111 @@ class EngineSet:
             sent = -1
         engine.jobs[job.id] = sent
 
-    # -- what engines say ----------------------------------------------------------------------
+    # -- what engines send ---------------------------------------------------------------------
 
-    def _on_frame(self, handle: EngineHandle, events: list[Message]) -> None:
-        engine = self._engines.get(handle.engine_id)
-        if engine is not None:
-            engine.silent = 0
-            self._on_events(engine, events)
-            self._end_of_turn()
+    def _on_frame(self, link: EngineHandle, events: list[Message]) -> None:
+        engine = self._engines.get(link.engine_id)
+        if engine is None:
+            return
+        self._heartbeat.heard(link.engine_id)
+        for event in events:
+            try:
+                handler = self._handlers.get(type(event))
+                if handler is None:
+                    raise ProtocolError(f"a coordinator got {event!r}")
+                handler(engine, event)
+            except ProtocolError as error:
+                # Nothing for a coordinator: as garbage is, the end of that engine.
+                link.detail = str(error)
+                link.fence()
+        self._end_of_turn()
 
-    def starting(self, engine: EngineState, clients: list[int]) -> None:
-        """An engine is about to spawn these."""
+    def _on_starting(self, engine: EngineState, event: messages.Starting) -> None:
         self._failures = 0
+        clients = event.client_ids
         engine.assigned.difference_update(clients)
         engine.running.update(dict.fromkeys(clients, self._loop.time()))
+        self._clients.starting(clients)
 
-    def finished(self, engine: EngineState, ended: dict[int, int]) -> None:
-        """Clients of an engine have ended, so many of each pool."""
-        for number, count in ended.items():
-            if (pool := self._pools.get(number)) is not None:
-                pool.finished(engine.handle.engine_id, count)
+    def _on_finished(self, engine: EngineState, event: messages.Finished) -> None:
+        """Free the slots of clients that have ended, and pass their ends on."""
+        end = engine.running.pop
+        its_own = [
+            result
+            for result in event.results
+            if end(result[0], None) is not None or engine.take_back(result[0])
+        ]
+        if len(engine.jobs) == 1:
+            ended = {next(iter(engine.jobs)): len(its_own)}
+        else:
+            ended = Counter(job_and_index(result[0])[0] for result in its_own)
+        for job_id, count in ended.items():
+            if (job := self._jobs.get(job_id)) is not None:
+                self._pools[job.spec.pool].finished(engine.link.engine_id, count)
+        self._clients.finished(engine, its_own)
 
-    def slots_held(self, engine: EngineState, event: messages.SlotsHeld) -> None:
+    def _on_slots_held(self, engine: EngineState, event: messages.SlotsHeld) -> None:
         pool = self._pools.get(event.pool)
         if pool is not None:
-            pool.held(engine.handle.engine_id, event.slots)
+            pool.held(engine.link.engine_id, event.slots)
 
-    def ready(self) -> None:
-        """An engine has said its first word."""
+    def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
         self._false_starts = 0
 
-    def failed(self, engine: EngineState, traceback: str) -> None:
+    def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
+        if event.text not in self._warned:
+            self._warned.add(event.text)
+            self._run.call(warnings.warn, event.text, RuntimeWarning)
+
+    def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
+        engine.drained = True
+
+    def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
-        engine.handle.detail = traceback
+        engine.link.detail = event.traceback
         self._failures += 1
         if self._failures >= _FAILURES * self._most:
             # The next one would be handed the same work, and fail at it as well.
-            last = traceback.strip().splitlines()[-1]
-            raise EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
+            last = event.traceback.strip().splitlines()[-1]
+            error = EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
+            self._run.note(error)
 
-    def _on_gone(self, handle: EngineHandle) -> None:
-        engine = self._engines.pop(handle.engine_id, None)
+    def _on_gone(self, link: EngineHandle) -> None:
+        engine = self._engines.pop(link.engine_id, None)
         if engine is None:
             return
         for pool in self._pools.values():
-            pool.remove_engine(handle.engine_id)
-        self._pool.discard(handle)
-        if handle.ready is None:
+            pool.remove_engine(link.engine_id)
+        self._heartbeat.forget(link.engine_id)
+        self._pool.discard(link)
+        if link.ready is None:
             self._false_starts += 1
-        if handle.garbled:
+        if link.garbled:
             # Any of them may have been announced, and have run.
             engine.running.update(dict.fromkeys(engine.assigned, 0.0))
             engine.assigned.clear()
+        not_run: dict[int, list[int]] = {}
         for client in sorted(engine.assigned, reverse=True):
-            # Handed out and never announced: it has surely not run, and does elsewhere.
             job_id, index = job_and_index(client)
-            job = self._jobs.get(job_id)
-            if job is not None:
-                self.again(job, index)
-        engine.assigned.clear()
-        self._on_lost(engine)
+            not_run.setdefault(job_id, []).append(index)
+        for job_id, indexes in not_run.items():
+            self._hand_back(job_id, indexes)
+        self._clients.lost(engine, sorted(engine.running.items()))
         self._end_of_turn()
 
-    def _on_drained(self, handle: EngineHandle) -> None:
-        engine = self._engines.get(handle.engine_id)
+    def _hand_back(self, job_id: int, indexes: list[int]) -> None:
+        """Clients were handed out and never announced: they have surely not run, and do elsewhere."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return
+        if job.starts_clients and not self._run.stopping:
+            for index in indexes:
+                self.again(job, index)
+        else:
+            self._clients.dropped(job, indexes)
+
+    def _on_flushed(self, link: EngineHandle) -> None:
+        engine = self._engines.get(link.engine_id)
         if engine is not None:
             for job_id in list(engine.hungry):
                 self._feed(engine, self._jobs[job_id])
@@ -263,34 +283,47 @@ class EngineSet:
 
     def _turn(self) -> None:
         self._turn_is_due = False
-        if not self.closing:
-            self._lease_what_is_needed()
-            for pool in self._pools.values():
-                slots, dealt = pool.plan(self._bucket.available())
-                for engine_id, number in slots.items():
-                    self._engines[engine_id].outbox.append(messages.SetSlots(pool.number, number))
-                for engine_id, work in dealt:
-                    self._hand_out(self._engines[engine_id], work)
-                    self._bucket.take(work.stop - work.first)
-            self._wait_for_token()
+        if not self._run.stopping:
+            try:
+                self._lease_what_is_needed()
+            except EngineStartError as error:
+                self._run.note(error)
+            else:
+                self._deal()
         for engine in self._engines.values():
             if engine.outbox:
                 outbox, engine.outbox = engine.outbox, []
-                engine.handle.send(outbox)
-                if engine.hungry and not engine.handle.channel.pending:
-                    # It took all at once: nobody will say that there is room again.
-                    self._loop.call_soon(self._on_drained, engine.handle)
+                engine.link.send(outbox)
+                if engine.hungry and not engine.link.channel.pending:
+                    # It took all at once: no news of room will come.
+                    self._loop.call_soon(self._on_flushed, engine.link)
 
-    def _wait_for_token(self) -> None:
-        """Make a turn when the rate lets the next client start."""
-        seconds = self._bucket.next_token()
-        if seconds and not self._token_is_due and any(p.queued for p in self._pools.values()):
-            self._token_is_due = True
-            self._loop.call_later(seconds, self._on_token)
+    def _deal(self) -> None:
+        """Move slots and hand out clients, and see to a turn when the next one may start."""
+        now = self._loop.time()
+        for pool in self._pools.values():
+            pool.release(now)
+            slots, dealt = pool.plan(self._bucket.available())
+            for engine_id, number in slots.items():
+                self._engines[engine_id].outbox.append(messages.SetSlots(pool.number, number))
+            for engine_id, work in dealt:
+                self._hand_out(self._engines[engine_id], work)
+                self._bucket.take(work.stop - work.first)
+        moments = [due for pool in self._pools.values() if (due := pool.next_due()) is not None]
+        if any(pool.queued for pool in self._pools.values()) and (
+            seconds := self._bucket.next_token()
+        ):
+            moments.append(now + seconds)
+        next_start = min(moments, default=math.inf)
+        if next_start < self._start_at - _EARLIER:
+            self._start_at = next_start
+            self._loop.call_at(next_start, self._on_start_time, next_start)
 
-    def _on_token(self) -> None:
-        self._token_is_due = False
-        self._end_of_turn()
+    def _on_start_time(self, moment: float) -> None:
+        """The rate lets the next client start now, or one is due for another attempt."""
+        if moment == self._start_at:
+            self._start_at = math.inf
+            self._end_of_turn()
 
     def _hand_out(self, engine: EngineState, work: Slice) -> None:
         job = self._jobs[work.job_id]
@@ -315,48 +348,28 @@ class EngineSet:
         )
         while len(self._engines) < max(1, min(self._wanted(commands), fanout)):
             try:
-                handle = self._pool.lease()
+                link = self._pool.lease()
             except EngineStartError:
                 if not self._engines:
                     raise
                 return
-            self._attach(handle)
+            self._attach(link)
 
-    def _attach(self, handle: EngineHandle) -> None:
-        engine = self._engines[handle.engine_id] = EngineState(handle)
+    def _attach(self, link: EngineHandle) -> None:
+        engine = self._engines[link.engine_id] = EngineState(link)
         self._most = max(self._most, len(self._engines))
-        if handle.configured != self._configure:
-            handle.configured = self._configure
+        if link.configured != self._configure:
+            link.configured = self._configure
             engine.outbox.append(self._configure)
         for pool in self._pools.values():
-            pool.add_engine(handle.engine_id)
-        handle.attach(self._loop, self._on_frame, self._on_gone, self._on_drained)
-        if self._heartbeat is not None and not self._beating:
-            self._beating = True
-            self._loop.call_later(self._heartbeat / _BEATS, self._beat)
-
-    def _beat(self) -> None:
-        """Ask every engine for a sign of life, and give up those that have missed all of the last.
-
-        A turn reads the channels before it comes to deadlines, and the next beat counts from here. So an
-        engine that has answered while a handler was slow is never taken for dead.
-        """
-        heartbeat = self._heartbeat or 0.0
-        for engine in self._engines.values():
-            engine.silent += 1
-            limit = heartbeat if engine.handle.ready else max(heartbeat, _START)
-            if engine.silent * heartbeat / _BEATS > limit:
-                engine.handle.detail = f"no sign of life for {limit:g} s"
-                engine.handle.fence()
-            else:
-                engine.handle.send([messages.Ping()])
-        self._loop.call_later(heartbeat / _BEATS, self._beat)
+            pool.add_engine(link.engine_id)
+        link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed)
+        self._heartbeat.watch(link)
 
     # -- the end -------------------------------------------------------------------------------
 
     def end_run(self) -> None:
         """Ask every engine to finish; `drained` tells when they have."""
-        self.closing = True
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
         self._turn()
@@ -374,16 +387,16 @@ class EngineSet:
         """Kill the engines that do not come to an end."""
         for engine in self._engines.values():
             if not engine.drained:
-                engine.handle.fence()
+                engine.link.fence()
 
     def release(self) -> None:
         """Give the engines back; those that are not drained end."""
         for engine in self._engines.values():
-            engine.handle.detach()
-            if engine.drained and not engine.handle.gone:
-                self._pool.give_back(engine.handle)
+            engine.link.detach()
+            if engine.drained and not engine.link.gone:
+                self._pool.give_back(engine.link)
             else:
-                self._pool.discard(engine.handle)
+                self._pool.discard(engine.link)
         self._engines.clear()
 
 

@@ -1,13 +1,32 @@
 """A worker as the coordinator sees it: commands for a list of nodes, and somebody who wants to know."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec
 
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
+
+# The states of a job, and what happens to it. What a state does not name leaves the job as it is.
+OPEN: Final = "OPEN"  # its clients are started as slots get free
+WITHDRAWN: Final = "WITHDRAWN"  # no more of them are started; those that run go on
+ABORTED: Final = "ABORTED"  # those that run are ended too; no event but the last comes any more
+CLOSED: Final = "CLOSED"  # the last one has ended
+STATES: Final = (OPEN, WITHDRAWN, ABORTED, CLOSED)
+
+WITHDRAW: Final = "WITHDRAW"
+ABORT: Final = "ABORT"
+CLOSE: Final = "CLOSE"
+EVENTS: Final = (WITHDRAW, ABORT, CLOSE)
+
+TABLE: Final[dict[str, dict[str, str]]] = {
+    OPEN: {WITHDRAW: WITHDRAWN, ABORT: ABORTED, CLOSE: CLOSED},
+    WITHDRAWN: {ABORT: ABORTED, CLOSE: CLOSED},
+    ABORTED: {CLOSE: CLOSED},
+    CLOSED: {},
+}
 
 
 class Listener(Protocol):
@@ -104,28 +123,59 @@ class Job:
         self.wants_events = wants_events
         self.groups = groups
         self.reader = reader
-        #: Commands that a client stands for, as far as engines are worth it.
-        self.weight = -(-len(keys) // max(1, len(nodes)))
+        #: Clients that have not ended.
         self.unfinished = len(nodes)
-        self.started = False
-        self.closed = False
-        self.timed_out = False
-        #: After an abort no event but the last comes any more.
-        self.cancelled = False
-        #: Whose start was not told for an abort: nor is their end.
+        #: Clients announced so far, those of later attempts included.
+        self.announced = 0
+        self.state: str = OPEN
+        #: Keys aborted before the event of their start: they have no event of their end either.
         self.untold: set[Key] = set()
-        #: No more of its clients are to be started.
-        self.withdrawn = False
         self.input: list[bytes] = []
         self.input_closed = False
         #: When clients were announced, on the monotonic clock, by index: for a reader that tells ends early.
         self.started_at: dict[int, float] = {}
-        #: How many times a client was lost, by index.
-        self.losses: dict[int, int] = {}
+        #: Which attempt a client is at, by index: those that are at their first are not here.
+        self.attempts: dict[int, int] = {}
         #: Pieces of a long line that wait for its end, by (index, stream).
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
-        #: Keys by stream name under which output is recorded, None where it is not.
+        #: Names of the streams, by number: what they say is recorded under them.
         self.snames: tuple[str, ...] = ("stdin", "stdout", "stderr")
+
+    def handle(self, event: str) -> bool:
+        """Take WITHDRAW, ABORT or CLOSE; return whether it changes anything."""
+        after = TABLE[self.state].get(event)
+        if after is None:
+            return False
+        self.state = after
+        return True
+
+    @property
+    def starts_clients(self) -> bool:
+        """Whether more of its clients are to be started."""
+        return self.state is OPEN
+
+    @property
+    def is_aborted(self) -> bool:
+        return self.state is ABORTED
+
+    @property
+    def is_told(self) -> bool:
+        """Whether what its clients say is an event."""
+        return self.wants_events and self.state is not ABORTED
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether any of its keys has timed out."""
+        return bool(self.results.timeouts)
+
+    @property
+    def weight(self) -> int:
+        """Commands that one client stands for (pdsh runs many): how many engines the job is worth."""
+        return -(-len(self.keys) // max(1, len(self.nodes)))
+
+    def attempt_of(self, index: int) -> int:
+        """Return which attempt a client is at, from 1."""
+        return self.attempts.get(index, 1) if self.attempts else 1
 
     def keys_of(self, index: int) -> list[Key]:
         """Return whom a client speaks for."""

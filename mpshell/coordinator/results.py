@@ -9,11 +9,10 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
-from mpshell.outcome import NodeOutcome, node_outcome
+from mpshell.outcome import NodeOutcome, Outcome, node_outcome
 from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 Key = Hashable
-Outcome = tuple[int, int, float, float, str | None, int]
 
 #: Return code of a command that could not be started, or whose engine was lost.
 NOT_RUN = 255
@@ -146,7 +145,7 @@ class WorkerResults:
     """Outcomes and output of one worker's clients in one run."""
 
     __slots__ = (
-        "_in_blocks", "_streams", "codes", "diagnose", "first_seen", "live", "outcomes", "timeouts",
+        "_streams", "codes", "diagnose", "first_seen", "in_blocks", "live", "outcomes", "timeouts",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -155,14 +154,13 @@ class WorkerResults:
         self.first_seen: dict[int, int] = {}
         #: Tells a transport's own failure by the last words of its command.
         self.diagnose: Callable[[str], str | None] | None = None
-        #: How each client ended: (reason, exit status or signal, start on the monotonic clock, seconds,
-        #: detail, engine id).
+        #: How each key has ended: written by `mpshell.coordinator.verdicts` alone, as codes and timeouts are.
         self.outcomes: dict[Key, Outcome] = {}
         #: A dict for its order.
         self.timeouts: dict[Key, None] = {}
         self._streams: dict[str, StreamStore] = {}
         #: Whether anything was recorded in blocks.
-        self._in_blocks = False
+        self.in_blocks = False
         #: The block whose lines a handler is being told.
         self.live: LiveBlock | None = None
 
@@ -175,7 +173,7 @@ class WorkerResults:
 
     def record(self, sname: str, keys: list[Key], block: bytes) -> None:
         """Add lines to what a stream of the keys has said."""
-        self._in_blocks = True
+        self.in_blocks = True
         store = self._streams.get(sname)
         if store is None:
             store = self._streams[sname] = StreamStore()
@@ -209,9 +207,9 @@ class WorkerResults:
     def last_ended(self) -> tuple[Key, int | None] | None:
         """Return the key that ended last, and its return code; None when none has."""
         for key in reversed(self.outcomes):
-            reason, _, started, *_ = self.outcomes[key]
+            outcome = self.outcomes[key]
             # What was called off before it began has not ended.
-            if reason != CANCELLED or started:
+            if outcome.reason != CANCELLED or outcome.started:
                 return key, self.codes.get(key)
         return None
 
@@ -229,12 +227,11 @@ class WorkerResults:
         """Return how a client has ended; KeyError for one that has not."""
         return node_outcome(key, self.outcomes[key], self.codes.get(key), self.diagnose)
 
-    def settle(self, keys: list[Key], intern: Interned) -> None:
-        """Make one body of what each key's streams have said: nothing more comes."""
-        if self._in_blocks:
-            for store in self._streams.values():
-                for key in keys:
-                    store.settle(key, intern)
+    def settle(self, keys: Iterable[Key], intern: Interned) -> None:
+        """Make one body of what each key's streams have said: nothing more comes. Only with `in_blocks`."""
+        for store in self._streams.values():
+            for key in keys:
+                store.settle(key, intern)
 
     def drop_output(self, keys: list[Key]) -> None:
         """Forget what the keys have said: they will be run again."""

@@ -8,6 +8,7 @@ The coordinator tells a pool what happened (work came, clients finished, an engi
 and asks it for a `plan`. No I/O, no clock.
 """
 
+import heapq
 from collections import deque
 from typing import NamedTuple
 
@@ -47,20 +48,42 @@ class SlotPool:
         self.shares: dict[int, Share] = {}
         self.queue: deque[Slice] = deque()
         self.queued = 0
+        #: Clients that wait for a moment, a heap of (moment, clients).
+        self._delayed: list[tuple[float, Slice]] = []
 
     # -- what happened --
 
-    def add_work(self, work: Slice, front: bool = False) -> None:
-        """Queue clients; in front those that come back from a lost engine."""
+    def add_work(self, work: Slice) -> None:
+        """Queue clients behind the others."""
         if work.stop > work.first:
-            (self.queue.appendleft if front else self.queue.append)(work)
+            self.queue.append(work)
             self.queued += work.stop - work.first
 
+    def add_again(self, work: Slice, due: float | None = None) -> None:
+        """Queue clients that come back, in front: now, or once `release` is called with `due` or later."""
+        if due is not None:
+            heapq.heappush(self._delayed, (due, work))
+        elif work.stop > work.first:
+            self.queue.appendleft(work)
+            self.queued += work.stop - work.first
+
+    def release(self, now: float) -> None:
+        """Queue the clients that have waited for a moment up to `now`."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self.add_again(heapq.heappop(self._delayed)[1])
+
+    def next_due(self) -> float | None:
+        """Return the next moment that clients wait for, if there is one."""
+        return self._delayed[0][0] if self._delayed else None
+
     def drop_work(self, job_id: int | None = None) -> list[Slice]:
-        """Take a job's clients (all: None) from the queue, and return them."""
+        """Take a job's clients (all: None) that no engine has, and return them."""
         dropped = [work for work in self.queue if job_id in (None, work.job_id)]
         self.queue = deque(work for work in self.queue if job_id not in (None, work.job_id))
         self.queued -= sum(work.stop - work.first for work in dropped)
+        dropped += [work for _, work in self._delayed if job_id in (None, work.job_id)]
+        self._delayed = [item for item in self._delayed if job_id not in (None, item[1].job_id)]
+        heapq.heapify(self._delayed)
         return dropped
 
     def add_engine(self, engine_id: int) -> None:

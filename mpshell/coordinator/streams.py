@@ -11,15 +11,15 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.run import Run
+from mpshell.coordinator.verdicts import Verdicts
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire.lines import StreamBuffer
 from mpshell.wire.messages import CANCELLED, TIMED_OUT
-
-if TYPE_CHECKING:
-    from mpshell.coordinator.coordinator import Coordinator
 
 _READ_SIZE = 65536
 _PIECE = 65536
@@ -112,47 +112,62 @@ def _leave(remove: Any, fd: int) -> None:
         return
 
 
+class _Part(NamedTuple):
+    """What the streams of a worker have of the run that they take part in."""
+
+    run: Run
+    job: Job
+    output: Callable[[Job, int, bytes], object]
+    verdicts: Verdicts
+    deadline: TimerHandle | None
+
+
 class Streams:
     """The streams of one worker, in one run."""
 
     def __init__(self, readers: list[StreamReader], writers: list[StreamWriter]) -> None:
         self.readers = readers
         self.writers = writers
-        self._run: Coordinator | None = None
-        self._job: Job | None = None
-        self._deadline: TimerHandle | None = None
+        self._part: _Part | None = None
         #: Whether its start has been told: an end is told only after that.
         self._begun = False
 
-    def enter(self, run: Coordinator, job: Job) -> None:
-        """Take part in a run, with one stream at least."""
-        self._run, self._job = run, job
+    def enter(
+        self,
+        run: Run,
+        job: Job,
+        output: Callable[[Job, int, bytes], object],
+        verdicts: Verdicts,
+    ) -> None:
+        """Take part in a run, with one stream at least; `output` takes (job, number of a reader, lines)."""
+        deadline = None
         if job.spec.timeout is not None:
-            self._deadline = run.loop.call_later(job.spec.timeout, self._on_timeout)
-        job.started = True
+            deadline = run.loop.call_later(job.spec.timeout, self.end, TIMED_OUT)
+        self._part = _Part(run, job, output, verdicts, deadline)
+        job.announced = 1
         run.tell(job.listener.job_starting, job, [0])
         self._begun = True
         for number, reader in enumerate(self.readers):
             if reader.open:
-                self._await_input(run, number, reader)
+                self._await_input(run.loop, number, reader)
         for writer in self.writers:
             self.wake(writer)
 
-    def _await_input(self, run: Coordinator, number: int, reader: StreamReader) -> None:
+    def _await_input(self, loop: EventLoop, number: int, reader: StreamReader) -> None:
         try:
-            run.loop.add_reader(reader.fd, self._on_readable, number, reader)
+            loop.add_reader(reader.fd, self._on_readable, number, reader)
             reader.polled = True
         except PermissionError:
             # A regular file can always be read, and not be polled (epoll_ctl(2), EPERM).
-            run.loop.call_soon(self._read_file, number, reader)
+            loop.call_soon(self._read_file, number, reader)
         except OSError:
             self._finish(reader)
 
     def _read_file(self, number: int, reader: StreamReader) -> None:
-        if reader.open and self._run is not None:
+        if reader.open and self._part is not None:
             self._on_readable(number, reader)
-            if reader.open and self._run is not None:
-                self._run.loop.call_soon(self._read_file, number, reader)
+            if reader.open and self._part is not None:
+                self._part.run.loop.call_soon(self._read_file, number, reader)
 
     def _on_readable(self, number: int, reader: StreamReader) -> None:
         try:
@@ -166,17 +181,12 @@ class Streams:
         self._tell(number, reader, final=not data)
         if not data:
             self._finish(reader)
-        if self._run is not None:
-            self._run.raise_noted()
 
     def _tell(self, number: int, reader: StreamReader, final: bool) -> None:
         """Record what is complete and tell it; with `final` the unfinished last line too."""
-        run, job = self._run, self._job
-        if run is None or job is None:
-            return
-        block = reader.buffer.take(final)
-        if block:
-            run.intake.stream_output(job, number, block)
+        part = self._part
+        if part is not None and (block := reader.buffer.take(final)):
+            part.output(part.job, number, block)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -189,25 +199,24 @@ class Streams:
 
     def wake(self, writer: StreamWriter) -> None:
         """Have a stream written in this turn: there is something new for it."""
-        if self._run is not None and writer.open and not (writer.polled or writer.due):
+        if self._part is not None and writer.open and not (writer.polled or writer.due):
             writer.due = True
-            self._run.loop.call_soon(self._on_due, writer)
+            self._part.run.loop.call_soon(self._on_due, writer)
 
     def _on_due(self, writer: StreamWriter) -> None:
         writer.due = False
-        if self._run is not None and writer.open:
+        if writer.open:
             self._on_writable(writer)
 
     def _on_writable(self, writer: StreamWriter) -> None:
-        run = self._run
-        while run is not None and writer.pending:
+        while self._part is not None and writer.pending:
             chunk = writer.pending[0]
             try:
                 size = writer.call(os.write, chunk[:_PIECE])
             except BlockingIOError:
                 if not writer.polled:
                     writer.polled = True
-                    run.loop.add_writer(writer.fd, self._on_writable, writer)
+                    self._part.run.loop.add_writer(writer.fd, self._on_writable, writer)
                 return
             except OSError:
                 self._finish(writer)  # nobody reads it any more: no error, the rest is not for it
@@ -216,61 +225,41 @@ class Streams:
                 writer.pending.popleft()
             else:
                 writer.pending[0] = chunk[size:]
-            self._tell_written(writer, size)
-            run = self._run
-        if run is None:
-            return
-        if writer.open and not writer.pending:
+            self._tell_written(self._part, writer, size)
+        if self._part is not None and writer.open and not writer.pending:
             if writer.polled:
                 writer.polled = False
-                run.loop.remove_writer(writer.fd)
+                self._part.run.loop.remove_writer(writer.fd)
             if writer.eof:
                 self._finish(writer)
-        run.raise_noted()
 
-    def _tell_written(self, writer: StreamWriter, size: int) -> None:
-        run, job = self._run, self._job
-        if run is not None and job is not None and job.spec.report_written and not run.stopping:
-            run.tell(job.listener.stream_written, job, writer.sname, size)
+    def _tell_written(self, part: _Part, writer: StreamWriter, size: int) -> None:
+        job = part.job
+        if job.spec.report_written:
+            part.run.tell(job.listener.stream_written, job, writer.sname, size)
 
     # -- the end -------------------------------------------------------------------------------
 
     def _finish(self, stream: Stream) -> None:
         """A stream has ended; the last one that retains ends the whole."""
-        if self._run is None or not stream.open:
+        if self._part is None or not stream.open:
             return
-        stream.close(self._run.loop)
+        stream.close(self._part.run.loop)
         if not any(other.open and other.retain for other in (*self.readers, *self.writers)):
             self.end(None)
 
-    def _on_timeout(self) -> None:
-        run = self._run
-        self.end(TIMED_OUT)
-        if run is not None:
-            run.raise_noted()
-
     def end(self, reason: int | None) -> None:
         """End all streams: by themselves (None), TIMED_OUT or CANCELLED. Harmless when done before."""
-        run, job = self._run, self._job
-        if run is None or job is None:
-            return
         if reason != CANCELLED:
             for number, reader in enumerate(self.readers):
                 if reader.open:
                     self._tell(number, reader, final=True)
-        if self._run is None:
-            return  # a handler has aborted it meanwhile
-        self._run = None
-        if self._deadline is not None:
-            self._deadline.cancel()
+        part, self._part = self._part, None
+        if part is None:
+            return  # ended before, by a handler just now maybe
+        if part.deadline is not None:
+            part.deadline.cancel()
         for stream in (*self.readers, *self.writers):
             if stream.open:
-                stream.close(run.loop)
-        job.results.settle(job.keys, run.intake.intern)
-        if reason == TIMED_OUT:
-            job.timed_out = True
-            job.results.timeouts.update(dict.fromkeys(job.keys))
-        if self._begun:
-            # Of whatever kind the end is, as in ClusterShell: it is no command that was aborted.
-            run.tell(job.listener.job_finished, job, job.keys, None, False)
-        run.unserve(job)
+                stream.close(part.run.loop)
+        part.verdicts.streams_ended(part.job, reason == TIMED_OUT, self._begun)

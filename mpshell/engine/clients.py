@@ -1,29 +1,31 @@
-"""The clients that an engine runs: their processes, pipes and deadlines, from the spawn to the release.
+"""The clients that an engine runs, from the start to the release: their output, deadlines and outcomes.
 
-Carries out the effects of the state machine (`mpshell.engine.client`) and feeds it what it saw. In the
-engine's thread, called by its loop.
+Carries out the effects of the state machine (`mpshell.engine.client`) and feeds it what the carriers
+(`mpshell.engine.carrier`) report. In the engine's thread, called by its loop.
 """
 
+from __future__ import annotations
+
 import errno
-import os
-from collections.abc import Callable
 
 from mpshell.engine import client as states
-from mpshell.engine import process
-from mpshell.engine.argv import PathCache
-from mpshell.engine.libc import Environment
+from mpshell.engine.processes import Processes
 from mpshell.engine.stdin import InputFeed
 from mpshell.engine.uplink import Uplink
-from mpshell.engine.work import Job, Run
-from mpshell.runtime.lean import signal
-from mpshell.runtime.loop import EventLoop
+from mpshell.engine.work import Execution
+from mpshell.errors import InvalidTransition
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.lines import LONG_LINE, StreamBuffer
 from mpshell.wire.messages import DISCARD, GATHER, STDERR, STDOUT, STREAM
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpshell.engine.carrier import Carrier, Family
+    from mpshell.runtime.loop import EventLoop
+
 #: Gathered bytes that an engine keeps over all its clients before it passes them on.
 HELD = 1 << 25
-
-_READ_SIZE = 65536
 
 #: Errors that pass when other commands end: no descriptors, no processes, no memory.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
@@ -35,161 +37,121 @@ _LAST_GRACE = 4.0
 _LAST_WORDS, _DIAGNOSED = 1000, 255
 
 
-def _read(fd: int) -> bytes | None:
-    """Read from a pipe; None when there is nothing now."""
-    try:
-        return os.read(fd, _READ_SIZE)
-    except BlockingIOError:
-        return None
-
-
 class Clients:
-    """Running clients by pid; `on_release` is called when a client's slot is free again."""
+    """The owner of all carriers; `on_release` is called when a client's slot is free again."""
 
-    def __init__(self, loop: EventLoop, uplink: Uplink, on_release: Callable[[Run], None]) -> None:
+    def __init__(
+        self, loop: EventLoop, uplink: Uplink, on_release: Callable[[Execution], None]
+    ) -> None:
         self.loop = loop
-        self.set_environment(dict(os.environb))
         self._uplink = uplink
         self._on_release = on_release
-        self._by_pid: dict[int, Run] = {}
-        #: Groups whose leader has ended and which have members left, with the leader's end.
-        self._lingering: dict[int, tuple[Run, int, bool]] = {}
-        #: What `kill_all` has killed and nobody has reaped yet.
-        self._doomed: set[int] = set()
-        #: What commands of runs that are over have left in the background, as daemons do: the user's.
-        self._survivors: set[int] = set()
-        #: Readers that wait for the coordinator to catch up.
-        self._paused: dict[int, tuple[Run, int]] = {}
+        self.processes = Processes(loop, self)
+        #: By which clients are carried.
+        self.family: Family = self.processes
+        #: Carriers that wait for the coordinator to catch up.
+        self._paused: set[Carrier] = set()
+        #: Gathered bytes, of all clients.
         self._held = 0
-
-    def set_environment(self, variables: dict[bytes, bytes]) -> None:
-        """Take the environment of the commands to come."""
-        self.env = Environment(variables)
-        self.paths = PathCache(variables)
 
     @property
     def busy(self) -> bool:
-        """Whether commands are not reaped yet."""
-        return bool(self._by_pid or self._lingering or self._doomed)
-
-    def resume_reading(self) -> None:
-        """The coordinator has caught up."""
-        paused, self._paused = self._paused, {}
-        for fd, (run, stream) in paused.items():
-            self.loop.add_reader(fd, self._on_readable, run, stream, fd)
+        """Whether commands have not been seen off yet."""
+        return self.family.busy
 
     def kill_all(self) -> None:
         """Kill what runs; to be called again for what each leaves, until nothing is left."""
-        if process.has_children():
-            known = self._survivors | self._doomed
-            roots = [pid for pid in process.children_of(os.getpid()) if pid not in known]
-            # None is stopped first: if this process is killed in here, nobody would let it go on.
-            self._doomed.update(process.kill(roots))
-            # Not again, also if they cannot be killed (another user's by now).
-            self._survivors.update(roots)
+        self.family.kill_all()
 
     def end_run(self) -> None:
         """Nothing runs any more: what is still there is not of a run to come."""
-        self._survivors = set(process.children_of(os.getpid())) if process.has_children() else set()
+        self.family.end_run()
 
-    def spawn(self, run: Run, last_try: bool) -> OSError | None:
+    def start(self, execution: Execution, last_try: bool) -> OSError | None:
         """Start a client that was announced; return the error when there is no room for it now.
 
         Any other failure, and that one on the `last_try`, is the outcome of the client.
         """
-        job = run.job
-        spec = job.spec
-        argv, words = job.command.plan(run.node, run.index)
-        if spec.trace:
-            text = argv[-1] if spec.shell is not None else b" ".join(argv)
-            self._uplink.report.trace.append((run.id, os.fsdecode(text)))
-            self._uplink.end_of_turn()
-        run.started_at = self.loop.time()
+        execution.started_at = self.loop.time()
         try:
-            child = self._execute(job, argv, words)
+            carrier = self.family.start(execution)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM and not last_try:
+                execution.detail = None
                 return error
-            run.detail = f"{os.fsdecode(argv[0])}: {error}"
-            self.carry_out(run, run.handle(states.SPAWN_FAILURE))
+            self.carry_out(execution, execution.handle(states.SPAWN_FAILURE))
             return None
-        run.pid = child.pid
-        self._by_pid[child.pid] = run
-        self._open_stream(run, STDOUT, child.stdout)
-        if child.stderr >= 0:
-            self._open_stream(run, STDERR, child.stderr)
-        self.carry_out(run, run.handle(states.SPAWNED))
-        if child.stdin >= 0:
-            self._feed(run, child.stdin)
+        execution.carrier = carrier
+        self.carry_out(execution, execution.handle(states.SPAWNED))
+        if carrier.has_input:
+            self._feed(execution, carrier)
         return None
 
-    def _feed(self, run: Run, fd: int) -> None:
-        job = run.job
+    def _feed(self, execution: Execution, carrier: Carrier) -> None:
+        job = execution.job
         if job.log.closed and not job.log.chunks:
-            os.close(fd)
+            carrier.close_input()
             return
         on_written = None
         if job.spec.report_written:
 
             def on_written(size: int) -> None:
-                if not run.reported:
-                    self._uplink.report.written.append((run.id, size))
+                if not execution.reported:
+                    self._uplink.report.written.append((execution.id, size))
                     self._uplink.end_of_turn()
 
-        run.feed = InputFeed(fd, job.log, self.loop, on_written)
+        execution.feed = InputFeed(carrier, job.log, on_written)
 
-    def _execute(self, job: Job, argv: list[bytes], words: list[bytes] | None) -> process.Child:
-        spec = job.spec
-        if words is not None and (path := self.paths.find(words[0])) is not None:
-            try:
-                return process.spawn(path, words, job.env, spec.stdin, spec.separate_stderr)
-            except OSError:
-                # Not executable after all, a script without a first line: the shell knows.
-                pass
-        path = argv[0] if words is not None else self.paths.find(argv[0])
-        return process.spawn(path or argv[0], argv, job.env, spec.stdin, spec.separate_stderr)
+    # -- what carriers report --------------------------------------------------------------------
 
-    def _open_stream(self, run: Run, stream: int, fd: int) -> None:
-        run.streams += 1
-        run.fds[stream] = fd
-        self.loop.add_reader(fd, self._on_readable, run, stream, fd)
+    @property
+    def congested(self) -> bool:
+        """Whether the coordinator is behind."""
+        return self._uplink.congested
 
-    def _on_readable(self, run: Run, stream: int, fd: int) -> None:
-        if self._uplink.congested:
-            self.loop.remove_reader(fd)
-            self._paused[fd] = (run, stream)
-            return
-        data = _read(fd)
-        if data:
-            if not run.reported:
-                self._take(run, stream, data)
-            if len(data) == _READ_SIZE:
-                return
-            # Most commands say little, and end: the end is there as well, or soon.
-            data = _read(fd)
-            if data and not run.reported:
-                self._take(run, stream, data)
-        if data is None:
-            return
-        if not data:
-            self._close_stream(run, stream)
-            self.carry_out(run, run.handle(states.EOF))
+    def pause(self, carrier: Carrier) -> None:
+        """Note that a carrier has stopped reading."""
+        self._paused.add(carrier)
 
-    def _take(self, run: Run, stream: int, data: bytes) -> None:
+    def resume_reading(self) -> None:
+        """The coordinator has caught up."""
+        paused, self._paused = self._paused, set()
+        for carrier in paused:
+            carrier.resume_reading()
+
+    def trace(self, execution: Execution, text: str) -> None:
+        """Report a command line."""
+        self._uplink.report.trace.append((execution.id, text))
+        self._uplink.end_of_turn()
+
+    def received(self, execution: Execution, stream: int, data: bytes) -> None:
+        """Take bytes that a command has written; those after its outcome count no more."""
+        if not execution.reported:
+            self._take(execution, stream, data)
+
+    def stream_ended(self, execution: Execution) -> None:
+        """Note that a stream is at its end."""
+        self.carry_out(execution, execution.handle(states.EOF))
+
+    def ended(self, execution: Execution, status: int, signaled: bool) -> None:
+        """Note that the command has ended."""
+        self.carry_out(execution, execution.exited(status, signaled))
+
+    def _take(self, execution: Execution, stream: int, data: bytes) -> None:
         """Keep what a command has written, or pass it on."""
-        run.last_byte_at = self.loop.time() if run.drain_handle is not None else 0.0
-        if run.job.spec.diagnose:
-            run.last_words = (run.last_words + data)[-_LAST_WORDS:]
-        mode = run.job.modes[stream]
+        execution.last_byte_at = self.loop.time() if execution.drain_handle is not None else 0.0
+        if execution.job.spec.diagnose:
+            execution.last_words = (execution.last_words + data)[-_LAST_WORDS:]
+        mode = execution.job.modes[stream]
         if mode == DISCARD:
             return
-        buffer = run.buffers.get(stream)
+        buffer = execution.buffers.get(stream)
         if buffer is None:
-            buffer = run.buffers[stream] = StreamBuffer()
+            buffer = execution.buffers[stream] = StreamBuffer()
         buffer.add(data)
         if mode == STREAM:
             if block := buffer.take(final=False):
-                self._uplink.output(run.id, stream, block)
+                self._uplink.output(execution.id, stream, block)
             return
         self._held += len(data)
         if buffer.size >= LONG_LINE or self._held > HELD:
@@ -197,134 +159,118 @@ class Clients:
             block = buffer.take(final=False)
             self._held -= before - buffer.size
             if block:
-                run.passed_on.add(stream)
-                self._uplink.output(run.id, stream, block)
+                execution.passed_on.add(stream)
+                self._uplink.output(execution.id, stream, block)
 
-    def _take_what_is_there(self, run: Run) -> None:
-        """Take what a command had written before it was told to end, as far as a pipe holds it."""
-        for stream, fd in run.fds.items():
-            if self._uplink.congested:
-                return
-            if data := _read(fd):
-                self._take(run, stream, data)
-
-    def _close_stream(self, run: Run, stream: int) -> None:
-        fd = run.fds.pop(stream)
-        if self._paused.pop(fd, None) is None:
-            self.loop.remove_reader(fd)
-        os.close(fd)
+    def _take_rest(self, execution: Execution) -> None:
+        """Take what a command had written before it was asked to end, as far as it has arrived."""
+        if execution.carrier is not None and not self._uplink.congested:
+            for stream, data in execution.carrier.rest():
+                self._take(execution, stream, data)
+                if self._uplink.congested:
+                    return
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def on_children(self) -> None:
-        """Take note of the children that have ended (SIGCHLD)."""
-        for pid, status, signaled in process.reap():
-            self._doomed.discard(pid)
-            self._survivors.discard(pid)
-            run = self._by_pid.pop(pid, None)
-            if run is None:
-                continue
-            if run.state in (states.STOPPING, states.KILLING) and process.group_lives(pid):
-                self._lingering[pid] = (run, status, signaled)
-            else:
-                self.carry_out(run, run.exited(status, signaled))
-        for pgid, (run, status, signaled) in list(self._lingering.items()):
-            if not process.group_lives(pgid):
-                del self._lingering[pgid]
-                self.carry_out(run, run.exited(status, signaled))
-
-    def _on_timeout(self, run: Run) -> None:
-        if run.state is states.RUNNING:
-            self.carry_out(run, run.handle(states.TIMEOUT))
-        elif run.state is states.DRAINING:
+    def _on_timeout(self, execution: Execution) -> None:
+        if execution.state is states.RUNNING:
+            self.carry_out(execution, execution.handle(states.TIMEOUT))
+        elif execution.state is states.DRAINING:
             # The command did end in time; only what it left behind holds its output open.
-            self.carry_out(run, run.handle(states.DRAIN_OVER))
+            self.carry_out(execution, execution.handle(states.DRAIN_OVER))
 
-    def _on_grace_over(self, run: Run) -> None:
-        if run.state is states.KILLING:
+    def _on_grace_over(self, execution: Execution) -> None:
+        if execution.state is states.KILLING and execution.carrier is not None:
             # It cannot be killed: another user's by now, or in an uninterruptible sleep.
-            self._by_pid.pop(run.pid, None)
-            self._lingering.pop(run.pid, None)
-        if run.state in (states.STOPPING, states.KILLING):
-            self.carry_out(run, run.handle(states.GRACE_OVER))
+            execution.carrier.abandon()
+        if execution.state in (states.STOPPING, states.KILLING):
+            self.carry_out(execution, execution.handle(states.GRACE_OVER))
 
-    def _on_drain_over(self, run: Run) -> None:
-        if run.state is not states.DRAINING or run.job.spec.drain is None:
+    def _on_drain_over(self, execution: Execution) -> None:
+        drain, carrier = execution.job.spec.drain, execution.carrier
+        if execution.state is not states.DRAINING or drain is None or carrier is None:
             return
-        until = run.last_byte_at + run.job.spec.drain
+        until = execution.last_byte_at + drain
         if until > self.loop.time():
-            run.drain_handle = self.loop.call_at(until, self._on_drain_over, run)
-        elif any(fd in self._paused for fd in run.fds.values()):
-            run.drain_handle = self.loop.call_later(run.job.spec.drain, self._on_drain_over, run)
+            execution.drain_handle = self.loop.call_at(until, self._on_drain_over, execution)
+        elif carrier.paused:
+            execution.drain_handle = self.loop.call_later(drain, self._on_drain_over, execution)
         else:
-            self.carry_out(run, run.handle(states.DRAIN_OVER))
+            self.carry_out(execution, execution.handle(states.DRAIN_OVER))
 
-    def carry_out(self, run: Run, effects: tuple[str, ...]) -> None:
+    def carry_out(self, execution: Execution, effects: tuple[str, ...]) -> None:
         """Do what a transition of a client's state asks for."""
         for effect in effects:
             if effect is states.REPORT:
-                self.tell(run)
+                self.report(execution)
             elif effect is states.RELEASE:
-                self._release(run)
+                self._release(execution)
             elif effect is states.ARM_TIMEOUT:
-                if run.job.spec.timeout is not None:
-                    run.timeout_handle = self.loop.call_at(
-                        run.started_at + run.job.spec.timeout, self._on_timeout, run
+                if execution.job.spec.timeout is not None:
+                    execution.timeout_handle = self.loop.call_at(
+                        execution.started_at + execution.job.spec.timeout,
+                        self._on_timeout,
+                        execution,
                     )
-            elif effect is states.TERMINATE:
-                if run.job.spec.tree:
-                    process.terminate_tree(run.pid)
-                else:
-                    process.signal_group(run.pid, signal.SIGTERM)
-                run.grace_handle = self.loop.call_later(
-                    run.job.spec.grace, self._on_grace_over, run
-                )
-            elif effect is states.KILL:
-                if run.job.spec.tree and run.pid in self._by_pid:
-                    self._doomed.update(process.kill_tree(run.pid))
-                process.signal_group(run.pid, signal.SIGKILL)
-                if run.grace_handle is not None:
-                    run.grace_handle.cancel()
-                run.grace_handle = self.loop.call_later(_LAST_GRACE, self._on_grace_over, run)
             elif effect is states.ARM_DRAIN:
-                run.last_byte_at = self.loop.time()
-                if run.job.spec.drain is not None:
-                    run.drain_handle = self.loop.call_later(
-                        run.job.spec.drain, self._on_drain_over, run
+                execution.last_byte_at = self.loop.time()
+                if execution.job.spec.drain is not None:
+                    execution.drain_handle = self.loop.call_later(
+                        execution.job.spec.drain, self._on_drain_over, execution
                     )
+            else:
+                self._end(execution, effect)
 
-    def tell(self, run: Run) -> None:
+    def _end(self, execution: Execution, effect: str) -> None:
+        """Carry out TERMINATE or KILL, and arm the grace that follows."""
+        carrier = execution.carrier
+        if carrier is None:
+            raise InvalidTransition(f"{effect} without a carrier, after {execution.history}")
+        if effect is states.TERMINATE:
+            carrier.terminate()
+            grace = execution.job.spec.grace
+        else:
+            carrier.kill()
+            grace = _LAST_GRACE
+        if execution.grace_handle is not None:
+            execution.grace_handle.cancel()
+        execution.grace_handle = self.loop.call_later(grace, self._on_grace_over, execution)
+
+    def report(self, execution: Execution) -> None:
         """Report a client's last output and its outcome."""
-        self._take_what_is_there(run)
+        self._take_rest(execution)
         refs = [-1, -1, -1]
-        for stream, buffer in run.buffers.items():
-            gathered = run.job.modes[stream] == GATHER
+        for stream, buffer in execution.buffers.items():
+            gathered = execution.job.modes[stream] == GATHER
             if gathered:
                 self._held -= buffer.size
             block = buffer.take(final=True)
             if not block:
                 continue
-            if gathered and stream not in run.passed_on:
+            if gathered and stream not in execution.passed_on:
                 refs[stream] = self._uplink.report.bodies.ref(block)
             else:
-                self._uplink.output(run.id, stream, block)
-        duration = self.loop.time() - run.started_at if run.started_at else 0.0
-        if run.status == _DIAGNOSED and run.last_words:
-            run.detail = run.last_words.decode(errors="backslashreplace")
+                self._uplink.output(execution.id, stream, block)
+        duration = self.loop.time() - execution.started_at if execution.started_at else 0.0
+        if execution.status == _DIAGNOSED and execution.last_words:
+            execution.detail = execution.last_words.decode(errors="backslashreplace")
         self._uplink.report.finished.append(
-            (run.id, run.reason, run.status, refs[STDOUT], refs[STDERR], run.started_at, duration,
-             run.detail)
+            (execution.id, execution.reason, execution.status, refs[STDOUT], refs[STDERR],
+             execution.started_at, duration, execution.detail)
         )  # fmt: skip
         self._uplink.end_of_turn()
 
-    def _release(self, run: Run) -> None:
-        for handle in (run.timeout_handle, run.grace_handle, run.drain_handle):
+    def _release(self, execution: Execution) -> None:
+        for handle in (execution.timeout_handle, execution.grace_handle, execution.drain_handle):
             if handle is not None:
                 handle.cancel()
-        for stream in list(run.fds):
-            self._close_stream(run, stream)
-        if run.feed is not None:
-            run.feed.close()
-        if run.job.running.pop(run.index, None) is not None:
-            self._on_release(run)
+        if execution.feed is not None:
+            execution.feed.close()
+        if execution.carrier is not None:
+            self._paused.discard(execution.carrier)
+            execution.carrier.close()
+            # The two know each other, and an engine looks for cycles rarely: what the job holds would stay.
+            execution.carrier = None
+        if execution.job.running.pop(execution.index, None) is not None:
+            self._on_release(execution)
         self._uplink.end_of_turn()

@@ -18,7 +18,7 @@ from mpshell.engine import client as states
 from mpshell.engine.clients import Clients
 from mpshell.engine.limits import room_for
 from mpshell.engine.uplink import Uplink
-from mpshell.engine.work import Job, Pool, Run
+from mpshell.engine.work import Execution, Job, Slots
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
@@ -51,9 +51,9 @@ class Engine:
         )
         self.clients = Clients(loop, self._uplink, self._on_release)
         self._jobs: dict[int, Job] = {}
-        self._pools: dict[int, Pool] = {}
+        self._pools: dict[int, Slots] = {}
         #: Clients named in a frame that has not left yet.
-        self._announced: list[Run] = []
+        self._announced: list[Execution] = []
         self._running = 0
         self._children_ended = False
         #: Clients at once that the process's limits allow, as far as they have been met.
@@ -110,7 +110,7 @@ class Engine:
             raise ProtocolError(f"an engine got {command!r}")
 
     def _configure(self, command: messages.Configure) -> None:
-        self.clients.set_environment(command.env)
+        self.clients.processes.set_environment(command.env)
         if command.umask is not None:
             os.umask(command.umask)
         try:
@@ -119,10 +119,10 @@ class Engine:
             # Removed meanwhile; most commands, those over ssh above all, don't care where they are.
             os.chdir("/")
 
-    def _pool(self, number: int) -> Pool:
+    def _pool(self, number: int) -> Slots:
         pool = self._pools.get(number)
         if pool is None:
-            pool = self._pools[number] = Pool(number)
+            pool = self._pools[number] = Slots(number)
         return pool
 
     def _set_slots(self, command: messages.SetSlots) -> None:
@@ -143,7 +143,7 @@ class Engine:
 
     def _submit(self, command: messages.Submit) -> None:
         if command.job is not None and command.job_id not in self._jobs:
-            self._jobs[command.job_id] = Job(command.job, self.clients.env)
+            self._jobs[command.job_id] = Job(command.job, self.clients.processes.env)
         job = self._jobs[command.job_id]
         pending = self._pool(job.spec.pool).pending
         for index, node in enumerate(command.nodes, command.first):
@@ -153,10 +153,10 @@ class Engine:
         chosen = [job for number, job in self._jobs.items() if command.job_id in (None, number)]
         for job in chosen:
             self._withdraw(job)
-            for run in list(job.running.values()):
-                self.clients.carry_out(run, run.cancel(command.reason))
-                if command.kill and run.state is states.STOPPING:
-                    self.clients.carry_out(run, run.cancel(command.reason))
+            for execution in list(job.running.values()):
+                self.clients.carry_out(execution, execution.cancel(command.reason))
+                if command.kill and execution.state is states.STOPPING:
+                    self.clients.carry_out(execution, execution.cancel(command.reason))
 
     def _withdraw(self, job: Job) -> None:
         """End the clients of a job that have not started."""
@@ -164,9 +164,9 @@ class Engine:
         dropped = [entry for entry in pool.pending if entry[0] is job]
         pool.pending = deque(entry for entry in pool.pending if entry[0] is not job)
         for _, index, node in dropped:
-            run = Run(job, index, node)
-            run.cancel(messages.CANCELLED)
-            self.clients.tell(run)
+            execution = Execution(job, index, node)
+            execution.cancel(messages.CANCELLED)
+            self.clients.report(execution)
 
     # -- turns ---------------------------------------------------------------------------------
 
@@ -178,14 +178,16 @@ class Engine:
     def _collect(self) -> None:
         if self._children_ended:
             self._children_ended = False
-            self.clients.on_children()
+            self.clients.processes.on_children()
+            if self.leaving:
+                self._see_off()
 
     def _turn(self) -> None:
         report = self._uplink.report
         late = bool(self._announced)
         if not late:
             self._announced = self._pick()
-            report.starting += [run.id for run in self._announced]
+            report.starting += [execution.id for execution in self._announced]
         for pool in self._pools.values():
             pool.answer(report)
         if self._ending and not self._running and not any(p.pending for p in self._pools.values()):
@@ -193,20 +195,20 @@ class Engine:
             report.drained = True
         self._uplink.send()
         if self._announced and self._uplink.clear:
-            self._spawn_announced()
+            self._start_announced()
             if late and not self._announced:
                 # While these waited for room nobody else was picked.
                 self._uplink.end_of_turn()
 
     def _on_clear(self) -> None:
         if self._uplink.clear:
-            self._spawn_announced()
+            self._start_announced()
         self._uplink.end_of_turn()
 
-    def _on_release(self, run: Run) -> None:
+    def _on_release(self, execution: Execution) -> None:
         self._running -= 1
-        self._pool(run.job.spec.pool).running -= 1
-        self._forget_job(run.job)
+        self._pool(execution.job.spec.pool).running -= 1
+        self._forget_job(execution.job)
 
     def _forget_job(self, job: Job) -> None:
         """Drop a job of which nothing is said any more, when its last process in its grace is gone."""
@@ -224,29 +226,29 @@ class Engine:
         self._uplink.report.new_run()
         self.clients.end_run()
 
-    def _pick(self) -> list[Run]:
-        picked: list[Run] = []
+    def _pick(self) -> list[Execution]:
+        picked: list[Execution] = []
         if self.leaving:
             return picked
         for pool in self._pools.values():
             pending = pool.pending
             while pending and pool.running < pool.slots and self._running < self._capacity:
                 job, index, node = pending.popleft()
-                run = Run(job, index, node)
-                job.running[index] = run
+                execution = Execution(job, index, node)
+                job.running[index] = execution
                 pool.running += 1
                 self._running += 1
-                picked.append(run)
+                picked.append(execution)
         return picked
 
-    def _spawn_announced(self) -> None:
+    def _start_announced(self) -> None:
         if self.leaving:
             return
         announced, self._announced = self._announced, []
-        for position, run in enumerate(announced):
-            if run.state is not states.PENDING:
+        for position, execution in enumerate(announced):
+            if execution.state is not states.PENDING:
                 continue
-            error = self.clients.spawn(run, last_try=self._retries >= _RETRIES)
+            error = self.clients.start(execution, last_try=self._retries >= _RETRIES)
             if error is not None:
                 self._announced = announced[position:]
                 self._wait_for_room(error)
@@ -267,12 +269,22 @@ class Engine:
         self._uplink.end_of_turn()
 
     def leave(self) -> None:
-        """Kill what runs, with all that descends from it, and end the loop."""
+        """Kill what runs, with all that descends from it, and end the loop.
+
+        When it has ended `clients.busy` is whether something of that is left: the loop may be run on, and
+        ends by itself when all is gone.
+        """
         if not self.leaving:
             self.leaving = True
             self._uplink.muted = True
             self.loop.remove_reader(self._channel.fileno())
             self.clients.kill_all()
+            self.loop.stop()
+
+    def _see_off(self) -> None:
+        # What descends from a killed process becomes ours when that is gone.
+        self.clients.kill_all()
+        if not self.clients.busy:
             self.loop.stop()
 
 

@@ -23,6 +23,7 @@ import time
 from mpshell.engine import process
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.engine.main import WILL, WILL_PIDS, run_engine
+from mpshell.runtime import procfs
 from mpshell.runtime.lean import signal
 from mpshell.wire.control import FORK, PACKET
 
@@ -155,7 +156,7 @@ class ForkServer:
         os.close(sentinel)
 
     def _orphans(self) -> list[int]:
-        return [pid for pid in process.children_of(os.getpid()) if pid not in self._engines]
+        return [pid for pid in procfs.children_of(os.getpid()) if pid not in self._engines]
 
     def _clear_orphans(self) -> None:
         """Kill what a dead engine left, until nothing more of it turns up."""
@@ -190,21 +191,21 @@ class ForkServer:
             poll.unregister(self._parent)
         # Most see the coordinator's end in their channel. They can still say what they leave.
         self._lifeline.shutdown(_socket.SHUT_WR)
-        deadline = time.monotonic() + _LEAVE
+        self._await_engines(poll, _LEAVE)
+        for pid in self._engines:
+            os.kill(pid, signal.SIGKILL)
+        # Bounded: one may hang in the kernel, whose PATH leads into a file system that does not answer.
+        self._await_engines(poll, _CLEAR)
+        self._clear_orphans()
+
+    def _await_engines(self, poll: select.poll, seconds: float) -> None:
+        """Reap the engines that end within that time, and clear up after them."""
+        deadline = time.monotonic() + seconds
         self._reap()
         while self._engines and (left := deadline - time.monotonic()) > 0:
             if poll.poll(left * 1000):
                 os.read(self._wake_read, 4096)
             self._reap()
-        for pid in self._engines:
-            os.kill(pid, signal.SIGKILL)
-        self._clear_engines()
-
-    def _clear_engines(self) -> None:
-        for pid in list(self._engines):
-            os.waitpid(pid, 0)
-            del self._engines[pid]
-            self._clear_orphans()
 
 
 def _watch(parent: int) -> int:

@@ -12,6 +12,7 @@ import sys
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
+from mpshell.runtime import procfs
 from mpshell.runtime.lean import signal
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
@@ -89,11 +90,9 @@ def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
 
     Return whether it is; if not the fork server, told by the exit status, clears away the rest.
     """
-    late = loop.call_later(_LAST_REAP, loop.stop)
-    while engine.clients.busy and not late.cancelled():
-        loop.run_once()
-        # What descends from a killed process becomes ours when that is gone.
-        engine.clients.kill_all()
+    if engine.clients.busy:
+        loop.call_later(_LAST_REAP, loop.stop)
+        loop.run_forever()
     return not engine.clients.busy
 
 
@@ -101,7 +100,7 @@ def _write_will(lifeline: int) -> None:
     """Tell the fork server which processes it inherits that are not to be cleared away."""
     if not process.has_children():
         return
-    left = process.children_of(os.getpid())
+    left = procfs.children_of(os.getpid())
     for at in range(0, len(left), WILL_PIDS):
         try:
             os.write(lifeline, b"".join(map(WILL.pack, left[at : at + WILL_PIDS])))

@@ -13,6 +13,7 @@ import os
 
 from mpshell.engine.libc import Environment, Spawner
 from mpshell.runtime.lean import TYPE_CHECKING, signal
+from mpshell.runtime.procfs import threads_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -143,32 +144,6 @@ def _noted(number: int, frame: FrameType | None) -> None:
     """Let the wake-up descriptor tell of the signal."""
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the children of a process of one thread; empty when it is gone."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return [int(word) for word in file.read().split()]
-    except FileNotFoundError:
-        return _children_by_scan(pid)
-    except ProcessLookupError:
-        return []
-
-
-def _children_by_scan(parent: int) -> list[int]:
-    """The same for a kernel that is built without the children file."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[1]) == parent:
-                found.append(int(name))
-    return found
-
-
 def kill(pids: Iterable[int]) -> list[int]:
     """Send SIGKILL to children that are not reaped yet; return those that it was sent to.
 
@@ -199,8 +174,8 @@ def kill_tree(root: int) -> list[int]:
         except (ProcessLookupError, PermissionError):
             continue
         found.append(pid)
-        for thread_children in _threads_children(pid):
-            waiting += thread_children
+        for children in threads_children(pid):
+            waiting += children
         # At once: should the caller be killed here, nothing stays stopped for ever.
         kill([pid])
     return found
@@ -215,7 +190,7 @@ def terminate_tree(root: int) -> None:
     signal_group(root, signal.SIGSTOP)
     waiting, found = [root], []
     while waiting:
-        for children in _threads_children(waiting.pop()):
+        for children in threads_children(waiting.pop()):
             waiting += children
             found += children
     for pid in found:
@@ -225,19 +200,3 @@ def terminate_tree(root: int) -> None:
             continue
     signal_group(root, signal.SIGTERM)
     signal_group(root, signal.SIGCONT)
-
-
-def _threads_children(pid: int) -> list[list[int]]:
-    """Children of every thread of a process: each thread keeps a list of its own."""
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    lists = []
-    for thread in threads:
-        try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                lists.append([int(word) for word in file.read().split()])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return lists

@@ -4,10 +4,14 @@ A client that starts late reads the log from its beginning, as one that was ther
 the log is kept whole while the job runs, once and not once a node.
 """
 
-import os
-from collections.abc import Callable
+from __future__ import annotations
 
-from mpshell.runtime.loop import EventLoop
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpshell.engine.carrier import InputSink
 
 _PIECE = 65536  # bytes, what a pipe of the default size takes at once
 
@@ -38,32 +42,19 @@ class InputLog:
 
 
 class InputFeed:
-    """One client's stdin: writes what the log holds as the command reads it.
+    """One client's standard input: writes what the log holds as the command reads it."""
 
-    A command that does not read any more (EPIPE) is no error: the rest is not for it.
-    """
-
-    __slots__ = (
-        "_blocking",
-        "_chunk",
-        "_fd",
-        "_log",
-        "_loop",
-        "_offset",
-        "_on_written",
-        "_waiting",
-    )
+    __slots__ = ("_chunk", "_log", "_offset", "_on_written", "_sink", "_waiting")
 
     def __init__(
-        self, fd: int, log: InputLog, loop: EventLoop, on_written: Callable[[int], object] | None
+        self, sink: InputSink, log: InputLog, on_written: Callable[[int], object] | None
     ) -> None:
-        self._fd = fd
-        self._blocking = True
+        self._sink: InputSink | None = sink
         self._log = log
-        self._loop = loop
         self._on_written = on_written
         self._chunk = 0
         self._offset = 0
+        #: The sink is full, and calls back when it has room.
         self._waiting = False
         log.readers.add(self)
         if log.chunks or log.closed:
@@ -71,26 +62,21 @@ class InputFeed:
 
     def wake(self) -> None:
         """Write on: there is something new in the log."""
-        if not self._waiting and self._fd >= 0:
+        if not self._waiting and self._sink is not None:
             self._write()
 
     def _write(self) -> None:
-        log = self._log
-        if self._blocking:
-            # Not before there is something to write: most commands are never written to.
-            self._blocking = False
-            os.set_blocking(self._fd, False)
-        while self._chunk < len(log.chunks):
+        log, sink = self._log, self._sink
+        while sink is not None and self._chunk < len(log.chunks):
             chunk = log.chunks[self._chunk]
-            try:
-                size = os.write(self._fd, memoryview(chunk)[self._offset : self._offset + _PIECE])
-            except BlockingIOError:
+            size = sink.write(memoryview(chunk)[self._offset : self._offset + _PIECE])
+            if size is None:
+                self.close()
+                return
+            if not size:
                 if not self._waiting:
                     self._waiting = True
-                    self._loop.add_writer(self._fd, self._write)
-                return
-            except OSError:
-                self.close()
+                    sink.await_room(self._write)
                 return
             if self._on_written is not None:
                 self._on_written(size)
@@ -98,18 +84,19 @@ class InputFeed:
             if self._offset >= len(chunk):
                 self._chunk += 1
                 self._offset = 0
-        if self._waiting:
+        if self._waiting and sink is not None:
             self._waiting = False
-            self._loop.remove_writer(self._fd)
+            sink.await_room(None)
         if log.closed:
             self.close()
 
     def close(self) -> None:
         """Give the command its end of file. Harmless when done already."""
-        if self._fd < 0:
+        sink, self._sink = self._sink, None
+        if sink is None:
             return
         if self._waiting:
-            self._loop.remove_writer(self._fd)
+            self._waiting = False
+            sink.await_room(None)
         self._log.readers.discard(self)
-        os.close(self._fd)
-        self._fd = -1
+        sink.close_input()

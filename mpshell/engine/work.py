@@ -1,4 +1,6 @@
-"""What an engine knows of its work: jobs, pools of slots, and the client on each node that it runs."""
+"""The work of an engine: jobs, slots, and the client on each node that it runs."""
+
+from __future__ import annotations
 
 import os
 from collections import deque
@@ -7,10 +9,16 @@ from mpshell.engine.argv import Command
 from mpshell.engine.client import Client
 from mpshell.engine.libc import Environment
 from mpshell.engine.report import Report
-from mpshell.engine.stdin import InputFeed, InputLog
-from mpshell.runtime.loop import TimerHandle
+from mpshell.engine.stdin import InputLog
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.lines import StreamBuffer
-from mpshell.wire.messages import DISCARD, JobSpec, client_id
+from mpshell.wire.messages import DISCARD, client_id
+
+if TYPE_CHECKING:
+    from mpshell.engine.carrier import Carrier
+    from mpshell.engine.stdin import InputFeed
+    from mpshell.runtime.loop import TimerHandle
+    from mpshell.wire.messages import JobSpec
 
 
 class Job:
@@ -28,13 +36,13 @@ class Job:
         self.log = InputLog()
         #: What to do with a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
-        self.running: dict[int, Run] = {}
+        self.running: dict[int, Execution] = {}
         #: The coordinator has closed it.
         self.forgotten = False
 
 
-class Pool:
-    """Slots that clients take while their processes exist, and who waits for one."""
+class Slots:
+    """The slots of a pool that clients take while their commands run, and the clients that wait for one."""
 
     __slots__ = ("_unanswered", "number", "pending", "running", "slots")
 
@@ -56,12 +64,12 @@ class Pool:
             report.slots_held.append((self.number, self.slots))
 
 
-class Run(Client):
+class Execution(Client):
     """A client with what it takes to carry out its effects."""
 
     __slots__ = (
-        "buffers", "detail", "drain_handle", "fds", "feed", "grace_handle", "id", "index", "job",
-        "last_byte_at", "last_words", "node", "passed_on", "pid", "started_at", "timeout_handle",
+        "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "job",
+        "last_byte_at", "last_words", "node", "passed_on", "started_at", "timeout_handle",
     )  # fmt: skip
 
     def __init__(self, job: Job, index: int, node: str) -> None:
@@ -70,13 +78,12 @@ class Run(Client):
         self.index = index
         self.node = node
         self.id = client_id(job.spec.job_id, index)
-        self.pid = 0
+        self.carrier: Carrier | None = None
         self.started_at = 0.0
         self.last_byte_at = 0.0
         self.detail: str | None = None
         self.last_words = b""
-        #: Open reading ends, and unsent bytes, by stream.
-        self.fds: dict[int, int] = {}
+        #: Bytes that have not been passed on, by stream.
         self.buffers: dict[int, StreamBuffer] = {}
         #: Gathered streams of which the first blocks are sent already.
         self.passed_on: set[int] = set()

@@ -64,6 +64,8 @@ class _ForkServerProcess:
                 pid = self._spawn(theirs.fileno())
             finally:
                 os.close(room)
+            #: Its process, and the session that is its engines' too.
+            self.pid = pid
             self._watch(pid)
         except OSError as error:
             ours.close()
@@ -242,6 +244,7 @@ class ForkLauncher:
                 os.close(sentinel_write)
         handle = EngineHandle(engine_id, channel, sentinel, lambda: self._fence(server, engine_id))
         handle.credentials = now
+        handle.session = server.pid
         return handle
 
     def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:

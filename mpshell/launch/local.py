@@ -5,16 +5,22 @@ Made by a Launcher; from then on it belongs to the thread that leased it (`mpshe
 
 import os
 import select
-import signal
 from collections.abc import Callable
 
 from mpshell.errors import ProtocolError
-from mpshell.runtime.loop import EventLoop
+from mpshell.launch import force
+from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
 from mpshell.wire.channel import Channel
 
 FrameHandler = Callable[["EngineHandle", list[messages.Message]], object]
 GoneHandler = Callable[["EngineHandle"], object]
+
+#: Seconds that an engine has to end by itself, or by its fork server's means, before each harder measure.
+_MEASURE = 3.0
+
+#: The measures, in this order; after the last one an engine counts as gone, whatever it hangs in.
+_MEASURES = (force.kill_commands, force.kill)
 
 
 class EngineHandle:
@@ -37,6 +43,8 @@ class EngineHandle:
         self.detail = ""
         #: As whom it runs commands, as its launcher calls it.
         self.credentials: object = None
+        #: The session of its fork server, and its own: its process is known by that. 0: not of this machine.
+        self.session = 0
         self.gone = False
         #: Its words cannot be read any more: what it has announced since nobody knows.
         self.garbled = False
@@ -46,6 +54,8 @@ class EngineHandle:
         self._fenced = False
         #: The fork server has told how it ended.
         self._end_told = False
+        #: When the next measure against it is due.
+        self._measure: TimerHandle | None = None
         self._loop: EventLoop | None = None
         self._on_frame: FrameHandler | None = None
         self._on_gone: GoneHandler | None = None
@@ -68,6 +78,12 @@ class EngineHandle:
                 self._loop.remove_writer(self.channel.fileno())
             if not self._fenced:
                 self._loop.remove_reader(self._sentinel)
+        self._leave_loop()
+
+    def _leave_loop(self) -> None:
+        if self._measure is not None:
+            self._measure.cancel()
+            self._measure = None
         self._loop = None
 
     def send(self, commands: list[messages.Message]) -> None:
@@ -126,8 +142,11 @@ class EngineHandle:
         self._fenced = True
         if self._loop is not None:
             self._loop.remove_reader(self._sentinel)
-        if not (self._end_told or self._channel_ended):
+        if self._end_told:
+            self._drain()
+        elif not self._channel_ended:
             # The fork server is gone, and this engine on its way: woken, if it was stopped.
+            self._insist()
             if self.ready is None:
                 self._receive()
             if self.ready is None:
@@ -140,25 +159,49 @@ class EngineHandle:
         self._fence()
         if self._fenced and not self.gone:
             self._let_go_on()
+        self._insist()
 
     def _let_go_on(self) -> None:
-        """Wake the engine if somebody has stopped it: it then finds its end, and clears up after itself."""
-        if self.ready is None or self._channel_ended or self.channel.fileno() < 0:
+        """Wake the engine if somebody has stopped it."""
+        if self.ready is not None and self.session and not self._channel_ended:
+            force.wake(self.ready.pid, self.session)
+
+    # -- an engine that does not end -------------------------------------------------------------
+
+    def _insist(self) -> None:
+        """See to it that it is gone in a while, also when it hangs in the kernel."""
+        if self._measure is None and self._loop is not None and not self.gone:
+            self._measure = self._loop.call_later(_MEASURE, self._take_measure, 0)
+
+    def _take_measure(self, step: int) -> None:
+        if self._loop is None or self.gone:
             return
-        try:
-            pidfd = os.pidfd_open(self.ready.pid)
-        except OSError:
+        if step == len(_MEASURES):
+            if not self._fenced:
+                self._loop.remove_reader(self._sentinel)
+                self._fenced = True
+            self._drain()
             return
-        try:
-            # Not hung up: it lives, and so the number is still its own.
-            poll = select.poll()
-            poll.register(self.channel.fileno(), 0)
-            if not poll.poll(0):
-                signal.pidfd_send_signal(pidfd, signal.SIGCONT)
-        except OSError:
+        if self.ready is not None and self.session:
+            _MEASURES[step](self.ready.pid, self.session)
+        self._measure = self._loop.call_later(_MEASURE, self._take_measure, step + 1)
+
+    def _drain(self) -> None:
+        """Read what it has said, which has all come, and take its channel for closed.
+
+        It may be open still: a command between vfork and exec has all descriptors of its engine, and where
+        it cannot be killed there, as in a file system that hangs, it holds them for ever.
+        """
+        if self._loop is None or self._channel_ended:
             return
-        finally:
-            os.close(pidfd)
+        poll = select.poll()
+        poll.register(self.channel.fileno(), select.POLLIN)
+        if not poll.poll(0):
+            self._end_channel()
+            return
+        # Again also after an error of the listener's, for as long as there is somebody to listen.
+        self._loop.call_soon(self._drain)
+        self._receive()
 
     def _check_gone(self) -> None:
         if self._channel_ended and self._fenced and not self.gone:
@@ -177,7 +220,7 @@ class EngineHandle:
 
     def close(self) -> None:
         """Close this process's ends: an engine that still lives takes it as its end."""
-        self._loop = None
+        self._leave_loop()
         if self._sentinel >= 0:
             self._let_go_on()
             self.channel.close()

@@ -15,7 +15,7 @@ from mpshell.runtime.forks import renewed
 from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
-    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.coordinator.run import Run
 
 
 class _Letter:
@@ -43,7 +43,7 @@ class EnginePort(Uncopied):
         self._changed = threading.Condition()
         self._closed = False
         self._started = False
-        self._run: Coordinator | None = None
+        self._run: Run | None = None
 
     def msg(self, send_msg: Any, send_once: bool = False) -> bool:
         """Send a message and wait until the port's owner takes it; False when the port is closed.
@@ -81,14 +81,14 @@ class EnginePort(Uncopied):
 
     # -- for the Task --
 
-    def enter(self, run: Coordinator) -> None:
+    def enter(self, run: Run) -> None:
         """Take part in a run; messages sent before are delivered now."""
         with self._changed:
             self._run = run
             if not self.autoclose:
                 run.hold()
             if self._letters:
-                run.loop.call_soon(self._deliver_guarded, run)
+                run.loop.call_soon(run.tell, self._deliver)
         starting: Callable[..., object] | None = getattr(self.eh, "ev_port_start", None)
         first, self._started = not self._started, True
         if first and starting is not None:
@@ -120,9 +120,6 @@ class EnginePort(Uncopied):
         self._closed = True
         self._run = None
         self._letters.clear()
-
-    def _deliver_guarded(self, run: Coordinator) -> None:
-        run.guarded(self._deliver)
 
     def _deliver(self) -> None:
         while self._run is not None:

@@ -196,8 +196,8 @@ class Task(Uncopied, TaskThread, TaskWork, TaskResults):
 
     def _take_part(self, members: list[Any], member: EngineTimer | EnginePort) -> None:
         members.append(member)
-        if self._coordinator is not None and not self._coordinator.stopping:
-            member.enter(self._coordinator)
+        if self._coordinator is not None and not self._coordinator.run.stopping:
+            member.enter(self._coordinator.run)
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -260,6 +260,7 @@ class Task(Uncopied, TaskThread, TaskWork, TaskResults):
                 pool.prepare()
             # Late: the fork server starts meanwhile.
             from mpshell.coordinator.coordinator import Coordinator
+            from mpshell.coordinator.retry import RetryLost
 
             coordinator = Coordinator(
                 pool,
@@ -269,11 +270,11 @@ class Task(Uncopied, TaskThread, TaskWork, TaskResults):
                 records=self._records,
                 rate=self.info("rate"),
                 heartbeat=self.info("heartbeat"),
-                retry_lost=bool(self.info("retry_lost")),
+                retry=RetryLost() if self.info("retry_lost") else None,
             )
             try:
                 self._begin(coordinator)
-                coordinator.run(timeout or None, self._on_idle)
+                coordinator.run_until_idle(timeout or None, self._on_idle)
             finally:
                 self._end(coordinator)
         except EngineTimeoutException:
@@ -294,12 +295,12 @@ class Task(Uncopied, TaskThread, TaskWork, TaskResults):
             self._accepting = True
             # What was said since the run was asked for.
             if self._mailbox:
-                coordinator.post(self._drain_mailbox)
+                coordinator.run.post(self._drain_mailbox)
         for port in list(self._ports):
-            port.enter(coordinator)
+            port.enter(coordinator.run)
         for timer in list(self._timers):
             if timer.is_valid():
-                timer.enter(coordinator)
+                timer.enter(coordinator.run)
         # A worker that has nothing to do yet puts itself back: one round, not until none is left.
         for _ in range(len(self._pending)):
             if self._pending:
@@ -309,13 +310,14 @@ class Task(Uncopied, TaskThread, TaskWork, TaskResults):
         """Take what other threads said last; False, and no more is taken, when there is nothing."""
         while True:
             with self._state:
-                if not self._mailbox or self._coordinator is None or self._coordinator.stopping:
+                run = None if self._coordinator is None else self._coordinator.run
+                if not self._mailbox or run is None or run.stopping:
                     self._accepting = False
                     self._ending = True
                     return False
             # As from a callback: it may be held here, and Ctrl-C ends that.
-            self._coordinator.guarded(self._drain_mailbox)
-            if self._coordinator.held:
+            run.tell(self._drain_mailbox)
+            if run.held:
                 return True
 
     def _lose_thread(self) -> None:

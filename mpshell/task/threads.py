@@ -158,7 +158,7 @@ class TaskThread:
         with self._state:
             if self._accepting and self._coordinator is not None:
                 self._mailbox.append((call, args))
-                self._coordinator.post(self._drain_mailbox)
+                self._coordinator.run.post(self._drain_mailbox)
             elif self._running:
                 self._mailbox.append((call, args))
             else:
@@ -200,7 +200,7 @@ class TaskThread:
             coordinator = self._coordinator
             before = self._suspensions
             self._mailbox.append((self._hold, (before,)))
-            coordinator.post(self._drain_mailbox)
+            coordinator.run.post(self._drain_mailbox)
             self._state.wait_for(
                 lambda: self._suspensions > before or self._coordinator is not coordinator
             )

@@ -14,7 +14,7 @@ from mpshell.errors import EngineIllegalOperationError
 from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
-    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.coordinator.run import Run
     from mpshell.runtime.loop import TimerHandle
 
 
@@ -45,7 +45,7 @@ class EngineTimer(Uncopied):
         self._bound = False
         #: Calls in the thread of the task.
         self._call: Callable[..., object] = _call_here
-        self._run: Coordinator | None = None
+        self._run: Run | None = None
         self._handle: TimerHandle | None = None
 
     def is_valid(self) -> bool:
@@ -84,7 +84,7 @@ class EngineTimer(Uncopied):
         self._bound = True
         self._call = call
 
-    def enter(self, run: Coordinator) -> None:
+    def enter(self, run: Run) -> None:
         """Take part in a run."""
         self._run = run
         if not self.autoclose:
@@ -123,6 +123,6 @@ class EngineTimer(Uncopied):
             missed = max(0, int((time.monotonic() - due) / self.interval))
             self._due = due + (missed + 1) * self.interval
             self._arm()
-        run.guarded(self.eh.ev_timer, self)
+        run.tell(self.eh.ev_timer, self)
         if self._handle is None:
             self.invalidate()

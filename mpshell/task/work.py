@@ -157,7 +157,7 @@ class TaskWork:
         return [*self._pending, *(cast(Worker, job.listener) for job in running)]
 
     def _start_worker(self, worker: Worker) -> None:
-        if self._coordinator is None or self._coordinator.stopping:
+        if self._coordinator is None or self._coordinator.run.stopping:
             # The run has ended meanwhile: it is for the next.
             self._pending.append(worker)
         elif not worker._aborted:

@@ -15,9 +15,9 @@ import pytest
 
 from mpshell.engine import client as states
 from mpshell.engine.engine import Engine
-from mpshell.engine.process import children_of
-from mpshell.engine.work import Run
+from mpshell.engine.work import Execution
 from mpshell.runtime.loop import EventLoop
+from mpshell.runtime.procfs import children_of
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from tests.engine.conftest import Driver, job
@@ -80,17 +80,17 @@ def test_who_is_behind_one_that_waited_for_room_is_next(monkeypatch: pytest.Monk
     loop = EventLoop(clock=lambda: 0.0)
     engines_end = Channel(theirs)
     engine = Engine(engines_end, loop)
-    runs: dict[str, Run] = {}
+    runs: dict[str, Execution] = {}
     room = True
 
-    def spawn(run: Run, last_try: bool) -> OSError | None:
+    def start(run: Execution, last_try: bool) -> OSError | None:
         if not room:
             return OSError(errno.EMFILE, "no room")
         runs[run.node] = run
         run.handle(states.SPAWNED)
         return None
 
-    monkeypatch.setattr(engine.clients, "spawn", spawn)
+    monkeypatch.setattr(engine.clients, "start", start)
 
     def turn() -> None:
         loop.call_soon(lambda: None)

@@ -18,8 +18,8 @@ from mpshell import (
     EngineIllegalOperationError,
     ExecWorker,
     Task,
-    messages,
 )
+from mpshell.wire import messages
 from tests.faults.conftest import Observer, Sweep, later
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import cast
+from unittest import mock
 
 import pytest
 
+from mpshell.coordinator.engine import ClientEvents
 from mpshell.coordinator.engines import EngineSet
+from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job, Listener
 from mpshell.coordinator.results import WorkerResults
+from mpshell.coordinator.run import Run as CoordinatorRun
 from mpshell.launch.pool import EnginePool
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
@@ -33,6 +37,10 @@ class Engine(Peer):
 
     give_back = discard
 
+    def _fence(self) -> None:
+        # Only asked for: once it is gone the run would lease the next one.
+        self.fenced += 1
+
     def say(self, *events: m.Message) -> None:
         frame = m.encode(list(events))
         self.far.send(len(frame).to_bytes(4, "big") + frame)
@@ -46,12 +54,11 @@ class Run:
         self.loop = EventLoop(self.clock)
         self.engine = Engine()
         self.set = EngineSet(
-            self.loop,
+            CoordinatorRun(self.loop, Interrupts()),
             cast(EnginePool, self.engine),
             lambda clients: 1,
             m.Configure(b"/", None, {}),
-            lambda engine, events: None,
-            lambda engine: None,
+            cast(ClientEvents, mock.Mock()),
             heartbeat,
         )
         self.set.add_pool(0, 1)

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from mpshell.launch import local
 from mpshell.launch.local import EngineHandle
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
@@ -110,13 +111,61 @@ def test_all_that_has_come_is_told_before_an_error_of_the_listener_goes_on() -> 
 
 def test_last_words_come_before_the_news() -> None:
     peer = Peer()
+    peer.far.send(WIRE * 3)
+    peer.far.close()
     peer._fence()
     peer.turn()
-    peer.far.send(WIRE)
-    peer.far.close()
-    peer.turn()
-    assert len(peer.events) == 2
+    assert len(peer.events) == 6
     assert peer.gone == 1
+    peer.close()
+
+
+def test_a_channel_that_a_stuck_command_holds_open_is_over_with_its_engine() -> None:
+    """A child between vfork and exec has all descriptors; some file systems let nobody kill it."""
+    peer = Peer()
+    peer.far.send(WIRE * 3 + WIRE[:5])
+    peer._fence()
+    peer.turn()
+    assert (len(peer.events), peer.gone, peer.handle.detail) == (6, 1, "signal 9")
+    peer.close()
+
+
+def test_what_a_dead_engine_has_said_is_told_also_after_an_error_of_the_listener() -> None:
+    peer = Peer()
+    told: list[int] = []
+
+    def fail(handle: EngineHandle, events: list[m.Message]) -> None:
+        told.append(len(events))
+        if len(told) < 3:
+            peer.far.send(WIRE)
+            raise RuntimeError("of the listener")
+
+    peer.handle.attach(peer.loop, fail, peer._on_gone, lambda handle: None)
+    peer.far.send(WIRE)
+    peer._fence()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="of the listener"):
+            peer.turn()
+    peer.turn()
+    assert (told, peer.gone) == ([2, 2, 2], 1)
+    peer.close()
+
+
+@pytest.mark.parametrize("said", [0, 1])
+def test_an_engine_that_nothing_can_end_is_given_up(
+    said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs in the kernel for good, as in a file system that does not answer: SIGKILL does not end it."""
+    monkeypatch.setattr(local, "_MEASURE", 0.01)
+    peer = Peer()
+    peer.handle._fence = lambda: None
+    peer.far.send(WIRE * said)
+    peer.turn()
+    peer.handle.fence()
+    peer.handle.fence()
+    while not peer.gone:
+        peer.loop.run_once()
+    assert (len(peer.events), peer.gone) == (2 * said, 1)
     peer.close()
 
 

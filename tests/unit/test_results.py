@@ -15,7 +15,7 @@ from mpshell.coordinator.results import (
     returncode,
     text,
 )
-from mpshell.outcome import REASONS
+from mpshell.outcome import REASONS, Outcome
 from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
 
 
@@ -98,11 +98,11 @@ def test_outcomes_are_told_apart() -> None:
     results = WorkerResults()
     results.diagnose = lambda words: "auth" if "denied" in words else None
     now = time.monotonic()
-    results.outcomes["a"] = (EXITED, 0, now, 0.5, None, 1)
-    results.outcomes["b"] = (EXITED, 255, now, 0.5, "denied", 1)
-    results.outcomes["c"] = (SIGNALED, 9, now, 0.5, None, 2)
-    results.outcomes["d"] = (LOST, 0, 0.0, 0.0, "signal 9", 2)
-    results.outcomes["e"] = (TIMED_OUT, -1, now, 0.5, None, 2)
+    results.outcomes["a"] = Outcome(EXITED, 0, now, 0.5, None, 1)
+    results.outcomes["b"] = Outcome(EXITED, 255, now, 0.5, "denied", 1)
+    results.outcomes["c"] = Outcome(SIGNALED, 9, now, 0.5, None, 2)
+    results.outcomes["d"] = Outcome(LOST, 0, 0.0, 0.0, "signal 9", 2)
+    results.outcomes["e"] = Outcome(TIMED_OUT, -1, now, 0.5, None, 2)
     results.codes.update(a=0, b=255, c=137, d=255)
     found = {outcome.node: outcome for outcome in results.iter_outcomes()}
     assert {o.reason for o in found.values()} <= set(REASONS)

@@ -58,7 +58,7 @@ class World:
         self.pool.remove_engine(engine_id)
         self.finished += engine.running
         for client in reversed(engine.waiting):
-            self.pool.add_work(Slice(1, client, client + 1), front=True)
+            self.pool.add_again(Slice(1, client, client + 1))
         self.add_engine()
 
     def turn(self) -> None:

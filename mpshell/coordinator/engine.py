@@ -1,0 +1,65 @@
+"""One engine of a run: what the coordinator knows of it, and where the events about its clients go."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from mpshell.coordinator.job import Job
+from mpshell.launch.local import EngineHandle
+from mpshell.wire import messages
+from mpshell.wire.messages import Message
+
+
+class EngineState:
+    """What the coordinator knows of one engine in this run."""
+
+    __slots__ = ("assigned", "bodies", "drained", "hungry", "jobs", "link", "outbox", "running")
+
+    def __init__(self, link: EngineHandle) -> None:
+        self.link = link
+        self.outbox: list[Message] = []
+        #: Clients handed out and not announced.
+        self.assigned: set[int] = set()
+        #: Those announced and not finished, with the moment of that, 0 where it is not known.
+        self.running: dict[int, float] = {}
+        #: Jobs it knows, with the number of stdin pieces it has been sent; -1: the end of it too.
+        self.jobs: dict[int, int] = {}
+        #: Jobs of which it waits for more of the stdin.
+        self.hungry: set[int] = set()
+        #: Gathered output that later outcomes refer to, by number.
+        self.bodies: dict[int, bytes] = {}
+        self.drained = False
+
+    def take_back(self, client: int) -> bool:
+        """Take note that a client has ended unannounced; False for one that is not this engine's to end."""
+        if client in self.assigned:
+            self.assigned.remove(client)
+            return True
+        return False
+
+
+class ClientEvents(Protocol):
+    """What becomes of clients, in the order in which it happened to each: an Intake."""
+
+    def starting(self, clients: list[int]) -> None:
+        """They have been announced: they are about to be spawned."""
+
+    def trace(self, lines: list[tuple[int, str]]) -> None:
+        """Their command lines have been executed."""
+
+    def bodies(self, engine: EngineState, event: messages.Bodies) -> None:
+        """Their gathered output has come, for outcomes to refer to."""
+
+    def output(self, engine: EngineState, blocks: list[tuple[int, int, bytes]]) -> None:
+        """They have written."""
+
+    def written(self, writes: list[tuple[int, int]]) -> None:
+        """Their stdins have taken bytes."""
+
+    def finished(self, engine: EngineState, results: list[messages.Result]) -> None:
+        """They have ended, each of them for good."""
+
+    def lost(self, engine: EngineState, clients: Iterable[tuple[int, float]]) -> None:
+        """Their engine is gone: announced at that moment (0: not known), they may have run."""
+
+    def dropped(self, job: Job, indexes: Sequence[int]) -> None:
+        """They have surely not run, and are not wanted any more."""

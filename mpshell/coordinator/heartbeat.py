@@ -1,0 +1,58 @@
+"""Which engines of a run are given up because nothing is heard of them."""
+
+from mpshell.launch.local import EngineHandle
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+
+#: Signs of life that an engine is asked for in the time after which it is given up.
+_BEATS = 4
+
+#: Seconds that an engine has for its first message, also with a shorter heartbeat: it may have to wait for a
+#: fork server that only starts, on a machine that is busy.
+_START = 10.0
+
+
+class Heartbeat:
+    """Asks every engine for a sign of life, and fences those that have missed all of the last.
+
+    `seconds` of silence are given to an engine; None: any number, and none is asked.
+    """
+
+    def __init__(self, loop: EventLoop, seconds: float | None) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._links: dict[int, EngineHandle] = {}
+        #: Beats in a row without a frame, by engine.
+        self._silent: dict[int, int] = {}
+        self._beating = False
+
+    def watch(self, link: EngineHandle) -> None:
+        """Look after an engine of the run from now on."""
+        if self._seconds is None:
+            return
+        self._links[link.engine_id] = link
+        self._silent[link.engine_id] = 0
+        if not self._beating:
+            self._beating = True
+            self._loop.call_later(self._seconds / _BEATS, self._beat, self._seconds)
+
+    def forget(self, engine_id: int) -> None:
+        """An engine is gone."""
+        self._links.pop(engine_id, None)
+
+    def heard(self, engine_id: int) -> None:
+        """A frame of an engine has come: any is a sign of life."""
+        self._silent[engine_id] = 0
+
+    def _beat(self, seconds: float) -> None:
+        # A turn of the loop reads the channels before it comes to deadlines, and the next beat counts from
+        # here. So an engine that has answered while a handler was slow is never taken for dead.
+        for engine_id, link in self._links.items():
+            silent = self._silent[engine_id] = self._silent[engine_id] + 1
+            limit = seconds if link.ready else max(seconds, _START)
+            if silent * seconds / _BEATS > limit:
+                link.detail = f"no sign of life for {limit:g} s"
+                link.fence()
+            else:
+                link.send([messages.Ping()])
+        self._loop.call_later(seconds / _BEATS, self._beat, seconds)

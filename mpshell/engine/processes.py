@@ -1,0 +1,252 @@
+"""Clients that are child processes of the engine: pipes, signals, and the reaping of what is left.
+
+The first family of carriers (`mpshell.engine.carrier`). In the engine's thread, called by its loop; the
+system calls about processes are in `mpshell.engine.process`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mpshell.engine import client as states
+from mpshell.engine import process
+from mpshell.engine.argv import PathCache
+from mpshell.engine.libc import Environment
+from mpshell.runtime import procfs
+from mpshell.runtime.lean import TYPE_CHECKING, signal
+from mpshell.wire.messages import STDERR, STDOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mpshell.engine.carrier import Owner
+    from mpshell.engine.work import Execution, Job
+    from mpshell.runtime.loop import EventLoop
+
+_READ_SIZE = 65536
+
+
+def _read(fd: int) -> bytes | None:
+    """Read from a pipe; None when there is nothing now."""
+    try:
+        return os.read(fd, _READ_SIZE)
+    except BlockingIOError:
+        return None
+
+
+class ProcessCarrier:
+    """A child process and the engine's ends of its pipes."""
+
+    __slots__ = (
+        "_family", "_fds", "_loop", "_owner", "_paused", "_stdin", "_stdin_blocks", "execution", "pid",
+    )  # fmt: skip
+
+    def __init__(self, family: Processes, execution: Execution, child: process.Child) -> None:
+        self._family = family
+        self._loop = family.loop
+        self._owner = family.owner
+        self.execution = execution
+        self.pid = child.pid
+        #: Open reading ends, by stream, and those of them that wait for the coordinator to catch up.
+        self._fds: dict[int, int] = {}
+        self._paused: set[int] = set()
+        self._stdin = child.stdin
+        #: Not before there is something to write: most commands are never written to.
+        self._stdin_blocks = True
+        self._open(STDOUT, child.stdout)
+        if child.stderr >= 0:
+            self._open(STDERR, child.stderr)
+
+    # -- output --------------------------------------------------------------------------------
+
+    def _open(self, stream: int, fd: int) -> None:
+        self.execution.streams += 1
+        self._fds[stream] = fd
+        self._loop.add_reader(fd, self._on_readable, stream, fd)
+
+    def _on_readable(self, stream: int, fd: int) -> None:
+        owner = self._owner
+        if owner.congested:
+            self._loop.remove_reader(fd)
+            self._paused.add(stream)
+            owner.pause(self)
+            return
+        data = _read(fd)
+        if data:
+            owner.received(self.execution, stream, data)
+            if len(data) == _READ_SIZE:
+                return
+            # Most commands write little, and end: the end is there as well, or soon.
+            data = _read(fd)
+            if data:
+                owner.received(self.execution, stream, data)
+        if data == b"":
+            self._close_stream(stream)
+            owner.stream_ended(self.execution)
+
+    def _close_stream(self, stream: int) -> None:
+        fd = self._fds.pop(stream)
+        if stream in self._paused:
+            self._paused.discard(stream)
+        else:
+            self._loop.remove_reader(fd)
+        os.close(fd)
+
+    @property
+    def paused(self) -> bool:
+        return bool(self._paused)
+
+    def resume_reading(self) -> None:
+        paused, self._paused = self._paused, set()
+        for stream in paused:
+            fd = self._fds[stream]
+            self._loop.add_reader(fd, self._on_readable, stream, fd)
+
+    def rest(self) -> Iterator[tuple[int, bytes]]:
+        for stream, fd in list(self._fds.items()):
+            if data := _read(fd):
+                yield stream, data
+
+    # -- input ---------------------------------------------------------------------------------
+
+    @property
+    def has_input(self) -> bool:
+        return self._stdin >= 0
+
+    def write(self, data: memoryview) -> int | None:
+        if self._stdin_blocks:
+            self._stdin_blocks = False
+            os.set_blocking(self._stdin, False)
+        try:
+            return os.write(self._stdin, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # A command that reads no more (EPIPE) is no error: the rest is not for it.
+            return None
+
+    def await_room(self, callback: Callable[[], None] | None) -> None:
+        if callback is not None:
+            self._loop.add_writer(self._stdin, callback)
+        else:
+            self._loop.remove_writer(self._stdin)
+
+    def close_input(self) -> None:
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def terminate(self) -> None:
+        if self.execution.job.spec.tree:
+            process.terminate_tree(self.pid)
+        else:
+            process.signal_group(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        if self.execution.job.spec.tree:
+            self._family.kill_tree(self.pid)
+        process.signal_group(self.pid, signal.SIGKILL)
+
+    def abandon(self) -> None:
+        self._family.abandon(self.pid)
+
+    def close(self) -> None:
+        for stream in list(self._fds):
+            self._close_stream(stream)
+        self.close_input()
+
+
+class Processes:
+    """The children of this engine by pid, and what they leave behind."""
+
+    def __init__(self, loop: EventLoop, owner: Owner) -> None:
+        self.loop = loop
+        self.owner = owner
+        self.set_environment(dict(os.environb))
+        self._by_pid: dict[int, ProcessCarrier] = {}
+        #: Groups whose leader has ended and which have members left, with the leader's end.
+        self._lingering: dict[int, tuple[ProcessCarrier, int, bool]] = {}
+        #: What `kill_all` has killed and nobody has reaped yet.
+        self._doomed: set[int] = set()
+        #: What commands of runs that are over have left in the background, as daemons do: the user's.
+        self._survivors: set[int] = set()
+
+    def set_environment(self, variables: dict[bytes, bytes]) -> None:
+        """Take the environment of the commands to come."""
+        self.env = Environment(variables)
+        self._paths = PathCache(variables)
+
+    @property
+    def busy(self) -> bool:
+        """Whether commands are not reaped yet."""
+        return bool(self._by_pid or self._lingering or self._doomed)
+
+    def start(self, execution: Execution) -> ProcessCarrier:
+        """Spawn a client's command; OSError when the system refuses, ValueError for a NUL in a word."""
+        job = execution.job
+        argv, words = job.command.plan(execution.node, execution.index)
+        if job.spec.trace:
+            text = argv[-1] if job.spec.shell is not None else b" ".join(argv)
+            self.owner.trace(execution, os.fsdecode(text))
+        try:
+            child = self._spawn(job, argv, words)
+        except (OSError, ValueError) as error:
+            execution.detail = f"{os.fsdecode(argv[0])}: {error}"
+            raise
+        carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child)
+        return carrier
+
+    def _spawn(self, job: Job, argv: list[bytes], words: list[bytes] | None) -> process.Child:
+        spec = job.spec
+        if words is not None and (path := self._paths.find(words[0])) is not None:
+            try:
+                return process.spawn(path, words, job.env, spec.stdin, spec.separate_stderr)
+            except OSError:
+                # Not executable after all, a script without a first line: the shell knows.
+                pass
+        path = argv[0] if words is not None else self._paths.find(argv[0])
+        return process.spawn(path or argv[0], argv, job.env, spec.stdin, spec.separate_stderr)
+
+    def on_children(self) -> None:
+        """Take note of the children that have ended (SIGCHLD)."""
+        for pid, status, signaled in process.reap():
+            self._doomed.discard(pid)
+            self._survivors.discard(pid)
+            carrier = self._by_pid.pop(pid, None)
+            if carrier is None:
+                continue
+            ending = carrier.execution.state in (states.STOPPING, states.KILLING)
+            if ending and process.group_lives(pid):
+                self._lingering[pid] = (carrier, status, signaled)
+            else:
+                self.owner.ended(carrier.execution, status, signaled)
+        for pgid, (carrier, status, signaled) in list(self._lingering.items()):
+            if not process.group_lives(pgid):
+                del self._lingering[pgid]
+                self.owner.ended(carrier.execution, status, signaled)
+
+    def kill_tree(self, pid: int) -> None:
+        """Kill a child that is not reaped yet, and all that descends from it."""
+        if pid in self._by_pid:
+            self._doomed.update(process.kill_tree(pid))
+
+    def abandon(self, pid: int) -> None:
+        """Wait for a child no longer: it is another user's by now, or in an uninterruptible sleep."""
+        self._by_pid.pop(pid, None)
+        self._lingering.pop(pid, None)
+
+    def kill_all(self) -> None:
+        """Kill what runs; to be called again for what each leaves, until nothing is left."""
+        if process.has_children():
+            known = self._survivors | self._doomed
+            roots = [pid for pid in procfs.children_of(os.getpid()) if pid not in known]
+            # None is stopped first: if this process is killed in here, nobody would let it go on.
+            self._doomed.update(process.kill(roots))
+            # Not again, also if they cannot be killed (another user's by now).
+            self._survivors.update(roots)
+
+    def end_run(self) -> None:
+        """Nothing runs any more: what is still there is not of a run to come."""
+        self._survivors = set(procfs.children_of(os.getpid())) if process.has_children() else set()

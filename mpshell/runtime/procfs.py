@@ -1,0 +1,47 @@
+"""Which processes are whose children, as /proc has it. Linux only; used by engines and by their coordinator."""
+
+from __future__ import annotations
+
+import os
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process of one thread; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        return _children_by_scan(pid)
+    except ProcessLookupError:
+        return []
+
+
+def _children_by_scan(parent: int) -> list[int]:
+    """The same for a kernel that is built without the children file."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[1]) == parent:
+                found.append(int(name))
+    return found
+
+
+def threads_children(pid: int) -> list[list[int]]:
+    """Children of every thread of a process: each thread keeps a list of its own."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    lists = []
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                lists.append([int(word) for word in file.read().split()])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return lists
