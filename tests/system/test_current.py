@@ -6,12 +6,13 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mpshell import EventHandler, ExecWorker, StreamWorker, Task, WorkerPopen, WorkerSimple
-from tests.system.recorder import Recorder
+from tests.system.recorder import Recorder, until
 
 #: What each event is called with, beside the handler and the worker.
 ARGUMENTS = {
@@ -53,11 +54,16 @@ def ends(worker: Any) -> tuple[Any, Any]:
 @pytest.mark.parametrize("beside", BESIDE, ids=lambda names: "+".join(names) or "alone")
 @pytest.mark.parametrize("separate", [False, True])
 class TestAtTheClose:
-    def test_of_nodes(self, task: Task, beside: tuple[str, ...], separate: bool) -> None:
+    def test_of_nodes(
+        self, task: Task, tmp_path: Path, beside: tuple[str, ...], separate: bool
+    ) -> None:
         """The node that ends last is n1, whatever the handler hears and on whichever engine it is."""
         handler, noted = hearing("ev_close", *beside)
-        command = "[ %h = n1 ] && sleep 0.5; echo %h; echo err >&2; exit 1%n"
-        worker = ExecWorker("n[1-3]", handler, command=command, stderr=separate)
+        pid = tmp_path / "pid"
+        last = f"{until(pid)}; while kill -0 $(cat {pid}) 2>&-; do sleep 0.05; done; sleep 0.3"
+        first = f"echo $$ > {pid}.new; mv {pid}.new {pid}"
+        command = f"if [ %h = n1 ]; then {last}; else {first}; fi; echo %h; echo err >&2; exit 1%n"
+        worker = ExecWorker("n[1-2]", handler, command=command, stderr=separate)
         task.schedule(worker)
         task.resume()
         assert noted[-1] == ("ev_close", "n1", 10)
@@ -83,18 +89,6 @@ class TestAtTheClose:
         assert noted[-1] == ("ev_close", None, 3)
         assert ends(worker) == (None, 3)
 
-    def test_of_a_node_that_times_out_after_another_has_ended(
-        self, solo_task: Task, beside: tuple[str, ...], separate: bool
-    ) -> None:
-        """In ClusterShell the code is then still that of the other node."""
-        handler, noted = hearing("ev_close", *beside)
-        command = "[ %h = n2 ] && sleep 60; echo out; exit 4"
-        worker = ExecWorker("n[1-2]", handler, command=command, timeout=1.5, stderr=separate)
-        solo_task.schedule(worker)
-        solo_task.resume()
-        assert noted[-1] == ("ev_close", "n2", None)
-        assert ends(worker) == ("n2", None)
-
     def test_of_streams(
         self, solo_task: Task, pipes: Callable[[], tuple[int, int]], beside: tuple[str, ...], separate: bool
     ) -> None:  # fmt: skip
@@ -110,8 +104,23 @@ class TestAtTheClose:
         assert (*ends(worker), worker.current_msg) == ("key", None, b"line")
 
 
+@pytest.mark.parametrize("beside", [(), ("ev_pickup",), ("ev_read",), ("ev_hup",), ("ev_outcome",)])
+def test_of_a_node_that_times_out_after_another_has_ended(
+    solo_task: Task, beside: tuple[str, ...]
+) -> None:
+    """In ClusterShell the code is then still that of the other node."""
+    handler, noted = hearing("ev_close", *beside)
+    command = "[ %h = n2 ] && sleep 60; echo out; exit 4"
+    worker = ExecWorker("n[1-2]", handler, command=command, timeout=4)
+    solo_task.schedule(worker)
+    solo_task.resume()
+    assert worker.node_retcode("n1") == 4
+    assert noted[-1] == ("ev_close", "n2", None)
+    assert ends(worker) == ("n2", None)
+
+
 def test_after_a_run_without_a_handler(solo_task: Task) -> None:
-    worker = solo_task.shell("echo out; sleep 0.3; exit %n", nodes="n[1-3]", remote=False)
+    worker = solo_task.shell("echo out; exit %n", nodes="n[1-3]", remote=False)
     local = solo_task.shell("exit 7")
     solo_task.set_info("fanout", 1)
     solo_task.run()
@@ -150,8 +159,12 @@ def test_an_aborted_node_has_no_code(solo_task: Task) -> None:
     handler, noted = hearing("ev_close")
     worker = ExecWorker("n[1-2]", handler, command="[ %h = n1 ] && exit 3; sleep 60")
     solo_task.schedule(worker)
-    aborter = Recorder(timer=lambda timer: worker.abort())
-    solo_task.timer(1.5, aborter)
+
+    def abort(timer: Any) -> None:
+        if list(worker.iter_node_retcodes()):
+            worker.abort()
+
+    solo_task.timer(0, Recorder(timer=abort), interval=0.1, autoclose=True)
     solo_task.resume()
     assert noted == [("ev_close", "n2", None)]
 
@@ -161,7 +174,8 @@ def test_a_node_that_was_called_off_is_not_the_last(solo_task: Task) -> None:
     solo_task.set_info("fanout", 1)
     worker = ExecWorker("n[1-9]", handler, command="sleep 1; exit 3")
     solo_task.schedule(worker)
-    solo_task.timer(0.3, Recorder(timer=lambda timer: worker.withdraw()))
+    # As soon as the first has begun.
+    solo_task.timer(0, Recorder(timer=lambda timer: worker.withdraw()))
     solo_task.resume()
     assert noted == [("ev_close", "n1", 3)]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mpshell import ExecWorker, MsgTreeElem, NodeSet, Task, WorkerPopen
-from tests.system.recorder import Recorder, folded
+from mpshell import EventHandler, ExecWorker, MsgTreeElem, NodeSet, Task, WorkerPopen
+from tests.system.recorder import Recorder, folded, until
 
 Sweep = Callable[..., ExecWorker]
 PARITY = "echo $((%n % 2)); echo e$((%n % 3)) >&2; exit $((%n % 4))".replace(" % ", " %% ")
@@ -90,9 +91,27 @@ def test_retcodes_are_grouped(task: Task, sweep: Sweep) -> None:
     assert sorted(worker.iter_node_retcodes()) == [(f"n{i + 1}", i % 4) for i in range(8)]
 
 
-def test_codes_come_as_the_run_saw_them_first(solo_task: Task, solo_sweep: Sweep) -> None:
-    solo_task.set_info("fanout", 1)
-    worker = solo_sweep("n[1-6]", "set -- 3 0 1 0 3 2; shift %n; exit $1")
+class OneByOne(EventHandler):
+    """Lets the command of a node go on when the end of the one before was told: one end in a turn."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ended = 0
+        path.with_suffix(".0").touch()
+
+    def command(self, codes: str) -> str:
+        return f"{until(self.path.with_suffix('.%n'))}; set -- {codes}; shift %n; exit $1"
+
+    def ev_hup(self, worker: Any, node: Any, rc: int | None) -> None:
+        self.ended += 1
+        self.path.with_suffix(f".{self.ended}").touch()
+
+
+def test_codes_come_as_the_run_saw_them_first(
+    solo_task: Task, solo_sweep: Sweep, tmp_path: Path
+) -> None:
+    turns = OneByOne(tmp_path / "go")
+    worker = solo_sweep("n[1-6]", turns.command("3 0 1 0 3 2"), handler=turns)
     assert [(rc, str(nodes)) for rc, nodes in worker.iter_retcodes()] == [
         (3, "n[1,5]"),
         (0, "n[2,4]"),
@@ -105,27 +124,36 @@ def test_codes_come_as_the_run_saw_them_first(solo_task: Task, solo_sweep: Sweep
 
 
 def test_codes_of_a_worker_come_as_the_run_of_all_saw_them_first(solo_task: Task) -> None:
-    solo_task.set_info("fanout", 1)
-    first = solo_task.shell("exit 3", nodes="n1", remote=False)
-    second = solo_task.shell("exit $((3 * %n))", nodes="n[2-3]", remote=False)
-    local = solo_task.shell("exit 7", key="k")
-    solo_task.resume()
+    later: list[Any] = []
+
+    def go_on(worker: Any, timedout: bool) -> None:
+        later.append(solo_task.shell("exit $((3 * %n))", nodes="n[2-3]", remote=False))
+        later.append(solo_task.shell("exit 7", key="k"))
+
+    first = solo_task.run("exit 3", nodes="n1", remote=False, handler=Recorder(close=go_on))
     assert [rc for rc, _ in first.iter_retcodes()] == [3]
-    assert [rc for rc, _ in second.iter_retcodes()] == [3, 0]
-    assert local.retcode() == 7
-    assert [rc for rc, _ in solo_task.iter_retcodes()] == [3, 0, 7]
+    assert [rc for rc, _ in later[0].iter_retcodes()] == [3, 0]
+    assert later[1].retcode() == 7
+    assert [rc for rc, _ in solo_task.iter_retcodes()] in ([3, 0, 7], [3, 7, 0])
     # The next run begins anew.
-    solo_task.shell("exit $((3 * %n))", nodes="n[2-3]", remote=False)
-    solo_task.resume()
+    solo_task.run("exit $((3 * %n))", nodes="n[2-3]", remote=False)
     assert [rc for rc, _ in solo_task.iter_retcodes()] == [0, 3]
 
 
-def test_codes_seen_in_one_turn_come_in_ascending_order(solo_task: Task) -> None:
+def test_codes_seen_in_one_turn_come_in_ascending_order(solo_task: Task, tmp_path: Path) -> None:
     solo_task.set_info("engines", 1)
-    # All have ended, and are in one frame or the next, when the handler returns.
-    slow = Recorder(start=lambda worker: time.sleep(2))
+
+    def wait_for_all(worker: Any) -> None:
+        """All have ended, and are in the frames of one turn, when this returns."""
+        while len(list(tmp_path.iterdir())) < 4:
+            time.sleep(0.05)
+        time.sleep(1)
+
     worker = solo_task.run(
-        "set -- 3 0 2 1; shift %n; exit $1", nodes="n[1-4]", remote=False, handler=slow
+        f"set -- 3 0 2 1; shift %n; touch {tmp_path}/%n; exit $1",
+        nodes="n[1-4]",
+        remote=False,
+        handler=Recorder(start=wait_for_all),
     )
     assert [rc for rc, _ in worker.iter_retcodes()] == [0, 1, 2, 3]
     assert [rc for rc, _ in solo_task.iter_retcodes()] == [0, 1, 2, 3]
