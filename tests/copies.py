@@ -109,7 +109,7 @@ class Cut:
         self.held = self.big if reverse else self.copied
         self.pid_file = tmp_path / "pid"
         self.kills = kills
-        appears = f"{self.place}/.mpshell-*" if atomic else self.copied
+        appears = f"{self.place}/.mpshell-*/.mpshell-*" if atomic else self.copied
         self.program = tmp_path / "program"
         self.program.write_text(
             f"#!/bin/sh\n(until [ -s {appears} ]; do sleep 0.01; done\n"

@@ -15,6 +15,7 @@ from mpshell.cli.files import NodeFiles
 from mpshell.cli.outcomes import Tally, never_run, sentence, worst
 from mpshell.cli.progress import Progress
 from mpshell.cli.terminal import STDERR, STDOUT, Terminal
+from mpshell.cli.text import visible
 from mpshell.event import EventHandler
 from mpshell.nodeset import NodeSet
 from mpshell.outcome import NodeOutcome
@@ -37,7 +38,7 @@ class Display(EventHandler):
         self.options = options
         self.terminal = terminal
         self.tally = Tally(nodes, options.max_fail)
-        self.files = NodeFiles(options.outdir, options.errdir)
+        self.files = NodeFiles(options.outdir, options.errdir, terminal.own)
         self.progress = Progress(self.tally)
         terminal.make_way = self.progress.hide
         #: Filled in before the run.
@@ -199,7 +200,7 @@ class GatheredDisplay(KeptDisplay):
             texts.append((silent, []))
             texts.sort(key=lambda text: -len(text[0]))
         for nodes, lines in texts[1:]:
-            before, after = (os.fsencode(counted(named)) for named in (texts[0][0], nodes))
+            before, after = (os.fsencode(visible(counted(named))) for named in (texts[0][0], nodes))
             for line in difflib.diff_bytes(
                 difflib.unified_diff, texts[0][1], lines, before, after, lineterm=b""
             ):

@@ -5,7 +5,10 @@ Used in the thread of the Task, closed by the main thread after the run.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from collections.abc import Callable
 
 from mpshell.cli.terminal import write_all
 
@@ -19,8 +22,13 @@ _LONGEST = 255
 class NodeFiles:
     """The files of both directories; a directory may be None."""
 
-    def __init__(self, outdir: str | None, errdir: str | None) -> None:
-        """Make the directories; ValueError when that is not possible."""
+    def __init__(
+        self, outdir: str | None, errdir: str | None, report: Callable[[str], object]
+    ) -> None:
+        """Make the directories; ValueError when that is not possible. `report` takes errors of files."""
+        self._report = report
+        #: The files that could not be written to, by node and stream.
+        self.failed: set[tuple[str, str]] = set()
         self._directories: dict[str, str] = {}
         for option, sname, directory in (
             ("--outdir", "stdout", outdir), ("--errdir", "stderr", errdir),
@@ -40,27 +48,35 @@ class NodeFiles:
     def begin(self, node: str) -> None:
         """Make a node's files, empty: what an earlier run has left there is not of this one."""
         for sname in self._directories:
-            self._open(node, sname, os.O_TRUNC)
+            self._to_file(node, sname, b"", os.O_TRUNC)
 
     def write(self, node: str, sname: str, data: bytes) -> None:
         """Add to a node's file of a stream."""
         if sname in self._directories:
-            file = self._files.pop((node, sname), None)
-            if file is None:
-                file = self._open(node, sname, 0)
-            else:
-                self._files[node, sname] = file
-            write_all(file, data)
+            self._to_file(node, sname, data, 0)
 
-    def _open(self, node: str, sname: str, flag: int) -> int:
-        path = os.path.join(self._directories[sname], safe_name(node))
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | flag, 0o666)
-        if (old := self._files.pop((node, sname), None)) is not None:
-            os.close(old)
-        self._files[node, sname] = file
-        if len(self._files) > _OPEN:
-            os.close(self._files.pop(next(iter(self._files))))
-        return file
+    def _to_file(self, node: str, sname: str, data: bytes, flag: int) -> None:
+        """Add to a file; one that cannot be written to is reported, once, and the others go on."""
+        key = node, sname
+        if key in self.failed:
+            return
+        try:
+            file = self._files.pop(key, None)
+            if file is None:
+                file = open_regular(self._path(node, sname), flag)
+            self._files[key] = file
+            if len(self._files) > _OPEN:
+                os.close(self._files.pop(next(iter(self._files))))
+            write_all(file, data)
+        except OSError as error:
+            self.failed.add(key)
+            option = "--outdir" if sname == "stdout" else "--errdir"
+            self._report(
+                f"{node}: {option} file {self._path(node, sname)!r} cannot be written: {error.strerror}"
+            )
+
+    def _path(self, node: str, sname: str) -> str:
+        return os.path.join(self._directories[sname], safe_name(node))
 
     def end(self, node: str) -> None:
         """Close a node's files."""
@@ -72,6 +88,34 @@ class NodeFiles:
         """Close all files."""
         while self._files:
             os.close(self._files.popitem()[1])
+
+
+def open_regular(path: str, flag: int) -> int:
+    """Open a file to append to, made if need be; OSError for what is there and is no regular file.
+
+    A named pipe would be waited for, a device would do something, a symbolic link leads elsewhere:
+    none of them is opened at all, or kept open where it has come in between.
+    """
+    try:
+        _check_regular(os.lstat(path))
+    except FileNotFoundError:
+        pass
+    # O_NONBLOCK is without effect on a regular file.
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    file = os.open(path, how | flag, 0o666)
+    try:
+        _check_regular(os.fstat(file))
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "it is a symbolic link")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def safe_name(node: str) -> str:

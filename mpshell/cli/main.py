@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mpshell.cli.parser import parse
+from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from mpshell.cli.display import Display
@@ -65,7 +66,7 @@ def _io_error(error: OSError) -> int:
     """Say that something could not be written or read, where that can be said."""
     _forget(1)
     try:
-        sys.stderr.write(f"mpshell: {error}\n")
+        sys.stderr.write(f"mpshell: {visible_lines(str(error))}\n")
         sys.stderr.flush()
     except OSError:
         _forget(2)
@@ -127,7 +128,7 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
     for worker in schedule(task, options, nodes, stdin=False):
         for keys, words in worker.command_lines(task):
             line = words[0] if len(words) == 1 else shlex.join(words)
-            terminal.out(os.fsencode(f"{keys}: {line}\n"))
+            terminal.out(os.fsencode(f"{visible(str(keys))}: {visible_lines(line)}\n"))
     return 0
 
 
@@ -153,6 +154,8 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     status = display.tally.max_code if run.status is None else run.status
     if options.always_zero and run.status is None:
         status = 0
+    if display.files.failed and run.status is None:
+        status = _IO_ERROR
     display.show_rest(seconds, status)
     _sum_up(run, display, options, terminal, seconds)
     if terminal.unsaid is not None and status == 0:
@@ -175,7 +178,7 @@ def _failed(error: BaseException) -> int:
     if isinstance(error, (OSError, WorkerException)):
         raise error
     if isinstance(error, EngineException):
-        sys.stderr.write(f"mpshell: {error}\n")
+        sys.stderr.write(f"mpshell: {visible_lines(str(error))}\n")
         return _INTERNAL_ERROR
     return _own_error(error)
 
@@ -185,7 +188,7 @@ def _own_error(error: BaseException) -> int:
     import traceback
 
     try:
-        traceback.print_exception(error)
+        sys.stderr.write(visible_lines("".join(traceback.format_exception(error))))
     except OSError:
         _forget(2)
     return _INTERNAL_ERROR

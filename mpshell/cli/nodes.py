@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
+import re
 
 from mpshell.nodeset import NodeSet, NodeSetException
 
 _STDIN = 0
+
+#: The most bytes of a file of nodes: what is longer is no list of nodes (/dev/zero has no end).
+_LONGEST = 1 << 26
+
+#: What Open MPI and MPICH write behind a node, in a word of its own or after a colon, in a --machinefile.
+_SLOTS = re.compile(r"(?:slots|max[_-]slots|cpus?|count)=[0-9]+")
+_NUMBERED = re.compile(r"([^:]+):[0-9]+")
+
+#: Transports whose nodes are hosts.
+_HOSTS = ("ssh", "rsh", "pdsh")
 
 #: Where a Slurm job finds its nodes, in the syntax of node sets.
 SLURM = "SLURM_JOB_NODELIST"
@@ -29,14 +41,14 @@ def chosen_nodes(options: argparse.Namespace) -> NodeSet:
         )
     nodes = NodeSet()
     for name, text in sources:
-        nodes.update(_nodes_in(name, text))
+        nodes.update(_nodes_in(name, text, options.worker))
     for name, path in files:
-        nodes.update(_nodes_of(name, path, path))
+        nodes.update(_nodes_of(name, path, options.worker, path, machines=True))
     if not nodes:
         texts = (f"{name} {text!r}" for name, text in sources + files)
         raise NoNodesError(f"no nodes in {', '.join(texts)}")
     for text in options.exclude:
-        nodes.difference_update(_nodes_in("-x", text))
+        nodes.difference_update(_nodes_in("-x", text, options.worker))
     if not nodes:
         raise NoNodesError(f"no node is left after -x {', '.join(map(repr, options.exclude))}")
     if options.pick is not None and options.pick < len(nodes):
@@ -46,32 +58,83 @@ def chosen_nodes(options: argparse.Namespace) -> NodeSet:
     return nodes
 
 
-def _nodes_in(name: str, text: str) -> NodeSet:
+def _nodes_in(name: str, text: str, worker: str) -> NodeSet:
     """Return the nodes of one value of an option."""
     if text == "^":
         raise NoNodesError(f"{name} {text!r}: the name of a file must follow")
     if text == "-":
-        return _nodes_of(name, text, _STDIN)
-    return _nodes_of(name, text, text[1:] if text.startswith("^") else None)
+        return _nodes_of(name, text, worker, _STDIN)
+    return _nodes_of(name, text, worker, text[1:] if text.startswith("^") else None)
 
 
-def _nodes_of(name: str, text: str, file: str | int | None) -> NodeSet:
+def _nodes_of(
+    name: str, text: str, worker: str, file: str | int | None, *, machines: bool = False
+) -> NodeSet:
     """Return the nodes that an option's value names, or the file that it names."""
     try:
-        nodes = NodeSet(text) if file is None else _read(file)
-    except NodeSetException as error:
+        if file is None:
+            nodes = NodeSet(_bare(text.removeprefix("\ufeff")))
+        else:
+            nodes = NodeSet.fromlist(_words_in(_read(file), machines))
+    except (NodeSetException, _NoListError) as error:
         raise NoNodesError(f"{name} {text!r}: {error}") from None
     except OSError as error:
         path = text if file == _STDIN else file
         raise NoNodesError(f"{name} {path!r} cannot be read: {error.strerror}") from None
     for node in nodes:
-        if node.startswith("-"):
-            # pdsh excludes with it; what takes names as words would find an option.
-            raise NoNodesError(f"{name} {text!r}: no node begins with '-' (exclude nodes with -x)")
+        if complaint := _complaint(node, worker):
+            raise NoNodesError(f"{name} {text!r}: {complaint}")
     return nodes
 
 
-def _read(file: str | int) -> NodeSet:
-    """Return the nodes named in a file: node sets in words, # begins a comment."""
-    with open(file, errors="surrogateescape", closefd=isinstance(file, str)) as lines:
-        return NodeSet.fromlist([word for line in lines for word in line.partition("#")[0].split()])
+class _NoListError(Exception):
+    """A file is no list of nodes."""
+
+
+def _complaint(node: str, worker: str) -> str | None:
+    """Return why a name is more likely a slip, with the form that is meant, or None."""
+    if node.startswith("-"):
+        # pdsh excludes with it; what takes names as words would find an option.
+        return "no node begins with '-' (exclude nodes with -x)"
+    if worker not in _HOSTS:
+        # A local command's node may be anything.
+        return None
+    if _SLOTS.fullmatch(node):
+        return f"{node!r} is no node (a machine file of MPI is read with --machinefile)"
+    if (found := _NUMBERED.fullmatch(node)) is not None:
+        return (
+            f"{node!r} has a number behind the node {found[1]!r}: a port is given with -o, "
+            "a machine file of MPI with --machinefile"
+        )
+    return None
+
+
+def _bare(text: str) -> str:
+    """Return a list without a comma at its begin or end, as the next word or line has the rest of it."""
+    return text.strip().strip(",")
+
+
+def _words_in(data: bytes, machines: bool) -> list[str]:
+    """Return the words of a file: # begins a comment. Of machines' what follows a node is left out."""
+    words: list[str] = []
+    for line in data.splitlines():
+        found = [_bare(word) for word in os.fsdecode(line.partition(b"#")[0]).split()]
+        if machines:
+            found = [
+                word if (numbered := _NUMBERED.fullmatch(word)) is None else numbered[1]
+                for word in found
+                if not _SLOTS.fullmatch(word)
+            ]
+        words += found
+    return words
+
+
+def _read(file: str | int) -> bytes:
+    """Return what a file holds, without a byte order mark."""
+    with open(file, "rb", closefd=isinstance(file, str)) as lines:
+        data = lines.read(_LONGEST + 1) or b""
+    if len(data) > _LONGEST:
+        raise _NoListError(f"more than {_LONGEST >> 20} MiB are no list of nodes")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _NoListError("this is UTF-16: convert it (iconv -f UTF-16 -t UTF-8)")
+    return data.removeprefix(codecs.BOM_UTF8)

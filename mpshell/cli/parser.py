@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mpshell.cli import values
+from mpshell.cli.text import visible_lines
 
 #: Habits of clush and pdsh that have another form here, or none.
 _GROUPS = "there are no node groups yet: name the nodes with -w"
@@ -45,7 +46,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit, saying what is wrong on stderr."""
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+        self.exit(
+            USAGE_ERROR, f"{self.prog}: {visible_lines(message)}\nTry '{self.prog} --help'.\n"
+        )
 
     def split(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return the options, each with its value in one word, and the command.
@@ -178,8 +181,8 @@ def _add_running(parser: Parser) -> None:
     add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
         help="options for ssh or whatever connects; repeatable")
     add("-R", "--worker", metavar="NAME", default="ssh",
-        help="how to reach a node: ssh, exec (a local command for each node: %%h is the node, %%n its "
-        "rank), rsh, pdsh, or the Python module of a transport (ssh)")
+        help="how to reach a node: ssh, exec (a local command for each node: %%h is the node, %%q the same "
+        "quoted for the shell, %%n its rank), rsh, pdsh, or the Python module of a transport (ssh)")
     add("-n", "--nostdin", action="store_true", help="give the commands no stdin; without it, a stdin "
         "that is no terminal goes to every command")
     add("-E", "--engines", metavar="N", type=values.count, help="use N engine processes (as many as "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from typing import Any
 
@@ -12,6 +13,12 @@ from mpshell.cli.terminal import Terminal
 from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerException
 from mpshell.nodeset import NodeSet
 from mpshell.task.task import Task
+
+#: An option behind which a value may stand in a word of its own; of ssh it is known which do (OpenSSH 9.9).
+_AWAITS = {
+    "ssh": re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*[BbcDEeFIiJLlmOoPpQRSWw]"),
+    **dict.fromkeys(("rsh", "pdsh"), re.compile(r"-.+", re.DOTALL)),
+}
 
 #: A rate that holds nobody back.
 _NO_LIMIT = 1e9
@@ -57,6 +64,7 @@ def _rate(options: argparse.Namespace) -> float | None:
 def _configure_transport(task: Task, options: argparse.Namespace) -> None:
     """Pass -l and -o on: the keys of a transport begin with its name, or with that of its copies."""
     transport = options.worker.rpartition(".")[2].lower()
+    _check_options(transport, options.options)
     if transport == "pdsh":
         for name, value in (
             ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
@@ -77,6 +85,21 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
             task.set_info(f"{name}_user", options.user)
         if options.options:
             task.set_info(f"{name}_options", " ".join(options.options))
+
+
+def _check_options(transport: str, texts: list[str]) -> None:
+    """Raise ValueError for a word of -o that is neither an option nor one's value: it would be the node."""
+    awaits = _AWAITS.get(transport)
+    if awaits is None:
+        # What options of another transport look like is its own business.
+        return
+    before = ""
+    for text in texts:
+        for word in shlex.split(text):
+            if not word.startswith("-") and not awaits.fullmatch(before):
+                hint = f"-o -o{word}" if "=" in word else "an option begins with '-'"
+                raise ValueError(f"-o {text!r}: {word!r} is no option of {transport} ({hint})")
+            before = word
 
 
 def make_display(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> Display:
@@ -107,6 +130,12 @@ def schedule(
     for source in options.command:
         if options.copy and not os.path.exists(source):
             raise ValueError(f"-c {source!r}: there is no such file or directory")
+        if options.rcopy and (found := re.search(r"[*?\[]", source)) is not None:
+            # clush gives all that matches one name, with the pattern in it.
+            raise ValueError(
+                f"--rcopy {source!r}: {found.group()!r} is of a pattern, which is not expanded on the nodes: "
+                "name each file, or copy the directory"
+            )
         dest = _destination(options, source)
         copy = task.copy if options.copy else task.rcopy
         workers.append(

@@ -14,6 +14,7 @@ from typing import Any
 
 from mpshell.cli.outcomes import Tally
 from mpshell.cli.terminal import STDERR, write_all
+from mpshell.cli.text import visible
 from mpshell.nodeset import NodeSet
 
 #: Seconds before the line is shown, and between two drawings.
@@ -53,7 +54,7 @@ class Progress:
         """Return what is to be said beside the counts."""
         news = [f"failed {self._tally.failed}"] if self._tally.failed else []
         if self._tally.running and now - self._moved_at > _PATIENCE:
-            names = str(NodeSet.fromlist(self._tally.running))
+            names = visible(str(NodeSet.fromlist(self._tally.running)))
             if len(names) > _LONGEST:
                 names = names[: _LONGEST - 3] + "..."
             news.append(f"waiting for {names}")

@@ -10,6 +10,8 @@ import os
 import select
 from collections.abc import Callable
 
+from mpshell.cli.text import visible, visible_lines
+
 STDOUT, STDERR = 1, 2
 
 _BLUE, _RED, _CYAN, _PLAIN = b"\033[34m", b"\033[31m", b"\033[36m", b"\033[0m"
@@ -59,14 +61,17 @@ class Terminal:
         """Return what stands before a line of a node's, or of nodes'."""
         label = self._labels.get((fd, name))
         if label is None:
-            label = self.paint(fd, os.fsencode(f"{name}:"), _RED if fd == STDERR else _BLUE) + b" "
+            label = (
+                self.paint(fd, os.fsencode(f"{visible(name)}:"), _RED if fd == STDERR else _BLUE)
+                + b" "
+            )
             self._labels[fd, name] = label
         return label
 
     def header(self, name: str) -> bytes:
         """Return the lines above what nodes have said together."""
         rule = b"-" * 15
-        text = self.paint(STDOUT, b"\n".join((rule, os.fsencode(name), rule)), _BLUE)
+        text = self.paint(STDOUT, b"\n".join((rule, os.fsencode(visible(name)), rule)), _BLUE)
         return text + b"\n"
 
     def diff_line(self, line: bytes) -> bytes:
@@ -83,7 +88,7 @@ class Terminal:
 
 def own_line(text: str) -> bytes:
     """Return a line that the program says by itself."""
-    return os.fsencode(f"mpshell: {text}\n")
+    return os.fsencode(f"mpshell: {visible_lines(text)}\n")
 
 
 def write_all(fd: int, data: bytes) -> None:

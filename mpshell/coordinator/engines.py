@@ -329,7 +329,9 @@ class EngineSet:
         job = self._jobs[work.job_id]
         new = job.id not in engine.jobs
         nodes = job.nodes[work.first : work.stop]
-        engine.outbox.append(messages.Submit(job.id, job.spec if new else None, work.first, nodes))
+        parts = tuple(job.parts[work.first : work.stop])
+        spec = job.spec if new else None
+        engine.outbox.append(messages.Submit(job.id, spec, work.first, nodes, parts))
         engine.assigned.update(range(client_id(job.id, work.first), client_id(job.id, work.stop)))
         if new:
             engine.jobs[job.id] = 0

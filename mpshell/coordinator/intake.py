@@ -143,8 +143,9 @@ class Intake:
         jobs, engine_id, bodies = self._jobs, engine.link.engine_id, engine.bodies
         records = _Remembered(self._records)
         for client, reason, status, stdout, stderr, started, duration, detail in results:
-            job_id, index = job_and_index(client)
-            job = jobs.get(job_id)
+            # `job_and_index` without its call, which pays for half of the checks of a result.
+            job = jobs.get(client >> messages.INDEX_BITS)
+            index = client & messages.INDEX_MASK
             if job is None:
                 continue
             attempt = job.attempts.get(index, 1) if job.attempts else 1

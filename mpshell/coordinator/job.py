@@ -110,11 +110,14 @@ class Job:
         wants_events: bool = True,
         groups: list[list[Key]] | None = None,
         reader: Reader | None = None,
+        parts: Sequence[str] = (),
     ) -> None:
         self.id = 0
         self.spec = spec
         self.nodes = nodes
         self.keys = keys
+        #: What the PART of a template stands for, client by client; empty where none has it.
+        self.parts = parts
         self.listener = listener
         self.results = results
         #: None: the task's; -1: none; else an own limit.

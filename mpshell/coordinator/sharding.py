@@ -10,7 +10,7 @@ and asks it for a `plan`. No I/O, no clock.
 
 import heapq
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 #: Slots of an engine in a pool without limit.
 UNLIMITED = 1 << 30
@@ -22,6 +22,58 @@ class Slice(NamedTuple):
     job_id: int
     first: int
     stop: int
+
+
+class WorkQueue(Protocol):
+    """The clients of a pool that wait for a slot, and the choice of those that get one next."""
+
+    def __len__(self) -> int:
+        """Return how many clients wait."""
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Queue clients; in front those that come back from a lost engine."""
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+
+    def take(self, engine_id: int, count: int) -> list[Slice]:
+        """Take out and return `count` clients for an engine, or fewer if no more are for it."""
+
+
+class InOrder:
+    """The queue that hands out clients in the order in which they came, to any engine."""
+
+    def __init__(self) -> None:
+        self._slices: deque[Slice] = deque()
+        self._clients = 0
+
+    def __len__(self) -> int:
+        return self._clients
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Queue clients; in front those that come back from a lost engine."""
+        (self._slices.appendleft if front else self._slices.append)(work)
+        self._clients += work.stop - work.first
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+        dropped = [work for work in self._slices if job_id in (None, work.job_id)]
+        self._slices = deque(work for work in self._slices if job_id not in (None, work.job_id))
+        self._clients -= sum(work.stop - work.first for work in dropped)
+        return dropped
+
+    def take(self, engine_id: int, count: int) -> list[Slice]:
+        """Take out and return the next `count` clients."""
+        taken = []
+        while count > 0 and self._slices:
+            work = self._slices.popleft()
+            stop = min(work.stop, work.first + count)
+            if stop < work.stop:
+                self._slices.appendleft(work._replace(first=stop))
+            taken.append(work._replace(stop=stop))
+            count -= stop - work.first
+            self._clients -= stop - work.first
+        return taken
 
 
 class Share:
@@ -42,30 +94,32 @@ class Share:
 class SlotPool:
     """The slots of one fanout (None: no limit), and the clients that wait for them."""
 
-    def __init__(self, number: int, fanout: int | None) -> None:
+    def __init__(self, number: int, fanout: int | None, queue: WorkQueue | None = None) -> None:
         self.number = number
         self.fanout = fanout
         self.shares: dict[int, Share] = {}
-        self.queue: deque[Slice] = deque()
-        self.queued = 0
+        self._queue: WorkQueue = InOrder() if queue is None else queue
         #: Clients that wait for a moment, a heap of (moment, clients).
         self._delayed: list[tuple[float, Slice]] = []
+
+    @property
+    def queued(self) -> int:
+        """Clients that wait for a slot."""
+        return len(self._queue)
 
     # -- what happened --
 
     def add_work(self, work: Slice) -> None:
         """Queue clients behind the others."""
         if work.stop > work.first:
-            self.queue.append(work)
-            self.queued += work.stop - work.first
+            self._queue.add(work, front=False)
 
     def add_again(self, work: Slice, due: float | None = None) -> None:
         """Queue clients that come back, in front: now, or once `release` is called with `due` or later."""
         if due is not None:
             heapq.heappush(self._delayed, (due, work))
         elif work.stop > work.first:
-            self.queue.appendleft(work)
-            self.queued += work.stop - work.first
+            self._queue.add(work, front=True)
 
     def release(self, now: float) -> None:
         """Queue the clients that have waited for a moment up to `now`."""
@@ -78,9 +132,7 @@ class SlotPool:
 
     def drop_work(self, job_id: int | None = None) -> list[Slice]:
         """Take a job's clients (all: None) that no engine has, and return them."""
-        dropped = [work for work in self.queue if job_id in (None, work.job_id)]
-        self.queue = deque(work for work in self.queue if job_id not in (None, work.job_id))
-        self.queued -= sum(work.stop - work.first for work in dropped)
+        dropped = self._queue.drop(job_id)
         dropped += [work for _, work in self._delayed if job_id in (None, work.job_id)]
         self._delayed = [item for item in self._delayed if job_id not in (None, item[1].job_id)]
         heapq.heapify(self._delayed)
@@ -196,20 +248,13 @@ class SlotPool:
             left = available
             for engine_id, need in needs.items():
                 part = need if available >= total else -(-need * available // total)
-                part = min(part, left)
-                left -= part
-                dealt += self._take(engine_id, part)
+                taken = self._take(engine_id, min(part, left))
+                # A queue that chooses may have less for this engine: the others get it.
+                left -= sum(work.stop - work.first for _, work in taken)
+                dealt += taken
         return dealt
 
     def _take(self, engine_id: int, count: int) -> list[tuple[int, Slice]]:
-        taken = []
-        self.shares[engine_id].assigned += count
-        self.queued -= count
-        while count > 0:
-            work = self.queue.popleft()
-            stop = min(work.stop, work.first + count)
-            if stop < work.stop:
-                self.queue.appendleft(work._replace(first=stop))
-            taken.append((engine_id, work._replace(stop=stop)))
-            count -= stop - work.first
-        return taken
+        taken = self._queue.take(engine_id, count)
+        self.shares[engine_id].assigned += sum(work.stop - work.first for work in taken)
+        return [(engine_id, work) for work in taken]

@@ -31,32 +31,30 @@ _SAME_PROGRAM = frozenset((b"echo", b"true", b"false"))
 class Command:
     """How to execute a job's command, decided once a job and engine."""
 
-    __slots__ = ("_fixed", "_parts", "_pieces", "_shell", "_try_direct")
+    __slots__ = ("_fixed", "_pieces", "_shell", "_try_direct")
 
     def __init__(self, job: JobSpec, env: dict[bytes, bytes]) -> None:
         self._shell = job.shell is not None
         templates = job.argv if job.shell is None else (job.shell,)
         self._pieces = [encode_template(template) for template in templates]
-        self._parts = [os.fsencode(part) for part in job.parts]
         # Functions that a bash in place of sh takes from its environment go before programs.
         self._try_direct = self._shell and not any(key.startswith(b"BASH_FUNC_") for key in env)
         #: What `plan` returns for every node alike, once it is known.
         self._fixed: tuple[list[bytes], list[bytes] | None] | None = None
 
-    def plan(self, node: str, rank: int) -> tuple[list[bytes], list[bytes] | None]:
+    def plan(self, node: str, rank: int, part: str = "") -> tuple[list[bytes], list[bytes] | None]:
         """Return `argv` for a node, and `direct` of it."""
         if self._fixed is not None:
             return self._fixed
-        argv = self.argv(node, rank)
+        argv = self.argv(node, rank, part)
         plan = argv, self.direct(argv)
         if all(isinstance(part, bytes) for pieces in self._pieces for part in pieces):
             self._fixed = plan
         return plan
 
-    def argv(self, node: str, rank: int) -> list[bytes]:
+    def argv(self, node: str, rank: int, part: str = "") -> list[bytes]:
         """Return the words to execute for a node; those of the shell for a line."""
-        part = self._parts[rank] if self._parts else b""
-        words = fill(self._pieces, os.fsencode(node), rank, part)
+        words = fill(self._pieces, os.fsencode(node), rank, os.fsencode(part))
         return [_SHELL, b"-c", words[0]] if self._shell else words
 
     def direct(self, argv: list[bytes]) -> list[bytes] | None:

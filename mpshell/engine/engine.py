@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
+from itertools import count, repeat
 
 from mpshell.engine import client as states
 from mpshell.engine.clients import Clients
@@ -146,8 +147,8 @@ class Engine:
             self._jobs[command.job_id] = Job(command.job, self.clients.processes.env)
         job = self._jobs[command.job_id]
         pending = self._pool(job.spec.pool).pending
-        for index, node in enumerate(command.nodes, command.first):
-            pending.append((job, index, node))
+        parts = command.parts or repeat("")
+        pending.extend(zip(repeat(job), count(command.first), command.nodes, parts))
 
     def _cancel(self, command: messages.Cancel) -> None:
         chosen = [job for number, job in self._jobs.items() if command.job_id in (None, number)]
@@ -163,7 +164,7 @@ class Engine:
         pool = self._pool(job.spec.pool)
         dropped = [entry for entry in pool.pending if entry[0] is job]
         pool.pending = deque(entry for entry in pool.pending if entry[0] is not job)
-        for _, index, node in dropped:
+        for _, index, node, _ in dropped:
             execution = Execution(job, index, node)
             execution.cancel(messages.CANCELLED)
             self.clients.report(execution)
@@ -233,8 +234,8 @@ class Engine:
         for pool in self._pools.values():
             pending = pool.pending
             while pending and pool.running < pool.slots and self._running < self._capacity:
-                job, index, node = pending.popleft()
-                execution = Execution(job, index, node)
+                job, index, node, part = pending.popleft()
+                execution = Execution(job, index, node, part)
                 job.running[index] = execution
                 pool.running += 1
                 self._running += 1

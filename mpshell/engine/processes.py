@@ -186,7 +186,7 @@ class Processes:
     def start(self, execution: Execution) -> ProcessCarrier:
         """Spawn a client's command; OSError when the system refuses, ValueError for a NUL in a word."""
         job = execution.job
-        argv, words = job.command.plan(execution.node, execution.index)
+        argv, words = job.command.plan(execution.node, execution.index, execution.part)
         if job.spec.trace:
             text = argv[-1] if job.spec.shell is not None else b" ".join(argv)
             self.owner.trace(execution, os.fsdecode(text))

@@ -50,7 +50,8 @@ class Slots:
         self.number = number
         self.slots = 0
         self.running = 0
-        self.pending: deque[tuple[Job, int, str]] = deque()
+        #: Job, index, node and part of each client that waits.
+        self.pending: deque[tuple[Job, int, str, str]] = deque()
         self._unanswered = False
 
     def set_slots(self, slots: int) -> None:
@@ -69,14 +70,15 @@ class Execution(Client):
 
     __slots__ = (
         "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "job",
-        "last_byte_at", "last_words", "node", "passed_on", "started_at", "timeout_handle",
+        "last_byte_at", "last_words", "node", "part", "passed_on", "started_at", "timeout_handle",
     )  # fmt: skip
 
-    def __init__(self, job: Job, index: int, node: str) -> None:
+    def __init__(self, job: Job, index: int, node: str, part: str = "") -> None:
         super().__init__()
         self.job = job
         self.index = index
         self.node = node
+        self.part = part
         self.id = client_id(job.spec.job_id, index)
         self.carrier: Carrier | None = None
         self.started_at = 0.0

@@ -145,7 +145,10 @@ def _expand(operand: str) -> list[str]:
         for text in ranges:
             columns.append(parse_indexes(text, MAX_NAMES // prod(map(len, columns))))
     except RangeSetParseError as error:
-        raise NodeSetParseRangeError(error.part or operand, f"bad range: {error.msg}") from error
+        message = f"bad range: {error.msg}"
+        if ":" in text:
+            message += " (an IPv6 address is written without brackets: ::1)"
+        raise NodeSetParseRangeError(error.part or operand, message) from error
     parts = [
         [literal + index for index in indexes]
         for literal, indexes in zip(literals, columns, strict=False)

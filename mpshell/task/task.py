@@ -25,6 +25,7 @@ from mpshell.errors import (
     TimeoutError,
 )
 from mpshell.launch.pool import engine_pool
+from mpshell.runtime.patched import check_unpatched
 from mpshell.runtime.uncopied import Uncopied
 from mpshell.task import registry
 from mpshell.task.ports import EnginePort
@@ -67,6 +68,7 @@ class Task(Uncopied, TaskThread, TaskWork, TaskResults):
         *,
         thread_id: int | None = None,
     ) -> Task:
+        check_unpatched()
         if thread_id is not None:
             thread = registry.thread_of(thread_id)
         if thread is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import TaskError
 from mpshell.runtime.forks import renewed
+from mpshell.runtime.patched import check_unpatched
 from mpshell.task import registry
 
 if TYPE_CHECKING:
@@ -245,6 +246,7 @@ class TaskThread:
     @classmethod
     def wait(cls, from_thread: threading.Thread) -> None:
         """Wait for the runs of the Tasks of all threads but `from_thread`."""
+        check_unpatched()
         if not isinstance(from_thread, threading.Thread):
             raise TypeError(f"a thread is a threading.Thread, not {from_thread!r}")
         tasks: list[Task] = registry.all_tasks()

@@ -19,6 +19,7 @@ import os
 
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
+from mpshell.wire import checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
 REASON_NAMES = ("exited", "signaled", "timed out", "cancelled", "spawn failed", "lost")
 
-#: Marks in a command template, where the engine puts a client's node, its rank, or its text in `parts`.
+#: Marks in a command template, where the engine puts a client's node, its rank, or its text in `Submit.parts`.
 NODE, RANK, PART = 0, 1, 2
 
 #: One word of a command: text and marks in turn.
@@ -77,7 +78,6 @@ class JobSpec(NamedTuple):
     trace: bool  # tell each command line (debug)
     diagnose: bool  # tell the last words of a command that ends with 255, ssh's own code
     env: tuple[tuple[str, str], ...] = ()  # on top of the environment of the run
-    parts: tuple[str, ...] = ()  # what PART stands for, by the client's index
     tree: bool = (
         False  # its own children lead groups of theirs: signals go to all that descends from it
     )
@@ -101,6 +101,7 @@ class Submit(NamedTuple):
     job: JobSpec | None
     first: int
     nodes: list[str]
+    parts: tuple[str, ...] = ()  # what PART stands for, node by node; none where no template has it
 
 
 class Write(NamedTuple):
@@ -266,38 +267,73 @@ Event: TypeAlias = (
 )
 Message: TypeAlias = Command | Event
 
-_CLASSES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        JobSpec, Configure, Submit, Write, CloseStdin, SetSlots, Cancel, Withdraw, ForgetJob, EndRun, Ping,
-        Shutdown, Ready, Starting, Output, Written, Bodies, Finished, SlotsHeld, Trace, Pong, Warn,
-        EngineFailed, Drained,
-    )
-}  # fmt: skip
+_INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
+_NUMBER = checks.kind(int, float)
+_TEMPLATE = checks.series(tuple, checks.kind(str, int))
+_JOB_SPEC = checks.fields(
+    _INT, _INT, checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
+    _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _BOOL, checks.pairs(_STR, _STR, tuple),
+    checks.series(tuple, _STR), _BOOL,
+)  # fmt: skip
 
-_TYPES = frozenset(_CLASSES.values())
+#: Every message that a frame may hold, with the check of its fields.
+_CHECKS: dict[type, checks.Check] = {
+    Configure: checks.fields(_BYTES, checks.maybe(_INT), checks.mapping(bytes, bytes)),
+    Submit: checks.fields(
+        _INT,
+        lambda job: job is None or (job.__class__ is JobSpec and _JOB_SPEC(job)),
+        _INT,
+        checks.series(list, _STR),
+    ),
+    Write: checks.fields(_INT, _BYTES),
+    CloseStdin: checks.fields(_INT),
+    SetSlots: checks.fields(_INT, _INT),
+    Cancel: checks.fields(checks.maybe(_INT), _INT, _BOOL),
+    Withdraw: checks.fields(_INT),
+    ForgetJob: checks.fields(_INT),
+    EndRun: checks.fields(),
+    Ping: checks.fields(),
+    Shutdown: checks.fields(_NUMBER),
+    Ready: checks.fields(_INT, _INT, _STR),
+    Starting: checks.starting,
+    Output: checks.output,
+    Written: checks.fields(checks.pairs(_INT, _INT)),
+    Bodies: checks.fields(checks.pairs(_INT, _BYTES), _INT),
+    Finished: checks.finished,
+    SlotsHeld: checks.fields(_INT, _INT),
+    Trace: checks.fields(checks.pairs(_INT, _STR)),
+    Pong: checks.fields(),
+    Warn: checks.fields(_STR),
+    EngineFailed: checks.fields(_STR),
+    Drained: checks.fields(),
+}
 
-_INDEX_BITS = 32
-_INDEX_MASK = (1 << _INDEX_BITS) - 1
+#: What the unpickler may make: messages, and the job within one.
+_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec)}
+
+#: A client id is the number of its job, shifted by these bits, and its index.
+INDEX_BITS = 32
+INDEX_MASK = (1 << INDEX_BITS) - 1
 
 
 def client_id(job_id: int, index: int) -> int:
     """Return the id of the client at `index` of a job's nodes."""
-    return job_id << _INDEX_BITS | index
+    return job_id << INDEX_BITS | index
 
 
 def job_and_index(client: int) -> tuple[int, int]:
     """Return the job id and the index that a client id was made of."""
-    return client >> _INDEX_BITS, client & _INDEX_MASK
+    return client >> INDEX_BITS, client & INDEX_MASK
 
 
 class _Unpickler(pickle.Unpickler):
     """Knows the messages and nothing else: a frame never makes any other object."""
 
     def find_class(self, module: str, name: str) -> type:
-        if module == __name__ and name in _CLASSES:
-            return _CLASSES[name]
-        raise ProtocolError(f"a frame names {module}.{name}, which is no message")
+        found = _CLASSES.get(name)
+        if found is not None and module == __name__:
+            return found
+        raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
 
 
 def encode(messages: list[Message]) -> bytes:
@@ -306,17 +342,25 @@ def encode(messages: list[Message]) -> bytes:
 
 
 def decode(frame: bytes) -> list[Message]:
-    """Return the messages of a frame; ProtocolError for bytes that are none."""
+    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes."""
     try:
-        messages = _Unpickler(io.BytesIO(frame)).load()
+        messages: list[Message] = _Unpickler(io.BytesIO(frame)).load()
     except ProtocolError:
         raise
     # Unpickling garbage raises nearly anything; all of it means the same here.
     except Exception as error:
         raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
-    if not isinstance(messages, list):
+    if messages.__class__ is not list:
         raise ProtocolError(f"a frame holds {type(messages).__name__}, not a list of messages")
     for message in messages:
-        if type(message) not in _TYPES:
-            raise ProtocolError(f"a frame holds {message!r:.80}, which is no message")
+        check = _CHECKS.get(message.__class__)
+        # No value is shown: one may be nested too deeply for its repr(), and of any length.
+        if check is None:
+            raise ProtocolError(f"a frame holds {type(message).__name__}, which is no message")
+        try:
+            passes = check(message)
+        except ValueError:
+            passes = False
+        if not passes:
+            raise ProtocolError(f"a frame holds a {type(message).__name__} with other fields")
     return messages

@@ -246,7 +246,7 @@ class Worker(Uncopied, WorkerEvents):
         reader: Reader | None = None,
         tree: bool = False,
     ) -> Job:
-        spec = self._spec(task, shell, argv, env, parts, reader, tree)
+        spec = self._spec(task, shell, argv, env, reader, tree)
         job = Job(
             spec,
             nodes,
@@ -258,6 +258,7 @@ class Worker(Uncopied, WorkerEvents):
             wants_events=self._wants_outcomes or self._dispatch.wants_clients or spec.trace,
             groups=groups,
             reader=reader,
+            parts=parts,
         )
         job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
         self._pass_input(job)
@@ -270,7 +271,6 @@ class Worker(Uncopied, WorkerEvents):
         shell: Template | None,
         argv: tuple[Template, ...],
         env: tuple[tuple[str, str], ...],
-        parts: tuple[str, ...],
         reader: Reader | None,
         tree: bool,
     ) -> JobSpec:
@@ -293,7 +293,6 @@ class Worker(Uncopied, WorkerEvents):
             trace=bool(task.info("debug")),
             diagnose=self.diagnose is not None,
             env=env,
-            parts=parts,
             tree=tree,
         )
 

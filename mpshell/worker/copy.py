@@ -79,14 +79,34 @@ def kept_here(copy: Copy) -> Template:
     return (f"{local_path(copy.dest).rstrip('/')}/{copy.name}.", NAME)
 
 
-def check_kept(copy: Copy, nodes: Iterable[str]) -> None:
-    """Raise WorkerError for a directory in the place of a node's copy: the copy would go into it."""
+def check_kept(copy: Copy, nodes: Iterable[str], names: Iterable[str]) -> None:
+    """Raise WorkerError where the copy from a node could not be kept under its name, at its place in `names`.
+
+    Into a directory at its place the copy would go, through a symbolic link it would go elsewhere, and
+    on a named pipe the program would wait. A copy that arrives in one step takes the place of all but a
+    directory.
+    """
+    wanted = set()
+    for node, name in zip(nodes, names, strict=True):
+        if "/" in name:
+            raise WorkerError(
+                f"node {node!r} cannot be copied from: its name is to end that of a file here"
+            )
+        wanted.add(name)
     with os.scandir(copy.dest) as entries:
-        there = {e.name for e in entries if e.name.startswith(f"{copy.name}.") and e.is_dir()}
-    for node in nodes if there else ():
-        if f"{copy.name}.{node}" in there:
-            path = os.path.join(copy.dest, f"{copy.name}.{node}")
-            raise WorkerError(f"{path!r} is a directory already: move it away first")
+        for entry in entries:
+            if entry.name in wanted and (kind := _in_the_way(entry, copy.atomic)):
+                path = os.path.join(copy.dest, entry.name)
+                raise WorkerError(f"{path!r} is {kind} already: move it away first")
+
+
+def _in_the_way(entry: os.DirEntry[str], atomic: bool) -> str | None:
+    """Return what a directory's entry is, when it is nothing that a copy may overwrite."""
+    if entry.is_dir():
+        return "a directory"
+    if atomic or entry.is_file(follow_symlinks=False):
+        return None
+    return "a symbolic link" if entry.is_symlink() else "no regular file"
 
 
 def check_apart(copy: Copy, nodes: Iterable[str], other: Copy, others: Iterable[str]) -> None:

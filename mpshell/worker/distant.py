@@ -161,7 +161,7 @@ class CommandWorker(DistantWorker):
                 source, dest, preserve=preserve, reverse=reverse, atomic=atomic
             )
             if reverse:
-                check_kept(self._copy, self.nodes)
+                check_kept(self._copy, self.nodes, self._kept_names(self._copy))
             # A copy reads nothing.
             self._stdin = False
             self._input_closed = True
@@ -170,6 +170,10 @@ class CommandWorker(DistantWorker):
 
     def _needs_engine(self) -> bool:
         return bool(self.nodes)
+
+    def _kept_names(self, copy: Copy) -> Iterable[str]:
+        """Return the names, in the order of the nodes, under which copies from them are kept."""
+        return (f"{copy.name}.{node}" for node in self.nodes)
 
     def _check_copy(
         self, source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic: bool
@@ -199,6 +203,6 @@ class CommandWorker(DistantWorker):
         pieces = [encode_template(template) for template in templates]
         for index, node in enumerate(job.nodes):
             keys = NodeSet.fromlist([str(key) for key in job.keys_of(index)])
-            part = os.fsencode(job.spec.parts[index]) if job.spec.parts else b""
+            part = os.fsencode(job.parts[index]) if job.parts else b""
             words = fill(pieces, os.fsencode(node), index, part)
             yield keys, [os.fsdecode(word) for word in words]

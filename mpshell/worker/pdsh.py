@@ -60,7 +60,8 @@ class WorkerPdsh(CommandWorker):
         self._rounds = 1
         for node in self.nodes:
             if not _NODE.fullmatch(node):
-                raise WorkerError(f"node {node!r} would be taken for something else by pdsh")
+                hint = " (a user is given with -l USER in pdsh_path)" if "@" in node else ""
+                raise WorkerError(f"node {node!r} would be taken for something else by pdsh{hint}")
         if self._copy is not None:
             if self._copy.atomic:
                 raise EngineClientNotSupportedError(f"pdcp cannot copy {self.source!r} in one step")

@@ -41,7 +41,8 @@ class WorkerRsh(Transport):
         super().__init__(nodes, *args, **kwargs)
         for node in self.nodes:
             if node.startswith("-") or re.search(r"[/@\[\]\s]", node):
-                raise WorkerError(f"node {node!r} would be taken for something else by rsh")
+                hint = " (a user is given with rsh_user, or -l)" if "@" in node else ""
+                raise WorkerError(f"node {node!r} would be taken for something else by rsh{hint}")
         if self._copy is not None:
             if self._copy.atomic:
                 raise EngineClientNotSupportedError(

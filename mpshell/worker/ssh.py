@@ -56,8 +56,8 @@ _PATTERN = re.compile(r"([*?\[\]\\{}])")
 #: Seconds: ssh has it as milliseconds in 32 bits.
 _LONGEST_CONNECT = 2_000_000
 
-#: Nodes of which scp would make something else than a node in "[node]:path".
-_NO_COPY_NODE = re.compile(r"[/@\[\]\s]")
+#: Nodes, with or without a user, of which scp would make nothing else in "user@[node]:path".
+_COPY_NODE = re.compile(r"(?:[^-/@:\[\]\s][^/@:\[\]\s]*@)?[^/@\[\]\s]+")
 
 
 class WorkerSsh(Transport):
@@ -78,17 +78,33 @@ class WorkerSsh(Transport):
         for node in self.nodes:
             if node.startswith("-"):
                 raise WorkerError(f"node {node!r} would be taken for an option of ssh")
-            if self._copy is not None and not self._copy.atomic and _NO_COPY_NODE.search(node):
+            if self._over_scp and not _COPY_NODE.fullmatch(node):
                 raise WorkerError(f"node {node!r} would be taken for something else by scp")
+        #: Whether addresses hold the users of nodes, and the user that goes before those, as with ssh.
+        self._own_users = self._over_scp and any("@" in node for node in self.nodes)
+        self._user = ""
         if self._copy is not None and self._copy.atomic:
             atomic.check_names(self._copy)
+
+    @property
+    def _over_scp(self) -> bool:
+        return self._copy is not None and not self._copy.atomic
+
+    def address(self, node: str) -> str:
+        if not self._own_users:
+            return node
+        user, _, host = node.rpartition("@")
+        user = self._user or user
+        return f"{user}@[{host}]" if user else f"[{host}]"
 
     def command_argv(self, task: Task, command: str) -> list[Word]:
         return [*ssh_words(task), (NODE,), command]
 
     def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:
         if not copy.atomic:
-            return scp_words(task, copy)
+            self._user = scp_user(task)
+            before, after = f"{self._user}@[" if self._user else "[", "]"
+            return scp_words(task, copy, (NODE,) if self._own_users else (before, NODE, after))
         program: tuple[Template, ...] = (*whole_words(ssh_words(task)), (NODE,))
         if copy.reverse:
             return atomic.fetch(copy, program, kept_here(copy))
@@ -118,15 +134,20 @@ def connect_seconds(task: Task) -> int:
     return math.ceil(min(float(task.info("connect_timeout")), _LONGEST_CONNECT))
 
 
-def scp_words(task: Task, copy: Copy) -> list[Word]:
-    """Return scp(1) with what it takes for a copy."""
+def scp_user(task: Task) -> str:
+    """Return the user of all nodes, "" when there is none; WorkerError for one that scp would misread."""
+    user = str(task.info("scp_user") or task.info("ssh_user") or "")
+    if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
+        raise WorkerError(f"user {user!r} would be taken for something else by scp")
+    return user
+
+
+def scp_words(task: Task, copy: Copy, place: Template) -> list[Word]:
+    """Return scp(1) with what it takes for a copy to or from a place on a node."""
     words = split_setting(task, "scp_path", "scp")
     words += split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", "")
     words += ["-r"] * copy.tree + ["-p"] * copy.preserve
     words += _connection(task)
-    user = str(task.info("scp_user") or task.info("ssh_user") or "")
-    if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
-        raise WorkerError(f"user {user!r} would be taken for something else by scp")
     remote = copy.source if copy.reverse else copy.dest
     if not is_plain(remote):
         # The older protocol would give the name to a shell on the node: insist on the newer one, in which
@@ -134,7 +155,7 @@ def scp_words(task: Task, copy: Copy) -> list[Word]:
         words.append("-s")
         if copy.reverse:
             remote = _PATTERN.sub(r"\\\1", remote)
-    node: Template = ((f"{user}@[" if user else "["), NODE, f"]:{remote}")
+    node: Template = (*place, f":{remote}")
     if copy.reverse:
         return [*words, "--", node, kept_here(copy)]
     return [*words, "--", local_path(copy.source), node]

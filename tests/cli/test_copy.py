@@ -126,6 +126,16 @@ def test_dry_run_of_a_copy(places: Path) -> None:
             ("--rcopy", "/no/such/file"),
             "--rcopy '/no/such/file': there is no directory '/no/such/'",
         ),
+        (
+            ("--rcopy", "/etc/host*", "--dest", "/tmp"),
+            "--rcopy '/etc/host*': '*' is of a pattern, which is not expanded on the nodes: name each "
+            "file, or copy the directory",
+        ),
+        (("--rcopy", "/etc/hosts", "/etc/host?", "--dest", "/tmp"), "--rcopy '/etc/host?': '?' is"),
+        (
+            ("--rcopy", "/etc/[a-z]/x", "--dest", "/tmp"),
+            "--rcopy '/etc/[a-z]/x': '[' is of a pattern",
+        ),
         (("-c",), "files to copy must be given"),
         (("-c", "--rcopy", "/etc/hosts"), "not allowed with"),
         (("-c", "/etc", "--atomic", "--dest", "/tmp/x"), "'/etc'"),

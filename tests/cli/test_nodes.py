@@ -34,6 +34,53 @@ def test_nodes_from_stdin_and_files(tmp_path: Path) -> None:
     assert dry("-w", "n[1-9]", "-x", f"^{hosts}") == ["n3", "n4", "n6", "n9"]
 
 
+def test_a_comma_too_many_and_a_byte_order_mark(tmp_path: Path) -> None:
+    assert dry("-w", "n[1-2],", "-w", " n3, ") == ["n1", "n2", "n3"]
+    hosts = tmp_path / "hosts"
+    hosts.write_bytes(b"\xef\xbb\xbfn1, n2 ,n3,\r\nn4\r\n")
+    expected = ["n1", "n2", "n3", "n4"]
+    assert dry("-w", f"^{hosts}") == dry("--hostfile", str(hosts)) == expected
+    assert dry("-w", "-", stdin=hosts.read_bytes()) == dry("-w", "\ufeffn[1-4]") == expected
+    hosts.write_bytes("n1\n".encode("utf-16"))
+    done = local("--hostfile", str(hosts), "true")
+    assert done.code == 64 and "UTF-16: convert it (iconv -f UTF-16 -t UTF-8)" in done.err
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/full"])
+def test_a_file_without_end_is_no_list(path: str) -> None:
+    for words in (("--hostfile", path), ("-w", f"^{path}")):
+        done = local(*words, "true")
+        assert done.code == 64 and "more than 64 MiB are no list of nodes" in done.err
+
+
+def test_machine_files_of_mpi(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    # mpirun(1) of Open MPI, and MPICH's Hydra.
+    hosts.write_text(
+        "n1 slots=4\nn2 slots=2 max_slots=4\nn3 cpu=2\nn4:8\n# n5:1\nn4\n::1\nfe80::2:3\n"
+    )
+    expected = ["::1", "fe80::2:3", "n1", "n2", "n3", "n4"]
+    for option in ("--hostfile", "--machinefile"):
+        for worker in ("ssh", "exec"):
+            done = mpshell("--dry-run", "-R", worker, option, str(hosts), "true")
+            assert sorted(line.partition(": ")[0] for line in done.lines) == expected
+
+
+@pytest.mark.parametrize("worker", ["ssh", "rsh", "pdsh"])
+def test_a_number_behind_a_host_is_shown_where_it_goes(worker: str, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("n1 slots=4\n")
+    for text, said in (
+        ("n[1-2]:22", "'n1:22' has a number behind the node 'n1': a port is given with -o, a machine "
+         "file of MPI with --machinefile"),
+        (f"^{hosts}", "'slots=4' is no node (a machine file of MPI is read with --machinefile)"),
+    ):  # fmt: skip
+        done = mpshell("-R", worker, "-w", text, "true")
+        assert done.code == 64 and said in done.err
+    # A local command's node may be anything.
+    assert dry("-w", "n[1-2]:22,x=1") == ["n1", "n2", "x=1"]
+
+
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_bytes(b"n\xe9 n1\n")

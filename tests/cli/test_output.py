@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -191,11 +193,53 @@ def test_names_that_are_no_file_names(tmp_path: Path) -> None:
     assert (out / "%2E.").read_text() == "..\n"
 
 
-def test_a_file_that_cannot_be_written_to(tmp_path: Path) -> None:
-    (tmp_path / "n2").mkdir()
-    done = local("--outdir", str(tmp_path), "-w", "n[1-3]", "sleep 0.1; echo x")
+@pytest.mark.parametrize("how", [(), ("-b",), ("--jsonl",), ("-q",)])
+def test_a_file_that_cannot_be_written_to(how: tuple[str, ...], tmp_path: Path) -> None:
+    """It is that node's error; nothing is waited for, followed or opened."""
+    out, err = tmp_path / "out", tmp_path / "err"
+    out.mkdir()
+    err.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("stays")
+    os.mkfifo(out / "n1")
+    (out / "n2").symlink_to(elsewhere)
+    (out / "n3").symlink_to("/dev/full")
+    (out / "n4").mkdir()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(out / "n5"))
+    (err / "n6").symlink_to(tmp_path / "new")
+    options = ("--outdir", str(out), "--errdir", str(err), "-w", "n[1-9]")
+    done = local(*how, *options, "echo %h; echo err >&2; [ %n -ne 8 ] || exit 3")
+    listener.close()
     assert done.code == 74
-    assert "n2" in done.err
+    own = [line for line in done.err.splitlines() if "cannot be written" in line]
+    kinds = {"n2": "a symbolic link", "n3": "a symbolic link", "n6": "a symbolic link"}
+    assert sorted(own) == [
+        f"mpshell: n{i}: --{'err' if i == 6 else 'out'}dir file '{err if i == 6 else out}/n{i}' "
+        f"cannot be written: it is {kinds.get(f'n{i}', 'no regular file')}"
+        for i in range(1, 7)
+    ]
+    assert elsewhere.read_text() == "stays" and not (tmp_path / "new").exists()
+    for i in (6, 7, 8, 9):
+        assert (out / f"n{i}").read_text() == f"n{i}\n"
+    assert (err / "n1").read_text() == "err\n"
+
+
+def test_a_device_in_the_place_of_a_node_s_file() -> None:
+    done = local("--outdir", "/dev", "-w", "full", "echo x")
+    assert (done.code, done.out) == (74, b"full: x\n")
+    assert "full: --outdir file '/dev/full' cannot be written: it is no regular file" in done.err
+
+
+def test_a_full_disk_for_a_file_is_that_node_s_error(tmp_path: Path) -> None:
+    few = ["/bin/sh", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$@"', "sh", *PROGRAM]
+    command = "[ %n -ne 1 ] || head -c 2000 /dev/zero | tr '\\0' x; echo end"
+    run = ("-R", "exec", "--outdir", str(tmp_path), "-w", "n[1-3]", command)
+    done = mpshell(*run, program=few, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.code == 74
+    assert f"n2: --outdir file '{tmp_path}/n2' cannot be written: File too large" in done.err
+    assert {(tmp_path / node).read_text() for node in ("n1", "n3")} == {"end\n"}
+    assert done.out.count(b"end") == 3
 
 
 #: Every kind of end, by rank.

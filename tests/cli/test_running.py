@@ -212,6 +212,33 @@ def test_dry_run_shows_the_words_of_ssh() -> None:
         assert words in done.lines[0] + " "
 
 
+@pytest.mark.parametrize(
+    ("worker", "options", "said"),
+    [
+        ("ssh", ["Port=422"], "-o 'Port=422': 'Port=422' is no option of ssh (-o -oPort=422)"),
+        ("ssh", ["-p 22", "root"], "'root' is no option of ssh (an option begins with '-')"),
+        ("ssh", ["-oPort=22 n2"], "'n2' is no option of ssh"),
+        ("ssh", ["-4 n2"], "'n2' is no option of ssh"),
+        ("ssh", ["-p 22 n2"], "'n2' is no option of ssh"),
+        ("pdsh", ["A=1"], "'A=1' is no option of pdsh"),
+        ("rsh", ["x"], "'x' is no option of rsh"),
+    ],
+)
+def test_a_word_that_is_no_option_is_not_taken_for_a_host(
+    worker: str, options: list[str], said: str
+) -> None:
+    given = [word for text in options for word in ("-o", text)]
+    done = mpshell("--dry-run", "-R", worker, "-w", "n1", *given, "true")
+    assert done.code == 64 and said in done.err
+
+
+def test_values_of_options_may_stand_apart() -> None:
+    done = mpshell(
+        "--dry-run", "-w", "n1", "-o", "-p 22 -4i key", "-o", "-F", "-o", "'a b'", "-o", "-vo X=1", "true"
+    )  # fmt: skip
+    assert "ssh -p 22 -4i key -F 'a b' -vo X=1 " in done.lines[0]
+
+
 def test_a_transport_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "my_transport.py").write_text(
         "from mpshell import ExecWorker\n"

@@ -244,3 +244,13 @@ def test_a_job_that_is_forgotten_in_a_grace_is_forgotten_after_it(driver: Driver
     assert eventually(lambda: engine.memory_info().rss - before < 50 << 20)
     driver.say(m.EndRun())
     driver.until(lambda: driver.of(m.Drained))
+
+
+def test_a_part_comes_with_its_client(driver: Driver) -> None:
+    """Each slice brings the texts of its own clients, whatever its place in the job."""
+    spec = job(argv=(("/bin/echo",), (m.NODE, "-", m.PART)))
+    driver.say(m.SetSlots(0, 4), m.Submit(1, spec, 5, ["a", "b"], ("x", "y")))
+    driver.say(m.Submit(1, None, 9, ["c"], ("z",)), m.Submit(1, None, 12, ["d"]))
+    driver.until(lambda: len(driver.results()) == 4)
+    texts = [driver.text(index) for index in (5, 6, 9, 12)]
+    assert texts == [b"a-x\n", b"b-y\n", b"c-z\n", b"d-\n"]

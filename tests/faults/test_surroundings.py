@@ -183,3 +183,37 @@ print(sys.getfilesystemencoding(), said == "\\u65e5".encode(), said is None)
         "ascii False True\n" if ascii_only else "utf-8 True False\n",
         "",
     )
+
+
+#: What the patches of gevent and eventlet do to a process, as far as Tasks see it.
+PATCHES = {
+    "threads": "import _thread; _real = _thread.start_new_thread; "
+    "_thread.start_new_thread = threading._start_new_thread = lambda *args: _real(*args)",
+    "waits": "import select; del select.epoll",
+    "the class of the main thread": "import _thread; _thread.start_new_thread = lambda *args: 1; "
+    "threading.current_thread = lambda: object()",
+}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("patch", PATCHES)
+def test_patched_threads_are_a_clear_error(patch: str, late: bool) -> None:
+    steps = ["import mpshell.task.task", PATCHES[patch]]
+    done = run_script(
+        f"""
+import sys, threading
+sys.path.insert(0, {ROOT!r})
+{"; ".join(steps if late else steps[::-1])}
+from mpshell import Task, TaskError, task_cleanup, task_self, task_wait
+for use in (task_self, Task, task_wait):
+    try:
+        use()
+    except TaskError as error:
+        assert "monkey-patched" in str(error) and "thread=False" in str(error), error
+    else:
+        raise RuntimeError(use)
+task_cleanup()
+print("done", threading.active_count())
+"""
+    )
+    assert (done.stdout, done.stderr) == ("done 1\n", "")

@@ -60,6 +60,21 @@ def test_odd_names_are_copied_or_refused(
 
 
 @BOTH
+def test_the_user_of_a_node(atomic: bool, ssh_task: Task, source: Path) -> None:
+    user = pwd.getpwuid(os.getuid()).pw_name
+    back = source.parent / "back"
+    back.mkdir()
+    there = ssh_task.copy(source, source.parent / "there", f"{user}@node1", atomic=atomic)
+    fetched = ssh_task.rcopy(source, back, f"{user}@node2,node3", atomic=atomic)
+    nobody = ssh_task.copy(source, source.parent / "no", "no-such-user@node1", atomic=atomic)
+    ssh_task.resume()
+    assert (there.node_rc(f"{user}@node1"), set(codes(fetched).values())) == (0, {0})
+    assert (source.parent / "there").read_bytes() == source.read_bytes()
+    assert sorted(os.listdir(back)) == ["source.node3", f"source.{user}@node2"]
+    assert nobody.node_rc("no-such-user@node1") != 0 and not (source.parent / "no").exists()
+
+
+@BOTH
 def test_preserve_and_modes(atomic: bool, ssh_task: Task, source: Path) -> None:
     (source.parent / "back").mkdir()
     ssh_task.copy(source, source.parent / "kept", "node1", preserve=True, atomic=atomic)

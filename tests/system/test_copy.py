@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from mpshell import ExecWorker, Task, WorkerError, WorkerSsh
+from mpshell.errors import EngineClientNotSupportedError
+from mpshell.worker.pdsh import WorkerPdsh
+from mpshell.worker.rsh import WorkerRsh
 from tests.copies import NAMES, leftovers
 from tests.support import eventually
 from tests.system.recorder import Recorder
@@ -235,8 +238,25 @@ def test_the_command_line_of_scp(solo_task: Task, tmp_path: Path) -> None:
     ]
 
 
+def test_users_of_nodes_in_copies(solo_task: Task, tmp_path: Path) -> None:
+    fake_scp(solo_task, tmp_path)
+    solo_task.set_info("connect_timeout", 0)
+    end = ["-C", "-oBatchMode=yes", "--"]
+    for node, place in (("ada@n1", "ada@[n1]"), ("ada@::1", "ada@[::1]")):
+        assert scp_argv(solo_task, node, "/etc/hosts", "x") == [*end, "/etc/hosts", f"{place}:x"]
+        assert scp_argv(solo_task, node, "/x", tmp_path, reverse=True) == [
+            "-C", "-r", "-oBatchMode=yes", "--", f"{place}:/x", f"{tmp_path}/x.{node}",
+        ]  # fmt: skip
+    worker = solo_task.copy("/etc/hosts", "x", "n1,ada@n2")
+    solo_task.resume()
+    assert (worker.node_buffer("n1") or b"").endswith(b"\n[n1]:x")
+    # As `ssh -l bob ada@n1` does.
+    solo_task.set_info("ssh_user", "bob")
+    assert scp_argv(solo_task, "ada@n1", "/etc/hosts", "x")[-1] == "bob@[n1]:x"
+
+
 def test_nodes_and_users_that_scp_would_not_understand(solo_task: Task) -> None:
-    for node in ("a/b", "u@h", "a b", "-x"):
+    for node in ("a/b", "u@a@h", "u/x@h", "-u@h", "u:x@h", "u@", "a b", "-x"):
         with pytest.raises(WorkerError, match="would be taken for"):
             WorkerSsh([node], source="/etc/hosts", dest="x")
     solo_task.set_info("ssh_user", "a/b")
@@ -319,6 +339,71 @@ def test_a_directory_in_the_place_of_a_copy_back_is_refused(
     worker_class("n[1,3-4]", source="tree", dest=tmp_path, reverse=True)
     with pytest.raises(WorkerError, match=r"tree\.n2' is a directory already"):
         worker_class("n[1-4]", source="tree", dest=tmp_path, reverse=True)
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.parametrize("worker_class", [ExecWorker, WorkerSsh, WorkerRsh, WorkerPdsh])
+def test_a_node_s_name_does_not_lead_out_of_the_directory(
+    worker_class: Any, atomic: bool, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    (kept / "log.a").mkdir(parents=True)
+    for node in ("a/../../out", "/", "a/", "../x", "./.."):
+        with pytest.raises((WorkerError, EngineClientNotSupportedError)) as caught:
+            worker_class(f"n1,{node}", source="/log", dest=kept, reverse=True, atomic=atomic)
+        assert repr(node) in str(caught.value) or atomic
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_names_of_dots_stay_in_the_directory(
+    atomic: bool, copy_task: Task, source: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    copy_task.rcopy(source, kept, ".,..,...", atomic=atomic)
+    copy_task.resume()
+    assert sorted(os.listdir(kept)) == ["source..", "source...", "source...."]
+    for node in ("..", ".", "a/b", "/"):
+        copy_task.copy(source, kept / "%h", f"n1,{node}", atomic=atomic)
+        with pytest.raises(WorkerError, match=f"node {node!r} would lead out of"):
+            copy_task.resume()
+    assert not (tmp_path / "source").is_dir() and len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("worker_class", [ExecWorker, WorkerSsh, WorkerRsh, WorkerPdsh])
+def test_what_is_no_file_in_the_place_of_a_copy_back_is_refused(
+    worker_class: Any, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "log.n1")
+    (tmp_path / "log.n2").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "log.n3").symlink_to("/")
+    (tmp_path / "log.n4").write_text("")
+    worker_class("n4", source="/log", dest=tmp_path, reverse=True)
+    for node, kind in (("n1", "no regular file"), ("n2", "a symbolic link"), ("n3", "a directory")):
+        with pytest.raises(WorkerError, match=f"log.{node}' is {kind} already"):
+            worker_class(f"n4,{node}", source="/log", dest=tmp_path, reverse=True)
+
+
+def test_an_atomic_copy_back_takes_the_place_of_what_is_there(
+    copy_task: Task, source: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "source.n1")
+    (tmp_path / "elsewhere").write_text("stays")
+    (tmp_path / "source.n2").symlink_to(tmp_path / "elsewhere")
+    copy_task.rcopy(source, tmp_path, "n[1-2]", atomic=True)
+    copy_task.resume()
+    assert copy_task.max_retcode() == 0
+    assert (tmp_path / "elsewhere").read_text() == "stays"
+    for node in ("n1", "n2"):
+        kept = tmp_path / f"source.{node}"
+        assert not kept.is_symlink() and kept.read_bytes() == source.read_bytes()
+
+
+def test_a_placeholder_in_the_name_of_a_copy_back(copy_task: Task, tmp_path: Path) -> None:
+    (tmp_path / "n1").write_text("")
+    (tmp_path / "n1.n1").mkdir()
+    with pytest.raises(WorkerError, match=r"n1\.n1' is a directory already"):
+        copy_task.rcopy(tmp_path / "%h", tmp_path, "n1")
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpshell.engine.report import Report
@@ -95,3 +98,182 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
 def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
     with pytest.raises(ProtocolError):
         m.decode(pickle.dumps(content))
+
+
+def nested(depth: int) -> bytes:
+    """Return a frame of lists within lists."""
+    return b"\x80\x05" + b"]" * (depth + 1) + b"a" * depth + b"."
+
+
+@pytest.mark.parametrize("depth", [1, 10, 2_000, 100_000])
+def test_a_frame_that_nests_deeply_is_none(depth: int) -> None:
+    assert pickle.loads(nested(3)) == [[[[]]]]
+    with pytest.raises(ProtocolError):
+        m.decode(nested(depth))
+
+
+#: Values of every type that a pickle without classes can hold, and some that look like another one.
+ODD = [
+    None,
+    5,
+    -1,
+    1 << 70,
+    1.5,
+    True,
+    "text",
+    b"data",
+    (),
+    (1,),
+    [],
+    [1],
+    [(1,)],
+    {},
+    {b"a": 1},
+    {1},
+    [None],
+]
+
+
+def variants(message: m.Message) -> list[m.Message]:
+    """Return a message with each field, and each field of its job, replaced by each odd value."""
+    found: list[m.Message] = []
+    for name, value in zip(message._fields, message, strict=True):
+        values: list[object] = list(ODD)
+        if isinstance(value, m.JobSpec):
+            values += [value._replace(**{field: odd}) for field in value._fields for odd in ODD]
+        if isinstance(value, list) and value and isinstance(value[0], tuple):
+            [row] = value
+            rows = [row[:i] + (odd,) + row[i + 1 :] for i in range(len(row)) for odd in ODD]
+            values += [[*value, other] for other in (*rows, row[:-1], (*row, 1), list(row))]
+        elif isinstance(value, list):
+            values += [[*value, odd] for odd in ODD]
+        found += [message._replace(**{name: other}) for other in values]
+    return found
+
+
+def is_(value: object, *types: type) -> bool:
+    return type(value) in types
+
+
+def template(value: object) -> bool:
+    return type(value) is tuple and all(is_(word, str, int) for word in value)
+
+
+def rows(value: object, *types: type | tuple[type, ...]) -> bool:
+    """Return whether a value is a list of tuples of these types."""
+    return type(value) is list and all(
+        type(row) is tuple
+        and len(row) == len(types)
+        and all(
+            is_(v, *(t if isinstance(t, tuple) else (t,))) for v, t in zip(row, types, strict=True)
+        )
+        for row in value
+    )
+
+
+NONE = type(None)
+JOB_FIELDS: dict[str, object] = {
+    **dict.fromkeys(("job_id", "pool", "stdout_mode", "stderr_mode"), (int,)),
+    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "diagnose", "tree"), (bool,)),
+    "timeout": (float, int, NONE), "drain": (float, int, NONE), "grace": (float, int),
+    "shell": lambda v: v is None or template(v),
+    "argv": lambda v: type(v) is tuple and all(map(template, v)),
+    "env": lambda v: type(v) is tuple and rows(list(v), str, str),
+    "parts": lambda v: type(v) is tuple and all(is_(part, str) for part in v),
+}  # fmt: skip
+#: The declared types, once more and apart from what is tested.
+FIELDS: dict[tuple[type, str], object] = {
+    (m.Configure, "cwd"): (bytes,),
+    (m.Configure, "umask"): (int, NONE),
+    (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
+    (m.Submit, "job"): lambda v: v is None or typed(v),
+    (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
+    (m.Write, "data"): (bytes,),
+    (m.Cancel, "job_id"): (int, NONE),
+    (m.Cancel, "kill"): (bool,),
+    (m.Shutdown, "grace"): (float, int),
+    (m.Ready, "version"): (str,),
+    (m.Starting, "client_ids"): lambda v: type(v) is list and all(is_(i, int) for i in v),
+    (m.Output, "blocks"): lambda v: rows(v, int, int, bytes),
+    (m.Written, "writes"): lambda v: rows(v, int, int),
+    (m.Bodies, "bodies"): lambda v: rows(v, int, bytes),
+    (m.Finished, "results"): lambda v: rows(v, int, int, int, int, int, float, float, (str, NONE)),
+    (m.Trace, "lines"): lambda v: rows(v, int, str),
+    (m.Warn, "text"): (str,),
+    (m.EngineFailed, "traceback"): (str,),
+    **{(m.JobSpec, name): check for name, check in JOB_FIELDS.items()},
+}
+
+
+def typed(message: object) -> bool:
+    """Return whether a message is one, and holds what its class declares. Any other field is an int."""
+    if not isinstance(message, tuple):
+        return False
+    names: tuple[str, ...] = getattr(type(message), "_fields", ())
+    if type(message) is not m.JobSpec and type(message) not in m.Message.__args__:
+        return False
+    for name, value in zip(names, message, strict=True):
+        check = FIELDS.get((type(message), name), (int,))
+        if not (check(value) if callable(check) else is_(value, *check)):  # type: ignore[misc]
+            return False
+    return True
+
+
+@pytest.mark.parametrize("message", EVERY, ids=lambda message: type(message).__name__)
+def test_a_message_with_other_fields_is_none(message: m.Message) -> None:
+    assert typed(message)
+    for other in variants(message):
+        frame = m.encode([other])
+        if typed(other):
+            assert m.decode(frame) == [other]
+        else:
+            with pytest.raises(ProtocolError, match=type(message).__name__):
+                m.decode(frame)
+
+
+@pytest.fixture(scope="module")
+def bounded_memory() -> Iterator[None]:
+    """CPython's unpickler makes room for as many objects as a frame names: an error where there is a limit."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+FRAMES = [m.encode([message]) for message in EVERY] + [m.encode(EVERY)]
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["set", "insert", "delete", "repeat", "graft"]),
+        st.floats(0, 1),
+        st.one_of(
+            st.binary(max_size=6),
+            st.sampled_from([b"]", b"a", b"\x85", b"(", b"t", b"N", b"K\x05", b"\x88", b"."]),
+        ),
+    ),
+    min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@given(frame=st.sampled_from(FRAMES), other=st.sampled_from(FRAMES), changes=CHANGES)
+@settings(max_examples=3000)
+def test_a_damaged_frame_is_an_error_or_holds_messages_of_their_types(
+    bounded_memory: None, frame: bytes, other: bytes, changes: list[tuple[str, float, bytes]]
+) -> None:
+    for change, where, data in changes:
+        at = int(where * len(frame))
+        if change == "set":
+            frame = frame[:at] + data + frame[at + len(data) :]
+        elif change == "insert":
+            frame = frame[:at] + data + frame[at:]
+        elif change == "delete":
+            frame = frame[:at] + frame[at + len(data) :]
+        elif change == "repeat":
+            frame = frame[:at] + frame[at : at + 9] * 3 + frame[at + 9 :]
+        else:
+            frame = frame[:at] + other[int(where * len(other)) :]
+    try:
+        messages = m.decode(frame)
+    except ProtocolError:
+        return
+    assert type(messages) is list and all(map(typed, messages))

@@ -145,6 +145,15 @@ def test_a_bad_range_is_named(text: str, part: str) -> None:
     assert (again.part, str(again)) == (part, str(caught.value))
 
 
+@pytest.mark.parametrize("text", ["[::1]", "n1,[fe80::1]", "root@[::1]", "[::1]:22"])
+def test_an_address_in_brackets_is_shown_as_it_is_written_here(text: str) -> None:
+    with pytest.raises(NodeSetParseRangeError, match=r"without brackets: ::1"):
+        NodeSet(text)
+    assert expand("::1,fe80::[9-10]%eth0,root@::1") == [
+        "::1", "fe80::9%eth0", "fe80::10%eth0", "root@::1",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["@g", "@s:g", "a,@g", "@*", "@g[1-2]!a"])
 def test_groups_are_refused(text: str) -> None:
     for source in (text, [text]):

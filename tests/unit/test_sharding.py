@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpshell.coordinator.sharding import UNLIMITED, Slice, SlotPool
+from mpshell.coordinator.sharding import UNLIMITED, InOrder, Slice, SlotPool
 
 
 class Engine:
@@ -177,3 +177,52 @@ def test_dropped_work_is_told() -> None:
     assert pool.queued == 3
     assert pool.drop_work() == [Slice(2, 0, 3)]
     assert pool.queued == 0
+
+
+class Kept(InOrder):
+    """Hands a client only to the engine that its index names, as one that holds a connection to its node."""
+
+    def take(self, engine_id: int, count: int) -> list[Slice]:
+        mine: list[Slice] = []
+        others: list[Slice] = []
+        for work in self.drop(None):
+            for index in range(work.first, work.stop):
+                one = work._replace(first=index, stop=index + 1)
+                theirs = index % 2 != engine_id % 2 or len(mine) == count
+                (others if theirs else mine).append(one)
+        for work in others:
+            self.add(work, False)
+        return mine
+
+
+def test_a_queue_may_choose_the_next_client_when_a_slot_becomes_free() -> None:
+    pool = SlotPool(0, 4, Kept())
+    pool.add_engine(1)
+    pool.add_engine(2)
+    pool.add_work(Slice(1, 0, 20))
+    running: dict[int, list[int]] = {1: [], 2: []}
+    ended: dict[int, list[int]] = {1: [], 2: []}
+    for _ in range(100):
+        for engine_id, work in pool.plan()[1]:
+            running[engine_id] += range(work.first, work.stop)
+        assert sum(share.slots for share in pool.shares.values()) <= 4
+        for engine_id, clients in running.items():
+            if clients:
+                ended[engine_id].append(clients.pop(0))
+                pool.finished(engine_id)
+    assert ended == {1: list(range(1, 20, 2)), 2: list(range(0, 20, 2))}
+    assert pool.queued == 0 and all(share.assigned == 0 for share in pool.shares.values())
+
+
+def test_less_than_an_engine_could_take_is_no_promise() -> None:
+    """The clients of an engine that has gone wait until the queue has others for them."""
+    pool = SlotPool(0, 4, Kept())
+    pool.add_engine(1)
+    pool.add_work(Slice(1, 0, 2))
+    assert pool.plan()[1] == [(1, Slice(1, 1, 2))]
+    assert pool.plan()[1] == [] and pool.queued == 1
+    pool.finished(1)
+    pool.add_engine(2)
+    assert pool.plan()[0] == {1: 2}
+    pool.held(1, 2)
+    assert pool.plan()[1] == [(2, Slice(1, 0, 1))]
