@@ -203,37 +203,6 @@ class Task(Uncopied, TaskThread, TaskWork, TaskResults):
 
     # -- runs ----------------------------------------------------------------------------------
 
-    def run(
-        self,
-        command: Any = None,
-        *,
-        nodes: Any = None,
-        key: Any = None,
-        handler: Any = None,
-        timeout: float | None = None,
-        autoclose: bool = False,
-        stderr: bool | None = None,
-        stdin: bool | None = None,
-        tree: bool | None = None,
-        remote: bool = True,
-    ) -> Any:
-        """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
-
-        Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and what
-        else would be for the command has no effect.
-        """
-        worker = None
-        if command is None:
-            self.resume(timeout)
-        elif isinstance(command, (int, float)) and not isinstance(command, bool):
-            self.resume(command)
-        else:
-            worker = self.shell(
-                command, nodes, key, handler, timeout, autoclose, stderr, stdin, tree, remote
-            )
-            self.resume()
-        return worker
-
     def resume(self, timeout: float | None = None) -> None:
         """Run until no worker, timer or port is left that is not autoclose.
 
