@@ -1,4 +1,4 @@
-"""A program as a typed user writes it: never run, read by type checkers (test_install.py, `scripts/test --lint`)."""
+"""A program as a typed user writes it: never run, read by type checkers alone."""
 
 from __future__ import annotations
 
