@@ -188,6 +188,7 @@ FIELDS: dict[tuple[type, str], object] = {
     (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
+    (m.Submit, "parts"): lambda v: type(v) is tuple and all(is_(part, str) for part in v),
     (m.Write, "data"): (bytes,),
     (m.Cancel, "job_id"): (int, NONE),
     (m.Cancel, "kill"): (bool,),
