@@ -7,6 +7,7 @@ import pickle
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -134,20 +135,24 @@ ODD = [
 ]
 
 
+def replaced(message: Any, name: str, value: object) -> Any:
+    return message._replace(**{name: value})
+
+
 def variants(message: m.Message) -> list[m.Message]:
     """Return a message with each field, and each field of its job, replaced by each odd value."""
     found: list[m.Message] = []
     for name, value in zip(message._fields, message, strict=True):
         values: list[object] = list(ODD)
         if isinstance(value, m.JobSpec):
-            values += [value._replace(**{field: odd}) for field in value._fields for odd in ODD]
+            values += [replaced(value, field, odd) for field in value._fields for odd in ODD]
         if isinstance(value, list) and value and isinstance(value[0], tuple):
             [row] = value
             rows = [row[:i] + (odd,) + row[i + 1 :] for i in range(len(row)) for odd in ODD]
             values += [[*value, other] for other in (*rows, row[:-1], (*row, 1), list(row))]
         elif isinstance(value, list):
             values += [[*value, odd] for odd in ODD]
-        found += [message._replace(**{name: other}) for other in values]
+        found += [replaced(message, name, other) for other in values]
     return found
 
 
@@ -188,7 +193,6 @@ FIELDS: dict[tuple[type, str], object] = {
     (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
-    (m.Submit, "parts"): lambda v: type(v) is tuple and all(is_(part, str) for part in v),
     (m.Write, "data"): (bytes,),
     (m.Cancel, "job_id"): (int, NONE),
     (m.Cancel, "kill"): (bool,),
