@@ -187,7 +187,6 @@ JOB_FIELDS: dict[str, object] = {
 }  # fmt: skip
 #: The declared types, once more and apart from what is tested.
 FIELDS: dict[tuple[type, str], object] = {
-    (m.Submit, "parts"): lambda v: type(v) is tuple and all(is_(part, str) for part in v),
     (m.Configure, "cwd"): (bytes,),
     (m.Configure, "umask"): (int, NONE),
     (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
