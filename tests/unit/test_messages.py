@@ -177,7 +177,7 @@ def rows(value: object, *types: type | tuple[type, ...]) -> bool:
 
 
 NONE = type(None)
-JOB_FIELDS: dict[str, object] = {
+JOB_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("job_id", "pool", "stdout_mode", "stderr_mode"), (int,)),
     **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "diagnose", "tree"), (bool,)),
     "timeout": (float, int, NONE), "drain": (float, int, NONE), "grace": (float, int),
@@ -186,7 +186,7 @@ JOB_FIELDS: dict[str, object] = {
     "env": lambda v: type(v) is tuple and rows(list(v), str, str),
 }  # fmt: skip
 #: The declared types, once more and apart from what is tested.
-FIELDS: dict[tuple[type, str], object] = {
+FIELDS: dict[tuple[type, str], Any] = {
     (m.Configure, "cwd"): (bytes,),
     (m.Configure, "umask"): (int, NONE),
     (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
@@ -218,7 +218,7 @@ def typed(message: object) -> bool:
         return False
     for name, value in zip(names, message, strict=True):
         check = FIELDS.get((type(message), name), (int,))
-        if not (check(value) if callable(check) else is_(value, *check)):  # type: ignore[misc]
+        if not (is_(value, *check) if isinstance(check, tuple) else check(value)):
             return False
     return True
 

@@ -135,7 +135,7 @@ def million(library: str, nodes: int, fanout: int, engines: int) -> dict[str, fl
     """Run nothing on the nodes, and count the CPU time of the coordinator, from text to results."""
     from mpshell import task_self
 
-    launcher = NullLauncher()
+    launcher: Any = NullLauncher()
     pool._pool = pool.EnginePool(launcher)
     task = task_self()
     task.set_info("fanout", fanout)
