@@ -52,6 +52,9 @@ class FakeCarrier:
     def rest(self) -> Iterator[tuple[int, bytes]]:
         yield from self.left
 
+    def rest_of_log(self) -> bytes:
+        return b""
+
     def terminate(self) -> None:
         self.asked.append("terminate")
 
