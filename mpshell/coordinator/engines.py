@@ -66,6 +66,8 @@ class EngineSet:
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._false_starts = 0
+        #: How the last of them ended.
+        self._false_start = ""
         self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
@@ -243,6 +245,7 @@ class EngineSet:
         self._pool.discard(link)
         if link.ready is None:
             self._false_starts += 1
+            self._false_start = link.detail
         if link.garbled:
             # Any of them may have been announced, and have run.
             engine.running.update(dict.fromkeys(engine.assigned, 0.0))
@@ -341,7 +344,9 @@ class EngineSet:
         if not any(pool.queued for pool in self._pools.values()):
             return
         if self._false_starts >= _FALSE_STARTS * self._most:
-            raise EngineStartError(f"{self._false_starts} engine processes in a row ended at once")
+            raise EngineStartError(
+                f"{self._false_starts} engine processes in a row ended at once: {self._false_start}"
+            )
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(

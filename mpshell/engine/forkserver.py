@@ -102,6 +102,10 @@ class ForkServer:
                     os.kill(pid, signal.SIGKILL)
 
     def _fork(self, engine_id: int, channel: int, sentinel: int) -> None:
+        if reason := procfs.why_unusable():
+            os.close(channel)
+            self._tell_end(sentinel, reason)
+            return
         try:
             pid = os.fork()
         except OSError as error:
