@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from mpshell.cli.parser import parse
 from mpshell.cli.text import visible, visible_lines
@@ -140,6 +140,7 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     from mpshell.cli.run import Run, stdin_is_for_commands
 
     run = Run()
+    _report_warnings(terminal)
     configure(run.task, options, terminal)
     display = make_display(options, nodes, terminal)
     feed = stdin_is_for_commands() and not (
@@ -164,6 +165,23 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     if terminal.unsaid is not None and status == 0:
         raise terminal.unsaid
     return status
+
+
+def _report_warnings(terminal: Terminal) -> None:
+    """Let the library's warnings be messages like others, without a line of its source."""
+    import warnings
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        terminal.message(f"warning: {message}")
+
+    warnings.showwarning = show
 
 
 def _what_runs(run: Run, options: argparse.Namespace, nodes: NodeSet) -> str:

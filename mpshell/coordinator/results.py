@@ -34,8 +34,8 @@ def returncode(reason: int, status: int) -> int | None:
 class Interned:
     """One object for equal bodies of a run, over all its engines, as long as it is in some result.
 
-    What was flushed, or is of an attempt that was dropped, goes when the table has grown by `SWEEP` bytes
-    and to twice of what was in use.
+    A body that no result has any more (flushed, or of an attempt that was dropped) is freed by a sweep, once
+    the table exceeds twice its size after the last sweep plus `SWEEP` bytes.
     """
 
     SWEEP = 1 << 24
@@ -63,6 +63,12 @@ class Interned:
         }
         self._size = sum(map(len, self._bodies))
         self._limit = 2 * self._size + self.SWEEP
+
+
+# A sweep keeps the bodies that have more references than one that is in the table alone: bytes can have no
+# weak references, and a wrapper each would cost every node. It stands on CPython's counting, and fails on the
+# safe side where that changes: an immortal object or a reference that is not counted makes the table keep too
+# much, or merge equal bodies no more. No result is ever wrong for it.
 
 
 def _references(bodies: dict[bytes, bytes]) -> list[int]:
@@ -247,6 +253,8 @@ class LiveBlock:
 
     def record(self) -> None:
         """Record what has been told since the last time."""
+        # The length hint of a list's iterator is exactly what it has not given yet: so the place of the handler
+        # in the block is known without a step of our own between the iterator and each line.
         told = len(self._lines) - operator.length_hint(self.told)
         if told > self._recorded and self._records(self._sname):
             block = b"\n".join([*self._lines[self._recorded : told], b""])
