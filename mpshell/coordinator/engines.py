@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import mpshell
 from mpshell.coordinator.engine import ClientEvents, EngineState
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -199,6 +200,11 @@ class EngineSet:
             pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
+        if event.version != mpshell.__version__:
+            raise EngineStartError(
+                f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
+                "the package was replaced, and the program has to be started anew"
+            )
         self._false_starts = 0
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:

@@ -1,9 +1,9 @@
 """The poll loop that both processes run: descriptors, deadlines, and wake-ups from other threads.
 
-Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`. One turn is: wait
-for descriptors or the next deadline, call what is ready, call the deadlines that have come, then call
-once what `call_soon` holds. So what a reader puts off with `call_soon` runs in the same turn: that is
-how all that one turn has to say ends up in one frame.
+Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`, but for `call_soon`,
+which returns no handle. One turn is: wait for descriptors or the next deadline, call what is ready, call
+the deadlines that have come, then call once what `call_soon` holds. So what a reader puts off with
+`call_soon` runs in the same turn: that is how all that one turn has to say ends up in one frame.
 
 Only the thread that runs the loop calls its methods, `call_soon_threadsafe` excepted.
 """
@@ -37,7 +37,7 @@ _LONGEST_WAIT = 86400.0
 class TimerHandle:
     """A call at a deadline, which `cancel` calls off."""
 
-    __slots__ = ("_loop", "args", "callback", "when")
+    __slots__ = ("_cancelled", "_loop", "args", "callback", "when")
 
     def __init__(
         self, when: float, callback: Callback, args: tuple[Any, ...], loop: EventLoop
@@ -46,16 +46,19 @@ class TimerHandle:
         self.callback: Callback | None = callback
         self.args = args
         self._loop = loop
+        self._cancelled = False
 
     def cancel(self) -> None:
         """Call it off; harmless when it has been made, or called off before."""
+        self._cancelled = True
         if self.callback is not None:
             self.callback = None
             self.args = ()
             self._loop._cancelled += 1
 
     def cancelled(self) -> bool:
-        return self.callback is None
+        """Return whether `cancel` was called; False for a call that was made."""
+        return self._cancelled
 
     def __lt__(self, other: TimerHandle) -> bool:
         return self.when < other.when
