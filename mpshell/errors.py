@@ -93,6 +93,20 @@ class EngineStartError(EngineException):
     """No engine process can be started."""
 
 
+class InputStorageError(EngineException, OSError):
+    """What is written to commands cannot be kept for them: the disk is full, most often.
+
+    `errno` is that of the system's error. The run that it is for ends.
+    """
+
+    @classmethod
+    def of(cls, error: OSError) -> "InputStorageError":
+        """Return it for an error of the system."""
+        made = cls(f"the input of commands cannot be stored: {error.strerror or error}")
+        made.errno = error.errno
+        return made
+
+
 class ProtocolError(EngineException):
     """Bytes on a channel that are no frame, or a frame that makes no sense there."""
 

@@ -1,6 +1,6 @@
 """One run of the program: the Task in a thread of its own, the main thread waits for what comes first.
 
-    main thread: poll ◄── signals (wake-up descriptor), stdin, the end of the run
+    main thread: poll ◄── signals (wake-up descriptor), stdin, what of it is taken, the end of the run
                    └──► worker.write, worker.abort, a message to the display (a port of the Task)
 
 So whatever a signal asks for is done in one place, between two waits, and never in the middle of
@@ -22,9 +22,14 @@ from typing import Any
 from mpshell.cli.display import Display
 from mpshell.cli.progress import AGAIN, FIRST, Progress, is_possible
 from mpshell.errors import EngineClientNotSupportedError
+from mpshell.event import EventHandler
 from mpshell.task.task import Task
 
 _STDIN = 0
+
+#: Bytes of one read of stdin, and of them what may be on the way to the Task's thread, which stores them on a
+#: disk that may be slower than who writes them. That is well below a port's limit of messages (`port_qlimit`).
+_READ, _ON_THE_WAY = 1 << 16, 1 << 20
 
 #: Signals that stop a run, and Ctrl-C, which does when it comes twice.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -47,6 +52,7 @@ class Run:
         #: What has ended the run, when that was no ordinary end.
         self.error: BaseException | None = None
         self._ended, self._end = os.pipe()
+        self._intake = Intake(self.task)
         self._workers: list[Any] = []
         self._say: Callable[[str], object] = str
         self._progress: Progress | None = None
@@ -69,6 +75,8 @@ class Run:
         With `feed`, stdin goes to their commands.
         """
         self._workers = display.workers
+        if feed:
+            self._intake.open()
         self._say = display.terminal.message
         self._progress = display.progress
         self._port = self.task.port(handler=display, autoclose=True)
@@ -89,14 +97,22 @@ class Run:
         poller.register(signals.descriptor, select.POLLIN)
         if feed:
             poller.register(_STDIN, select.POLLIN)
+            poller.register(self._intake.descriptor, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poller.poll(self._patience())}
             if self._ended in ready:
                 return
             for number in signals.taken() if signals.descriptor in ready else ():
                 self._on_signal(number)
-            if _STDIN in ready and not self._feed():
-                poller.unregister(_STDIN)
+            if self._intake.descriptor in ready:
+                self._intake.note_taken()
+                if feed:
+                    poller.register(_STDIN, select.POLLIN)
+            if _STDIN in ready:
+                more = self._feed()
+                if not more or self._intake.full:
+                    poller.unregister(_STDIN)
+                feed = feed and more
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 self._leave()
 
@@ -109,7 +125,7 @@ class Run:
     def _feed(self) -> bool:
         """Pass on what has come to stdin; return whether more may come."""
         try:
-            data = os.read(_STDIN, 1 << 16)
+            data = os.read(_STDIN, _READ)
         except BlockingIOError:
             return True
         except OSError:
@@ -124,6 +140,7 @@ class Run:
                 if data:
                     self._say(f"stdin is lost: {error}")
                 return False
+        self._intake.passed_on(len(data))
         return bool(data)
 
     def _on_signal(self, number: int) -> None:
@@ -155,6 +172,40 @@ class Run:
         if self._progress is not None:
             self._progress.leave()
         os._exit(128 + signal.SIGINT if self.status is None else self.status)
+
+
+class Intake(EventHandler):
+    """How much of stdin is on its way to the Task's thread, which says for each part of it that it has come."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._port: Any = None
+        self._on_the_way = 0
+        self.descriptor = self._writer = -1
+
+    def open(self) -> None:
+        """Begin, before the run does."""
+        self.descriptor, self._writer = os.pipe()
+        self._port = self._task.port(handler=self, autoclose=True)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more is to be read."""
+        return self._on_the_way >= _ON_THE_WAY
+
+    def passed_on(self, size: int) -> None:
+        """Note that a part has been handed to the workers."""
+        if size:
+            self._on_the_way += _READ
+            self._port.msg_send("taken?")
+
+    def ev_msg(self, port: Any, msg: Any) -> None:
+        """In the Task's thread, when it has taken all that was handed over before."""
+        os.write(self._writer, b"x")
+
+    def note_taken(self) -> None:
+        """Note what the Task's thread has said."""
+        self._on_the_way -= _READ * len(os.read(self.descriptor, _ON_THE_WAY // _READ))
 
 
 class Signals:

@@ -12,20 +12,35 @@ from mpshell.wire.messages import Message, client_id
 #: Bytes on the way to an engine at which no more stdin is sent.
 _HIGH_WATER = 1 << 20
 
+#: Bytes of stdin in one Write.
+_PIECE = 1 << 18
+
 
 class EngineState:
     """What the coordinator knows of one engine in this run."""
 
-    __slots__ = ("assigned", "bodies", "drained", "hungry", "jobs", "link", "outbox", "running")
+    __slots__ = (
+        "assigned",
+        "bodies",
+        "drained",
+        "hungry",
+        "input_queued",
+        "jobs",
+        "link",
+        "outbox",
+        "running",
+    )
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.outbox: list[Message] = []
+        #: Bytes of stdin in the outbox.
+        self.input_queued = 0
         #: Clients handed out and not announced.
         self.assigned: set[int] = set()
         #: Those announced and not finished, with the moment of that, 0 where it is not known.
         self.running: dict[int, float] = {}
-        #: Jobs it knows, with the number of stdin pieces it has been sent; -1: the end of it too.
+        #: Jobs it knows, with the number of bytes of stdin it has been sent; -1: the end of it too.
         self.jobs: dict[int, int] = {}
         #: Jobs of which it waits for more of the stdin.
         self.hungry: set[int] = set()
@@ -48,15 +63,17 @@ class EngineState:
     def feed(self, job: Job) -> None:
         """Send it what is new of a job's stdin, as much as there is room for on the way."""
         sent = self.jobs[job.id]
-        room = _HIGH_WATER - self.link.pending
-        while 0 <= sent < len(job.input) and room > 0:
-            self.outbox.append(messages.Write(job.id, job.input[sent]))
-            room -= len(job.input[sent])
-            sent += 1
+        room = _HIGH_WATER - self.link.pending - self.input_queued
+        while 0 <= sent < job.input.size and room > 0:
+            data = bytes(job.input.piece(sent, _PIECE))
+            self.outbox.append(messages.Write(job.id, data))
+            room -= len(data)
+            self.input_queued += len(data)
+            sent += len(data)
         self.hungry.discard(job.id)
-        if 0 <= sent < len(job.input):
+        if 0 <= sent < job.input.size:
             self.hungry.add(job.id)
-        elif sent == len(job.input) and job.input_closed:
+        elif sent == job.input.size and job.input_closed:
             self.outbox.append(messages.CloseStdin(job.id))
             sent = -1
         self.jobs[job.id] = sent

@@ -22,7 +22,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import Slice, SlotPool
-from mpshell.errors import EngineStartError, ProtocolError
+from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
 from mpshell.wire import messages
@@ -89,6 +89,7 @@ class EngineSet:
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
             messages.Warn: self._on_warn,
+            messages.InputLost: self._on_input_lost,
             messages.Drained: self._on_engine_drained,
             messages.EngineFailed: self._on_failure,
         }
@@ -212,6 +213,10 @@ class EngineSet:
             self._warned.add(event.text)
             self._run.call(warnings.warn, event.text, RuntimeWarning)
 
+    def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
+        """End the run: its commands must not take what they have got for all."""
+        self._run.note(InputStorageError(event.text))
+
     def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
         engine.drained = True
 
@@ -262,7 +267,7 @@ class EngineSet:
 
     def _on_flushed(self, link: Link) -> None:
         engine = self._engines.get(link.engine_id)
-        if engine is not None:
+        if engine is not None and not self._run.stopping:
             for job_id in list(engine.hungry):
                 engine.feed(self._jobs[job_id])
             self._end_of_turn()
@@ -287,7 +292,7 @@ class EngineSet:
                 self._deal()
         for engine in self._engines.values():
             if engine.outbox:
-                outbox, engine.outbox = engine.outbox, []
+                outbox, engine.outbox, engine.input_queued = engine.outbox, [], 0
                 engine.link.send(outbox)
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
+from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec
-
-#: Bytes of stdin in one Write.
-_PIECE = 1 << 18
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -136,7 +134,7 @@ class Job:
         self.state: str = OPEN
         #: Keys aborted before the event of their start: they have no event of their end either.
         self.untold: set[Key] = set()
-        self.input: list[bytes] = []
+        self.input = Spool()
         self.input_closed = False
         #: When clients were announced, on the monotonic clock, by index: for a reader that tells ends early.
         self.started_at: dict[int, float] = {}
@@ -191,7 +189,3 @@ class Job:
         """Return whether a stream comes line by line, and not gathered."""
         spec = self.spec
         return (spec.stdout_mode if stream == STDOUT else spec.stderr_mode) == STREAM
-
-    def add_input(self, data: bytes) -> None:
-        view = memoryview(data)
-        self.input += [bytes(view[at : at + _PIECE]) for at in range(0, len(data), _PIECE)]

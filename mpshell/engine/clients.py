@@ -89,7 +89,7 @@ class Clients:
 
     def _feed(self, execution: Execution, carrier: Carrier) -> None:
         job = execution.job
-        if job.log.closed and not job.log.chunks:
+        if job.log.closed and not job.log.size:
             carrier.close_input()
             return
         on_written = None

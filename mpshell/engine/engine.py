@@ -21,7 +21,7 @@ from mpshell.engine.limits import room_for
 from mpshell.engine.program import LOOK, Program
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import Execution, Job, Slots
-from mpshell.errors import ProtocolError
+from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
@@ -115,7 +115,7 @@ class Engine:
             self._submit(command)
         elif isinstance(command, messages.Write):
             if (job := self._jobs.get(command.job_id)) is not None:
-                job.log.write(command.data)
+                self._keep_input(job, command.data)
         elif isinstance(command, messages.CloseStdin):
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.log.close()
@@ -138,6 +138,13 @@ class Engine:
             self._ending = True
         else:
             raise ProtocolError(f"an engine got {command!r}")
+
+    def _keep_input(self, job: Job, data: bytes) -> None:
+        try:
+            job.log.write(data)
+        except InputStorageError as error:
+            job.log.broken = True
+            self._uplink.report.inputs_lost.append((job.spec.job_id, str(error)))
 
     def _configure(self, command: messages.Configure) -> None:
         self.clients.processes.set_environment(command.env)
@@ -252,6 +259,7 @@ class Engine:
         """Drop a job of which nothing is said any more, when its last process in its grace is gone."""
         if job.forgotten and not job.running:
             self._jobs.pop(job.spec.job_id, None)
+            job.log.release()
             if job.spec.pool == job.spec.job_id:
                 self._pools.pop(job.spec.pool, None)
 
@@ -261,6 +269,8 @@ class Engine:
         self._capacity = 1 << 30
         self._warned = False
         self._has_logs = False
+        for job in self._jobs.values():
+            job.log.release()
         self._jobs.clear()
         self._pools.clear()
         self._uplink.report.new_run()

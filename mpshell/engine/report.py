@@ -5,6 +5,7 @@ from mpshell.wire.messages import (
     Bodies,
     Drained,
     Finished,
+    InputLost,
     Message,
     Output,
     Pong,
@@ -24,6 +25,7 @@ class Report:
         "bodies",
         "drained",
         "finished",
+        "inputs_lost",
         "output",
         "pong",
         "size",
@@ -46,6 +48,7 @@ class Report:
         self.slots_held: list[tuple[int, int]] = []
         self.starting: list[int] = []
         self.warnings: list[str] = []
+        self.inputs_lost: list[tuple[int, str]] = []
         self.pong = False
         self.drained = False
         #: Bytes in `output`.
@@ -76,6 +79,7 @@ class Report:
             frame.append(Finished(self.finished))
         frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]
         frame += [Warn(text) for text in self.warnings]
+        frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]
         if self.pong:
             frame.append(Pong())
         if self.starting:

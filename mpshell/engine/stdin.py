@@ -1,15 +1,17 @@
 """What is written to the commands of a job: one log of it an engine, and a place in it for each client.
 
 A client that starts late reads the log from its beginning, as one that was there when it was said. So
-the log is kept whole while the job runs, once and not once a node.
+the log is kept whole while the job runs, once and not once a node: in memory, and beyond a size in a file
+(`mpshell.runtime.spool`).
 """
 
 from __future__ import annotations
 
 from mpshell.runtime.lean import TYPE_CHECKING
+from mpshell.runtime.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mpshell.engine.carrier import InputSink
 
@@ -19,22 +21,36 @@ _PIECE = 65536  # bytes, what a pipe of the default size takes at once
 class InputLog:
     """Bytes for the stdin of every client of a job, and whether that is all."""
 
-    __slots__ = ("chunks", "closed", "readers")
+    __slots__ = ("_spool", "broken", "closed", "piece", "readers")
 
-    def __init__(self) -> None:
-        self.chunks: list[bytes] = []
+    def __init__(self, variables: Mapping[bytes, bytes] | None = None) -> None:
+        self._spool = Spool(variables)
+        self.piece = self._spool.piece
         self.closed = False
+        #: Something of it could not be kept: clients get no more, and no end, which they would take for the
+        #: real one.
+        self.broken = False
         #: Clients to wake when there is more.
         self.readers: set[InputFeed] = set()
 
+    @property
+    def size(self) -> int:
+        return self._spool.size
+
     def write(self, data: bytes) -> None:
-        if not self.closed:
-            self.chunks.append(data)
+        """Add bytes; InputStorageError when they cannot be kept."""
+        if not (self.closed or self.broken):
+            self._spool.append(data)
             self._wake()
 
     def close(self) -> None:
-        self.closed = True
-        self._wake()
+        if not self.broken:
+            self.closed = True
+            self._wake()
+
+    def release(self) -> None:
+        """Drop it: no client is left, and none is to come."""
+        self._spool.close()
 
     def _wake(self) -> None:
         for feed in list(self.readers):
@@ -44,7 +60,7 @@ class InputLog:
 class InputFeed:
     """One client's standard input: writes what the log holds as the command reads it."""
 
-    __slots__ = ("_chunk", "_log", "_offset", "_on_written", "_sink", "_waiting")
+    __slots__ = ("_log", "_offset", "_on_written", "_sink", "_waiting")
 
     def __init__(
         self, sink: InputSink, log: InputLog, on_written: Callable[[int], object] | None
@@ -52,12 +68,11 @@ class InputFeed:
         self._sink: InputSink | None = sink
         self._log = log
         self._on_written = on_written
-        self._chunk = 0
         self._offset = 0
         #: The sink is full, and calls back when it has room.
         self._waiting = False
         log.readers.add(self)
-        if log.chunks or log.closed:
+        if log.size or log.closed:
             self._write()
 
     def wake(self) -> None:
@@ -67,9 +82,8 @@ class InputFeed:
 
     def _write(self) -> None:
         log, sink = self._log, self._sink
-        while sink is not None and self._chunk < len(log.chunks):
-            chunk = log.chunks[self._chunk]
-            size = sink.write(memoryview(chunk)[self._offset : self._offset + _PIECE])
+        while sink is not None and self._offset < log.size:
+            size = sink.write(log.piece(self._offset, _PIECE))
             if size is None:
                 self.close()
                 return
@@ -81,9 +95,6 @@ class InputFeed:
             if self._on_written is not None:
                 self._on_written(size)
             self._offset += size
-            if self._offset >= len(chunk):
-                self._chunk += 1
-                self._offset = 0
         if self._waiting and sink is not None:
             self._waiting = False
             sink.await_room(None)

@@ -34,7 +34,7 @@ class Job:
             env = Environment(env.variables | more)
         self.env = env
         self.command = Command(spec, env.variables)
-        self.log = InputLog()
+        self.log = InputLog(env.variables)
         self.log_lines = None if spec.log is None else LogLines(spec.log)
         #: What to do with a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)

@@ -245,6 +245,13 @@ class Warn(NamedTuple):
     text: str
 
 
+class InputLost(NamedTuple):
+    """The stdin of a job cannot be kept whole for its clients here: they get no more of it, and no end."""
+
+    job_id: int
+    text: str
+
+
 class EngineFailed(NamedTuple):
     """The engine met an error of its own and leaves."""
 
@@ -278,6 +285,7 @@ Event: TypeAlias = (
     | Trace
     | Pong
     | Warn
+    | InputLost
     | EngineFailed
     | Drained
 )
@@ -322,6 +330,7 @@ _CHECKS: dict[type, checks.Check] = {
     Trace: checks.fields(checks.pairs(_INT, _STR)),
     Pong: checks.fields(),
     Warn: checks.fields(_STR),
+    InputLost: checks.fields(_INT, _STR),
     EngineFailed: checks.fields(_STR),
     Drained: checks.fields(),
 }

@@ -15,6 +15,7 @@ from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.outcome import NodeOutcome
+from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, LogFormat, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
@@ -78,7 +79,7 @@ class Worker(Uncopied, WorkerEvents):
         self.current_rc: int | None = None
         self.current_sname: str | None = None
         self._stdin = True
-        self._input: list[bytes] = []
+        self._input = Spool()
         self._input_closed = False
         self._job: Job | None = None
         self._done = False
@@ -128,7 +129,9 @@ class Worker(Uncopied, WorkerEvents):
     def write(self, buf: bytes, sname: str | None = None) -> None:
         """Write to the stdin of every command, those that start later included.
 
-        What is written after a command's end is dropped for it. `buf` is bytes-like.
+        What is written after a command's end is dropped for it. `buf` is bytes-like. Beyond 64 MiB it is kept
+        in a file (in TMPDIR, or /tmp): InputStorageError when the disk is full. When another thread than the
+        task's writes, that error ends the run instead.
         """
         self._check_writer(sname)
         self._from_any_thread(self._write, self._as_bytes(buf))
@@ -173,9 +176,7 @@ class Worker(Uncopied, WorkerEvents):
             self._bound()._feed(self._job)
 
     def _pass_input(self, job: Job) -> None:
-        for data in self._input:
-            job.add_input(data)
-        self._input.clear()
+        job.input = self._input
         job.input_closed = self._input_closed
 
     def abort(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key
+from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT
 from mpshell.worker.dispatch import Dispatch, warn_legacy
 
@@ -34,6 +35,7 @@ class WorkerEvents:
     _dispatch: Dispatch
     _aborted: bool
     _done: bool
+    _input: Spool
     started: bool
     current_node: Any
     current_msg: bytes | None
@@ -192,6 +194,7 @@ class WorkerEvents:
 
     def job_closed(self, job: Job, timed_out: bool) -> None:
         self._done = True
+        self._input.close()
         if not self.started:
             return
         self._turn_to_last(job)

@@ -244,7 +244,7 @@ def test_input_is_written_as_the_sink_takes_it() -> None:
     sink.room = 100
     sink.on_room()
     assert sink.taken == b"abcdefghijk" and not sink.has_input
-    assert sink.on_room is None and sizes == [5, 3, 3]
+    assert sink.on_room is None and sizes == [5, 6]
     feed.close()
 
 

@@ -44,6 +44,7 @@ EVERY: list[m.Message] = [
     m.Trace([(1, "echo")]),
     m.Pong(),
     m.Warn("text"),
+    m.InputLost(1, "text"),
     m.EngineFailed("traceback"),
     m.Drained(),
 ]
@@ -214,6 +215,7 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Finished, "results"): lambda v: rows(v, int, int, int, int, int, float, float, (str, NONE)),
     (m.Trace, "lines"): lambda v: rows(v, int, str),
     (m.Warn, "text"): (str,),
+    (m.InputLost, "text"): (str,),
     (m.EngineFailed, "traceback"): (str,),
     **{(m.JobSpec, name): check for name, check in JOB_FIELDS.items()},
 }
