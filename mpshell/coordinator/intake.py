@@ -93,7 +93,9 @@ class Intake:
             job = self._jobs.get(job_id)
             if job is None:
                 continue
-            if job.reader is not None:
+            if stream == messages.LOG:
+                self._run.tell(job.listener.job_logged, block)
+            elif job.reader is not None:
                 self._have_read(engine, job, job.reader, index, stream, block)
             elif self._wants_lines(job, stream):
                 whole = self._whole_lines(job, index, stream, block)

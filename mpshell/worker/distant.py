@@ -144,6 +144,8 @@ class CommandWorker(DistantWorker):
         for node in self.nodes:
             check_text("a node's name", node)
         self.remote = remote
+        #: Whether its job is to be run, and not only shown.
+        self._executes = True
         self.command: str | None = None
         self._copy: Copy | None = None
         if source is None and dest is None:
@@ -193,8 +195,12 @@ class CommandWorker(DistantWorker):
 
         A command line for /bin/sh is one word.
         """
-        job = self._make_job(task)
-        self._job = None
+        self._executes = False
+        try:
+            job = self._make_job(task)
+        finally:
+            self._executes = True
+            self._job = None
         templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
         pieces = [encode_template(template) for template in templates]
         for index, node in enumerate(job.nodes):
