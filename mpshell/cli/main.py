@@ -152,6 +152,8 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     if options.verbose:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=not options.quiet)
+    if isinstance(run.error, MemoryError):
+        return _out_of_memory(run, display, seconds)
     if run.error is not None:
         return _failed(run.error)
     display.settle()
@@ -165,6 +167,25 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     if terminal.unsaid is not None and status == 0:
         raise terminal.unsaid
     return status
+
+
+def _out_of_memory(run: Run, display: Display, seconds: float) -> int:
+    """Show what was gathered before there was no room for more, and return the exit status."""
+    from mpshell.nodeset import NodeSet
+
+    # Its frames hold what there was no room to handle.
+    run.error = None
+    display.unshown = set()
+    shown = "what was gathered until then is shown"
+    try:
+        display.settle()
+        display.show_rest(seconds, _INTERNAL_ERROR)
+    except MemoryError:
+        shown = "not all that was gathered could be shown"
+    if display.unshown:
+        shown += f", but not of {NodeSet.fromlist(display.unshown)}, which takes too much itself"
+    display.terminal.message(f"out of memory: the run was stopped, and {shown}")
+    return _INTERNAL_ERROR
 
 
 def _report_warnings(terminal: Terminal) -> None:

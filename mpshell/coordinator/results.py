@@ -1,7 +1,8 @@
 """What a worker's clients have said and how they ended, by key, until the next run.
 
-A key is a node's name, or what the user gave a local command. Output is kept in the form in which it
-arrives: lines ended by newlines, one object for equal bodies however many keys have it.
+A key is a node's name, or what the user gave a local command. Output that goes on is one growing buffer; when
+it has ended, it is the text that a user reads, one object for equal texts however many keys have it. Whoever
+reads it gets that object, and no copy: what is gathered may be most of the memory there is.
 """
 
 import operator
@@ -80,62 +81,75 @@ _ALONE = _references({body: body for body in (bytes(bytearray(9)),)})[0]
 
 
 class StreamStore:
-    """What is recorded of one stream: a body by key, or the blocks of one that goes on."""
+    """What is recorded of one stream: a text by key, or the buffer of one that goes on."""
 
-    __slots__ = ("_bodies",)
+    __slots__ = ("_texts",)
 
     def __init__(self) -> None:
-        self._bodies: dict[Key, bytes | list[bytes]] = {}
+        # A bytearray, as one that finds no room to grow keeps what it has (io.BytesIO does not).
+        self._texts: dict[Key, bytes | bytearray] = {}
 
     def add_block(self, key: Key, block: bytes) -> None:
-        blocks = self._bodies.setdefault(key, [])
-        if not isinstance(blocks, list):
-            blocks = self._bodies[key] = [blocks]
-        blocks.append(block)
+        """Record lines, each ended by a newline, or a piece of a long one."""
+        buffer = self._texts.get(key)
+        if not isinstance(buffer, bytearray):
+            before, buffer = buffer, bytearray()
+            self._texts[key] = buffer
+            if before is not None:
+                buffer += before
+                buffer += b"\n"
+        buffer += block
 
-    def set_body(self, key: Key, body: bytes) -> None:
-        if key in self._bodies:
-            self.add_block(key, body)
+    def set_text(self, key: Key, said: bytes) -> None:
+        """Record all that a key has written, without its last newline."""
+        if key in self._texts:
+            self.add_block(key, said + b"\n")
         else:
-            self._bodies[key] = body
+            self._texts[key] = said
 
     def settle(self, key: Key, intern: Interned) -> None:
-        """Make one body of a key's blocks: nothing more comes."""
-        blocks = self._bodies.get(key)
-        if isinstance(blocks, list):
-            self._bodies[key] = intern(b"".join(blocks))
+        """Make a text of a key's buffer: nothing more comes."""
+        buffer = self._texts.get(key)
+        if isinstance(buffer, bytearray):
+            try:
+                self._texts[key] = intern(_text_of(buffer))
+            except MemoryError:
+                # It stays a buffer, which can be read when there is room. Others may need less.
+                return
 
     def get(self, key: Key) -> bytes | None:
         """Return a key's text without its last newline, or None when nothing came."""
-        body = self._bodies.get(key)
-        if body is None:
-            return None
-        return text(body if isinstance(body, bytes) else b"".join(body))
+        said = self._texts.get(key)
+        return _text_of(said) if isinstance(said, bytearray) else said
 
     def groups(self, match: Callable[[Key], bool] | None = None) -> dict[bytes, list[Key]]:
-        """Return the keys by what they said (still with its last newline)."""
+        """Return the keys by what they have written, without its last newline."""
         groups: dict[bytes, list[Key]] = {}
-        for key, body in self._bodies.items():
+        for key, said in self.items():
             if match is None or match(key):
-                whole = body if isinstance(body, bytes) else b"".join(body)
-                groups.setdefault(whole, []).append(key)
+                groups.setdefault(said, []).append(key)
         return groups
 
     def items(self) -> Iterator[tuple[Key, bytes]]:
         """Yield (key, text without its last newline)."""
-        for key, body in list(self._bodies.items()):
-            yield key, text(body if isinstance(body, bytes) else b"".join(body))
+        for key, said in list(self._texts.items()):
+            yield key, _text_of(said) if isinstance(said, bytearray) else said
 
     def drop(self, key: Key) -> None:
-        self._bodies.pop(key, None)
+        self._texts.pop(key, None)
 
     def clear(self) -> None:
-        self._bodies.clear()
+        self._texts.clear()
 
 
 def text(body: bytes) -> bytes:
     """Return a body as a user sees it: lines, the last one without its newline."""
     return body[:-1] if body.endswith(b"\n") else body
+
+
+def _text_of(buffer: bytearray) -> bytes:
+    end = len(buffer) - buffer.endswith(b"\n")
+    return bytes(memoryview(buffer)[:end])
 
 
 class WorkerResults:
@@ -173,13 +187,13 @@ class WorkerResults:
         for key in keys:
             store.add_block(key, block)
 
-    def record_whole(self, sname: str, keys: list[Key], body: bytes) -> None:
-        """Record all that a stream of the keys has said."""
+    def record_whole(self, sname: str, keys: list[Key], said: bytes) -> None:
+        """Record all that a stream of the keys has written, without its last newline."""
         store = self._streams.get(sname)
         if store is None:
             store = self._streams[sname] = StreamStore()
         for key in keys:
-            store.set_body(key, body)
+            store.set_text(key, said)
 
     def text_of(self, key: Key, sname: str) -> bytes | None:
         store = self.streams.get(sname)

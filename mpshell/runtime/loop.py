@@ -10,12 +10,14 @@ Only the thread that runs the loop calls its methods, `call_soon_threadsafe` exc
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import select
 import time
 from collections import deque
 
+from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,8 +78,10 @@ class EventLoop:
         self._cancelled = 0
         self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
         self._stopping = False
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.add_reader(self._wakeup, self._on_wakeup)
+        # A pipe, which can be known again; eventfds share an inode.
+        wakeup, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wakeup, self._wake = Descriptor(wakeup), Descriptor(wake)
+        self.add_reader(wakeup, self._on_wakeup)
 
     # -- descriptors --
 
@@ -124,11 +128,16 @@ class EventLoop:
         if table.pop(fd, None) is None:
             return False
         mask = self._mask(fd)
-        if mask:
-            self._epoll.modify(fd, mask)
-        else:
-            # Not merely an empty mask: epoll tells of a hang-up whatever the mask.
-            self._epoll.unregister(fd)
+        try:
+            if mask:
+                self._epoll.modify(fd, mask)
+            else:
+                # Not merely an empty mask: epoll tells of a hang-up whatever the mask.
+                self._epoll.unregister(fd)
+        except OSError as error:
+            # Closed by somebody else, or another one's by now: the kernel has seen to it.
+            if error.errno not in (errno.EBADF, errno.ENOENT, errno.EPERM, errno.EINVAL):
+                raise
         return True
 
     # -- calls --
@@ -144,10 +153,19 @@ class EventLoop:
 
     def wake(self) -> None:
         """End the wait of this turn, from any thread."""
-        os.eventfd_write(self._wakeup, 1)
+        if self._wake.ours():
+            try:
+                os.write(self._wake.fd, b"w")
+            except BlockingIOError:
+                # It is full, and so the loop is woken already.
+                return
 
     def _on_wakeup(self) -> None:
-        os.eventfd_read(self._wakeup)
+        os.read(self._wakeup.fd, 4096)
+
+    def intact(self) -> bool:
+        """Return whether the loop's descriptors are still its own: a program may have closed them all."""
+        return self._wakeup.ours()
 
     def call_at(self, when: float, callback: Callback, *args: Any) -> TimerHandle:
         """Call it when the clock has reached `when`."""
@@ -231,5 +249,30 @@ class EventLoop:
         self._writers.clear()
         self._timers.clear()
         self._ready.clear()
-        self._epoll.close()
-        os.close(self._wakeup)
+        if self._has_its_epoll():
+            self._epoll.close()
+        else:
+            _keep_for_ever(self._epoll)
+        self._wakeup.close()
+        self._wake.close()
+
+    def _has_its_epoll(self) -> bool:
+        """Return whether the epoll descriptor is this loop's: no other one knows of the wake-up pipe."""
+        if not self._wakeup.ours():
+            return False
+        try:
+            self._epoll.modify(self._wakeup.fd, _READ)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def _keep_for_ever(epoll: select.epoll) -> None:
+    """See to it that Python does not close the number of an epoll object, which is somebody else's by now.
+
+    An object that is deallocated closes its descriptor, also when the interpreter ends, and the user's files
+    are flushed later than that.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(epoll))

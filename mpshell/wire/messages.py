@@ -367,13 +367,19 @@ def encode(messages: list[Message]) -> bytes:
 
 
 def decode(frame: bytes) -> list[Message]:
-    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes."""
+    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes.
+
+    MemoryError when there is no room for a frame of that size.
+    """
     try:
         messages: list[Message] = _Unpickler(io.BytesIO(frame)).load()
     except ProtocolError:
         raise
     # Unpickling garbage raises nearly anything; all of it means the same here.
     except Exception as error:
+        if isinstance(error, MemoryError):
+            # Garbage may ask for any size. A frame of messages takes about its own.
+            bytearray(len(frame))
         raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
     if messages.__class__ is not list:
         raise ProtocolError(f"a frame holds {type(messages).__name__}, not a list of messages")

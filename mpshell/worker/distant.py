@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.results import key_matcher, matcher, text
+from mpshell.coordinator.results import key_matcher, matcher
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
@@ -62,7 +62,7 @@ class DistantWorker(Worker):
         match = key_matcher(match_keys)
         if store is not None:
             for body, keys in store.groups(match).items():
-                yield MsgTreeElem(text(body)), NodeSet.fromlist([str(key) for key in keys])
+                yield MsgTreeElem(body), NodeSet.fromlist([str(key) for key in keys])
 
     def iter_node_buffers(
         self, match_keys: Iterable[str] | None = None
