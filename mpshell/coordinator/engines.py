@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import mpshell
 from mpshell.coordinator.engine import ClientEvents, EngineState
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -66,6 +67,8 @@ class EngineSet:
         self._ids = os.getuid(), os.getgid()
         self._retired: set[int] = set()  # engines with ids of before: they end what they run
         self._false_starts = 0
+        #: How the last of them ended.
+        self._false_start = ""
         self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
@@ -198,6 +201,11 @@ class EngineSet:
             pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
+        if event.version != mpshell.__version__:
+            raise EngineStartError(
+                f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
+                "the package was replaced, and the program has to be started anew"
+            )
         self._false_starts = 0
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
@@ -228,6 +236,7 @@ class EngineSet:
         self._pool.discard(link)
         if link.ready is None:
             self._false_starts += 1
+            self._false_start = link.detail
         if not link.certain:
             # Any of them may have been announced, and have run.
             engine.running.update(dict.fromkeys(engine.assigned, 0.0))
@@ -332,7 +341,9 @@ class EngineSet:
         if not any(pool.queued for pool in self._pools.values()):
             return
         if self._false_starts >= _FALSE_STARTS * self._most:
-            raise EngineStartError(f"{self._false_starts} engine processes in a row ended at once")
+            raise EngineStartError(
+                f"{self._false_starts} engine processes in a row ended at once: {self._false_start}"
+            )
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(

@@ -134,8 +134,6 @@ class Engine:
             self._uplink.report.pong = True
         elif isinstance(command, messages.EndRun):
             self._ending = True
-        elif isinstance(command, messages.Shutdown):
-            self.leave()
         else:
             raise ProtocolError(f"an engine got {command!r}")
 

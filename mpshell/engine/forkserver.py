@@ -43,12 +43,11 @@ class _Gone(Exception):
 class ForkServer:
     """Engines by pid, with their ids and sentinels."""
 
-    def __init__(self, control: int, version: str, parent: int, privileges: str = "") -> None:
+    def __init__(self, control: int, parent: int, privileges: str = "") -> None:
         self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fileno=control)
         #: The coordinator's process: a fork of it in C may hold the control socket open for ever.
         self._parent = _watch(parent)
         self._program = Program(os.getppid(), privileges)
-        self._version = version
         self._engines: dict[int, tuple[int, int]] = {}
         #: What cleanly ended engines left to us: daemons that a command started on purpose.
         self._survivors: set[int] = set()
@@ -105,7 +104,11 @@ class ForkServer:
 
     def _obey(self, kind: bytes, engine_id: int, sender: Sender, fds: list[int]) -> None:
         ours = self._program.sender
-        if kind == FORK and sender == ours and self._program.unchanged():
+        if kind == FORK and len(fds) == 2 and (reason := procfs.why_unusable()):
+            # Nor could the program be looked at.
+            os.close(fds.pop(0))
+            self._tell_end(fds.pop(), reason)
+        elif kind == FORK and sender == ours and self._program.unchanged():
             if len(fds) == 2:
                 self._fork(engine_id, fds.pop(0), fds.pop())
             elif not self._engines:
@@ -137,7 +140,7 @@ class ForkServer:
         os.closerange(3, low)
         os.closerange(low + 1, high)
         os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
-        run_engine(engine_id, channel, lifeline, self._version, self._program)
+        run_engine(engine_id, channel, lifeline, self._program)
 
     def _reap(self) -> None:
         # Again after each round: clearing orphans away uses up the wake-ups of other engines' ends.
@@ -223,16 +226,6 @@ class ForkServer:
             if poll.poll(left * 1000):
                 os.read(self._wake_read, 4096)
             self._reap()
-        for pid in self._engines:
-            os.kill(pid, signal.SIGKILL)
-        self._clear_engines()
-
-    def _clear_engines(self) -> None:
-        for pid in list(self._engines):
-            os.waitpid(pid, 0)
-            self._read_wills()
-            del self._engines[pid]
-            self._clear_orphans()
 
 
 def _watch(parent: int) -> int:
@@ -252,7 +245,7 @@ def _watch(parent: int) -> int:
         return -1
 
 
-def main(control: int, version: str, parent: int, privileges: str = "") -> None:
+def main(control: int, parent: int, privileges: str = "") -> None:
     """Serve the process `parent` on the control socket at descriptor `control`.
 
     `privileges` are those that it had as it started this one (`mpshell.runtime.privileges`).
@@ -264,7 +257,7 @@ def main(control: int, version: str, parent: int, privileges: str = "") -> None:
     # Nothing of this is ever freed: the collector of each fork leaves its pages alone.
     gc.freeze()
     try:
-        server = ForkServer(control, version, parent, privileges)
+        server = ForkServer(control, parent, privileges)
     except OSError:
         # No room for its descriptors, or nobody left to serve: the coordinator's to tell.
         sys.exit(1)

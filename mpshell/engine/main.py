@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 
+from mpshell import __version__
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
@@ -28,9 +29,7 @@ WILL, WILL_PIDS = struct.Struct("i"), 4096
 _LAST_REAP = 1.0
 
 
-def run_engine(
-    engine_id: int, channel_fd: int, lifeline: int, version: str, program: Program
-) -> None:
+def run_engine(engine_id: int, channel_fd: int, lifeline: int, program: Program) -> None:
     """Be the engine at the other end of `channel_fd` until told to leave.
 
     `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
@@ -47,7 +46,7 @@ def run_engine(
         engine = Engine(channel, loop, program)
         loop.add_reader(lifeline, _on_lifeline, engine, loop, lifeline)
         _watch_children(engine, loop)
-        ready = messages.Ready(engine_id, os.getpid(), version)
+        ready = messages.Ready(engine_id, os.getpid(), __version__)
         channel.send(messages.encode([ready]))
         try:
             loop.run_forever()

@@ -44,8 +44,8 @@ _MARK = "MPSHELL_FORK_SERVER"
 _CODE = (
     f"import os, sys; os.environ.pop({_MARK!r}); control = int(sys.argv[1]);"
     " os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
-    " sys.path += sys.argv[5:]; from mpshell.engine.forkserver import main;"
-    " main(control, sys.argv[2], int(sys.argv[3]), sys.argv[4])"
+    " sys.path += sys.argv[4:]; from mpshell.engine.forkserver import main;"
+    " main(control, int(sys.argv[2]), sys.argv[3])"
 )
 _CONTROL_FD = 3
 
@@ -95,7 +95,6 @@ class _ForkServerProcess:
             "-c",
             _CODE,
             str(_CONTROL_FD),
-            mpshell.__version__,
             str(os.getpid()),
             # Read before there is a process that has them: the program may drop them from now on.
             privileges_of("self") or "",

@@ -1,9 +1,9 @@
 """The poll loop that both processes run: descriptors, deadlines, and wake-ups from other threads.
 
-Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`. One turn is: wait
-for descriptors or the next deadline, call what is ready, call the deadlines that have come, then call
-once what `call_soon` holds. So what a reader puts off with `call_soon` runs in the same turn: that is
-how all that one turn has to say ends up in one frame.
+Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`, but for `call_soon`,
+which returns no handle. One turn is: wait for descriptors or the next deadline, call what is ready, call
+the deadlines that have come, then call once what `call_soon` holds. So what a reader puts off with
+`call_soon` runs in the same turn: that is how all that one turn has to say ends up in one frame.
 
 Only the thread that runs the loop calls its methods, `call_soon_threadsafe` excepted.
 """
@@ -37,7 +37,7 @@ _LONGEST_WAIT = 86400.0
 class TimerHandle:
     """A call at a deadline, which `cancel` calls off."""
 
-    __slots__ = ("_loop", "args", "callback", "when")
+    __slots__ = ("_cancelled", "_loop", "args", "callback", "when")
 
     def __init__(
         self, when: float, callback: Callback, args: tuple[Any, ...], loop: EventLoop
@@ -46,16 +46,19 @@ class TimerHandle:
         self.callback: Callback | None = callback
         self.args = args
         self._loop = loop
+        self._cancelled = False
 
     def cancel(self) -> None:
         """Call it off; harmless when it has been made, or called off before."""
+        self._cancelled = True
         if self.callback is not None:
             self.callback = None
             self.args = ()
             self._loop._cancelled += 1
 
     def cancelled(self) -> bool:
-        return self.callback is None
+        """Return whether `cancel` was called; False for a call that was made."""
+        return self._cancelled
 
     def __lt__(self, other: TimerHandle) -> bool:
         return self.when < other.when
@@ -78,6 +81,8 @@ class EventLoop:
         self._cancelled = 0
         self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
         self._stopping = False
+        #: Turns that it has made, the one that goes on included.
+        self.turns = 0
         # A pipe, which can be known again; eventfds share an inode.
         wakeup, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup, self._wake = Descriptor(wakeup), Descriptor(wake)
@@ -191,6 +196,7 @@ class EventLoop:
 
     def run_once(self, poll_only: bool = False) -> None:
         """Make one turn, without waiting when `poll_only`."""
+        self.turns += 1
         timeout = 0.0 if poll_only or self._ready else self._until_next_deadline()
         readers, writers = self._readers, self._writers
         for fd, mask in self.wait(timeout, _EVENTS_A_TURN):

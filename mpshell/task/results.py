@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mpshell.coordinator.results import Key, WorkerResults, key_matcher, matcher
+from mpshell.coordinator.results import Key, WorkerResults, as_seen, key_matcher, matcher
 from mpshell.errors import TaskMsgTreeError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.outcome import NodeOutcome
@@ -97,13 +97,18 @@ class TaskResults:
     def iter_retcodes(
         self, match_keys: Iterable[Key] | None = None
     ) -> Iterator[tuple[int, list[Any]]]:
-        """Yield (return code, keys); with `match_keys` a code that none of them has comes too, empty."""
+        """Yield (return code, keys); with `match_keys` a code that none of them has comes too, empty.
+
+        In the order in which the run saw the codes first, those of one turn in ascending order.
+        """
         match = matcher(match_keys)
         groups: dict[int, list[Any]] = {}
+        first_seen: dict[int, int] = {}
         for results in self._run_results:
+            first_seen = results.first_seen
             for code, keys in results.by_code(match).items():
                 groups.setdefault(code, []).extend(keys)
-        yield from groups.items()
+        yield from as_seen(groups, first_seen).items()
 
     def outcomes(self) -> Iterator[NodeOutcome]:
         """Yield a NodeOutcome for each command of the run that has ended, worker by worker."""

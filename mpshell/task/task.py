@@ -12,7 +12,7 @@ dropped on the way.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.results import WorkerResults
@@ -21,10 +21,12 @@ from mpshell.errors import (
     AlreadyRunningError,
     EngineAbortException,
     EngineTimeoutException,
+    TaskError,
     TimeoutError,
 )
 from mpshell.launch.pool import engine_pool
 from mpshell.runtime.patched import check_unpatched
+from mpshell.runtime.uncopied import Uncopied
 from mpshell.task import registry
 from mpshell.task.ports import EnginePort
 from mpshell.task.results import TaskResults
@@ -38,14 +40,26 @@ from mpshell.worker.dispatch import check_handler
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
 
+_INSTEAD_OF_GATEWAYS = (
+    "mpshell sends commands directly, over processes on this machine, instead of over gateways; "
+    "set_info('fanout', n) sets how many run at once, set_info('engines', n) over how many processes"
+)
 
-class Task(TaskThread, TaskWork, TaskResults):
+
+class Task(Uncopied, TaskThread, TaskWork, TaskResults):
     """Workers, timers and ports of one thread, and their results.
 
     `Task()` has a thread of its own, which waits for `resume()`. `Task(thread=t)` and
     `Task(thread_id=i)` are *the* Task of a thread, made when it has none; UnknownThreadError when no
     living thread has that identifier (`threading.get_ident()`).
     """
+
+    #: Files with a topology of gateways: none is read, the name is there for programs that empty it.
+    TOPOLOGY_CONFIGS: ClassVar[list[str]] = []
+
+    _instead = (
+        "another thread or process has its own from task_self(), and can be given names and results"
+    )
 
     def __new__(
         cls,
@@ -82,6 +96,24 @@ class Task(TaskThread, TaskWork, TaskResults):
         self._ports: list[EnginePort] = []
         self._run_results: list[WorkerResults] = []
         self._coordinator: Coordinator | None = None
+        #: Gateways in use: none ever is.
+        self.gateways: dict[str, Any] = {}
+
+    # -- gateways ------------------------------------------------------------------------------
+
+    @property
+    def topology(self) -> None:
+        """The topology of gateways: None, there is none. TaskError for setting another."""
+        return None
+
+    @topology.setter
+    def topology(self, topology: object) -> None:
+        if topology is not None:
+            raise TaskError(f"no topology {topology!r} can be used: {_INSTEAD_OF_GATEWAYS}")
+
+    def load_topology(self, topology_file: str) -> None:
+        """Raise TaskError: commands go out directly, and are not sent over gateways."""
+        raise TaskError(f"topology {topology_file!r} is not loaded: {_INSTEAD_OF_GATEWAYS}")
 
     # -- settings ------------------------------------------------------------------------------
 
@@ -170,22 +202,6 @@ class Task(TaskThread, TaskWork, TaskResults):
             member.enter(self._coordinator.run)
 
     # -- runs ----------------------------------------------------------------------------------
-
-    def run(self, command: Any = None, **kwargs: Any) -> Any:
-        """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
-
-        Without a command, or with a number in its place, it is `resume(timeout)`.
-        """
-        worker = None
-        timeout = None
-        if command is None or (isinstance(command, (int, float)) and not isinstance(command, bool)):
-            timeout = kwargs.pop("timeout", None) if command is None else command
-            if kwargs:
-                raise TypeError(f"run() without a command takes no {', '.join(sorted(kwargs))}")
-        else:
-            worker = self.shell(command, **kwargs)
-        self.resume(timeout)
-        return worker
 
     def resume(self, timeout: float | None = None) -> None:
         """Run until no worker, timer or port is left that is not autoclose.

@@ -5,20 +5,38 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import WorkerResults
 from mpshell.errors import TaskError, WorkerError
-from mpshell.nodeset import NodeSet
+from mpshell.nodeset import Nodes, NodeSet
 from mpshell.worker.base import Worker
+from mpshell.worker.distant import DistantWorker
 from mpshell.worker.popen import WorkerPopen
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.task.task import Task
+
+
+#: A path of a file, as `open` takes it.
+Path = str | bytes | os.PathLike[str]
+
+
+class CommandOptions(TypedDict, total=False):
+    """What `shell` and `run` take by keyword, beside the command and its nodes."""
+
+    handler: Any
+    timeout: float | None
+    autoclose: bool
+    stderr: bool | None
+    stdin: bool | None
+    tree: bool | None
+    remote: bool
 
 
 class TaskWork:
@@ -36,13 +54,28 @@ class TaskWork:
     def _check_alive(self) -> None:
         raise TaskError("a Task has to say whether it is alive")
 
+    def resume(self, timeout: float | None = None) -> None:
+        raise TaskError("a Task has to say how it runs")
+
     def _in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
         raise TaskError("a Task has to say how its thread is reached")
 
+    @overload
+    def shell(
+        self, command: str, nodes: None = None, key: Any = None, **options: Unpack[CommandOptions]
+    ) -> WorkerPopen: ...
+    @overload
+    def shell(
+        self, command: str, nodes: Nodes, key: None = None, **options: Unpack[CommandOptions]
+    ) -> DistantWorker: ...
+    @overload
+    def shell(
+        self, command: str, nodes: Nodes | None, key: None = None, **options: Unpack[CommandOptions]
+    ) -> WorkerPopen | DistantWorker: ...
     def shell(
         self,
         command: str,
-        nodes: Any = None,
+        nodes: Nodes | None = None,
         key: Any = None,
         handler: Any = None,
         timeout: float | None = None,
@@ -51,18 +84,17 @@ class TaskWork:
         stdin: bool | None = None,
         tree: bool | None = None,
         remote: bool = True,
-    ) -> Any:
+    ) -> WorkerPopen | DistantWorker:
         """Schedule a command and return its worker; from any thread.
 
         Without `nodes` it runs here, known by `key`; with them (a node set in any form) on each, over
         the distant transport, or here once for each when `remote` is false. `timeout` is in seconds
-        from the start of each command. `stderr` and `stdin` are the task's defaults unless given.
+        from the start of each command. `stderr` and `stdin` are the task's defaults unless given. There
+        are no gateways: with `tree` too commands go out directly.
         """
         stderr = self.default("stderr") if stderr is None else stderr
         stdin = self.default("stdin") if stdin is None else stdin
-        if tree:
-            raise TaskError("tree=True: commands are not sent over gateways")
-        worker: Worker
+        worker: WorkerPopen | DistantWorker
         if nodes is None:
             worker = WorkerPopen(
                 command,
@@ -85,11 +117,72 @@ class TaskWork:
         self.schedule(worker)
         return worker
 
+    @overload
+    def run(
+        self,
+        command: float | None = None,
+        *,
+        nodes: Nodes | None = None,
+        key: Any = None,
+        **options: Unpack[CommandOptions],
+    ) -> None: ...
+    @overload
+    def run(
+        self,
+        command: str,
+        *,
+        nodes: None = None,
+        key: Any = None,
+        **options: Unpack[CommandOptions],
+    ) -> WorkerPopen: ...
+    @overload
+    def run(
+        self, command: str, *, nodes: Nodes, key: None = None, **options: Unpack[CommandOptions]
+    ) -> DistantWorker: ...
+    @overload
+    def run(
+        self,
+        command: str,
+        *,
+        nodes: Nodes | None,
+        key: None = None,
+        **options: Unpack[CommandOptions],
+    ) -> WorkerPopen | DistantWorker: ...
+    def run(
+        self,
+        command: str | float | None = None,
+        *,
+        nodes: Nodes | None = None,
+        key: Any = None,
+        handler: Any = None,
+        timeout: float | None = None,
+        autoclose: bool = False,
+        stderr: bool | None = None,
+        stdin: bool | None = None,
+        tree: bool | None = None,
+        remote: bool = True,
+    ) -> WorkerPopen | DistantWorker | None:
+        """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
+
+        Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and what
+        else would be for the command has no effect.
+        """
+        if command is None or (isinstance(command, (int, float)) and not isinstance(command, bool)):
+            self.resume(timeout if command is None else command)
+            return None
+        options: CommandOptions = {
+            "handler": handler, "timeout": timeout, "autoclose": autoclose, "stderr": stderr, "stdin": stdin,
+            "tree": tree, "remote": remote,
+        }  # fmt: skip
+        worker = self.shell(cast(str, command), nodes, key, **options)
+        self.resume()
+        return worker
+
     def copy(
         self,
-        source: Any,
-        dest: Any,
-        nodes: Any,
+        source: Path,
+        dest: Path,
+        nodes: Nodes,
         handler: Any = None,
         timeout: float | None = None,
         stderr: bool | None = None,
@@ -97,19 +190,18 @@ class TaskWork:
         reverse: bool = False,
         atomic: bool = False,
         tree: bool | None = None,
-    ) -> Any:
+    ) -> DistantWorker:
         """Schedule the copy of a file or directory to nodes and return its worker; from any thread.
 
         With `preserve` times and modes are kept. With `reverse` it is `rcopy`. With `atomic`, for files
         only (ValueError), a node has the old file or the new one and nothing between, whatever happens.
-        `timeout` is in seconds for each node. ValueError for names that cannot be.
+        `timeout` is in seconds for each node. ValueError for names that cannot be. `tree` makes no
+        difference, as for `shell`.
         """
         stderr = self.default("stderr") if stderr is None else stderr
-        if tree:
-            raise TaskError("tree=True: copies are not sent over gateways")
         if nodes is None:
             raise ValueError("nodes=None: a copy needs nodes")
-        worker = self.default("distant_worker")(
+        worker: DistantWorker = self.default("distant_worker")(
             NodeSet(nodes), handler=handler, timeout=timeout, source=source, dest=dest, stderr=stderr,
             preserve=preserve, reverse=reverse, atomic=atomic,
         )  # fmt: skip
@@ -118,16 +210,16 @@ class TaskWork:
 
     def rcopy(
         self,
-        source: Any,
-        dest: Any,
-        nodes: Any,
+        source: Path,
+        dest: Path,
+        nodes: Nodes,
         handler: Any = None,
         timeout: float | None = None,
         stderr: bool | None = None,
         preserve: bool = False,
         atomic: bool = False,
         tree: bool | None = None,
-    ) -> Any:
+    ) -> DistantWorker:
         """Schedule the copy of a file or directory from nodes, each to `dest`/basename.node here.
 
         ValueError when `dest` is no directory. The rest is as for `copy`.

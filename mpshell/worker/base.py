@@ -15,6 +15,7 @@ from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.outcome import NodeOutcome
+from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, LogFormat, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
 from mpshell.worker.events import WorkerEvents
@@ -29,12 +30,14 @@ FANOUT_UNLIMITED = -1
 FANOUT_DEFAULT = None
 
 
-class Worker(WorkerEvents):
+class Worker(Uncopied, WorkerEvents):
     """Base of all workers.
 
     Lines are bytes without their newline. `handler` may be None; `timeout` is in seconds from the start
     of each command, None or -1 for none.
     """
+
+    _instead = "make another one with the same arguments, its outcomes and texts can be passed on"
 
     SNAME_STDIN = "stdin"
     SNAME_STDOUT = "stdout"
@@ -72,7 +75,7 @@ class Worker(WorkerEvents):
         self.current_node: Any = None
         self.current_msg: bytes | None = None
         self.current_errmsg: bytes | None = None
-        self.current_rc: int | None = 0
+        self.current_rc: int | None = None
         self.current_sname: str | None = None
         self._stdin = True
         self._input: list[bytes] = []
@@ -113,6 +116,10 @@ class Worker(WorkerEvents):
         """Return what is recorded of a stream, if anything; TaskMsgTreeError when its recording is off."""
         self._bound()._check_recorded(sname)
         return self._results.streams.get(sname)
+
+    def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
+        """Return what is recorded of a stream of a node, or None when nothing came."""
+        return self._read(node, sname)
 
     def _read(self, key: Key, sname: str) -> bytes | None:
         store = self._store_of(sname)
@@ -325,9 +332,9 @@ def check_timeout(timeout: float | None) -> float | None:
     return float(timeout)
 
 
-def check_command(command: Any) -> str:
+def check_command(command: Any, *, may_be_empty: bool = False) -> str:
     """Return a command line; ValueError without one, TypeError for what is no text."""
-    if command is None or command == "":
+    if command is None or (command == "" and not may_be_empty):
         raise WorkerBadArgumentError("a worker needs a command")
     if not isinstance(command, str):
         raise TypeError(f"a command is a string, not {command!r}")

@@ -120,7 +120,8 @@ class StreamWorker(Worker):
         self, job: Job, keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
         for key in keys:
-            self.current_node = self._key_shown(key)
+            self._turn_to(key, code)
+            self._recall(job, key)
             self._tell_hup(key, code)
 
     def _check_writer(self, sname: str | None) -> None:

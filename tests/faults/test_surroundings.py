@@ -185,6 +185,21 @@ print(sys.getfilesystemencoding(), said == "\\u65e5".encode(), said is None)
     )
 
 
+def test_a_package_that_is_replaced_under_a_running_program_is_a_clear_error(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine loads what is on the disk by then, and its messages may be others."""
+    pool.shutdown()
+    with monkeypatch.context() as older:
+        older.setattr(mpshell, "__version__", "0.0.9")
+        with pytest.raises(
+            mpshell.EngineStartError, match=r"runs mpshell .*, this program 0\.0\.9"
+        ):
+            task.run("true", nodes="n[1-3]", remote=False)
+    pool.shutdown()
+    assert task.run("echo again").read() == b"again"
+
+
 #: What the patches of gevent and eventlet do to a process, as far as Tasks see it.
 PATCHES = {
     "threads": "import _thread; _real = _thread.start_new_thread; "
@@ -217,3 +232,32 @@ print("done", threading.active_count())
 """
     )
     assert (done.stdout, done.stderr) == ("done 1\n", "")
+
+
+@pytest.mark.parametrize("proc", ["not mounted", "of another PID namespace"])
+def test_without_proc_no_command_starts(proc: str, tmp_path: Path) -> None:
+    """Nothing could end what the commands of a killed engine leave, so none is started."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+import sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import EngineStartError, task_self
+try:
+    task_self().run("touch {tmp_path}/ran", nodes="n[1-3]", remote=False)
+except EngineStartError as error:
+    print(error)
+"""
+    )
+    # A user's own namespaces: root is not needed.
+    if proc == "not mounted":
+        argv = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    else:
+        argv = ["unshare", "-Urpf"]
+    done = subprocess.run(
+        [*argv, sys.executable, str(program)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert "/proc is needed" in done.stdout, (done.stdout, done.stderr)
+    assert done.stderr == ""
+    assert not (tmp_path / "ran").exists()
