@@ -29,11 +29,11 @@ def task_terminate() -> None:
 
 def task_cleanup() -> None:
     """End the Tasks of all threads, and wait until they have ended."""
-    while tasks := registry.all_tasks():
-        own = [task for task in tasks if task._is_own_thread()]
-        for task in tasks:
-            if task not in own:
-                task.abort(kill=True)
-                task._wait_for_end()
-        for task in own:
-            task.abort(kill=True)
+    while entries := registry.entries():
+        own = [entry for entry in entries if entry.life.is_own()]
+        for entry in entries:
+            if entry not in own:
+                entry.task.abort(kill=True)
+                entry.life.wait_for_end()
+        for entry in own:
+            entry.task.abort(kill=True)

@@ -6,16 +6,16 @@ Both are safe from any thread: a value is there for every thread as soon as the 
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import shlex
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from mpshell.defaults import DEFAULTS, Defaults
 from mpshell.errors import TaskSettingError
 from mpshell.pollers import IDENTIFIERS
+from mpshell.worker.loading import is_worker_class, load_worker_class
 
 
 def _number(key: str, value: Any, least: float) -> None:
@@ -103,38 +103,6 @@ def print_debug(task: Any, line: str) -> None:
     print(line)
 
 
-def _is_worker_class(value: Any) -> bool:
-    # Late: a run of a local command has no need of it.
-    from mpshell.worker.distant import DistantWorker
-
-    return isinstance(value, type) and issubclass(value, DistantWorker)
-
-
-def load_worker_class(name: str) -> type[Any]:
-    """Return the worker class of a transport: of mpshell.worker.<name>, or of a module of that name.
-
-    Raise ImportError when there is neither, or no WORKER_CLASS in it.
-    """
-    if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
-        raise ImportError(
-            f"no transport {name!r}: a name is expected, 'ssh' or 'exec' for instance"
-        )
-    candidates = (f"mpshell.worker.{name.lower()}", name)
-    for module_name in candidates:
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not module_name.startswith(error.name):
-                raise
-            continue
-        worker_class = getattr(module, "WORKER_CLASS", None)
-        if _is_worker_class(worker_class):
-            return cast(type[Any], worker_class)
-    raise ImportError(
-        f"no transport {name!r}: neither of {candidates} is a module with WORKER_CLASS, a worker over nodes"
-    )
-
-
 class Settings:
     """A Task's two tables."""
 
@@ -171,7 +139,7 @@ class Settings:
         loaded: dict[str, Any] = {}
         if key in ("local_workername", "distant_workername"):
             loaded[key.removesuffix("name")] = load_worker_class(value)
-        elif key in ("local_worker", "distant_worker") and not _is_worker_class(value):
+        elif key in ("local_worker", "distant_worker") and not is_worker_class(value):
             raise TaskSettingError(f"{key} is a class of workers over nodes, not {value!r}")
         elif key == "port_qlimit":
             _count(key, value)

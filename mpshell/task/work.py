@@ -1,43 +1,131 @@
-"""The work that a Task takes: commands and copies become workers, workers become jobs. Part of `Task`.
+"""The work that a Task takes: commands and copies become workers, workers become jobs. A part of `Task`.
 
 `shell`, `copy`, `rcopy` and `schedule` are for any thread; a worker is started in the Task's.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from mpshell.coordinator.job import Job
-from mpshell.coordinator.results import WorkerResults
-from mpshell.errors import TaskError, WorkerError
+from mpshell.errors import WorkerError
 from mpshell.nodeset import NodeSet
+from mpshell.task.results import RunResults
+from mpshell.task.settings import Settings
+from mpshell.task.threads import RUNNING, TaskThread
 from mpshell.worker.base import Worker
 from mpshell.worker.popen import WorkerPopen
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import Owner
 
 
-class TaskWork:
-    """Taking and starting workers; settings, thread and runs are the Task's."""
+class Workload:
+    """The workers of a Task: those that wait for a run, and the run that has the others.
 
-    _state: threading.Condition
-    _accepting: bool
-    _pending: list[Worker]
-    _run_results: list[WorkerResults]
-    _coordinator: Coordinator | None
+    It is the `Host` of its workers (`mpshell.worker.owner`).
+    """
 
-    def default(self, default_key: str, def_val: Any = None) -> Any:
-        raise LookupError(default_key)
+    def __init__(
+        self, owner: Owner, life: TaskThread, settings: Settings, results: RunResults
+    ) -> None:
+        self._owner = owner
+        self._life = life
+        self._settings = settings
+        self._results = results
+        #: Workers for the next run.
+        self.pending: list[Worker] = []
+        #: The run that goes on.
+        self.coordinator: Coordinator | None = None
 
-    def _check_alive(self) -> None:
-        raise TaskError("a Task has to say whether it is alive")
+    @property
+    def needs_engines(self) -> bool:
+        """Whether a worker that waits has commands to run."""
+        return any(worker.needs_engine() for worker in self.pending)
 
-    def _in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
-        raise TaskError("a Task has to say how its thread is reached")
+    def schedule(self, worker: Worker) -> None:
+        """Take a worker, from any thread (see `Task.schedule`)."""
+        if not isinstance(worker, Worker):
+            raise TypeError(f"a worker is expected, not {worker!r}")
+        with self._life.condition:
+            self._life.check_alive()
+            if worker.task is not None:
+                raise WorkerError(f"{worker!r} has been scheduled already")
+            worker.check_beside(self._unfinished)
+            worker.bind(self._owner, self)
+            if self._life.state is not RUNNING:
+                self.pending.append(worker)
+                return
+        self.in_own_thread(self._start, worker)
+
+    def _unfinished(self) -> list[Worker]:
+        running = [] if self.coordinator is None else list(self.coordinator.jobs.values())
+        return [*self.pending, *(cast(Worker, job.listener) for job in running)]
+
+    def start_pending(self) -> None:
+        """Start the workers that have waited; those without anything to do yet put themselves back."""
+        for _ in range(len(self.pending)):
+            if self.pending:
+                self._start(self.pending.pop(0))
+
+    def _start(self, worker: Worker) -> None:
+        if self.coordinator is None or self.coordinator.run.stopping:
+            # The run has ended meanwhile: it is for the next.
+            self.pending.append(worker)
+        elif not worker.aborted:
+            self._results.add(worker.results)
+            worker.enter(self._owner, self.coordinator)
+
+    # -- for the workers -----------------------------------------------------------------------
+
+    def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
+        """Call in the Task's thread, from any thread."""
+        self._life.in_own_thread(call, *args)
+
+    def records(self, sname: str) -> bool:
+        """Return whether what comes on a stream is recorded now."""
+        return self._results.records(sname)
+
+    def check_recorded(self, sname: str) -> None:
+        """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
+        self._results.check_recorded(sname)
+
+    def put_off(self, worker: Worker) -> None:
+        """Leave a worker that has nothing to do yet to the next run."""
+        self.pending.append(worker)
+
+    def feed(self, job: Job) -> None:
+        """Send input that a job has got."""
+        if self.coordinator is not None:
+            self.coordinator.feed(job)
+
+    def abort_worker(self, worker: Worker) -> None:
+        """End a worker's commands, or drop it when it has not begun."""
+        if worker in self.pending:
+            self.pending.remove(worker)
+            worker.drop()
+        elif worker.job is not None and self.coordinator is not None:
+            self.coordinator.cancel(worker.job)
+
+    def withdraw_worker(self, worker: Worker) -> None:
+        """Start no more of a worker's commands; one that has not begun is dropped."""
+        if worker.job is not None and self.coordinator is not None:
+            self.coordinator.withdraw(worker.job)
+        else:
+            worker.abort()
+
+    def debug(self, line: str) -> None:
+        """Pass a line of debugging to the Task's `print_debug`."""
+        self._settings.info("print_debug")(self._owner, line)
+
+
+class WorkAccess:
+    """The methods of a Task that make workers and hand them to its part `Workload`."""
+
+    _settings: Settings
+    _work: Workload
 
     def shell(
         self,
@@ -59,8 +147,8 @@ class TaskWork:
         from the start of each command. `stderr` and `stdin` are the task's defaults unless given. There
         are no gateways: with `tree` too commands go out directly.
         """
-        stderr = self.default("stderr") if stderr is None else stderr
-        stdin = self.default("stdin") if stdin is None else stdin
+        stderr = self._settings.default("stderr") if stderr is None else stderr
+        stdin = self._settings.default("stdin") if stdin is None else stdin
         worker: Worker
         if nodes is None:
             worker = WorkerPopen(
@@ -74,13 +162,13 @@ class TaskWork:
         elif key is not None:
             raise ValueError(f"key={key!r}: a command for nodes is known by the nodes' names")
         else:
-            worker_class = self.default("distant_worker" if remote else "local_worker")
+            worker_class = self._settings.default("distant_worker" if remote else "local_worker")
             worker = worker_class(
                 NodeSet(nodes), handler=handler, timeout=timeout, command=command, stderr=stderr,
                 autoclose=autoclose, remote=remote,
             )  # fmt: skip
         if not stdin:
-            worker._without_input()
+            worker.without_input()
         self.schedule(worker)
         return worker
 
@@ -104,10 +192,10 @@ class TaskWork:
         `timeout` is in seconds for each node. ValueError for names that cannot be. `tree` makes no
         difference, as for `shell`.
         """
-        stderr = self.default("stderr") if stderr is None else stderr
+        stderr = self._settings.default("stderr") if stderr is None else stderr
         if nodes is None:
             raise ValueError("nodes=None: a copy needs nodes")
-        worker = self.default("distant_worker")(
+        worker = self._settings.default("distant_worker")(
             NodeSet(nodes), handler=handler, timeout=timeout, source=source, dest=dest, stderr=stderr,
             preserve=preserve, reverse=reverse, atomic=atomic,
         )  # fmt: skip
@@ -139,48 +227,4 @@ class TaskWork:
 
         Raise WorkerError for a worker that was scheduled before, TaskError when the Task is killed.
         """
-        if not isinstance(worker, Worker):
-            raise TypeError(f"a worker is expected, not {worker!r}")
-        with self._state:
-            self._check_alive()
-            if worker.task is not None:
-                raise WorkerError(f"{worker!r} has been scheduled already")
-            worker._check_beside(self._unfinished)
-            worker.task = cast("Task", self)
-            if not self._accepting:
-                self._pending.append(worker)
-                return
-        self._in_own_thread(self._start_worker, worker)
-
-    def _unfinished(self) -> list[Worker]:
-        running = [] if self._coordinator is None else list(self._coordinator.jobs.values())
-        return [*self._pending, *(cast(Worker, job.listener) for job in running)]
-
-    def _start_worker(self, worker: Worker) -> None:
-        if self._coordinator is None or self._coordinator.run.stopping:
-            # The run has ended meanwhile: it is for the next.
-            self._pending.append(worker)
-        elif not worker._aborted:
-            self._run_results.append(worker._results)
-            worker._enter(cast("Task", self), self._coordinator)
-
-    def _put_off(self, worker: Worker) -> None:
-        """Leave a worker that has nothing to do yet to the next run."""
-        self._pending.append(worker)
-
-    def _feed(self, job: Job) -> None:
-        if self._coordinator is not None:
-            self._coordinator.feed(job)
-
-    def _abort_worker(self, worker: Worker) -> None:
-        if worker in self._pending:
-            self._pending.remove(worker)
-            worker._done = True
-        elif worker._job is not None and self._coordinator is not None:
-            self._coordinator.cancel(worker._job)
-
-    def _withdraw_worker(self, worker: Worker) -> None:
-        if worker._job is not None and self._coordinator is not None:
-            self._coordinator.withdraw(worker._job)
-        else:
-            worker._abort()
+        self._work.schedule(worker)

@@ -18,7 +18,7 @@ from mpshell.worker.text import check_text
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import Owner
 
 
 #: What OpenSSH's client says (ssh.c, sshconnect.c, clientloop.c) when it ends with 255 by itself.
@@ -97,10 +97,10 @@ class WorkerSsh(Transport):
         user = self._user or user
         return f"{user}@[{host}]" if user else f"[{host}]"
 
-    def command_argv(self, task: Task, command: str) -> list[Word]:
+    def command_argv(self, task: Owner, command: str) -> list[Word]:
         return [*ssh_words(task), (NODE,), command]
 
-    def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:
+    def copy_argv(self, task: Owner, copy: Copy) -> Iterable[Word]:
         if not copy.atomic:
             self._user = scp_user(task)
             before, after = f"{self._user}@[" if self._user else "[", "]"
@@ -111,7 +111,7 @@ class WorkerSsh(Transport):
         return atomic.send(copy, program)
 
 
-def ssh_words(task: Task) -> list[str]:
+def ssh_words(task: Owner) -> list[str]:
     """Return ssh(1) and its options."""
     words = split_setting(task, "ssh_path", "ssh")
     words += split_setting(task, "ssh_options", "")
@@ -121,12 +121,12 @@ def ssh_words(task: Task) -> list[str]:
     return words + _connection(task)
 
 
-def _connection(task: Task) -> list[str]:
+def _connection(task: Owner) -> list[str]:
     limit = connect_seconds(task)
     return [*([f"-oConnectTimeout={limit}"] if limit else []), "-oBatchMode=yes"]
 
 
-def connect_seconds(task: Task) -> int:
+def connect_seconds(task: Owner) -> int:
     """Return the time to connect in whole seconds, as ssh(1) and pdcp(1) take it, 0 for no limit.
 
     A part of a second is one: 0 would mean no limit to them. They do not count to more than a few weeks.
@@ -134,7 +134,7 @@ def connect_seconds(task: Task) -> int:
     return math.ceil(min(float(task.info("connect_timeout")), _LONGEST_CONNECT))
 
 
-def scp_user(task: Task) -> str:
+def scp_user(task: Owner) -> str:
     """Return the user of all nodes, "" when there is none; WorkerError for one that scp would misread."""
     user = str(task.info("scp_user") or task.info("ssh_user") or "")
     if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
@@ -142,7 +142,7 @@ def scp_user(task: Task) -> str:
     return user
 
 
-def scp_words(task: Task, copy: Copy, place: Template) -> list[Word]:
+def scp_words(task: Owner, copy: Copy, place: Template) -> list[Word]:
     """Return scp(1) with what it takes for a copy to or from a place on a node."""
     words = split_setting(task, "scp_path", "scp")
     words += split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", "")
@@ -161,7 +161,7 @@ def scp_words(task: Task, copy: Copy, place: Template) -> list[Word]:
     return [*words, "--", local_path(copy.source), node]
 
 
-def split_setting(task: Task, key: str, default: str) -> list[str]:
+def split_setting(task: Owner, key: str, default: str) -> list[str]:
     """Return the words of an info key, with quotes as a shell has them and `~` expanded."""
     value = str(task.info(key) or default)
     try:
