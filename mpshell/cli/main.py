@@ -42,6 +42,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _io_error(error)
     except KeyboardInterrupt:
+        from mpshell.cli.progress import clear_interrupt
+
+        clear_interrupt()
         return _INTERRUPTED
     except Exception as error:
         return _own_error(error)

@@ -7,13 +7,14 @@ plain counts where it is not.
 from __future__ import annotations
 
 import os
-import shutil
+import select
+import sys
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
 
 from mpshell.cli.outcomes import Tally
-from mpshell.cli.terminal import STDERR, write_all
+from mpshell.cli.terminal import STDERR, STDOUT, is_pipe, is_terminal, write_all
 from mpshell.cli.text import visible
 from mpshell.nodeset import NodeSet
 
@@ -23,8 +24,20 @@ FIRST, AGAIN = 0.5, 0.25
 #: Seconds without a change after which the slow nodes are named.
 _PATIENCE = 2.0
 
+#: Seconds to wait for a drawing that goes on, when the program leaves at once.
+_LEAVE = 0.2
+
 #: Characters of the folded names of slow nodes.
 _LONGEST = 60
+
+
+#: Back to the begin of the line, and away with all that stands from there: the line and its ^C, also where a
+#: narrower terminal has broken it into several.
+_CLEAR = b"\r\033[J"
+
+#: The line, never broken at the right edge. The cursor goes back to its begin, and stays there when the
+#: terminal is resized.
+_SHOWN = _CLEAR + b"\033[?7l%s\033[?7h\r"
 
 
 class Progress:
@@ -34,8 +47,11 @@ class Progress:
         self._tally = tally
         self._began = self._moved_at = time.monotonic()
         self._seen = 0
-        self._line: Any = None
+        self._text: Callable[[int, int, float, str, int], str] | None = None
         self._shown = False
+        self._left = False
+        #: Of the thread of the Task, and of the main thread when that leaves at once.
+        self._lock = threading.Lock()
 
     def draw(self) -> None:
         """Draw or redraw the line, unless the terminal is somebody else's for now."""
@@ -45,10 +61,15 @@ class Progress:
         if self._tally.done != self._seen:
             self._seen = self._tally.done
             self._moved_at = now
-        if self._line is None:
-            self._line = make_line(len(self._tally.nodes), now - self._began)
-        self._line.draw(self._tally.done, self._news(now))
-        self._shown = True
+        if self._text is None:
+            self._text = _text_of_tqdm() or plain_text
+        text = self._text(
+            self._tally.done, len(self._tally.nodes), now - self._began, self._news(now), _width()
+        )
+        with self._lock:
+            if not self._left:
+                self._shown = True
+                write_all(STDERR, _SHOWN % text.encode(errors="backslashreplace"))
 
     def _news(self, now: float) -> str:
         """Return what is to be said beside the counts."""
@@ -63,8 +84,38 @@ class Progress:
     def hide(self) -> None:
         """Take the line away."""
         if self._shown:
-            self._line.clear()
-            self._shown = False
+            with self._lock:
+                self._shown = False
+                write_all(STDERR, _CLEAR)
+
+    def interrupted(self) -> None:
+        """Take note of a Ctrl-C: the terminal has shown it, as ^C, and what is written next takes it away."""
+        if is_possible():
+            self._shown = True
+
+    def leave(self) -> None:
+        """Take the line away for good, at once or not at all. For the main thread, beside the Task's."""
+        if self._shown and self._lock.acquire(timeout=_LEAVE):
+            self._left = True
+            if select.select((), (STDERR,), (), 0)[1]:
+                write_all(STDERR, _CLEAR)
+            self._lock.release()
+
+
+def _width() -> int:
+    """Return how many characters the line may have: no variable, which would hold after a resize."""
+    return (os.get_terminal_size(STDERR).columns or 80) - 1
+
+
+def clear_interrupt() -> None:
+    """Take away the ^C that a terminal has shown, when nothing else is to be written."""
+    if is_possible():
+        write_all(STDERR, _CLEAR)
+
+
+def is_possible() -> bool:
+    """Return whether there is a terminal for the line, and no pager or other program that writes there."""
+    return is_terminal(STDERR) and not is_pipe(STDOUT)
 
 
 def has_terminal() -> bool:
@@ -76,49 +127,27 @@ def has_terminal() -> bool:
         return True
 
 
-class PlainLine:
-    """Counts, without a library."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-
-    def draw(self, done: int, news: str) -> None:
-        text = f"{done}/{self._total} done{', ' if news else ''}{news}"
-        width = shutil.get_terminal_size().columns
-        write_all(STDERR, b"\r%s\033[K" % os.fsencode(text[: width - 1]))
-
-    def clear(self) -> None:
-        write_all(STDERR, b"\r\033[K")
+def plain_text(done: int, total: int, seconds: float, news: str, width: int) -> str:
+    """Return counts, without a library."""
+    return f"{done}/{total} done{', ' if news else ''}{news}"[:width]
 
 
-class TqdmLine:
-    """A bar with counts, rate and the time that is left."""
-
-    _FORMAT = "{n_fmt}/{total_fmt} |{bar:20}| {rate_fmt}, {remaining} left{postfix}"
-
-    def __init__(self, tqdm: Any, total: int, age: float) -> None:
-        # It has one lock for all processes of the program, and a thread to watch it: neither is needed.
-        tqdm.set_lock(threading.RLock())
-        tqdm.monitor_interval = 0
-        self._bar = tqdm(
-            total=total, unit=" nodes", leave=False, dynamic_ncols=True, bar_format=self._FORMAT,
-            delay=1e-9,
-        )  # fmt: skip
-        self._bar.start_t -= age
-
-    def draw(self, done: int, news: str) -> None:
-        self._bar.n = done
-        self._bar.set_postfix_str(news, refresh=False)
-        self._bar.refresh()
-
-    def clear(self) -> None:
-        self._bar.clear()
-
-
-def make_line(total: int, age: float) -> PlainLine | TqdmLine:
-    """Return the best line there is, for a run that began `age` seconds ago."""
+def _text_of_tqdm() -> Callable[[int, int, float, str, int], str] | None:
+    """Return what makes a bar with counts, rate and the time that is left; None without tqdm."""
     try:
         from tqdm import tqdm
     except ImportError:
-        return PlainLine(total)
-    return TqdmLine(tqdm, total, age)
+        return None
+    form = "{n_fmt}/{total_fmt} |{bar:20}| {rate_fmt}, {remaining} left{postfix}"
+    ascii_only = not (sys.stderr.encoding or "").lower().startswith("utf")
+
+    def text(done: int, total: int, seconds: float, news: str, width: int) -> str:
+        # Its function for the text alone: the line itself is written, and cleared, here.
+        return str(
+            tqdm.format_meter(
+                done, total, seconds, ncols=width, ascii=ascii_only, unit=" nodes",
+                bar_format=form, postfix=news or None,
+            )
+        )  # fmt: skip
+
+    return text

@@ -20,8 +20,7 @@ from types import FrameType
 from typing import Any
 
 from mpshell.cli.display import Display
-from mpshell.cli.progress import AGAIN, FIRST
-from mpshell.cli.terminal import STDERR, is_terminal
+from mpshell.cli.progress import AGAIN, FIRST, Progress, is_possible
 from mpshell.errors import EngineClientNotSupportedError
 from mpshell.task.task import Task
 
@@ -50,6 +49,7 @@ class Run:
         self._ended, self._end = os.pipe()
         self._workers: list[Any] = []
         self._say: Callable[[str], object] = str
+        self._progress: Progress | None = None
         self._port: Any = None
         self._last_interrupt = -_TWICE * 2
         self._deadline: float | None = None
@@ -70,8 +70,9 @@ class Run:
         """
         self._workers = display.workers
         self._say = display.terminal.message
+        self._progress = display.progress
         self._port = self.task.port(handler=display, autoclose=True)
-        if shows_progress and is_terminal(STDERR):
+        if shows_progress and is_possible():
             self.task.timer(FIRST, display, interval=AGAIN, autoclose=True)
         with Signals() as signals:
             began = time.monotonic()
@@ -130,6 +131,8 @@ class Run:
             self._stop(128 + number)
             return
         now = time.monotonic()
+        if self._progress is not None:
+            self._progress.interrupted()
         if self.status is not None:
             # Asked for once more: what has been stopped does not get the time to end well.
             self._leave()
@@ -149,6 +152,8 @@ class Run:
 
     def _leave(self) -> None:
         """End the program at once; the engines see that, and kill what they run."""
+        if self._progress is not None:
+            self._progress.leave()
         os._exit(128 + signal.SIGINT if self.status is None else self.status)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 from collections.abc import Callable
 
 from mpshell.cli.text import visible, visible_lines
@@ -102,6 +103,12 @@ def write_all(fd: int, data: bytes) -> None:
             poller = select.poll()
             poller.register(fd, select.POLLOUT)
             poller.poll()
+
+
+def is_pipe(fd: int) -> bool:
+    """Return whether a descriptor leads to another program, which may write to the same terminal."""
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def is_terminal(fd: int) -> bool:

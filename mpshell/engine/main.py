@@ -12,7 +12,6 @@ import sys
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
-from mpshell.runtime import procfs
 from mpshell.runtime.lean import signal
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
@@ -51,7 +50,7 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
             loop.run_forever()
             if _reap_killed(engine, loop):
                 status = 0
-                _write_will(lifeline)
+            _write_will(engine, lifeline)
         except Exception:
             # Whatever it is, it is told: nobody else hears of an error in this process.
             engine.leave()
@@ -96,11 +95,9 @@ def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
     return not engine.clients.busy
 
 
-def _write_will(lifeline: int) -> None:
+def _write_will(engine: Engine, lifeline: int) -> None:
     """Tell the fork server which processes it inherits that are not to be cleared away."""
-    if not process.has_children():
-        return
-    left = procfs.children_of(os.getpid())
+    left = engine.clients.processes.left_on_purpose()
     for at in range(0, len(left), WILL_PIDS):
         try:
             os.write(lifeline, b"".join(map(WILL.pack, left[at : at + WILL_PIDS])))

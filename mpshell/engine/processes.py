@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from mpshell.engine import client as states
-from mpshell.engine import process
+from mpshell.engine import marks, process
 from mpshell.engine.argv import PathCache
 from mpshell.engine.libc import Environment
 from mpshell.runtime import procfs
@@ -38,10 +38,13 @@ class ProcessCarrier:
     """A child process and the engine's ends of its pipes."""
 
     __slots__ = (
-        "_family", "_fds", "_loop", "_owner", "_paused", "_stdin", "_stdin_blocks", "execution", "pid",
+        "_family", "_fds", "_loop", "_mark", "_owner", "_paused", "_stdin", "_stdin_blocks", "execution", "pid",
     )  # fmt: skip
 
-    def __init__(self, family: Processes, execution: Execution, child: process.Child) -> None:
+    def __init__(
+        self, family: Processes, execution: Execution, child: process.Child, mark: int
+    ) -> None:
+        self._mark = mark
         self._family = family
         self._loop = family.loop
         self._owner = family.owner
@@ -139,6 +142,7 @@ class ProcessCarrier:
     # -- ends ----------------------------------------------------------------------------------
 
     def terminate(self) -> None:
+        self._family.note_stopped(self._mark)
         if self.execution.job.spec.tree:
             process.terminate_tree(self.pid)
         else:
@@ -172,6 +176,9 @@ class Processes:
         self._doomed: set[int] = set()
         #: What commands of runs that are over have left in the background, as daemons do: the user's.
         self._survivors: set[int] = set()
+        self._marks = marks.Marks()
+        #: Marks of commands that did not end by themselves, for as long as processes may carry them.
+        self._stopped: set[int] = set()
 
     def set_environment(self, variables: dict[bytes, bytes]) -> None:
         """Take the environment of the commands to come."""
@@ -190,12 +197,13 @@ class Processes:
         if job.spec.trace:
             text = argv[-1] if job.spec.shell is not None else b" ".join(argv)
             self.owner.trace(execution, os.fsdecode(text))
+        mark = self._marks.next()
         try:
             child = self._spawn(job, argv, words)
         except (OSError, ValueError) as error:
             execution.detail = f"{os.fsdecode(argv[0])}: {error}"
             raise
-        carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child)
+        carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child, mark)
         return carrier
 
     def _spawn(self, job: Job, argv: list[bytes], words: list[bytes] | None) -> process.Child:
@@ -227,6 +235,11 @@ class Processes:
                 del self._lingering[pgid]
                 self.owner.ended(carrier.execution, status, signaled)
 
+    def note_stopped(self, mark: int) -> None:
+        """Keep in mind that a command does not end by itself."""
+        if mark:
+            self._stopped.add(mark)
+
     def kill_tree(self, pid: int) -> None:
         """Kill a child that is not reaped yet, and all that descends from it."""
         if pid in self._by_pid:
@@ -248,5 +261,21 @@ class Processes:
             self._survivors.update(roots)
 
     def end_run(self) -> None:
-        """Nothing runs any more: what is still there is not of a run to come."""
-        self._survivors = set(procfs.children_of(os.getpid())) if process.has_children() else set()
+        """Nothing runs any more: what is still there is not of a run to come.
+
+        A daemon that a finished command has left is the user's. What a stopped one has left in other sessions
+        goes with this engine: not now, as it may serve others, like the master of ssh's shared connections.
+        """
+        left = procfs.children_of(os.getpid()) if process.has_children() else []
+        of_stopped: dict[int, int] = {}
+        if self._stopped:
+            carried = {pid: marks.mark_of(pid) for pid in left}
+            of_stopped = {pid: mark for pid, mark in carried.items() if mark in self._stopped}
+            self._stopped = set(of_stopped.values())
+        self._survivors = set(left).difference(of_stopped)
+
+    def left_on_purpose(self) -> list[int]:
+        """Return the children that are not killed and waited for."""
+        if not process.has_children():
+            return []
+        return [pid for pid in procfs.children_of(os.getpid()) if pid not in self._doomed]

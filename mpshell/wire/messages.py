@@ -273,7 +273,7 @@ _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _JOB_SPEC = checks.fields(
     _INT, _INT, checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _BOOL, checks.pairs(_STR, _STR, tuple),
-    checks.series(tuple, _STR), _BOOL,
+    _BOOL,
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -284,6 +284,7 @@ _CHECKS: dict[type, checks.Check] = {
         lambda job: job is None or (job.__class__ is JobSpec and _JOB_SPEC(job)),
         _INT,
         checks.series(list, _STR),
+        checks.series(tuple, _STR),
     ),
     Write: checks.fields(_INT, _BYTES),
     CloseStdin: checks.fields(_INT),

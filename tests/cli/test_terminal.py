@@ -14,6 +14,7 @@ import pytest
 
 from mpshell.cli import progress
 from tests.cli.program import PROGRAM, environment, gone
+from tests.support import eventually
 from tests.system.recorder import until
 
 #: The program in an interpreter that has no tqdm and no shtab.
@@ -70,7 +71,7 @@ def test_progress(program: list[str], tmp_path: Path) -> None:
         assert child.exitstatus == 3
     assert "mpshell: ok 8, failed 1, in " in last
     # The line is taken away before the last ones.
-    assert re.search(r"\r( +\r|\x1b\[K)mpshell: ok", last), repr(last)
+    assert re.search(r"\r\x1b\[Jmpshell: ok", last), repr(last)
 
 
 def test_progress_tells_rate_and_time_left(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_no_progress(program: list[str], words: tuple[str, ...], env: dict[str, 
     assert progress.FIRST >= 0.3, "which a short run does not reach"
     with terminal("-w", "n[1-2]", *words, program=program, **env) as child:
         said = rest(child)
-    assert "0/2" not in said and "\033[K" not in said
+    assert "0/2" not in said and "\033[K" not in said and "\033[J" not in said
 
 
 def test_slow_nodes_are_named_while_others_wait(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_progress_names_what_is_not_utf8(program: list[str], tmp_path: Path) -> 
     (tmp_path / "hosts").write_bytes(b"n\xe9")
     command = until(tmp_path / "go")
     with terminal("-w", f"^{tmp_path}/hosts", command, program=program) as child:
-        child.expect("waiting for n(\ufffd|\\\\udce9)")
+        child.expect(r"waiting for n\\udce9")
         (tmp_path / "go").touch()
         rest(child)
         assert child.exitstatus == 0
@@ -144,7 +145,89 @@ def test_lines_and_progress_do_not_mix() -> None:
     for node in ("n1", "n2"):
         for i in range(1, 7):
             # Before a line there is only what takes the progress away, and its label's colour.
-            assert re.search(rf"(^|[\r\n]|\r +\r)(\x1b\[34m){node}:\x1b\[0m line {i}\r\n", screen)
+            assert re.search(rf"(^|\n|\x1b\[J)(\x1b\[34m){node}:\x1b\[0m line {i}\r\n", screen)
+
+
+#: The line, and what follows it: something that is written next, or a new line in its place.
+_LINE = re.compile(r"\x1b\[\?7l([^\x1b]*)\x1b\[\?7h\r(.{0,4})", re.DOTALL)
+
+
+def lines_of(screen: str) -> list[str]:
+    """Return the texts of the progress line; each must be taken away before anything else is written."""
+    found = _LINE.findall(screen)
+    assert found and all(after in ("\r\x1b[J", "") for _, after in found), repr(screen)
+    return [text for text, _ in found]
+
+
+@pytest.mark.parametrize("program", [PROGRAM, BARE], ids=["tqdm", "plain"])
+def test_the_line_is_taken_away_before_anything_else(program: list[str]) -> None:
+    command = "for i in 1 2 3 4 5 6; do echo line $i; echo err >&2; sleep 0.3; done; exit 3"
+    with terminal("-w", "n[1-2]", command, program=program) as child:
+        screen = rest(child)
+    assert "0/2" in lines_of(screen)[0]
+    assert screen.count("\x1b[J") > screen.count("\x1b[?7l")
+
+
+@pytest.mark.parametrize("program", [PROGRAM, BARE], ids=["tqdm", "plain"])
+def test_the_line_keeps_within_a_terminal_that_gets_narrow(
+    program: list[str], tmp_path: Path
+) -> None:
+    nodes = "node[1-9]x[1-9]y"
+    with terminal("-w", nodes, until(tmp_path / "go"), program=program, COLUMNS="200") as child:
+        child.expect(r"waiting for node.*\x1b\[\?7h\r")
+        child.setwinsize(24, 40)
+        child.expect(r"\x1b\[\?7l0/81[^\x1b]{0,35}\x1b\[\?7h\r")
+        (tmp_path / "go").touch()
+        lines_of("".join((child.after, rest(child))))
+
+
+@pytest.mark.parametrize("where", ["| cat", "2>&1 | cat"])
+def test_no_progress_over_what_reads_the_output(where: str, tmp_path: Path) -> None:
+    """A pager writes to the terminal itself."""
+    script = f"{' '.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' {where}"
+    child = pexpect.spawn("/bin/sh", ["-c", script], env=environment(TERM="xterm"), timeout=30,
+                          encoding="utf-8")  # fmt: skip
+    try:
+        said = rest(child)
+    finally:
+        child.close(force=True)
+    assert said.count("end\r\n") == 2
+    assert not re.search(r"0/2|\x1b\[\??[0-9]*[JKlh]", said), repr(said)
+
+
+def test_progress_beside_a_file(tmp_path: Path) -> None:
+    script = f"{' '.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' >{tmp_path}/out"
+    child = pexpect.spawn("/bin/sh", ["-c", script], env=environment(TERM="xterm"), timeout=30,
+                          encoding="utf-8")  # fmt: skip
+    try:
+        assert "0/2" in lines_of(rest(child))[0]
+    finally:
+        child.close(force=True)
+    assert sorted((tmp_path / "out").read_text().splitlines()) == ["n1: end", "n2: end"]
+
+
+@pytest.mark.parametrize("how", [(), ("-q",), ("-b",)])
+def test_nothing_remains_of_ctrl_c(how: tuple[str, ...], tmp_path: Path) -> None:
+    """Neither the line nor the ^C that the terminal shows, however often it is pressed."""
+    command = f'trap "" TERM; echo x >{tmp_path}/%h; sleep 300; sleep 300'
+    mark = uuid.uuid4().hex
+    with terminal(*how, "-w", "n[1-3]", command, MPSHELL_TEST_MARK=mark) as child:
+        assert eventually(lambda: len(list(tmp_path.iterdir())) == 3)
+        child.sendintr()
+        child.expect(r"\^C([^\n]*)mpshell: 0 of 3 nodes done")
+        assert child.match.group(1).endswith("\r\x1b[J")
+        said = ""
+        for _ in range(40):
+            # Two within a second stop the run; one more ends the program, when the run has not ended before.
+            child.sendintr()
+            done = child.expect([pexpect.EOF, r"\^C"]) == 0
+            said += child.before
+            if done:
+                break
+        child.wait()
+        assert child.exitstatus == 130
+        assert said.endswith("\r\x1b[J") or "\r\x1b[Jmpshell: stopped" in said, repr(said)
+    assert gone(mark)
 
 
 def test_colors_on_a_terminal() -> None:

@@ -57,9 +57,6 @@ ENDS = {
 #: Its exit status by that; it is killed by the others.
 CODES = {"terminated": -15, "os._exit": 3, "exit": 4, "exception": 1, "exec": 0}
 
-#: Ends of the program that end its runs first, as an abort does: who has a session of his own escapes that.
-ORDERLY = ("exit", "exception")
-
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("end", ENDS)
@@ -68,7 +65,7 @@ def test_the_end_of_the_program_is_the_end_of_all_it_started(
 ) -> None:
     said = tmp_path / "said"
     mark = uuid.uuid4().hex
-    more = "" if end in ORDERLY else "(setsid sleep 75 &); setsid sleep 76 &"
+    more = "(setsid sleep 75 &); setsid sleep 76 &"
     source = PROGRAM.format(root=ROOT, end=ENDS[end], engines=count, more=more)
     assert run_to_its_end(source, mark, said) == CODES.get(end, -9), said.read_text()
     assert all_gone(mark), marked(mark)

@@ -179,7 +179,6 @@ JOB_FIELDS: dict[str, object] = {
     "shell": lambda v: v is None or template(v),
     "argv": lambda v: type(v) is tuple and all(map(template, v)),
     "env": lambda v: type(v) is tuple and rows(list(v), str, str),
-    "parts": lambda v: type(v) is tuple and all(is_(part, str) for part in v),
 }  # fmt: skip
 #: The declared types, once more and apart from what is tested.
 FIELDS: dict[tuple[type, str], object] = {
@@ -188,6 +187,7 @@ FIELDS: dict[tuple[type, str], object] = {
     (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
+    (m.Submit, "parts"): lambda v: type(v) is tuple and all(is_(part, str) for part in v),
     (m.Write, "data"): (bytes,),
     (m.Cancel, "job_id"): (int, NONE),
     (m.Cancel, "kill"): (bool,),
