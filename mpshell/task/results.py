@@ -10,6 +10,7 @@ from mpshell.errors import TaskMsgTreeError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.outcome import NodeOutcome
 from mpshell.task.settings import Settings
+from mpshell.worker.base import records
 
 
 class RunResults:
@@ -40,7 +41,7 @@ class RunResults:
 
     def records(self, sname: str) -> bool:
         """Return whether what comes on a stream is recorded now."""
-        return bool(self._settings.default(f"{sname}_msgtree", False))
+        return records(self._settings, sname)
 
     def check_recorded(self, sname: str) -> None:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""

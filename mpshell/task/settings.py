@@ -122,18 +122,18 @@ class Settings:
         for key, value in self._info.items():
             _check_info(key, value)
 
-    def default(self, key: str, default_value: Any = None) -> Any:
+    def default(self, default_key: str, def_val: Any = None) -> Any:
         with self._lock:
-            if key in self._default:
-                return self._default[key]
+            if default_key in self._default:
+                return self._default[default_key]
         # The classes are loaded when they are asked for: a local run needs no ssh.
-        if key in ("local_worker", "distant_worker"):
+        if default_key in ("local_worker", "distant_worker"):
             with self._lock:
-                name = self._default[f"{key}name"]
+                name = self._default[f"{default_key}name"]
             worker_class = load_worker_class(name)
             with self._lock:
-                return self._default.setdefault(key, worker_class)
-        return default_value
+                return self._default.setdefault(default_key, worker_class)
+        return def_val
 
     def set_default(self, key: str, value: Any) -> None:
         loaded: dict[str, Any] = {}

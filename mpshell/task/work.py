@@ -84,10 +84,6 @@ class Workload:
         """Call in the Task's thread, from any thread."""
         self._life.in_own_thread(call, *args)
 
-    def records(self, sname: str) -> bool:
-        """Return whether what comes on a stream is recorded now."""
-        return self._results.records(sname)
-
     def check_recorded(self, sname: str) -> None:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
         self._results.check_recorded(sname)

@@ -23,7 +23,7 @@ from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.owner import Host, Owner
+    from mpshell.worker.owner import Host, Owner, Tables
 
 #: Values of a worker's `_fanout`: no limit; the task's.
 FANOUT_UNLIMITED = -1
@@ -318,7 +318,12 @@ class Worker(Uncopied, WorkerEvents):
     def _mode(self, task: Owner, sname: str) -> int:
         if self._dispatch.wants_output or task.info("debug"):
             return STREAM
-        return GATHER if self._bound().records(sname) else DISCARD
+        return GATHER if records(task, sname) else DISCARD
+
+
+def records(settings: Tables, sname: str) -> bool:
+    """Return whether what comes on a stream is recorded now, by the settings of a Task."""
+    return bool(settings.default(f"{sname}_msgtree", False))
 
 
 def check_timeout(timeout: float | None) -> float | None:

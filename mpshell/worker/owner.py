@@ -1,6 +1,6 @@
 """What a worker sees of the Task that it is scheduled on.
 
-A worker knows its Task by these two protocols and nothing else: `Owner` is the public Task, for handlers and
+A worker knows its Task by these protocols and nothing else: `Owner` is the public Task, for handlers and
 transports; `Host` is the Task's part that runs workers (`mpshell.task.work.Workload`).
 """
 
@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from mpshell.worker.base import Worker
 
 
-class Owner(Protocol):
+class Tables(Protocol):
+    """The settings of a Task that tell how workers are made."""
+
+    def default(self, default_key: str, def_val: Any = None) -> Any: ...
+
+
+class Owner(Tables, Protocol):
     """A Task, as its workers, their handlers and their transports use it (`mpshell.Task` documents it)."""
 
     thread: threading.Thread
 
-    def default(self, default_key: str, def_val: Any = None) -> Any: ...
     def set_default(self, default_key: str, value: Any) -> None: ...
     def info(self, info_key: str, def_val: Any = None) -> Any: ...
     def set_info(self, info_key: str, value: Any) -> None: ...
@@ -49,9 +54,6 @@ class Host(Protocol):
 
     def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
         """Call in the Task's thread, from any thread: at once there, or when no run goes on."""
-
-    def records(self, sname: str) -> bool:
-        """Return whether what comes on a stream is recorded now."""
 
     def check_recorded(self, sname: str) -> None:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
