@@ -21,7 +21,6 @@ from mpshell.coordinator.run import Run
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
-from mpshell.launch.cpus import usable_cpus
 from mpshell.launch.pool import EnginePool
 from mpshell.launch.surroundings import surroundings
 from mpshell.runtime.loop import EventLoop
@@ -58,6 +57,7 @@ class Coordinator:
         self._next_id = 0
         self._grace = 0.0
         self._engine_setting = engines
+        self._capacity = pool.capacity
         intern = Interned()
         self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
@@ -81,7 +81,7 @@ class Coordinator:
     def _wanted_engines(self, clients: int) -> int:
         if self._engine_setting is not None:
             return self._engine_setting
-        return default_engines(clients, usable_cpus())
+        return default_engines(clients, self._capacity())
 
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""

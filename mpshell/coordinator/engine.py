@@ -4,9 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from mpshell.coordinator.job import Job
-from mpshell.launch.local import EngineHandle
+from mpshell.coordinator.sharding import Slice
+from mpshell.launch.link import Link
 from mpshell.wire import messages
-from mpshell.wire.messages import Message
+from mpshell.wire.messages import Message, client_id
+
+#: Bytes on the way to an engine at which no more stdin is sent.
+_HIGH_WATER = 1 << 20
 
 
 class EngineState:
@@ -14,7 +18,7 @@ class EngineState:
 
     __slots__ = ("assigned", "bodies", "drained", "hungry", "jobs", "link", "outbox", "running")
 
-    def __init__(self, link: EngineHandle) -> None:
+    def __init__(self, link: Link) -> None:
         self.link = link
         self.outbox: list[Message] = []
         #: Clients handed out and not announced.
@@ -28,6 +32,34 @@ class EngineState:
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
         self.drained = False
+
+    def hand_out(self, job: Job, work: Slice) -> None:
+        """Send it clients of a job, and with the first of them the job."""
+        new = job.id not in self.jobs
+        nodes = job.nodes[work.first : work.stop]
+        parts = tuple(job.parts[work.first : work.stop])
+        spec = job.spec if new else None
+        self.outbox.append(messages.Submit(job.id, spec, work.first, nodes, parts))
+        self.assigned.update(range(client_id(job.id, work.first), client_id(job.id, work.stop)))
+        if new:
+            self.jobs[job.id] = 0
+            self.feed(job)
+
+    def feed(self, job: Job) -> None:
+        """Send it what is new of a job's stdin, as much as there is room for on the way."""
+        sent = self.jobs[job.id]
+        room = _HIGH_WATER - self.link.pending
+        while 0 <= sent < len(job.input) and room > 0:
+            self.outbox.append(messages.Write(job.id, job.input[sent]))
+            room -= len(job.input[sent])
+            sent += 1
+        self.hungry.discard(job.id)
+        if 0 <= sent < len(job.input):
+            self.hungry.add(job.id)
+        elif sent == len(job.input) and job.input_closed:
+            self.outbox.append(messages.CloseStdin(job.id))
+            sent = -1
+        self.jobs[job.id] = sent
 
     def take_back(self, client: int) -> bool:
         """Take note that a client has ended unannounced; False for one that is not this engine's to end."""

@@ -21,13 +21,10 @@ from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import Slice, SlotPool
 from mpshell.errors import EngineStartError, ProtocolError
-from mpshell.launch.local import EngineHandle
+from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
 from mpshell.wire import messages
-from mpshell.wire.messages import Message, client_id, job_and_index
-
-#: Bytes on the way to an engine at which no more stdin is sent.
-_HIGH_WATER = 1 << 20
+from mpshell.wire.messages import Message, job_and_index
 
 #: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
 #: error of their own before they have announced a command: for each that it has had at once, as one blow may
@@ -146,27 +143,12 @@ class EngineSet:
         """Send what is new of a job's stdin."""
         for engine in self._engines.values():
             if job.id in engine.jobs:
-                self._feed(engine, job)
+                engine.feed(job)
         self._end_of_turn()
-
-    def _feed(self, engine: EngineState, job: Job) -> None:
-        sent = engine.jobs[job.id]
-        room = _HIGH_WATER - engine.link.channel.pending
-        while 0 <= sent < len(job.input) and room > 0:
-            engine.outbox.append(messages.Write(job.id, job.input[sent]))
-            room -= len(job.input[sent])
-            sent += 1
-        engine.hungry.discard(job.id)
-        if 0 <= sent < len(job.input):
-            engine.hungry.add(job.id)
-        elif sent == len(job.input) and job.input_closed:
-            engine.outbox.append(messages.CloseStdin(job.id))
-            sent = -1
-        engine.jobs[job.id] = sent
 
     # -- what engines send ---------------------------------------------------------------------
 
-    def _on_frame(self, link: EngineHandle, events: list[Message]) -> None:
+    def _on_frame(self, link: Link, events: list[Message]) -> None:
         engine = self._engines.get(link.engine_id)
         if engine is None:
             return
@@ -179,8 +161,7 @@ class EngineSet:
                 handler(engine, event)
             except ProtocolError as error:
                 # Nothing for a coordinator: as garbage is, the end of that engine.
-                link.detail = str(error)
-                link.fence()
+                link.fence(str(error))
         self._end_of_turn()
 
     def _on_starting(self, engine: EngineState, event: messages.Starting) -> None:
@@ -233,7 +214,7 @@ class EngineSet:
             error = EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
             self._run.note(error)
 
-    def _on_gone(self, link: EngineHandle) -> None:
+    def _on_gone(self, link: Link) -> None:
         engine = self._engines.pop(link.engine_id, None)
         if engine is None:
             return
@@ -243,7 +224,7 @@ class EngineSet:
         self._pool.discard(link)
         if link.ready is None:
             self._false_starts += 1
-        if link.garbled:
+        if not link.certain:
             # Any of them may have been announced, and have run.
             engine.running.update(dict.fromkeys(engine.assigned, 0.0))
             engine.assigned.clear()
@@ -267,11 +248,11 @@ class EngineSet:
         else:
             self._clients.dropped(job, indexes)
 
-    def _on_flushed(self, link: EngineHandle) -> None:
+    def _on_flushed(self, link: Link) -> None:
         engine = self._engines.get(link.engine_id)
         if engine is not None:
             for job_id in list(engine.hungry):
-                self._feed(engine, self._jobs[job_id])
+                engine.feed(self._jobs[job_id])
             self._end_of_turn()
 
     # -- turns ---------------------------------------------------------------------------------
@@ -294,7 +275,7 @@ class EngineSet:
             if engine.outbox:
                 outbox, engine.outbox = engine.outbox, []
                 engine.link.send(outbox)
-                if engine.hungry and not engine.link.channel.pending:
+                if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
 
@@ -307,7 +288,7 @@ class EngineSet:
             for engine_id, number in slots.items():
                 self._engines[engine_id].outbox.append(messages.SetSlots(pool.number, number))
             for engine_id, work in dealt:
-                self._hand_out(self._engines[engine_id], work)
+                self._engines[engine_id].hand_out(self._jobs[work.job_id], work)
                 self._bucket.take(work.stop - work.first)
         moments = [due for pool in self._pools.values() if (due := pool.next_due()) is not None]
         if any(pool.queued for pool in self._pools.values()) and (
@@ -324,18 +305,6 @@ class EngineSet:
         if moment == self._start_at:
             self._start_at = math.inf
             self._end_of_turn()
-
-    def _hand_out(self, engine: EngineState, work: Slice) -> None:
-        job = self._jobs[work.job_id]
-        new = job.id not in engine.jobs
-        nodes = job.nodes[work.first : work.stop]
-        parts = tuple(job.parts[work.first : work.stop])
-        spec = job.spec if new else None
-        engine.outbox.append(messages.Submit(job.id, spec, work.first, nodes, parts))
-        engine.assigned.update(range(client_id(job.id, work.first), client_id(job.id, work.stop)))
-        if new:
-            engine.jobs[job.id] = 0
-            self._feed(engine, job)
 
     def _lease_what_is_needed(self) -> None:
         if not any(pool.queued for pool in self._pools.values()):
@@ -357,7 +326,7 @@ class EngineSet:
                 return
             self._attach(link)
 
-    def _attach(self, link: EngineHandle) -> None:
+    def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)
         self._most = max(self._most, len(self._engines))
         if link.configured != self._configure:

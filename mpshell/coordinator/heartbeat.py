@@ -1,15 +1,11 @@
 """Which engines of a run are given up because nothing is heard of them."""
 
-from mpshell.launch.local import EngineHandle
+from mpshell.launch.link import Link
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 
 #: Signs of life that an engine is asked for in the time after which it is given up.
 _BEATS = 4
-
-#: Seconds that an engine has for its first message, also with a shorter heartbeat: it may have to wait for a
-#: fork server that only starts, on a machine that is busy.
-_START = 10.0
 
 
 class Heartbeat:
@@ -21,12 +17,12 @@ class Heartbeat:
     def __init__(self, loop: EventLoop, seconds: float | None) -> None:
         self._loop = loop
         self._seconds = seconds
-        self._links: dict[int, EngineHandle] = {}
+        self._links: dict[int, Link] = {}
         #: Beats in a row without a frame, by engine.
         self._silent: dict[int, int] = {}
         self._beating = False
 
-    def watch(self, link: EngineHandle) -> None:
+    def watch(self, link: Link) -> None:
         """Look after an engine of the run from now on."""
         if self._seconds is None:
             return
@@ -49,10 +45,9 @@ class Heartbeat:
         # here. So an engine that has answered while a handler was slow is never taken for dead.
         for engine_id, link in self._links.items():
             silent = self._silent[engine_id] = self._silent[engine_id] + 1
-            limit = seconds if link.ready else max(seconds, _START)
+            limit = seconds if link.ready else max(seconds, link.patience)
             if silent * seconds / _BEATS > limit:
-                link.detail = f"no sign of life for {limit:g} s"
-                link.fence()
+                link.fence(f"no sign of life for {limit:g} s")
             else:
                 link.send([messages.Ping()])
         self._loop.call_later(seconds / _BEATS, self._beat, seconds)

@@ -1,6 +1,6 @@
 """The launcher that forks engines on this machine.
 
-    coordinator ─► Launcher.start() ─► EngineHandle ◄── frames, and the news that the engine is gone
+    coordinator ─► Launcher.start() ─► LocalLink ◄── frames, and the news that the engine is gone
                         │
                    ForkServer (one process for all Tasks) ── fork ──► engine
 
@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 
 import mpshell
 from mpshell.errors import EngineStartError
+from mpshell.launch.cpus import usable_cpus
 from mpshell.wire import control
 
 if TYPE_CHECKING:
     from mpshell.launch.link import Closable
-    from mpshell.launch.local import EngineHandle
+    from mpshell.launch.local import LocalLink
 
 #: In the environment of a program that is started as a fork server until it is one. Where it is found, the
 #: program that was started is this one again, and would start itself for ever.
@@ -189,13 +190,15 @@ class ForkLauncher:
     There is one for each of the credentials that the process has had, while engines of theirs are leased.
     """
 
-    lossless = True
-
     def __init__(self) -> None:
         #: Held over forks of this process too (`mpshell.launch.pool`).
         self.lock = threading.RLock()
         self._servers: dict[object, _ForkServerProcess] = {}
         self._next_id = 0
+
+    def capacity(self) -> int:
+        """Return the number of processors of this machine that can be used."""
+        return usable_cpus()
 
     def prepare(self) -> None:
         """Start the fork server if there is none; what goes wrong is `start`'s to say."""
@@ -214,9 +217,9 @@ class ForkLauncher:
             used = {*used, credentials()}
             return [self._servers.pop(old) for old in list(self._servers) if old not in used]
 
-    def start(self) -> EngineHandle:
+    def start(self) -> LocalLink:
         """Fork an engine; a fork server that was killed is replaced."""
-        from mpshell.launch.local import EngineHandle
+        from mpshell.launch.local import LocalLink
         from mpshell.wire.channel import channel_pair
 
         with self.lock:
@@ -242,10 +245,14 @@ class ForkLauncher:
             finally:
                 os.close(theirs)
                 os.close(sentinel_write)
-        handle = EngineHandle(engine_id, channel, sentinel, lambda: self._fence(server, engine_id))
-        handle.credentials = now
-        handle.session = server.pid
-        return handle
+        return LocalLink(
+            engine_id,
+            channel,
+            sentinel,
+            lambda: self._fence(server, engine_id),
+            credentials=now,
+            session=server.pid,
+        )
 
     def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
         packet = control.PACKET.pack(control.FORK, engine_id)

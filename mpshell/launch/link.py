@@ -1,12 +1,83 @@
-"""Where engines come from: the interface between a run and the means that start its engines."""
+"""Where engines come from: what a run knows of an engine, and of the means that start it.
+
+    Launcher.start() ──► Link ══ frames ══ engine
+
+A run knows nothing else: engines may be forked here (`mpshell.launch.fork`) or run anywhere that frames reach.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from mpshell.launch.local import EngineHandle
+    from threading import RLock
+
+    from mpshell.runtime.loop import EventLoop
+    from mpshell.wire.messages import Configure, Message, Ready
+
+FrameHandler: TypeAlias = "Callable[[Link, list[Message]], object]"
+LinkHandler: TypeAlias = "Callable[[Link], object]"
+
+#: Seconds that an engine has for its first message, unless its link has a patience of its own: it may have to
+#: wait for a fork server that is just starting, on a machine that is busy.
+PATIENCE = 10.0
+
+
+class Link(Protocol):
+    """One incarnation of an engine, leased to one run at a time.
+
+    Frames arrive in order, each once, and stop at some moment. The engine is *gone* when nothing of it runs any
+    more, and everything that arrives of what it has sent has been delivered.
+    """
+
+    engine_id: int
+    #: Its first message; None until it arrives.
+    ready: Ready | None
+    #: The Configure that it was last sent.
+    configured: Configure | None
+    #: How it ended ("signal 9"), or why it was fenced.
+    detail: str
+    #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
+    credentials: object
+    #: Seconds that it has for its first message.
+    patience: float
+
+    @property
+    def pending(self) -> int:
+        """Bytes sent that have not left this process."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of it runs any more."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether all that it has sent arrives: a client that it has not announced when it is gone has not run.
+
+        False when some of it cannot be read, or may have been lost on the way: anything that the engine was
+        handed may have run then.
+        """
+
+    def attach(
+        self, loop: EventLoop, on_frame: FrameHandler, on_gone: LinkHandler, on_flushed: LinkHandler
+    ) -> None:
+        """Deliver frames on `loop`, the news that it is gone (once), and that all that was pending has left."""
+
+    def detach(self) -> None:
+        """Leave the loop; what arrives meanwhile waits."""
+
+    def send(self, commands: list[Message]) -> None:
+        """Send a frame, in order; never blocks, and does nothing once the engine hears no more."""
+
+    def fence(self, why: str = "") -> None:
+        """Make sure that it does not go on; `why` is its detail. That it is gone is reported later."""
+
+    def ended(self) -> bool:
+        """Return whether it has ended, or sent something, while no run leased it."""
+
+    def close(self) -> None:
+        """Give it up: an engine that still lives takes that as its end. Harmless when done before."""
 
 
 class Closable(Protocol):
@@ -19,9 +90,11 @@ class Closable(Protocol):
 class Launcher(Protocol):
     """Starts engines somewhere. It carries frames and never sees a node's name."""
 
-    #: Whether the last words of a dead engine always arrive, so that what it did not announce has
-    #: surely not run.
-    lossless: bool
+    #: Held over forks of this process, so that no engine is half started then.
+    lock: RLock
+
+    def capacity(self) -> int:
+        """Return how many engines there are processors for."""
 
     def prepare(self) -> None:
         """Begin with what a start takes, without waiting for it: one is soon to come."""
@@ -32,8 +105,11 @@ class Launcher(Protocol):
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return what serves no engine of these credentials, nor a next one: to be closed."""
 
-    def start(self) -> EngineHandle:
-        """Start an engine; EngineStartError when that cannot be."""
+    def start(self) -> Link:
+        """Start an engine, without waiting for its first message; EngineStartError when that cannot be."""
+
+    def forget(self) -> None:
+        """In the child of a fork: close the copies of what is the parent's."""
 
     def close(self) -> None:
         """End all engines and what serves them."""

@@ -11,22 +11,21 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from mpshell.launch.cpus import usable_cpus
 from mpshell.launch.fork import ForkLauncher
 from mpshell.launch.link import Launcher
 
 if TYPE_CHECKING:
-    from mpshell.launch.local import EngineHandle
+    from mpshell.launch.link import Link
 
 
 class EnginePool:
-    """Idle engines, at most as many as there are processors to use."""
+    """Idle engines of one launcher, at most as many as there are processors for."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
         self._lock = threading.RLock()
-        self._idle: list[EngineHandle] = []
-        self._leased: set[EngineHandle] = set()
+        self._idle: list[Link] = []
+        self._leased: set[Link] = set()
 
     def prepare(self) -> None:
         """Begin with what the next `lease` takes, without waiting for it."""
@@ -34,37 +33,41 @@ class EnginePool:
             if not self._idle:
                 self._launcher.prepare()
 
-    def lease(self) -> EngineHandle:
+    def capacity(self) -> int:
+        """Return how many engines there are processors for."""
+        return self._launcher.capacity()
+
+    def lease(self) -> Link:
         """Return an engine for one run: a warm one, or a new one (EngineStartError)."""
         with self._lock:
             now = self._launcher.credentials()
             while self._idle:
-                handle = self._idle.pop()
-                if handle.credentials == now and not handle.ended():
+                link = self._idle.pop()
+                if link.credentials == now and not link.ended():
                     break
-                handle.close()
+                link.close()
             else:
-                handle = self._launcher.start()
-            self._leased.add(handle)
+                link = self._launcher.start()
+            self._leased.add(link)
         self._tidy()
-        return handle
+        return link
 
-    def give_back(self, handle: EngineHandle) -> None:
+    def give_back(self, link: Link) -> None:
         """Take back an engine that is drained and detached."""
         with self._lock:
-            self._leased.discard(handle)
-            fits = len(self._idle) < usable_cpus() and not handle.gone
-            if fits and handle.credentials == self._launcher.credentials():
-                self._idle.append(handle)
+            self._leased.discard(link)
+            fits = len(self._idle) < self._launcher.capacity() and not link.gone
+            if fits and link.credentials == self._launcher.credentials():
+                self._idle.append(link)
                 return
-        handle.close()
+        link.close()
         self._tidy()
 
-    def discard(self, handle: EngineHandle) -> None:
+    def discard(self, link: Link) -> None:
         """Take back an engine that cannot serve any more."""
         with self._lock:
-            self._leased.discard(handle)
-        handle.close()
+            self._leased.discard(link)
+        link.close()
         self._tidy()
 
     def _tidy(self) -> None:
@@ -80,28 +83,25 @@ class EnginePool:
         with self._lock:
             idle, self._idle = self._idle, []
             leased = bool(self._leased)
-        for handle in idle:
-            handle.close()
+        for link in idle:
+            link.close()
         if not leased:
             self._launcher.close()
 
     def hold(self) -> None:
         """Let nobody lease or start until `let_go`: no descriptor is half handed over then."""
         self._lock.acquire()
-        if isinstance(self._launcher, ForkLauncher):
-            self._launcher.lock.acquire()
+        self._launcher.lock.acquire()
 
     def let_go(self) -> None:
-        if isinstance(self._launcher, ForkLauncher):
-            self._launcher.lock.release()
+        self._launcher.lock.release()
         self._lock.release()
 
     def forget(self) -> None:
         """In the child of a fork: close the copies of the parent's descriptors."""
-        for handle in (*self._idle, *self._leased):
-            handle.close()
-        if isinstance(self._launcher, ForkLauncher):
-            self._launcher.forget()
+        for link in (*self._idle, *self._leased):
+            link.close()
+        self._launcher.forget()
 
 
 # Locks that a signal handler which forks may hold already.

@@ -36,12 +36,21 @@ class EngineTimer(Uncopied):
 
     _instead = "Task.timer() makes another one"
 
-    def __init__(self, fire_delay: float, interval: float, autoclose: bool, handler: Any) -> None:
+    def __init__(
+        self,
+        fire_delay: float,
+        interval: float,
+        autoclose: bool,
+        handler: Any,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.eh = handler
         self.fire_delay = fire_delay
         self.interval = interval
         self.autoclose = autoclose
-        self._due = time.monotonic() + fire_delay
+        #: Monotonic seconds, as the loop of a run has them.
+        self._clock = clock
+        self._due = clock() + fire_delay
         self._bound = False
         #: Calls in the thread of the task.
         self._call: Callable[..., object] = _call_here
@@ -74,7 +83,7 @@ class EngineTimer(Uncopied):
         check_delays(fire_delay, interval)
         self.fire_delay = fire_delay
         self.interval = interval
-        self._due = time.monotonic() + fire_delay
+        self._due = self._clock() + fire_delay
         self._call(self._arm)
 
     # -- for the Task --
@@ -120,7 +129,7 @@ class EngineTimer(Uncopied):
         due = self._due
         if self.interval > 0:
             # From due date to due date; late ones are left out, not made up for.
-            missed = max(0, int((time.monotonic() - due) / self.interval))
+            missed = max(0, int((self._clock() - due) / self.interval))
             self._due = due + (missed + 1) * self.interval
             self._arm()
         run.tell(self.eh.ev_timer, self)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mpshell.launch.fork import ForkLauncher
-from mpshell.launch.local import EngineHandle
+from mpshell.launch.link import Link
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 
@@ -26,10 +26,10 @@ class Driver:
         self.handle = self.launcher.start()
         self.handle.attach(self.loop, self._on_frame, self._on_gone, lambda handle: None)
 
-    def _on_frame(self, handle: EngineHandle, events: list[m.Message]) -> None:
+    def _on_frame(self, handle: Link, events: list[m.Message]) -> None:
         self.events += events
 
-    def _on_gone(self, handle: EngineHandle) -> None:
+    def _on_gone(self, handle: Link) -> None:
         self.gone = True
 
     def say(self, *commands: m.Message) -> None:

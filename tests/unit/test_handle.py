@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from mpshell.launch import local
-from mpshell.launch.local import EngineHandle
+from mpshell.launch.link import Link
+from mpshell.launch.local import LocalLink
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel
@@ -27,7 +28,7 @@ class Peer:
         self.gone = 0
         self.events: list[m.Message] = []
         self.loop = EventLoop()
-        self.handle = EngineHandle(1, Channel(near.detach()), sentinel, self._fence)
+        self.handle = LocalLink(1, Channel(near.detach()), sentinel, self._fence)
         self.handle.attach(
             self.loop,
             lambda handle, events: self.events.extend(events),
@@ -41,7 +42,7 @@ class Peer:
         os.close(self.sentinel)
         self.sentinel = -1
 
-    def _on_gone(self, handle: EngineHandle) -> None:
+    def _on_gone(self, handle: Link) -> None:
         self.gone += 1
 
     def turn(self) -> None:
@@ -96,7 +97,7 @@ def test_all_that_has_come_is_told_before_an_error_of_the_listener_goes_on() -> 
     peer = Peer()
     told: list[int] = []
 
-    def fail(handle: EngineHandle, events: list[m.Message]) -> None:
+    def fail(handle: Link, events: list[m.Message]) -> None:
         told.append(len(events))
         raise RuntimeError("of the listener")
 
@@ -134,7 +135,7 @@ def test_what_a_dead_engine_has_said_is_told_also_after_an_error_of_the_listener
     peer = Peer()
     told: list[int] = []
 
-    def fail(handle: EngineHandle, events: list[m.Message]) -> None:
+    def fail(handle: Link, events: list[m.Message]) -> None:
         told.append(len(events))
         if len(told) < 3:
             peer.far.send(WIRE)
@@ -158,7 +159,7 @@ def test_an_engine_that_nothing_can_end_is_given_up(
     """It hangs in the kernel for good, as in a file system that does not answer: SIGKILL does not end it."""
     monkeypatch.setattr(local, "_MEASURE", 0.01)
     peer = Peer()
-    peer.handle._fence = lambda: None
+    peer.handle._kill = lambda: None
     peer.far.send(WIRE * said)
     peer.turn()
     peer.handle.fence()

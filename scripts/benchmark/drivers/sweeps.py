@@ -103,9 +103,9 @@ def sweep_beside(
 
 def keep_all_engines() -> None:
     """Let engines stay for their CPU time to be read, be they more than there are processors."""
-    from mpshell.launch import pool
+    from mpshell.launch import fork
 
-    pool.usable_cpus = lambda: 64
+    fork.usable_cpus = lambda: 64
 
 
 def read_lines(library: str, nodes: int, command: str, lines: int) -> dict[str, float]:
