@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mpshell.errors import WorkerError
-from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.wire.messages import (
+    CANCELLED,
+    EXITED,
+    LOG_END,
+    LOST,
+    SIGNALED,
+    SPAWN_FAILED,
+    TIMED_OUT,
+)
 
 #: What a reason can be: how the command ended; for a transport's own failure, why.
 REASONS = (
@@ -20,6 +28,7 @@ REASONS = (
     "unreachable",  # no connection to the node
     "auth",  # the node did not let us in
     "hostkey",  # the node's key is not the one known
+    "transport",  # the program that was to connect has failed by itself: a wrong option of its, say
 )
 
 _NAMES = {
@@ -69,6 +78,14 @@ class NodeOutcome(NamedTuple):
         return self.reason == "exit" and self.returncode == 0
 
 
+def _readable(detail: str, *, failed: bool) -> str | None:
+    """Return the last words of a program; of one that has failed without any, the last that its log has."""
+    notes, _, words = detail.rpartition(LOG_END)
+    if not words.strip() and failed:
+        return notes.strip().rpartition("\n")[2].rpartition("debug1: ")[2] or None
+    return words.strip() or None
+
+
 def node_outcome(
     key: Any,
     recorded: Outcome,
@@ -80,6 +97,7 @@ def node_outcome(
     name = _NAMES[reason]
     if reason == EXITED and detail is not None and diagnose is not None:
         name = diagnose(detail) or name
+        detail = _readable(detail, failed=name != "exit")
         if name not in REASONS:
             raise WorkerError(f"a transport's diagnose says {name!r}: one of {REASONS} is expected")
     began = started + _EPOCH if started else None

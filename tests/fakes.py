@@ -67,12 +67,12 @@ class FakeEngine:
         self.slots: dict[int, int] = {}
         self.waiting: dict[int, deque[int]] = {}
         self.running: dict[int, list[int]] = {}
-        self._launcher = launcher
+        self.launcher = launcher
         self._owed: set[int] = set()
-        self._report: list[m.Message] = []
-        self._ending = False
-        self._loop: EventLoop | None = None
-        self._on_frame: FrameHandler | None = None
+        self.report: list[m.Message] = []
+        self.ending = False
+        self.loop: EventLoop | None = None
+        self.on_frame: FrameHandler | None = None
         self._on_gone: LinkHandler | None = None
         self.on_flushed: LinkHandler | None = None
 
@@ -81,22 +81,22 @@ class FakeEngine:
     def attach(
         self, loop: EventLoop, on_frame: FrameHandler, on_gone: LinkHandler, on_flushed: LinkHandler
     ) -> None:
-        self._loop, self._on_frame = loop, on_frame
+        self.loop, self.on_frame = loop, on_frame
         self._on_gone, self.on_flushed = on_gone, on_flushed
 
     def detach(self) -> None:
-        self._loop = None
+        self.loop = None
 
     def send(self, commands: list[m.Message]) -> None:
         if not self.gone:
             for command in m.decode(m.encode(commands)):
-                self._take(command)
+                self.take(command)
 
     def fence(self, why: str = "") -> None:
         self.detail = why or self.detail
         self.fenced.append(why)
         if not self.stubborn:
-            self._later(lambda: self.die("signal 9"))
+            self.later(lambda: self.die("signal 9"))
 
     def ended(self) -> bool:
         return self.gone
@@ -104,13 +104,13 @@ class FakeEngine:
     def close(self) -> None:
         self.gone = True
 
-    def _later(self, call: Callable[[], object]) -> None:
-        if self._loop is not None:
-            self._loop.call_soon(call)
+    def later(self, call: Callable[[], object]) -> None:
+        if self.loop is not None:
+            self.loop.call_soon(call)
 
     # -- what it is sent -----------------------------------------------------------------------
 
-    def _take(self, command: m.Message) -> None:
+    def take(self, command: m.Message) -> None:
         if isinstance(command, m.Submit):
             if command.job is not None:
                 self.jobs[command.job_id] = command.job
@@ -131,9 +131,9 @@ class FakeEngine:
         elif isinstance(command, m.Withdraw):
             self._withdraw(command.job_id)
         elif isinstance(command, m.EndRun):
-            self._ending = True
+            self.ending = True
         elif isinstance(command, m.Ping):
-            self._report.append(m.Pong())
+            self.report.append(m.Pong())
 
     @staticmethod
     def _of_job(clients: dict[int, list[int]], job_id: int | None) -> list[int]:
@@ -144,7 +144,7 @@ class FakeEngine:
         waiting = {pool: list(clients) for pool, clients in self.waiting.items()}
         for client in self._of_job(waiting, job_id):
             self.waiting[self.pool_of(client)].remove(client)
-            self._report.append(m.Finished([(client, m.CANCELLED, -1, -1, -1, 0.0, 0.0, None)]))
+            self.report.append(m.Finished([(client, m.CANCELLED, -1, -1, -1, 0.0, 0.0, None)]))
 
     def pool_of(self, client: int) -> int:
         return self.jobs[m.job_and_index(client)[0]].pool
@@ -153,7 +153,7 @@ class FakeEngine:
 
     def act(self) -> bool:
         """Do the next thing there is to do, and send it; return whether there was any."""
-        if self.gone or self.stopped or self._loop is None:
+        if self.gone or self.stopped or self.loop is None:
             return False
         if self.ready is None:
             self.greet()
@@ -161,14 +161,14 @@ class FakeEngine:
             self.start()
         elif self._of_job(self.running, None):
             self.finish(self._of_job(self.running, None)[0])
-        elif self._ending and not self._report:
-            self._ending = False
-            self._report.append(m.Drained())
+        elif self.ending and not self.report:
+            self.ending = False
+            self.report.append(m.Drained())
         return self.flush()
 
     def greet(self) -> None:
         self.ready = m.Ready(self.engine_id, 0, VERSION)
-        self._report.append(self.ready)
+        self.report.append(self.ready)
 
     def startable(self) -> list[int]:
         """Return the clients that there are slots for."""
@@ -185,9 +185,9 @@ class FakeEngine:
             pool = self.pool_of(client)
             self.waiting[pool].remove(client)
             self.running[pool].append(client)
-            self._launcher.ledger.append(client)
+        self.launcher.ledger += started
         if started:
-            self._report.append(m.Starting(started))
+            self.report.append(m.Starting(started))
         return started
 
     def finish(
@@ -197,29 +197,33 @@ class FakeEngine:
         self.running[self.pool_of(client)].remove(client)
         number = -1
         if body is not None:
-            number = self._launcher.next_body()
-            self._report.append(m.Bodies([(number, body)], 0))
-        self._report.append(m.Finished([(client, reason, status, number, -1, 1.0, 0.5, None)]))
+            number = self.launcher.next_body()
+            self.report.append(m.Bodies([(number, body)], 0))
+        self.report.append(m.Finished([(client, reason, status, number, -1, 1.0, 0.5, None)]))
 
     def say(self, *events: m.Message) -> None:
         """Have it send messages, behind those that wait to be sent."""
-        self._report += events
+        self.report += events
         self.flush()
 
     def flush(self) -> bool:
         """Send what waits to be sent; return whether there was any."""
+        self.settle_slots()
+        report, self.report = self.report, []
+        if report:
+            self.later(lambda: self._deliver(report))
+        return bool(report)
+
+    def settle_slots(self) -> None:
+        """Report the slots that are held by now."""
         for pool in sorted(self._owed):
             if len(self.running.setdefault(pool, [])) <= self.slots[pool]:
                 self._owed.discard(pool)
-                self._report.append(m.SlotsHeld(pool, self.slots[pool]))
-        report, self._report = self._report, []
-        if report:
-            self._later(lambda: self._deliver(report))
-        return bool(report)
+                self.report.append(m.SlotsHeld(pool, self.slots[pool]))
 
     def _deliver(self, report: list[m.Message]) -> None:
-        if self._on_frame is not None and self._loop is not None:
-            self._on_frame(self, m.decode(m.encode(report)))
+        if self.on_frame is not None and self.loop is not None:
+            self.on_frame(self, m.decode(m.encode(report)))
 
     def die(self, detail: str = "signal 9", unread: bool = False) -> None:
         """End it, with all that it runs; with `unread` what waits to be sent is lost, and its end uncertain."""
@@ -230,7 +234,7 @@ class FakeEngine:
         else:
             # What it has announced has left it: that is when it starts it.
             self.flush()
-        self._later(lambda: self._go(detail))
+        self.later(lambda: self._go(detail))
 
     def _go(self, detail: str) -> None:
         if self.gone:
@@ -238,7 +242,7 @@ class FakeEngine:
         self.gone = True
         self.running.clear()
         self.detail = self.detail or detail
-        if self._on_gone is not None and self._loop is not None:
+        if self._on_gone is not None and self.loop is not None:
             self._on_gone(self)
 
 

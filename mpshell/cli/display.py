@@ -14,7 +14,7 @@ from typing import Any
 from mpshell.cli.files import NodeFiles
 from mpshell.cli.outcomes import Tally, never_run, sentence, worst
 from mpshell.cli.progress import Progress
-from mpshell.cli.terminal import STDERR, STDOUT, Terminal
+from mpshell.cli.terminal import PIECE, STDERR, STDOUT, Terminal
 from mpshell.cli.text import visible
 from mpshell.event import EventHandler
 from mpshell.nodeset import NodeSet
@@ -46,6 +46,8 @@ class Display(EventHandler):
         #: What has come of nodes that have not ended for all workers.
         self._partly: dict[str, list[NodeOutcome]] = {}
         self._withdrawn = False
+        #: After a run that was out of memory: nodes of which too much has come to be shown.
+        self.unshown: set[str] | None = None
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -79,8 +81,15 @@ class Display(EventHandler):
 
     def read(self, node: str, sname: str = "stdout") -> bytes | None:
         """Return what is kept of a node's stream, None when nothing came."""
-        texts = [said for worker in self.workers if (said := worker.read(node, sname)) is not None]
-        return b"\n".join(texts) if texts else None
+        try:
+            found = (worker.read(node, sname) for worker in self.workers)
+            texts = [said for said in found if said is not None]
+            return b"\n".join(texts) if texts else None
+        except MemoryError:
+            if self.unshown is None:
+                raise
+            self.unshown.add(node)
+            return None
 
     def ev_timer(self, timer: Any) -> None:
         self.progress.draw()
@@ -144,7 +153,8 @@ class KeptDisplay(Display):
         for sname in ("stdout", "stderr"):
             said = self.read(outcome.node, sname)
             if said is not None:
-                self.files.write(outcome.node, sname, said + b"\n")
+                for part in (said, b"\n"):
+                    self.files.write(outcome.node, sname, part)
 
 
 class GatheredDisplay(KeptDisplay):
@@ -155,7 +165,8 @@ class GatheredDisplay(KeptDisplay):
         said = self.read(outcome.node, "stderr")
         if said is not None:
             label = b"" if self.options.no_label else self.terminal.label(STDERR, outcome.node)
-            self.terminal.err(labelled(label, said))
+            for piece in labelled(label, said):
+                self.terminal.err(piece)
 
     def show_rest(self, seconds: float, status: int) -> None:
         options = self.options
@@ -172,11 +183,12 @@ class GatheredDisplay(KeptDisplay):
         else:
             for nodes, said in self._groups():
                 header = b"" if options.no_label else self.terminal.header(counted(nodes))
-                self.terminal.out(header + said + b"\n")
+                self.terminal.out(header, said, b"\n")
 
     def _show_lines(self, name: str, said: bytes) -> None:
         label = b"" if self.options.no_label else self.terminal.label(STDOUT, name)
-        self.terminal.out(labelled(label, said))
+        for piece in labelled(label, said):
+            self.terminal.out(piece)
 
     def _groups(self) -> list[tuple[NodeSet, bytes]]:
         """Return (nodes, what they have said), the most common first."""
@@ -195,14 +207,16 @@ class GatheredDisplay(KeptDisplay):
         silent = NodeSet.fromlist(self.tally.ended - set(self.tally.failures))
         for nodes, _ in found:
             silent.difference_update(nodes)
-        texts = [(nodes, said.split(b"\n")) for nodes, said in found]
+        texts: list[tuple[NodeSet, bytes | None]] = [*found]
         if silent:
-            texts.append((silent, []))
+            texts.append((silent, None))
             texts.sort(key=lambda text: -len(text[0]))
-        for nodes, lines in texts[1:]:
+        # Lines take a multiple of their text: there are those of two outputs at a time.
+        most_common = lines_of(texts[0][1]) if texts else []
+        for nodes, said in texts[1:]:
             before, after = (os.fsencode(visible(counted(named))) for named in (texts[0][0], nodes))
             for line in difflib.diff_bytes(
-                difflib.unified_diff, texts[0][1], lines, before, after, lineterm=b""
+                difflib.unified_diff, most_common, lines_of(said), before, after, lineterm=b""
             ):
                 self.terminal.out(self.terminal.diff_line(line) + b"\n")
 
@@ -214,13 +228,23 @@ def largest_first(groups: Iterable[tuple[NodeSet, bytes]]) -> list[tuple[NodeSet
 
 def by_line(groups: list[tuple[NodeSet, bytes]]) -> Iterator[tuple[NodeSet, bytes]]:
     """Yield (nodes, line) for what nodes have said, their first lines first, the most common of each first."""
-    texts = [(nodes, said.split(b"\n")) for nodes, said in groups]
-    for at in range(max((len(lines) for _, lines in texts), default=0)):
+    # Where the next line of each begins: all lines at once would take a multiple of their text.
+    places = [(nodes, said, 0) for nodes, said in groups]
+    while places:
         found: dict[bytes, NodeSet] = {}
-        for nodes, lines in texts:
-            if at < len(lines):
-                found.setdefault(lines[at], NodeSet()).update(nodes)
+        after = []
+        for nodes, said, begin in places:
+            end = said.find(b"\n", begin)
+            found.setdefault(said[begin : len(said) if end < 0 else end], NodeSet()).update(nodes)
+            if end >= 0:
+                after.append((nodes, said, end + 1))
         yield from largest_first((nodes, line) for line, nodes in found.items())
+        places = after
+
+
+def lines_of(said: bytes | None) -> list[bytes]:
+    """Return the lines of an output, none for a node without one."""
+    return [] if said is None else said.split(b"\n")
 
 
 def counted(nodes: NodeSet) -> str:
@@ -228,6 +252,11 @@ def counted(nodes: NodeSet) -> str:
     return str(nodes) if len(nodes) == 1 else f"{nodes} ({len(nodes)})"
 
 
-def labelled(label: bytes, said: bytes) -> bytes:
-    """Return lines with a label before each."""
-    return b"".join(label + line + b"\n" for line in said.split(b"\n"))
+def labelled(label: bytes, said: bytes) -> Iterator[bytes]:
+    """Yield lines with a label before each, about a `PIECE` at a time."""
+    begin = 0
+    while begin <= len(said):
+        end = said.find(b"\n", begin + PIECE)
+        end = len(said) if end < 0 else end
+        yield label + said[begin:end].replace(b"\n", b"\n" + label) + b"\n"
+        begin = end + 1

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from mpshell.cli.parser import parse
 from mpshell.cli.text import visible, visible_lines
@@ -140,6 +140,7 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     from mpshell.cli.run import Run, stdin_is_for_commands
 
     run = Run()
+    _report_warnings(terminal)
     configure(run.task, options, terminal)
     display = make_display(options, nodes, terminal)
     feed = stdin_is_for_commands() and not (
@@ -151,6 +152,8 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     if options.verbose:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=not options.quiet)
+    if isinstance(run.error, MemoryError):
+        return _out_of_memory(run, display, seconds)
     if run.error is not None:
         return _failed(run.error)
     display.settle()
@@ -164,6 +167,42 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     if terminal.unsaid is not None and status == 0:
         raise terminal.unsaid
     return status
+
+
+def _out_of_memory(run: Run, display: Display, seconds: float) -> int:
+    """Show what was gathered before there was no room for more, and return the exit status."""
+    from mpshell.nodeset import NodeSet
+
+    # Its frames hold what there was no room to handle.
+    run.error = None
+    display.unshown = set()
+    shown = "what was gathered until then is shown"
+    try:
+        display.settle()
+        display.show_rest(seconds, _INTERNAL_ERROR)
+    except MemoryError:
+        shown = "not all that was gathered could be shown"
+    if display.unshown:
+        shown += f", but not of {NodeSet.fromlist(display.unshown)}, which takes too much itself"
+    display.terminal.message(f"out of memory: the run was stopped, and {shown}")
+    return _INTERNAL_ERROR
+
+
+def _report_warnings(terminal: Terminal) -> None:
+    """Let the library's warnings be messages like others, without a line of its source."""
+    import warnings
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        terminal.message(f"warning: {message}")
+
+    warnings.showwarning = show
 
 
 def _what_runs(run: Run, options: argparse.Namespace, nodes: NodeSet) -> str:

@@ -24,6 +24,7 @@ _KINDS = {
     "unreachable": "unreachable",
     "auth": "refused",
     "hostkey": "host key refused",
+    "transport": "transport failed",
     "lost": "lost",
     "not started": "not started",
     "cancelled": "stopped",
@@ -57,7 +58,7 @@ def sentence(outcome: NodeOutcome) -> str:
         return f"exited with code {outcome.returncode}"
     if outcome.reason == "signal" and outcome.signal is not None:
         return f"ended by {_signal_name(outcome.signal)}"
-    if outcome.detail and outcome.reason in ("not started", "lost"):
+    if outcome.detail and outcome.reason in ("not started", "lost", "transport"):
         return f"{what} ({outcome.detail.strip().splitlines()[-1]})"
     return what
 

@@ -24,8 +24,9 @@ class JsonDisplay(KeptDisplay):
         self._outcomes: dict[str, NodeOutcome] = {}
 
     def show(self, outcome: NodeOutcome) -> None:
-        super().show(outcome)
+        # First: an error in showing it (no memory) does not take it away.
         self._outcomes[outcome.node] = outcome
+        super().show(outcome)
 
     def show_rest(self, seconds: float, status: int) -> None:
         """Write the document, the nodes in their order."""
@@ -35,8 +36,22 @@ class JsonDisplay(KeptDisplay):
             "exit_status": status,
             "counts": self.tally.counts(),
         }
-        nodes = ",\n".join(json.dumps(record(self, self._outcomes[n])) for n in self.tally.nodes)
-        self.terminal.out(f'{json.dumps(head)[:-1]}, "nodes": [\n{nodes}\n]}}\n'.encode())
+        # Node by node: as text an output takes a multiple of its bytes.
+        before = f'{json.dumps(head)[:-1]}, "nodes": [\n'
+        for node in self.tally.nodes:
+            self.terminal.out(before.encode(), self._encoded(node))
+            before = ",\n"
+        self.terminal.out(b"\n]}\n")
+
+    def _encoded(self, node: str) -> bytes:
+        outcome = self._outcomes[node]
+        try:
+            return json.dumps(record(self, outcome)).encode()
+        except MemoryError:
+            if self.unshown is None:
+                raise
+            self.unshown.add(node)
+        return json.dumps(record(self, outcome, "")).encode()
 
 
 class JsonLinesDisplay(KeptDisplay):
@@ -47,15 +62,18 @@ class JsonLinesDisplay(KeptDisplay):
         self.terminal.out(json.dumps(record(self, outcome)).encode() + b"\n")
 
 
-def record(display: KeptDisplay, outcome: NodeOutcome) -> dict[str, Any]:
-    """Return what is to be said of a node."""
+def record(
+    display: KeptDisplay, outcome: NodeOutcome, snames: str = "stdout stderr"
+) -> dict[str, Any]:
+    """Return what is known of a node, with the output of the streams that are named."""
+    said = {sname: display.read(outcome.node, sname) for sname in snames.split()}
     return {
         **text("node", os.fsencode(outcome.node)),
         "reason": "not run" if never_ran(outcome) else outcome.reason,
         "rc": outcome.returncode,
         "signal": outcome.signal,
-        **text("stdout", display.read(outcome.node, "stdout")),
-        **text("stderr", display.read(outcome.node, "stderr")),
+        **text("stdout", said.get("stdout")),
+        **text("stderr", said.get("stderr")),
         "started_at": outcome.started_at,
         "duration": round(outcome.duration, 6),
         "engine": None if never_ran(outcome) else outcome.engine,

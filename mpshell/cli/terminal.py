@@ -15,6 +15,9 @@ from mpshell.cli.text import visible, visible_lines
 
 STDOUT, STDERR = 1, 2
 
+#: Bytes of output that are copied to be shown; more is written in pieces.
+PIECE = 1 << 16
+
 _BLUE, _RED, _CYAN, _PLAIN = b"\033[34m", b"\033[31m", b"\033[36m", b"\033[0m"
 
 
@@ -30,10 +33,13 @@ class Terminal:
         self._colored = {fd: _is_colored(fd, color) for fd in (STDOUT, STDERR)}
         self._labels: dict[tuple[int, str], bytes] = {}
 
-    def out(self, data: bytes) -> None:
-        """Write to stdout."""
+    def out(self, *parts: bytes) -> None:
+        """Write to stdout, in one piece unless that is a big one: it would be a copy."""
         self.make_way()
-        write_all(STDOUT, data)
+        if sum(map(len, parts)) <= PIECE:
+            parts = (b"".join(parts),)
+        for part in parts:
+            write_all(STDOUT, part)
 
     def err(self, data: bytes) -> None:
         """Write to stderr; who has closed that does not want it."""

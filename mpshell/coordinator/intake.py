@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Ended, Job, Reader, Said
-from mpshell.coordinator.results import Interned, Key, LiveBlock
+from mpshell.coordinator.results import Interned, Key, LiveBlock, text
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.outcome import Outcome
@@ -73,9 +73,9 @@ class Intake:
 
     def trace(self, lines: list[tuple[int, str]]) -> None:
         """Command lines have been executed."""
-        for client, text in lines:
+        for client, line in lines:
             if (job := self._jobs.get(job_and_index(client)[0])) is not None:
-                self._run.call(job.listener.job_trace, job, text)
+                self._run.call(job.listener.job_trace, job, line)
 
     # -- output --------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ class Intake:
         if event.floor:
             engine.bodies = {n: body for n, body in engine.bodies.items() if n >= event.floor}
         for number, body in event.bodies:
-            engine.bodies[number] = self._intern(body)
+            engine.bodies[number] = self._intern(text(body))
 
     def output(self, engine: EngineState, blocks: list[tuple[int, int, bytes]]) -> None:
         """Clients have written: lines each ended by a newline, or a piece of a very long one."""
@@ -93,7 +93,9 @@ class Intake:
             job = self._jobs.get(job_id)
             if job is None:
                 continue
-            if job.reader is not None:
+            if stream == messages.LOG:
+                self._run.tell(job.listener.job_logged, block)
+            elif job.reader is not None:
                 self._have_read(engine, job, job.reader, index, stream, block)
             elif self._wants_lines(job, stream):
                 whole = self._whole_lines(job, index, stream, block)
@@ -160,7 +162,8 @@ class Intake:
             else:
                 for stream, number in ((messages.STDOUT, stdout), (messages.STDERR, stderr)):
                     if number >= 0:
-                        self._have_read(engine, job, job.reader, index, stream, bodies[number])
+                        whole = bodies[number] + b"\n"
+                        self._have_read(engine, job, job.reader, index, stream, whole)
                 self._end_read(job, job.reader, index, outcome)
             if job.wants_events:
                 # A handler may have switched recording.

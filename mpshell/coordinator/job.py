@@ -54,6 +54,9 @@ class Listener(Protocol):
     def job_closed(self, job: "Job", timed_out: bool) -> None:
         """The last client has ended."""
 
+    def job_logged(self, messages: bytes) -> None:
+        """A program has written messages to its log; only asked for with a `LogFormat` that is `apart`."""
+
     def job_trace(self, job: "Job", text: str) -> None:
         """A command line has been executed; only asked for with `trace`."""
 

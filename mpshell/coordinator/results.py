@@ -1,7 +1,8 @@
 """What a worker's clients have said and how they ended, by key, until the next run.
 
-A key is a node's name, or what the user gave a local command. Output is kept in the form in which it
-arrives: lines ended by newlines, one object for equal bodies however many keys have it.
+A key is a node's name, or what the user gave a local command. Output that goes on is one growing buffer; when
+it has ended, it is the text that a user reads, one object for equal texts however many keys have it. Whoever
+reads it gets that object, and no copy: what is gathered may be most of the memory there is.
 """
 
 import operator
@@ -34,8 +35,8 @@ def returncode(reason: int, status: int) -> int | None:
 class Interned:
     """One object for equal bodies of a run, over all its engines, as long as it is in some result.
 
-    What was flushed, or is of an attempt that was dropped, goes when the table has grown by `SWEEP` bytes
-    and to twice of what was in use.
+    A body that no result has any more (flushed, or of an attempt that was dropped) is freed by a sweep, once
+    the table exceeds twice its size after the last sweep plus `SWEEP` bytes.
     """
 
     SWEEP = 1 << 24
@@ -65,6 +66,12 @@ class Interned:
         self._limit = 2 * self._size + self.SWEEP
 
 
+# A sweep keeps the bodies that have more references than one that is in the table alone: bytes can have no
+# weak references, and a wrapper each would cost every node. It stands on CPython's counting, and fails on the
+# safe side where that changes: an immortal object or a reference that is not counted makes the table keep too
+# much, or merge equal bodies no more. No result is ever wrong for it.
+
+
 def _references(bodies: dict[bytes, bytes]) -> list[int]:
     return [sys.getrefcount(body) for body in bodies]
 
@@ -74,71 +81,84 @@ _ALONE = _references({body: body for body in (bytes(bytearray(9)),)})[0]
 
 
 class StreamStore:
-    """What is recorded of one stream: a body by key, or the blocks of one that goes on."""
+    """What is recorded of one stream: a text by key, or the buffer of one that goes on."""
 
-    __slots__ = ("_bodies",)
+    __slots__ = ("_texts",)
 
     def __init__(self) -> None:
-        self._bodies: dict[Key, bytes | list[bytes]] = {}
+        # A bytearray, as one that finds no room to grow keeps what it has (io.BytesIO does not).
+        self._texts: dict[Key, bytes | bytearray] = {}
 
     def add_block(self, key: Key, block: bytes) -> None:
-        blocks = self._bodies.setdefault(key, [])
-        if not isinstance(blocks, list):
-            blocks = self._bodies[key] = [blocks]
-        blocks.append(block)
+        """Record lines, each ended by a newline, or a piece of a long one."""
+        buffer = self._texts.get(key)
+        if not isinstance(buffer, bytearray):
+            before, buffer = buffer, bytearray()
+            self._texts[key] = buffer
+            if before is not None:
+                buffer += before
+                buffer += b"\n"
+        buffer += block
 
-    def set_body(self, key: Key, body: bytes) -> None:
-        if key in self._bodies:
-            self.add_block(key, body)
+    def set_text(self, key: Key, said: bytes) -> None:
+        """Record all that a key has written, without its last newline."""
+        if key in self._texts:
+            self.add_block(key, said + b"\n")
         else:
-            self._bodies[key] = body
+            self._texts[key] = said
 
     def settle(self, key: Key, intern: Interned) -> None:
-        """Make one body of a key's blocks: nothing more comes."""
-        blocks = self._bodies.get(key)
-        if isinstance(blocks, list):
-            self._bodies[key] = intern(b"".join(blocks))
+        """Make a text of a key's buffer: nothing more comes."""
+        buffer = self._texts.get(key)
+        if isinstance(buffer, bytearray):
+            try:
+                self._texts[key] = intern(_text_of(buffer))
+            except MemoryError:
+                # It stays a buffer, which can be read when there is room. Others may need less.
+                return
 
     def get(self, key: Key) -> bytes | None:
         """Return a key's text without its last newline, or None when nothing came."""
-        body = self._bodies.get(key)
-        if body is None:
-            return None
-        return text(body if isinstance(body, bytes) else b"".join(body))
+        said = self._texts.get(key)
+        return _text_of(said) if isinstance(said, bytearray) else said
 
     def last_line(self, key: Key) -> bytes | None:
         """Return the last line of a key, without its newline, or None when nothing came."""
-        body = self._bodies.get(key)
-        if body is None:
+        said = self._texts.get(key)
+        if said is None:
             return None
-        whole = body if isinstance(body, bytes) else b"".join(body)
-        end = len(whole) - whole.endswith(b"\n")
-        return whole[whole.rfind(b"\n", 0, end) + 1 : end]
+        # A text that has ended has lost its last newline already, a buffer has it.
+        end = len(said) - (isinstance(said, bytearray) and said.endswith(b"\n"))
+        return bytes(said[said.rfind(b"\n", 0, end) + 1 : end])
 
     def groups(self, match: Callable[[Key], bool] | None = None) -> dict[bytes, list[Key]]:
-        """Return the keys by what they said (still with its last newline)."""
+        """Return the keys by what they have written, without its last newline."""
         groups: dict[bytes, list[Key]] = {}
-        for key, body in self._bodies.items():
+        for key, said in self.items():
             if match is None or match(key):
-                whole = body if isinstance(body, bytes) else b"".join(body)
-                groups.setdefault(whole, []).append(key)
+                groups.setdefault(said, []).append(key)
         return groups
 
     def items(self) -> Iterator[tuple[Key, bytes]]:
         """Yield (key, text without its last newline)."""
-        for key, body in list(self._bodies.items()):
-            yield key, text(body if isinstance(body, bytes) else b"".join(body))
+        for key, said in list(self._texts.items()):
+            yield key, _text_of(said) if isinstance(said, bytearray) else said
 
     def drop(self, key: Key) -> None:
-        self._bodies.pop(key, None)
+        self._texts.pop(key, None)
 
     def clear(self) -> None:
-        self._bodies.clear()
+        self._texts.clear()
 
 
 def text(body: bytes) -> bytes:
     """Return a body as a user sees it: lines, the last one without its newline."""
     return body[:-1] if body.endswith(b"\n") else body
+
+
+def _text_of(buffer: bytearray) -> bytes:
+    end = len(buffer) - buffer.endswith(b"\n")
+    return bytes(memoryview(buffer)[:end])
 
 
 class WorkerResults:
@@ -180,13 +200,13 @@ class WorkerResults:
         for key in keys:
             store.add_block(key, block)
 
-    def record_whole(self, sname: str, keys: list[Key], body: bytes) -> None:
-        """Record all that a stream of the keys has said."""
+    def record_whole(self, sname: str, keys: list[Key], said: bytes) -> None:
+        """Record all that a stream of the keys has written, without its last newline."""
         store = self._streams.get(sname)
         if store is None:
             store = self._streams[sname] = StreamStore()
         for key in keys:
-            store.set_body(key, body)
+            store.set_text(key, said)
 
     def text_of(self, key: Key, sname: str) -> bytes | None:
         store = self.streams.get(sname)
@@ -287,6 +307,8 @@ class LiveBlock:
 
     def record(self) -> None:
         """Record what has been told since the last time."""
+        # The length hint of a list's iterator is exactly what it has not given yet: so the place of the handler
+        # in the block is known without a step of our own between the iterator and each line.
         told = len(self._lines) - operator.length_hint(self.told)
         if told > self._recorded and self._records(self._sname):
             block = b"\n".join([*self._lines[self._recorded : told], b""])

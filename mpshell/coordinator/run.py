@@ -125,10 +125,10 @@ class Run:
     # -- the wait of the loop ------------------------------------------------------------------
 
     def _wait(self, timeout: float, most: int) -> list[tuple[int, int]]:
-        """Wait as the loop does, and let signals through meanwhile: nothing is half done here.
-
-        The only place that raises a noted error.
-        """
+        """Wait as the loop does; the only place that raises a noted error."""
+        # Signal handlers are called only here and in `call`, where nothing is half done. One that raises
+        # (Ctrl-C, a time limit, an exit on SIGTERM) goes through whatever line the thread is at: in the middle
+        # of a frame it would leave nodes without a verdict.
         if self.error is not None:
             raise self.error
         try:

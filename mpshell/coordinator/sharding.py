@@ -92,7 +92,11 @@ class Share:
 
 
 class SlotPool:
-    """The slots of one fanout (None: no limit), and the clients that wait for them."""
+    """The slots of one fanout (None: no limit), and the clients that wait for them.
+
+    The bounds of all shares never add up to more than the fanout: slots that one engine is to have are taken
+    from another first, and given when that holds them no more (`held`).
+    """
 
     def __init__(self, number: int, fanout: int | None, queue: WorkQueue | None = None) -> None:
         self.number = number
@@ -236,12 +240,14 @@ class SlotPool:
     def _deal(self, budget: int | None) -> list[tuple[int, Slice]]:
         """Hand out what fills the slots, then as much again ahead of need."""
         dealt: list[tuple[int, Slice]] = []
+        # First what fills the slots, then as much again, to be there when a slot becomes free: the end of a
+        # client and the start of the next one are then a matter of the engine alone, without a trip to here.
         for ahead in (1, 2) if budget is None else (1,):
             available = self.queued if budget is None else min(self.queued, budget)
             needs = {}
             for engine_id, share in self.shares.items():
                 need = min(share.slots * ahead - share.assigned, available)
-                # Ahead of need not one by one, but half a round at a time.
+                # Ahead of need not one by one, but half a round at a time: a frame for many clients.
                 if need > 0 and (ahead == 1 or need * 2 >= min(share.slots, self.queued)):
                     needs[engine_id] = need
             total = sum(needs.values())

@@ -42,19 +42,21 @@ class Command:
         #: What `plan` returns for every node alike, once it is known.
         self._fixed: tuple[list[bytes], list[bytes] | None] | None = None
 
-    def plan(self, node: str, rank: int, part: str = "") -> tuple[list[bytes], list[bytes] | None]:
+    def plan(
+        self, node: str, rank: int, part: str = "", log: bytes = b""
+    ) -> tuple[list[bytes], list[bytes] | None]:
         """Return `argv` for a node, and `direct` of it."""
         if self._fixed is not None:
             return self._fixed
-        argv = self.argv(node, rank, part)
+        argv = self.argv(node, rank, part, log)
         plan = argv, self.direct(argv)
         if all(isinstance(part, bytes) for pieces in self._pieces for part in pieces):
             self._fixed = plan
         return plan
 
-    def argv(self, node: str, rank: int, part: str = "") -> list[bytes]:
+    def argv(self, node: str, rank: int, part: str = "", log: bytes = b"") -> list[bytes]:
         """Return the words to execute for a node; those of the shell for a line."""
-        words = fill(self._pieces, os.fsencode(node), rank, os.fsencode(part))
+        words = fill(self._pieces, os.fsencode(node), rank, os.fsencode(part), log)
         return [_SHELL, b"-c", words[0]] if self._shell else words
 
     def direct(self, argv: list[bytes]) -> list[bytes] | None:

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
         def rest(self) -> Iterable[tuple[int, bytes]]:
             """Read what is there now without waiting, stream by stream; stop when iterated no further."""
 
+        def rest_of_log(self) -> bytes:
+            """Read all that is in the command's log now; empty for one without a log."""
+
         def terminate(self) -> None:
             """Ask the command to end (SIGTERM)."""
 

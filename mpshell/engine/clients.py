@@ -16,7 +16,7 @@ from mpshell.engine.work import Execution
 from mpshell.errors import InvalidTransition
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.lines import LONG_LINE, StreamBuffer
-from mpshell.wire.messages import DISCARD, GATHER, STDERR, STDOUT, STREAM
+from mpshell.wire.messages import DISCARD, EXITED, GATHER, LOG, LOG_END, STDERR, STDOUT, STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 #: Seconds that a killed command has to be gone; one that cannot be killed is left then, and its slot is free.
 _LAST_GRACE = 4.0
 
-#: Last bytes that are kept of a command whose diagnosis is wanted, and the exit status that asks for it.
-_LAST_WORDS, _DIAGNOSED = 1000, 255
+#: Last bytes that are kept of a command whose diagnosis is wanted.
+_LAST_WORDS = 2000
 
 
 class Clients:
@@ -126,7 +126,11 @@ class Clients:
 
     def received(self, execution: Execution, stream: int, data: bytes) -> None:
         """Take bytes that a command has written; those after its outcome count no more."""
-        if not execution.reported:
+        if execution.reported:
+            return
+        if stream == LOG:
+            self._take_log(execution, data)
+        else:
             self._take(execution, stream, data)
 
     def stream_ended(self, execution: Execution) -> None:
@@ -162,13 +166,27 @@ class Clients:
                 execution.passed_on.add(stream)
                 self._uplink.output(execution.id, stream, block)
 
+    def _take_log(self, execution: Execution, data: bytes) -> None:
+        """Keep what the diagnosis needs of a log; the rest are messages, as on stderr."""
+        if execution.log is None or not (messages := execution.log.take(data)):
+            return
+        if execution.log.apart:
+            execution.last_words = (execution.last_words + messages)[-_LAST_WORDS:]
+            self._uplink.output(execution.id, LOG, messages)
+        else:
+            stream = STDERR if execution.job.spec.separate_stderr else STDOUT
+            self._take(execution, stream, messages)
+
     def _take_rest(self, execution: Execution) -> None:
         """Take what a command had written before it was asked to end, as far as it has arrived."""
         if execution.carrier is not None and not self._uplink.congested:
             for stream, data in execution.carrier.rest():
                 self._take(execution, stream, data)
                 if self._uplink.congested:
-                    return
+                    break
+        if execution.carrier is not None and execution.log is not None:
+            # Whole, also for a coordinator that is behind: the verdict depends on it.
+            self._take_log(execution, execution.carrier.rest_of_log() + b"\n")
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -252,13 +270,24 @@ class Clients:
             else:
                 self._uplink.output(execution.id, stream, block)
         duration = self.loop.time() - execution.started_at if execution.started_at else 0.0
-        if execution.status == _DIAGNOSED and execution.last_words:
-            execution.detail = execution.last_words.decode(errors="backslashreplace")
+        self._diagnose(execution)
         self._uplink.report.finished.append(
             (execution.id, execution.reason, execution.status, refs[STDOUT], refs[STDERR],
              execution.started_at, duration, execution.detail)
         )  # fmt: skip
         self._uplink.end_of_turn()
+
+    def _diagnose(self, execution: Execution) -> None:
+        """Add to an outcome what its diagnosis needs, where one is wanted."""
+        least = execution.job.spec.diagnose
+        if not least or execution.reason != EXITED or execution.status < least:
+            return
+        words = execution.last_words.decode(errors="backslashreplace").replace(LOG_END, "\\0")
+        if execution.log is not None:
+            notes = execution.log.notes.decode(errors="backslashreplace").replace(LOG_END, "\\0")
+            execution.detail = f"{notes}{LOG_END}{words}"
+        elif words:
+            execution.detail = words
 
     def _release(self, execution: Execution) -> None:
         for handle in (execution.timeout_handle, execution.grace_handle, execution.drain_handle):

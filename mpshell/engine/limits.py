@@ -3,7 +3,7 @@
 import resource
 
 #: Descriptors of a client at most, with those of its spawn, and those that an engine needs besides.
-_FDS_A_CLIENT, _OWN_FDS = 3, 24
+_FDS_A_CLIENT, _OWN_FDS = 4, 24
 
 
 def room_for(clients: int) -> int:

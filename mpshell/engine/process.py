@@ -81,6 +81,22 @@ def spawn(
     return Child(pid, in_write, out_read, err_read)
 
 
+def open_log() -> tuple[int, bytes]:
+    """Return a descriptor to read a log from, without blocking, and a path at which others may write it.
+
+    OpenSSH closes all that it inherits, and opens its log by name: the name of this process's own descriptor
+    is one, with no file that could be left behind or be opened by another user. Opened for writing too, the
+    pipe is never at its end, whether the writer has opened it already or not.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        fd = os.open(f"/proc/self/fd/{read_end}", os.O_RDWR | os.O_NONBLOCK)
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    return fd, b"/proc/%d/fd/%d" % (os.getpid(), fd)
+
+
 def reap() -> list[tuple[int, int, bool]]:
     """Return (pid, exit status or signal number, whether a signal) of each child that has ended.
 

@@ -14,7 +14,7 @@ from mpshell.engine.argv import PathCache
 from mpshell.engine.libc import Environment
 from mpshell.runtime import procfs
 from mpshell.runtime.lean import TYPE_CHECKING, signal
-from mpshell.wire.messages import STDERR, STDOUT
+from mpshell.wire.messages import LOG, STDERR, STDOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mpshell.runtime.loop import EventLoop
 
 _READ_SIZE = 65536
+
+#: Reads of a log at its end: what a pipe holds, and more.
+_LOG_READS = 32
 
 
 def _read(fd: int) -> bytes | None:
@@ -42,7 +45,12 @@ class ProcessCarrier:
     )  # fmt: skip
 
     def __init__(
-        self, family: Processes, execution: Execution, child: process.Child, mark: int
+        self,
+        family: Processes,
+        execution: Execution,
+        child: process.Child,
+        mark: int,
+        log: int,
     ) -> None:
         self._mark = mark
         self._family = family
@@ -59,6 +67,10 @@ class ProcessCarrier:
         self._open(STDOUT, child.stdout)
         if child.stderr >= 0:
             self._open(STDERR, child.stderr)
+        if log >= 0:
+            # No stream whose end is waited for: the log is whole when its program has ended.
+            self._fds[LOG] = log
+            self._loop.add_reader(log, self._on_readable, LOG, log)
 
     # -- output --------------------------------------------------------------------------------
 
@@ -107,8 +119,16 @@ class ProcessCarrier:
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
         for stream, fd in list(self._fds.items()):
-            if data := _read(fd):
+            if stream != LOG and (data := _read(fd)):
                 yield stream, data
+
+    def rest_of_log(self) -> bytes:
+        pieces: list[bytes] = []
+        fd = self._fds.get(LOG)
+        # A pipe holds little, and its writer has ended or is about to.
+        while fd is not None and len(pieces) < _LOG_READS and (data := _read(fd)):
+            pieces.append(data)
+        return b"".join(pieces)
 
     # -- input ---------------------------------------------------------------------------------
 
@@ -193,7 +213,12 @@ class Processes:
     def start(self, execution: Execution) -> ProcessCarrier:
         """Spawn a client's command; OSError when the system refuses, ValueError for a NUL in a word."""
         job = execution.job
-        argv, words = job.command.plan(execution.node, execution.index, execution.part)
+        try:
+            log, path = (-1, b"") if execution.log is None else process.open_log()
+        except OSError as error:
+            execution.detail = f"a log: {error}"
+            raise
+        argv, words = job.command.plan(execution.node, execution.index, execution.part, path)
         if job.spec.trace:
             text = argv[-1] if job.spec.shell is not None else b" ".join(argv)
             self.owner.trace(execution, os.fsdecode(text))
@@ -202,8 +227,10 @@ class Processes:
             child = self._spawn(job, argv, words)
         except (OSError, ValueError) as error:
             execution.detail = f"{os.fsdecode(argv[0])}: {error}"
+            if log >= 0:
+                os.close(log)
             raise
-        carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child, mark)
+        carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child, mark, log)
         return carrier
 
     def _spawn(self, job: Job, argv: list[bytes], words: list[bytes] | None) -> process.Child:

@@ -8,6 +8,7 @@ from collections import deque
 from mpshell.engine.argv import Command
 from mpshell.engine.client import Client
 from mpshell.engine.libc import Environment
+from mpshell.engine.log import ClientLog, LogLines
 from mpshell.engine.report import Report
 from mpshell.engine.stdin import InputLog
 from mpshell.runtime.lean import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Job:
     """One worker's commands on this engine."""
 
-    __slots__ = ("command", "env", "forgotten", "log", "modes", "running", "spec")
+    __slots__ = ("command", "env", "forgotten", "log", "log_lines", "modes", "running", "spec")
 
     def __init__(self, spec: JobSpec, env: Environment) -> None:
         self.spec = spec
@@ -34,6 +35,7 @@ class Job:
         self.env = env
         self.command = Command(spec, env.variables)
         self.log = InputLog()
+        self.log_lines = None if spec.log is None else LogLines(spec.log)
         #: What to do with a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
         self.running: dict[int, Execution] = {}
@@ -70,7 +72,7 @@ class Execution(Client):
 
     __slots__ = (
         "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "job",
-        "last_byte_at", "last_words", "node", "part", "passed_on", "started_at", "timeout_handle",
+        "last_byte_at", "last_words", "log", "node", "part", "passed_on", "started_at", "timeout_handle",
     )  # fmt: skip
 
     def __init__(self, job: Job, index: int, node: str, part: str = "") -> None:
@@ -85,6 +87,8 @@ class Execution(Client):
         self.last_byte_at = 0.0
         self.detail: str | None = None
         self.last_words = b""
+        #: What its program writes to its log, beside its streams.
+        self.log = None if job.log_lines is None else ClientLog(job.log_lines)
         #: Bytes that have not been passed on, by stream.
         self.buffers: dict[int, StreamBuffer] = {}
         #: Gathered streams of which the first blocks are sent already.

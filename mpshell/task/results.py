@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mpshell.coordinator.results import Key, WorkerResults, as_seen, key_matcher, matcher, text
+from mpshell.coordinator.results import Key, WorkerResults, as_seen, key_matcher, matcher
 from mpshell.errors import TaskMsgTreeError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.outcome import NodeOutcome
@@ -65,7 +65,7 @@ class RunResults:
             store = results.streams.get(sname)
             if store is not None:
                 for body, keys in store.groups(match).items():
-                    groups.setdefault(text(body), []).extend(keys)
+                    groups.setdefault(body, []).extend(keys)
         return iter([(MsgTreeElem(said), keys) for said, keys in groups.items()])
 
     def flush(self, sname: str) -> None:

@@ -29,14 +29,18 @@ if TYPE_CHECKING:
 DISCARD, GATHER, STREAM = 0, 1, 2
 
 #: Streams of a client, as numbers on the wire.
-STDIN, STDOUT, STDERR = 0, 1, 2
+STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
 REASON_NAMES = ("exited", "signaled", "timed out", "cancelled", "spawn failed", "lost")
 
-#: Marks in a command template, where the engine puts a client's node, its rank, or its text in `Submit.parts`.
-NODE, RANK, PART = 0, 1, 2
+#: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
+#: the path of its log.
+NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
+
+#: In the detail of a client with a log: ends what is noted of the log, its last words follow.
+LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
@@ -51,13 +55,30 @@ def encode_template(template: Template) -> Pieces:
     return tuple(part if isinstance(part, int) else os.fsencode(part) for part in template)
 
 
-def fill(words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"") -> list[bytes]:
+def fill(
+    words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"", log: bytes = b""
+) -> list[bytes]:
     """Return the words of a command for one client, given what stands for its marks."""
-    marked = (node, b"%d" % rank, part)
+    marked = (node, b"%d" % rank, part, log)
     return [
         b"".join(piece if isinstance(piece, bytes) else marked[piece] for piece in pieces)
         for pieces in words
     ]
+
+
+class LogFormat(NamedTuple):
+    """How an engine reads the log that a client writes to LOG_PATH, line by line.
+
+    A line with all texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
+    before the first text to the end of the last, is cut out. Without a tag, a line that holds one of the
+    texts in `noted` is. Lines that begin with a text in `private` go no further if they were noted or there is
+    no tag; all others go the way of the client's stderr.
+    """
+
+    tag: tuple[str, ...] | None
+    noted: tuple[str, ...]
+    private: tuple[str, ...]
+    apart: bool = False  # as LOG, and not the way of stderr
 
 
 class JobSpec(NamedTuple):
@@ -76,11 +97,12 @@ class JobSpec(NamedTuple):
     grace: float  # seconds between SIGTERM and SIGKILL
     drain: float | None  # seconds without a byte after the exit; None: wait for ever
     trace: bool  # tell each command line (debug)
-    diagnose: bool  # tell the last words of a command that ends with 255, ssh's own code
+    diagnose: int  # tell the last words of a command that ends with this or more; 0: never
     env: tuple[tuple[str, str], ...] = ()  # on top of the environment of the run
     tree: bool = (
         False  # its own children lead groups of theirs: signals go to all that descends from it
     )
+    log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
@@ -270,10 +292,12 @@ Message: TypeAlias = Command | Event
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
 _NUMBER = checks.kind(int, float)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
+_TEXTS = checks.series(tuple, _STR)
+_LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _JOB_SPEC = checks.fields(
     _INT, _INT, checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
-    _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _BOOL, checks.pairs(_STR, _STR, tuple),
-    _BOOL,
+    _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
+    _BOOL, lambda log: log is None or (log.__class__ is LogFormat and _LOG_FORMAT(log)),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -284,7 +308,7 @@ _CHECKS: dict[type, checks.Check] = {
         lambda job: job is None or (job.__class__ is JobSpec and _JOB_SPEC(job)),
         _INT,
         checks.series(list, _STR),
-        checks.series(tuple, _STR),
+        _TEXTS,
     ),
     Write: checks.fields(_INT, _BYTES),
     CloseStdin: checks.fields(_INT),
@@ -309,8 +333,8 @@ _CHECKS: dict[type, checks.Check] = {
     Drained: checks.fields(),
 }
 
-#: What the unpickler may make: messages, and the job within one.
-_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec)}
+#: What the unpickler may make: messages, and the job within one, with its log.
+_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat)}
 
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS = 32
@@ -343,13 +367,19 @@ def encode(messages: list[Message]) -> bytes:
 
 
 def decode(frame: bytes) -> list[Message]:
-    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes."""
+    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes.
+
+    MemoryError when there is no room for a frame of that size.
+    """
     try:
         messages: list[Message] = _Unpickler(io.BytesIO(frame)).load()
     except ProtocolError:
         raise
     # Unpickling garbage raises nearly anything; all of it means the same here.
     except Exception as error:
+        if isinstance(error, MemoryError):
+            # Garbage may ask for any size. A frame of messages takes about its own.
+            bytearray(len(frame))
         raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
     if messages.__class__ is not list:
         raise ProtocolError(f"a frame holds {type(messages).__name__}, not a list of messages")

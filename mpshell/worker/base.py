@@ -16,7 +16,7 @@ from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.outcome import NodeOutcome
 from mpshell.runtime.uncopied import Uncopied
-from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, Template
+from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, LogFormat, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
 from mpshell.worker.events import WorkerEvents
 from mpshell.worker.text import check_text
@@ -49,6 +49,9 @@ class Worker(Uncopied, WorkerEvents):
     #: Tells why a command ended with 255, by its last words: for a transport with failures of its own.
     #: One of `outcome.REASONS`, or None.
     diagnose: Callable[[str], str | None] | None = None
+
+    #: The least exit status that may be the transport's own.
+    _diagnosed_from = 255
 
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
@@ -256,8 +259,9 @@ class Worker(Uncopied, WorkerEvents):
         parts: tuple[str, ...] = (),
         reader: Reader | None = None,
         tree: bool = False,
+        log: LogFormat | None = None,
     ) -> Job:
-        spec = self._spec(task, shell, argv, env, reader, tree)
+        spec = self._spec(task, shell, argv, env, reader, tree)._replace(log=log)
         job = Job(
             spec,
             nodes,
@@ -302,10 +306,13 @@ class Worker(Uncopied, WorkerEvents):
             grace=float(task.info("grace")),
             drain=None if drain is None else float(drain),
             trace=bool(task.info("debug")),
-            diagnose=self.diagnose is not None,
+            diagnose=0 if self.diagnose is None else self._diagnosed_from,
             env=env,
             tree=tree,
         )
+
+    def job_logged(self, messages: bytes) -> None:
+        """Take what a transport's program has written to a log that is read apart."""
 
     def _tell_debug(self, line: str) -> None:
         self._bound().debug(line)

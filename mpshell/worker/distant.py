@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.results import key_matcher, matcher, text
+from mpshell.coordinator.results import key_matcher, matcher
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
@@ -62,7 +62,7 @@ class DistantWorker(Worker):
         match = key_matcher(match_keys)
         if store is not None:
             for body, keys in store.groups(match).items():
-                yield MsgTreeElem(text(body)), NodeSet.fromlist([str(key) for key in keys])
+                yield MsgTreeElem(body), NodeSet.fromlist([str(key) for key in keys])
 
     def iter_node_buffers(
         self, match_keys: Iterable[str] | None = None
@@ -89,10 +89,7 @@ class DistantWorker(Worker):
     def iter_retcodes(
         self, match_keys: Iterable[str] | None = None
     ) -> Iterator[tuple[int, NodeSet]]:
-        """Yield (return code, nodes); only codes that some matching node has.
-
-        In the order in which the run of the task saw the codes first, those of one turn in ascending order.
-        """
+        """Yield (return code, nodes); only codes that some matching node has."""
         self._bound()
         for code, keys in self.results.by_code(matcher(match_keys)).items():
             if keys:
@@ -119,8 +116,7 @@ class CommandWorker(DistantWorker):
     """A worker that runs one command, or makes one copy, for each of its nodes.
 
     `nodes` is a node set in any form; None or an empty one runs nothing. `timeout` is in seconds, for
-    each command from its own start. With `stderr` the two streams are kept apart. An empty command is run
-    as the shell has it, and is 0.
+    each command from its own start. With `stderr` the two streams are kept apart.
 
     Instead of a `command` there can be a `source` and a `dest`: a file or directory that is copied to
     each node, or with `reverse` from each node to `dest`/basename.node here. `preserve` keeps times and
@@ -148,10 +144,12 @@ class CommandWorker(DistantWorker):
         for node in self.nodes:
             check_text("a node's name", node)
         self.remote = remote
+        #: Whether its job is to be run, and not only shown.
+        self._executes = True
         self.command: str | None = None
         self._copy: Copy | None = None
         if source is None and dest is None:
-            self.command = check_command(command, may_be_empty=True)
+            self.command = check_command(command)
         elif command is not None:
             raise WorkerBadArgumentError(
                 f"either a command or a copy: {command!r}, and source={source!r} dest={dest!r}"
@@ -197,8 +195,12 @@ class CommandWorker(DistantWorker):
 
         A command line for /bin/sh is one word.
         """
-        job = self._make_job(task)
-        self.job = None
+        self._executes = False
+        try:
+            job = self._make_job(task)
+        finally:
+            self._executes = True
+            self.job = None
         templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
         pieces = [encode_template(template) for template in templates]
         for index, node in enumerate(job.nodes):

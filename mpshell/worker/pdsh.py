@@ -22,7 +22,8 @@ from mpshell.wire.messages import EXITED, LOST, NODE, PART, SPAWN_FAILED, STREAM
 from mpshell.worker.base import check_worker_fanout
 from mpshell.worker.copy import Copy, check_shell_names, local_path
 from mpshell.worker.distant import CommandWorker
-from mpshell.worker.ssh import connect_seconds, diagnose_ssh, split_setting
+from mpshell.worker.openssh import connect_seconds, split_setting
+from mpshell.worker.ssh_log import diagnose_words
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _NODE = re.compile(r"[\w.][\w.-]*")
 
 def diagnose_pdsh(words: str) -> str | None:
     """Return why a node has 255 by its last words, or pdsh's own; None when its command has."""
-    return "unreachable" if words.startswith("pdsh: ") else diagnose_ssh(words)
+    return "unreachable" if words.startswith("pdsh: ") else diagnose_words(words)
 
 
 class WorkerPdsh(CommandWorker):

@@ -15,7 +15,7 @@ from mpshell.coordinator.job import Ended, Reader, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.wire.messages import EXITED, LOST, NODE, STDOUT
 from mpshell.worker.copy import Copy, check_shell_names, kept_here, local_path
-from mpshell.worker.ssh import split_setting
+from mpshell.worker.openssh import split_setting
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:

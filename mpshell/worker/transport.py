@@ -14,6 +14,7 @@ from mpshell.coordinator.job import Ended, Job, Reader, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
 from mpshell.wire.messages import (
     EXITED,
+    LOG_PATH,
     LOST,
     NODE,
     RANK,
@@ -22,6 +23,7 @@ from mpshell.wire.messages import (
     STDERR,
     STDOUT,
     TIMED_OUT,
+    LogFormat,
     Template,
 )
 from mpshell.worker.copy import NAME, Copy, kept_here, local_path
@@ -58,7 +60,7 @@ Word = str | Template
 
 
 #: What stands for something else in a template.
-_MARKS = (NODE, NAME, RANK)
+_MARKS = (NODE, NAME, RANK, LOG_PATH)
 
 
 class Transport(CommandWorker):
@@ -98,6 +100,10 @@ class Transport(CommandWorker):
         """Return who reads the program's output before anybody else does, or None."""
         return None
 
+    def _log(self) -> LogFormat | None:
+        """Return how the log is read that its program writes to LOG_PATH; None for a program without one."""
+        return None
+
     def _make_job(self, task: Owner) -> Job:
         nodes = list(self.nodes)
         if self._copy is not None:
@@ -122,6 +128,7 @@ class Transport(CommandWorker):
                 for name, text in self.environment(task).items()
             ),
             reader=self.reader(task, nodes),
+            log=self._log(),
         )
 
     def _templates(self, words: Iterable[Word]) -> tuple[Template, ...]:

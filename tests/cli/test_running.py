@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -230,6 +231,17 @@ def test_a_word_that_is_no_option_is_not_taken_for_a_host(
     given = [word for text in options for word in ("-o", text)]
     done = mpshell("--dry-run", "-R", worker, "-w", "n1", *given, "true")
     assert done.code == 64 and said in done.err
+
+
+def test_a_warning_of_the_library_is_a_message() -> None:
+    few = ["/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *PROGRAM]
+    run = ("-R", "exec", "-w", "n[1-100]", "sleep 0.1")
+    done = mpshell(*run, program=few)
+    assert done.code == 0
+    assert re.fullmatch(
+        r"(mpshell: warning: an engine runs fewer commands: [^\n]*open files[^\n]*\n)+", done.err
+    )
+    assert mpshell("-q", *run, program=few).err == ""
 
 
 def test_values_of_options_may_stand_apart() -> None:

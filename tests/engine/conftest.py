@@ -98,7 +98,7 @@ def job(shell: str | None = None, **changes: Any) -> m.JobSpec:
         before, mark, after = shell.partition("%h")
         template = (before, m.NODE, after) if mark else (shell,)
     spec = m.JobSpec(
-        1, 0, template, (), None, False, False, m.GATHER, m.GATHER, False, 1.0, 5.0, False, False
+        1, 0, template, (), None, False, False, m.GATHER, m.GATHER, False, 1.0, 5.0, False, 0
     )
     return spec._replace(**changes)
 

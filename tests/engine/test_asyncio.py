@@ -23,7 +23,7 @@ loop.add_reader(near.fileno(), lambda: events.extend(e for f in near.receive() f
 
 def job(number, line, **more):
     spec = m.JobSpec(number, 0, (line,), (), None, False, False, m.GATHER, m.GATHER, False, 0.2, 5.0, False,
-        False)
+        0)
     return spec._replace(**more)
 
 async def until(number):

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from mpshell import Task, task_cleanup, task_self, task_terminate
+from tests.ssh.openssh import OpenSsh, installed_version, openssh
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "sshd"
 
@@ -22,10 +24,17 @@ class SshServer:
 
     directory: Path
     nodes: int
+    programs: OpenSsh
 
     @property
     def config(self) -> str:
         return str(self.directory / "ssh_config")
+
+    @property
+    def session_paths(self) -> str:
+        """Lines of an sshd_config for a server that is not at its compiled-in place."""
+        lines = (self.directory / "sshd_config").read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if line.startswith(("SshdSession", "SshdAuth")))
 
     def call(self, command: str) -> subprocess.CompletedProcess[str]:
         return call_script(command, self.directory)
@@ -39,17 +48,35 @@ def call_script(command: str, directory: Path, *args: str) -> subprocess.Complet
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+@contextmanager
+def running_server(directory: Path, programs: OpenSsh) -> Iterator[SshServer]:
     """Give a server with 200 nodes."""
-    directory = tmp_path_factory.mktemp("sshd")
-    started = call_script("start", directory, "--nodes", "200", "--lifetime", "7200")
+    others = [] if programs.installed else ["--programs", os.path.dirname(programs.sshd)]
+    started = call_script("start", directory, "--nodes", "200", "--lifetime", "7200", *others)
     assert started.returncode == 0, started.stderr
     # The default since OpenSSH 9.0 takes many times the processor time: most of what the tests would take.
     with open(directory / "ssh_config", "a") as config:
         config.write("  KexAlgorithms curve25519-sha256\n")
-    yield SshServer(directory, 200)
+    yield SshServer(directory, 200, programs)
     assert call_script("stop", directory).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """Give a server of the installed OpenSSH."""
+    with running_server(tmp_path_factory.mktemp("sshd"), openssh(installed_version())) as server:
+        yield server
+
+
+@pytest.fixture(
+    scope="module", name="ssh_server", params=[9, 10], ids=lambda version: f"OpenSSH{version}"
+)
+def each_ssh_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SshServer]:
+    """Give a server of each OpenSSH, whose programs are used here too: for a module that imports it."""
+    with running_server(tmp_path_factory.mktemp("sshd"), openssh(request.param)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -61,6 +88,9 @@ def ssh_task(ssh_server: SshServer) -> Iterator[Task]:
     # All of a sweep log in at once, maybe on a machine that is busy.
     task.set_info("connect_timeout", 60)
     task.set_info("ssh_options", f"-F {ssh_server.config}")
+    if not ssh_server.programs.installed:
+        task.set_info("ssh_path", ssh_server.programs.ssh)
+        task.set_info("scp_path", ssh_server.programs.scp)
     yield task
     task_cleanup()
 

@@ -19,9 +19,12 @@ import pytest
 
 from mpshell import EventHandler, NodeOutcome, Task
 from tests.faults.conftest import Observer
-from tests.ssh.conftest import SshServer
+from tests.ssh.conftest import SshServer, each_ssh_server
 from tests.support import eventually
 from tests.system.recorder import until
+
+#: All of it with OpenSSH 9 and 10, on both sides.
+ssh_server = each_ssh_server
 
 
 def outcomes(
@@ -122,11 +125,11 @@ def full_sshd(server: SshServer, path: Path) -> Iterator[int]:
     (path / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {server.directory}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {server.directory}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        "MaxStartups 1\nLoginGraceTime 120\n"
+        "MaxStartups 1\nLoginGraceTime 120\n" + server.session_paths
     )
     with open(path / "sshd.log", "wb") as log:
         sshd = subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-e", "-f", path / "sshd_config"], stderr=log
+            [server.programs.sshd, "-D", "-e", "-f", path / "sshd_config"], stderr=log
         )
     try:
         holder = socket.socket()
@@ -245,7 +248,7 @@ def test_timeouts_and_signals_are_told_apart(ssh_task: Task) -> None:
         def runs() -> bool:
             for child in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    if child.name() == "ssh" and "sleep 61" in child.cmdline():
+                    if child.cmdline()[-1:] == ["sleep 61"] and child.name() != "sh":
                         found.append(child)
             return bool(found)
 
@@ -287,7 +290,9 @@ def test_a_master_that_stays_holds_up_nothing(
         assert (tmp_path / "m").exists()
     finally:
         subprocess.run(
-            ["ssh", *options.split(), "-O", "exit", "node1"], capture_output=True, check=False
+            [ssh_server.programs.ssh, *options.split(), "-O", "exit", "node1"],
+            capture_output=True,
+            check=False,
         )
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -39,10 +39,11 @@ FORBIDDEN = {
     "task": _LOW,
 }
 #: System calls about processes, and who may make them: commands are engine/process.py's alone.
-PROCESS_CALLS = {"posix_spawn", "fork", "waitpid", "waitid", "kill", "killpg"}
+PROCESS_CALLS = {"posix_spawn", "posix_spawnp", "fork", "waitpid", "waitid", "kill", "killpg"}
 CALLERS = {
     "engine/process.py": PROCESS_CALLS,
     "engine/forkserver.py": {"fork", "kill", "waitpid"},  # about engines and orphans
+    "worker/ssh_probe.py": {"posix_spawnp", "waitpid", "killpg"},  # about ssh -G
     "launch/fork.py": {"posix_spawn", "waitid"},  # about the fork server
 }
 

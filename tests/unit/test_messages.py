@@ -17,11 +17,13 @@ from mpshell.errors import ProtocolError
 from mpshell.wire import messages as m
 
 JOB = m.JobSpec(
-    1, 0, ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, True
+    1, 0, ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
+LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
 EVERY: list[m.Message] = [
     m.Configure(b"/tmp", 0o22, {b"A": b"\xff"}),
     m.Submit(1, JOB, 3, ["n1", "n2"]),
+    m.Submit(1, LOGGED, 3, ["n1", "n2"], ("a", "b")),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
     m.CloseStdin(1),
@@ -171,14 +173,19 @@ def rows(value: object, *types: type | tuple[type, ...]) -> bool:
     )
 
 
+def texts(value: object) -> bool:
+    return type(value) is tuple and all(is_(text, str) for text in value)
+
+
 NONE = type(None)
 JOB_FIELDS: dict[str, object] = {
-    **dict.fromkeys(("job_id", "pool", "stdout_mode", "stderr_mode"), (int,)),
-    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "diagnose", "tree"), (bool,)),
+    **dict.fromkeys(("job_id", "pool", "stdout_mode", "stderr_mode", "diagnose"), (int,)),
+    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree"), (bool,)),
     "timeout": (float, int, NONE), "drain": (float, int, NONE), "grace": (float, int),
     "shell": lambda v: v is None or template(v),
     "argv": lambda v: type(v) is tuple and all(map(template, v)),
     "env": lambda v: type(v) is tuple and rows(list(v), str, str),
+    "log": lambda v: v is None or typed(v),
 }  # fmt: skip
 #: The declared types, once more and apart from what is tested.
 FIELDS: dict[tuple[type, str], object] = {
@@ -187,7 +194,11 @@ FIELDS: dict[tuple[type, str], object] = {
     (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
-    (m.Submit, "parts"): lambda v: type(v) is tuple and all(is_(part, str) for part in v),
+    (m.Submit, "parts"): lambda v: texts(v),
+    (m.LogFormat, "tag"): lambda v: v is None or texts(v),
+    (m.LogFormat, "noted"): lambda v: texts(v),
+    (m.LogFormat, "private"): lambda v: texts(v),
+    (m.LogFormat, "apart"): (bool,),
     (m.Write, "data"): (bytes,),
     (m.Cancel, "job_id"): (int, NONE),
     (m.Cancel, "kill"): (bool,),
@@ -210,7 +221,7 @@ def typed(message: object) -> bool:
     if not isinstance(message, tuple):
         return False
     names: tuple[str, ...] = getattr(type(message), "_fields", ())
-    if type(message) is not m.JobSpec and type(message) not in m.Message.__args__:
+    if type(message) not in (m.JobSpec, m.LogFormat) and type(message) not in m.Message.__args__:
         return False
     for name, value in zip(names, message, strict=True):
         check = FIELDS.get((type(message), name), (int,))

@@ -226,3 +226,27 @@ def test_less_than_an_engine_could_take_is_no_promise() -> None:
     assert pool.plan()[0] == {1: 2}
     pool.held(1, 2)
     assert pool.plan()[1] == [(2, Slice(1, 0, 1))]
+
+
+def test_clients_wait_for_their_moment_and_then_come_first() -> None:
+    pool = SlotPool(0, 2)
+    pool.add_engine(1)
+    pool.add_work(Slice(1, 0, 2))
+    pool.add_again(Slice(2, 5, 6), due=30.0)
+    pool.add_again(Slice(2, 4, 5), due=20.0)
+    assert (pool.queued, pool.next_due()) == (2, 20.0)
+    pool.release(19.9)
+    assert pool.queued == 2
+    pool.release(20.0)
+    assert (pool.queued, pool.next_due()) == (3, 30.0)
+    assert [work for _, work in pool.plan()[1]] == [Slice(2, 4, 5), Slice(1, 0, 1), Slice(1, 1, 2)]
+    pool.release(31)
+    assert pool.next_due() is None and pool.drop_work() == [Slice(2, 5, 6)]
+
+
+def test_clients_that_wait_for_a_moment_are_taken_back_with_their_job() -> None:
+    pool = SlotPool(0, 2)
+    for job_id in (1, 2):
+        pool.add_again(Slice(job_id, 0, 1), due=10.0 * job_id)
+    assert pool.drop_work(1) == [Slice(1, 0, 1)]
+    assert (pool.queued, pool.next_due()) == (0, 20.0)

@@ -1,0 +1,87 @@
+"""A client's log: what its program writes of itself to a place of its own, and not among the command's output.
+
+The engine knows nothing of the program; which lines are for the diagnosis, and which are messages for the
+user, the job says (`LogFormat`).
+"""
+
+import os
+
+from mpshell.wire.messages import LogFormat
+
+#: Bytes that are kept of what is noted: the first, where a login is, and the last, where an end is.
+_FIRST, _LAST = 3000, 1000
+
+#: Bytes of a line in which its tag is looked for.
+_TAG_IN = 200
+
+#: Bytes of a line without an end that are kept.
+_LONGEST = 1 << 16
+
+
+class LogLines:
+    """A LogFormat in bytes, made once a job."""
+
+    __slots__ = ("apart", "noted", "private", "tag")
+
+    def __init__(self, form: LogFormat) -> None:
+        self.tag = None if form.tag is None else tuple(os.fsencode(text) for text in form.tag)
+        self.noted = tuple(os.fsencode(text) for text in form.noted)
+        self.private = tuple(os.fsencode(text) for text in form.private)
+        self.apart = form.apart
+
+    def sort(self, line: bytes) -> tuple[bool, bool, bytes]:
+        """Return whether a line is noted, whether it is private, and its text without the tag."""
+        if self.tag is None:
+            noted = any(text in line for text in self.noted)
+            return noted, line.startswith(self.private), line
+        begin = line.find(self.tag[0], 0, _TAG_IN)
+        end = 0
+        for text in self.tag:
+            at = line.find(text, end, _TAG_IN)
+            if at < 0:
+                return False, False, line
+            end = at + len(text)
+        line = line[: line.rfind(b" ", 0, begin) + 1] + line[end:]
+        return True, line.startswith(self.private), line
+
+
+class ClientLog:
+    """What has been read of one client's log."""
+
+    __slots__ = ("_lines", "_rest", "notes")
+
+    def __init__(self, lines: LogLines) -> None:
+        self._lines = lines
+        self._rest = b""
+        #: The lines that are noted.
+        self.notes = b""
+
+    @property
+    def apart(self) -> bool:
+        """Whether its messages go a way of their own."""
+        return self._lines.apart
+
+    def take(self, data: bytes) -> bytes:
+        """Take what was read, note what is to be noted, and return the messages that go to the user."""
+        whole, newline, rest = (self._rest + data).rpartition(b"\n")
+        if len(rest) > _LONGEST:
+            whole, newline, rest = whole + newline + rest, b"\n", b""
+        self._rest = rest
+        if not newline:
+            return b""
+        messages = []
+        for line in whole.split(b"\n"):
+            if not line:
+                continue
+            noted, private, text = self._lines.sort(line)
+            if noted:
+                # ssh ends its lines as for a terminal in raw mode.
+                self._note(text.removesuffix(b"\r"))
+            if not private:
+                messages.append(text + b"\n")
+        return b"".join(messages)
+
+    def _note(self, text: bytes) -> None:
+        self.notes += text + b"\n"
+        if len(self.notes) > _FIRST + 2 * _LAST:
+            self.notes = self.notes[:_FIRST] + b"\n" + self.notes[-_LAST:]

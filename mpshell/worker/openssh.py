@@ -1,0 +1,186 @@
+"""OpenSSH's programs as a task's info keys name them, with a log that tells their failures from the command's.
+
+    ssh_path ssh_options ─► the user's words ─► `ssh -G` (`ssh_probe`) ─► words with -E and LogVerbose
+
+The user's own -E and -y hold: then ssh's messages go to that file, or to syslog(3), from here.
+Used by the workers, in the thread of the task.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mpshell.errors import WorkerError
+from mpshell.wire.messages import LOG_PATH, LogFormat
+from mpshell.worker.flags import SCP_WITH_ARGUMENT, SSH_WITH_ARGUMENT, Flag, flag_words, read_flags
+from mpshell.worker.ssh_log import SshLog
+from mpshell.worker.ssh_probe import ssh_log
+from mpshell.worker.text import check_text
+from mpshell.worker.transport import Word
+
+if TYPE_CHECKING:
+    from mpshell.worker.owner import Owner
+
+#: Seconds: ssh has it as milliseconds in 32 bits.
+_LONGEST_CONNECT = 2_000_000
+
+#: Options of scp that mean the same to the ssh below it.
+_OF_SSH = "1246CqvFJciol"
+
+#: Executes ssh with a log for scp, which has no -E.
+_WRAPPER = Path(__file__).with_name("scp-ssh")
+
+
+class SshProgram(NamedTuple):
+    """The words of a program with its options, and how its log is read; None when it has none."""
+
+    words: list[Word]
+    log: SshLog | None = None
+    #: The user's own -E, and -y: where ssh's messages go.
+    file: str | None = None
+    syslog: bool = False
+
+    def log_format(self) -> LogFormat | None:
+        if self.log is None:
+            return None
+        return self.log.format()._replace(apart=self.syslog or self.file is not None)
+
+    def write_messages(self, messages: bytes) -> None:
+        """Write ssh's messages to where its -E or -y says; OSError when that fails."""
+        if self.syslog:
+            # Late: nearly nobody wants it.
+            import syslog
+
+            syslog.openlog("ssh")
+            for line in messages.decode(errors="backslashreplace").splitlines():
+                syslog.syslog(syslog.LOG_INFO, line)
+        elif self.file is not None:
+            fd = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+            try:
+                os.write(fd, messages)
+            finally:
+                os.close(fd)
+
+
+def ssh_program(task: Owner, nodes: list[str]) -> SshProgram:
+    """Return ssh(1) and its options; with a log if there are nodes to run it for.
+
+    Raise WorkerError when ssh refuses its options.
+    """
+    program, own = _split(task, "ssh_path", "ssh")
+    given = [*own, *split_setting(task, "ssh_options", "")]
+    ours = ["-oForwardAgent=no", "-oForwardX11=no"]
+    if task.info("ssh_user"):
+        ours += ["-l", str(task.info("ssh_user"))]
+    ours += connection(task)
+    plain = SshProgram([*program, *given, *ours])
+    if not nodes:
+        return plain
+    flags, rest = read_flags(given, SSH_WITH_ARGUMENT)
+    if rest:
+        return plain
+    kept = [flag for flag in flags if flag.letter not in "Ey"]
+    log = ssh_log(program, [*flag_words(kept), *ours], nodes)
+    if log is None:
+        return plain
+    words: list[Word] = [*program, ("-E", LOG_PATH), *log.options()]
+    return _with_messages(
+        SshProgram([*words, *flag_words(_without_level(kept, log)), *ours], log), flags
+    )
+
+
+def _without_level(flags: list[Flag], log: SshLog) -> list[Flag]:
+    """Return options without those that would change the level that an old ssh needs."""
+    return flags if log.forced else [flag for flag in flags if flag.letter not in "qv"]
+
+
+def _with_messages(program: SshProgram, flags: list[Flag]) -> SshProgram:
+    """Return a program whose messages go where -E and -y say; WorkerError for a file that cannot be written."""
+    files = [flag.argument for flag in flags if flag.letter == "E"]
+    program = program._replace(
+        file=files[-1] if files else None, syslog=any(flag.letter == "y" for flag in flags)
+    )
+    try:
+        program.write_messages(b"")
+    except OSError as error:
+        raise WorkerError(f"ssh's option -E: {error}") from error
+    return program
+
+
+def scp_program(task: Owner, nodes: list[str]) -> SshProgram:
+    """Return scp(1) and its options but `connection`; with a log of its ssh if there are nodes to run it for.
+
+    Raise WorkerError when that ssh refuses its options.
+    """
+    program, own = _split(task, "scp_path", "scp")
+    given = [
+        *own,
+        *split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", ""),
+    ]
+    plain = SshProgram([*program, *given])
+    if not nodes or os.path.basename(program[-1]) != "scp" or not os.access(_WRAPPER, os.X_OK):
+        return plain
+    flags, rest = read_flags(given, SCP_WITH_ARGUMENT)
+    if rest:
+        return plain
+    ssh = next((f.argument for f in reversed(flags) if f.letter == "S" and f.argument), None)
+    ssh = ssh or _beside(program[-1])
+    below = [f"-p{f.argument}" for f in flags if f.letter == "P"]
+    below += flag_words([flag for flag in flags if flag.letter in _OF_SSH])
+    log = ssh_log([ssh], [*below, *connection(task)], nodes)
+    if log is None:
+        return plain
+    kept = [flag for flag in flags if flag.letter != "S"]
+    words: list[Word] = ["env", f"MPSHELL_SSH={ssh}", ("MPSHELL_SSH_LOG=", LOG_PATH), *program]
+    words += ["-S", str(_WRAPPER), *log.options()]
+    return SshProgram([*words, *flag_words(_without_level(kept, log))], log)
+
+
+def _split(task: Owner, key: str, name: str) -> tuple[list[str], list[str]]:
+    """Return the words of an info key up to the program of that name, and the options after it.
+
+    Before it stands another one that executes it (sshpass); one of another name has no options of its own.
+    """
+    words = split_setting(task, key, name)
+    for at, word in enumerate(words):
+        if os.path.basename(word) == name:
+            return words[: at + 1], words[at + 1 :]
+    return words, []
+
+
+def _beside(scp: str) -> str:
+    """Return the ssh that stands beside a scp: the one that it would execute."""
+    places = [os.path.dirname(scp)] if "/" in scp else os.get_exec_path()
+    for place in places:
+        if os.access(os.path.join(place, "scp"), os.X_OK):
+            ssh = os.path.join(place, "ssh")
+            return ssh if os.access(ssh, os.X_OK) else "ssh"
+    return "ssh"
+
+
+def connection(task: Owner) -> list[str]:
+    """Return the options that say how to connect."""
+    limit = connect_seconds(task)
+    return [*([f"-oConnectTimeout={limit}"] if limit else []), "-oBatchMode=yes"]
+
+
+def connect_seconds(task: Owner) -> int:
+    """Return the time to connect in whole seconds, as ssh(1) and pdcp(1) take it, 0 for no limit.
+
+    A part of a second is one: 0 would mean no limit to them. They do not count to more than a few weeks.
+    """
+    return math.ceil(min(float(task.info("connect_timeout")), _LONGEST_CONNECT))
+
+
+def split_setting(task: Any, key: str, default: str) -> list[str]:
+    """Return the words of an info key, with quotes as a shell has them and `~` expanded."""
+    value = str(task.info(key) or default)
+    try:
+        words = shlex.split(check_text(key, value))
+    except ValueError as error:
+        raise WorkerError(f"{key} {value!r}: {error}") from error
+    return [os.path.expanduser(word) for word in words]

@@ -1,0 +1,191 @@
+"""Whether ssh(1) has failed or the command that it ran: by ssh's own log, which no command can write to.
+
+    ssh -E LOG -oLogVerbose=PROOFS ──► log ──► engine ─┬─ noted: the proofs ──► `diagnose_ssh`
+                                                       └─ messages of the user's own LogLevel ──► stderr
+
+`LogVerbose` (OpenSSH 8.5) has a few functions of ssh write all that they can, whatever the level is, each line
+with a tag: so the level stays the user's, and what is written for the verdict can be told from it. An older ssh
+gets the level DEBUG2. The functions are in sshconnect.c, sshconnect2.c, ssh.c, clientloop.c, channels.c, mux.c.
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from mpshell.wire.messages import LOG_END, LogFormat
+
+#: Functions whose lines are proofs.
+_PROOFS = (
+    "ssh_connect_direct", "ssh_proxy_connect", "ssh_login", "ssh_userauth2", "ssh_session2_open",
+    "channel_input_open_failure", "client_status_confirm", "client_input_channel_req",
+    "mux_client_request_session",
+)  # fmt: skip
+
+#: Those that say why there is no connection: needed where the user's own level is too low for that.
+_REASONS = (
+    "resolve_host", "kex_exchange_identification", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
+    "verify_host_key_callback", "userauth", "ssh_packet_read_poll_seqnr",
+)  # fmt: skip
+
+#: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
+_TAG = ("():", "pid=", "): ")
+
+#: LogLevel, from the one that shows least (ssh_config(5)).
+LEVELS = ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3")
+
+#: What forced lines begin with, and the first level that shows them anyway.
+_SHOWN_FROM = (
+    ("", "ERROR"),
+    ("channel ", "INFO"),
+    ("Authenticated to ", "VERBOSE"),
+    ("Authenticated using ", "VERBOSE"),
+    ("debug1: ", "DEBUG"),
+    ("debug2: ", "DEBUG2"),
+    ("debug3: ", "DEBUG3"),
+)
+
+#: The same for an ssh without LogVerbose, which logs all that DEBUG2 shows.
+_OLD_SHOWN_FROM = (
+    *_SHOWN_FROM[:-1],
+    ("Transferred: sent ", "VERBOSE"),
+    ("Bytes per second: ", "VERBOSE"),
+)
+
+#: A login has succeeded, or a master has opened a session.
+_OPENED = re.compile(r"^Authenticated to |master session id: ", re.MULTILINE)
+
+#: The channel of ssh's own session. A master has those of others too.
+_CHANNEL = re.compile(r"^debug3: (?:ssh_session2_open: )?channel_new: (\d+)$", re.MULTILINE)
+
+#: The command's end has been reported by the master, or by the server for a channel.
+_ENDED_AT_MASTER = re.compile(r"^debug2: Received exit status from master \d", re.MULTILINE)
+_ENDED = r"^debug1: client_input_channel_req: channel {} rtype exit-(?:status|signal) "
+
+#: The server has refused to run it, or to open a channel for it; or it runs.
+_REFUSED = r"^(?:exec|shell|subsystem) request failed on channel {}$|^channel {}: open failed: "
+_ACCEPTED = r"^debug2: (?:exec|shell|subsystem) request accepted on channel {}$"
+
+#: Where the level is DEBUG2: a line that is noted there alone, and any number of a channel.
+_OLD = re.compile(r"^debug1: Entering interactive session", re.MULTILINE)
+_ANY_CHANNEL = r"\d+"
+
+#: A connection was begun.
+_CONNECTING = re.compile(
+    r"^debug1: (?:ssh_connect_direct: |ssh_proxy_connect: )?(?:Connecting to |Executing proxy )",
+    re.MULTILINE,
+)
+
+#: What OpenSSH's client writes (ssh.c, sshconnect.c, clientloop.c) when it ends with 255 by itself.
+_DIAGNOSES = (
+    ("hostkey", re.compile(r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED")),
+    (
+        "auth",
+        re.compile(r"Permission denied \(|Too many authentication failures|no mutual signature"),
+    ),
+    (
+        "unreachable",
+        re.compile(
+            r"Could not resolve hostname|ssh: connect to host|kex_exchange_identification|"
+            r"banner exchange|Connection (?:closed|reset) by \S+ port \d+|Unable to negotiate with"
+        ),
+    ),
+    (
+        "lost",
+        re.compile(
+            r"Connection to \S+ closed by remote host|client_loop: send disconnect|"
+            r"not responding|Connection to \S+ (?:timed out|closed)|Broken pipe|lost connection"
+        ),
+    ),
+)
+
+
+def diagnose_words(words: str) -> str | None:
+    """Return why a program of OpenSSH has ended, by its last words; None when they say nothing of it.
+
+    The words may be the command's: for a program whose log cannot be had.
+    """
+    return next((reason for reason, text in _DIAGNOSES if text.search(words)), None)
+
+
+def diagnose_ssh(detail: str) -> str | None:
+    """Return why ssh(1) has ended with 255 by itself, or None when the command has.
+
+    `detail` is what was noted of ssh's log and its last words (`LOG_END`), or the latter alone.
+    """
+    notes, logged, words = detail.partition(LOG_END)
+    if not logged:
+        return diagnose_words(detail)
+    if _OPENED.search(notes):
+        return None if _ended(notes) else "transport" if _refused(notes) else "lost"
+    return _not_connected(notes, words)
+
+
+def diagnose_scp(detail: str) -> str | None:
+    """Return why the ssh(1) below a scp(1) that has failed has, or None when scp has by itself."""
+    notes, logged, words = detail.partition(LOG_END)
+    if not logged:
+        return diagnose_words(detail)
+    if not _OPENED.search(notes):
+        return _not_connected(notes, words)
+    if _refused(notes):
+        return "transport"
+    # scp ends its ssh before that could report an end, but not when the connection was cut.
+    cut = diagnose_words(words) == "lost" or "scp: Connection closed" in words
+    return "lost" if cut and not _ended(notes) else None
+
+
+def _on_channel(pattern: str, notes: str) -> bool:
+    """Return whether a pattern is noted of the channel of ssh's own session."""
+    found = _CHANNEL.search(notes)
+    # The level DEBUG2 does not show its number.
+    channel = found[1] if found is not None else _ANY_CHANNEL if _OLD.search(notes) else None
+    return channel is not None and bool(
+        re.search(pattern.replace("{}", channel), notes, re.MULTILINE)
+    )
+
+
+def _ended(notes: str) -> bool:
+    return bool(_ENDED_AT_MASTER.search(notes)) or _on_channel(_ENDED, notes)
+
+
+def _refused(notes: str) -> bool:
+    return _on_channel(_REFUSED, notes) and not _on_channel(_ACCEPTED, notes)
+
+
+def _not_connected(notes: str, words: str) -> str:
+    """Return why no session was opened: nothing but ssh, and what it connects by, has written anything."""
+    reason = diagnose_words(notes + words)
+    if reason is None or reason == "lost":
+        reason = "unreachable" if _CONNECTING.search(notes) else "transport"
+    return reason
+
+
+class SshLog(NamedTuple):
+    """What is known of an ssh: its user's log level, whether it knows LogVerbose."""
+
+    level: str
+    forced: bool
+
+    def options(self) -> list[str]:
+        """Return the options, -E apart, that make it write the log."""
+        if not self.forced:
+            return ["-oLogLevel=DEBUG2"]
+        names = _PROOFS if self._shows("ERROR") else _PROOFS + _REASONS
+        pattern = ",".join(f"*:{name}():*" for name in names)
+        return [f"-oLogVerbose={pattern}"]
+
+    def _shows(self, level: str) -> bool:
+        return LEVELS.index(self.level) >= LEVELS.index(level)
+
+    def format(self) -> LogFormat:
+        """Return how its log is read."""
+        shown_from = _SHOWN_FROM if self.forced else _OLD_SHOWN_FROM
+        private = tuple(text for text, level in shown_from if not self._shows(level))
+        noted = () if self.forced else (
+            "Authenticated to ", "rtype exit-", "exit status from master", "master session id: ",
+            "request accepted on channel", "request failed on channel", ": Connecting to ",
+            ": Executing proxy ", "open failed: ", "Entering interactive session",
+        )  # fmt: skip
+        return LogFormat(_TAG if self.forced else None, noted, private)

@@ -1,0 +1,158 @@
+"""What an ssh is like, before a run: whether it takes its options, its log level, how its log can be had.
+
+`ssh -G` reads options and configuration, and connects to nothing. Once for each set of words in a process; it
+takes some milliseconds. Runs in the thread of the task.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from typing import NamedTuple
+
+from mpshell.errors import WorkerError
+from mpshell.worker.ssh_log import LEVELS, SshLog, diagnose_words
+
+#: Seconds that it may take: it may have to look a name up, or to execute something (`Match exec`).
+_LONGEST = 2.0
+
+#: What is known, by the words and what else ssh goes by; so many are kept.
+_known: dict[tuple[str, ...], SshLog | None] = {}
+_KEPT = 256
+
+#: Status of a program that could not be started, or had to be stopped.
+_NOT_STARTED, _STOPPED = -1, -2
+
+#: OpenSSH's status for any failure of its own.
+_FAILED = 255
+
+
+class _Answer(NamedTuple):
+    status: int
+    output: str
+
+
+def ssh_log(program: list[str], options: list[str], nodes: list[str]) -> SshLog | None:
+    """Return how the log of an ssh can be had, None when it cannot be: it is not OpenSSH's, or runs elsewhere.
+
+    Raise WorkerError when ssh refuses its options or its configuration, for whatever node.
+    """
+    if not os.path.isdir("/proc/self/fd"):
+        return None
+    key = (*program, "", *options, "", os.environ.get("PATH", ""), os.environ.get("HOME", ""))
+    if key not in _known:
+        found, sure = _probe(program, options, nodes)
+        if not sure:
+            return found
+        if len(_known) >= _KEPT:
+            _known.clear()
+        _known[key] = found
+    return _known[key]
+
+
+def _probe(program: list[str], options: list[str], nodes: list[str]) -> tuple[SshLog | None, bool]:
+    """Return how the log can be had, and whether that is sure."""
+    guess = SshLog("INFO", True)
+    answer = _try(program, guess, options, nodes[0])
+    if answer.status == _FAILED and "logverbose" in answer.output.lower():
+        guess = SshLog("INFO", False)
+        answer = _try(program, guess, options, nodes[0])
+    if answer.status == 0:
+        level = _level(answer.output)
+        return (None if level is None else guess._replace(level=level)), True
+    if answer.status == _STOPPED:
+        # Too slow to be waited for, and in all likelihood an ssh as most are.
+        return guess, False
+    if answer.status != _FAILED or "OpenSSH" not in _ask([*program, "-V"]).output:
+        return None, False
+    if diagnose_words(answer.output) is None:
+        for node in nodes[-1:] if len(nodes) > 1 else ():
+            if _try(program, guess, options, node) != answer:
+                return guess, False
+        raise WorkerError(f"{' '.join([*program, *options])}: {_complaint(answer.output)}")
+    return guess, False
+
+
+def _level(output: str) -> str | None:
+    """Return the LogLevel in what `ssh -G` prints, None when it is something else."""
+    for line in output.splitlines():
+        name, _, value = line.partition(" ")
+        # SILENT is QUIET's other name.
+        if name == "loglevel" and (level := value.upper().replace("SILENT", "QUIET")) in LEVELS:
+            return level
+    return None
+
+
+def _complaint(output: str) -> str:
+    lines = output.partition("\nusage:")[0].strip().splitlines()
+    return "; ".join(lines) or f"ended with {_FAILED}"
+
+
+def _try(program: list[str], log: SshLog, options: list[str], node: str) -> _Answer:
+    """Have ssh read its options for a node, with a log as an engine gives it one."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    try:
+        path = f"/proc/{os.getpid()}/fd/{write_end}"
+        if not os.access(path, os.W_OK):
+            # This process has changed its user: nobody may look into it (proc(5)), but into an engine.
+            path = "/dev/stderr"
+        # Without the level that an old ssh is given: the user's own is asked for.
+        forced = log.options() if log.forced else []
+        answer = _ask([*program, "-G", "-E", path, *forced, *options, node, "true"])
+        os.close(write_end)
+        write_end = -1
+        logged = os.read(read_end, 1 << 16).decode(errors="replace")
+    finally:
+        os.close(read_end)
+        if write_end >= 0:
+            os.close(write_end)
+    return answer._replace(output=answer.output + logged)
+
+
+def _ask(argv: list[str]) -> _Answer:
+    """Execute a program, and return its end and all that it writes."""
+    read_end, write_end = os.pipe()
+    try:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, write_end, 1),
+            (os.POSIX_SPAWN_DUP2, write_end, 2),
+        ]
+        defaults = [signal.SIGPIPE, signal.SIGINT, signal.SIGTERM]
+        pid = os.posix_spawnp(
+            argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigdef=defaults
+        )
+    except OSError:
+        os.close(read_end)
+        return _Answer(_NOT_STARTED, "")
+    finally:
+        os.close(write_end)
+    try:
+        output, whole = _read_all(read_end, time.monotonic() + _LONGEST)
+        if not whole:
+            os.killpg(pid, signal.SIGKILL)
+    finally:
+        os.close(read_end)
+    try:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        # The program does not want to hear of its children (SIGCHLD ignored).
+        status = 0 if _level(output) is not None else _STOPPED
+    return _Answer(status if whole else _STOPPED, output)
+
+
+def _read_all(fd: int, deadline: float) -> tuple[str, bool]:
+    """Return what comes until the end of a pipe, and whether that has come in time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    pieces: list[bytes] = []
+    while (left := deadline - time.monotonic()) > 0:
+        if poll.poll(left * 1000):
+            piece = os.read(fd, 1 << 16)
+            if not piece:
+                return b"".join(pieces).decode(errors="replace"), True
+            pieces.append(piece)
+    return b"".join(pieces).decode(errors="replace"), False
