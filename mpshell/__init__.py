@@ -76,6 +76,77 @@ if TYPE_CHECKING:
     from mpshell.worker.stream import StreamWorker, WorkerSimple
     from mpshell.worker.transport import Transport
 
+__all__ = [
+    "AUTOSTEP_DISABLED",
+    "DEFAULTS",
+    "FANOUT_DEFAULT",
+    "FANOUT_UNLIMITED",
+    "MODE_DEFER",
+    "MODE_SHIFT",
+    "MODE_TRACE",
+    "RESOLVER_NOGROUP",
+    "AlreadyRunningError",
+    "Defaults",
+    "DistantWorker",
+    "EngineAbortException",
+    "EngineAlreadyRunningError",
+    "EngineClientEOF",
+    "EngineClientError",
+    "EngineClientException",
+    "EngineClientNotSupportedError",
+    "EngineEPoll",
+    "EngineException",
+    "EngineIllegalOperationError",
+    "EngineNotSupportedError",
+    "EnginePoll",
+    "EnginePort",
+    "EngineSelect",
+    "EngineStartError",
+    "EngineTimeoutException",
+    "EngineTimer",
+    "EventHandler",
+    "ExecWorker",
+    "MsgTree",
+    "MsgTreeElem",
+    "NodeOutcome",
+    "NodeSet",
+    "NodeSetError",
+    "NodeSetException",
+    "NodeSetExternalError",
+    "NodeSetParseError",
+    "NodeSetParseRangeError",
+    "RangeSet",
+    "RangeSetError",
+    "RangeSetException",
+    "RangeSetPaddingError",
+    "RangeSetParseError",
+    "StreamWorker",
+    "Task",
+    "TaskError",
+    "TaskException",
+    "TaskMsgTreeError",
+    "TaskSettingError",
+    "TimeoutError",
+    "Transport",
+    "UnknownThreadError",
+    "Worker",
+    "WorkerBadArgumentError",
+    "WorkerError",
+    "WorkerException",
+    "WorkerPdsh",
+    "WorkerPopen",
+    "WorkerRsh",
+    "WorkerSimple",
+    "WorkerSsh",
+    "expand",
+    "fold",
+    "task_cleanup",
+    "task_self",
+    "task_terminate",
+    "task_wait",
+]
+
+#: The module of each name.
 _HOMES = {
     "mpshell.task.ports": ("EnginePort",),
     "mpshell.task.timers": ("EngineTimer",),
@@ -112,8 +183,6 @@ _HOMES = {
     "mpshell.worker.base": ("FANOUT_DEFAULT", "FANOUT_UNLIMITED", "Worker"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = list(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -155,19 +155,19 @@ class MsgTree:
     keys = __iter__
 
     def items(
-        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+        self, match: Callable[[Any], bool] | None = None, mapper: Callable[[Any], Any] | None = None
     ) -> Iterator[tuple[Any, MsgTreeElem]]:
         """Yield (key, message) for each key."""
         for key in self:
             if match is None or match(key):
                 yield key if mapper is None else mapper(key), self[key]
 
-    def messages(self, match: Callable[[Key], bool] | None = None) -> Iterator[MsgTreeElem]:
+    def messages(self, match: Callable[[Any], bool] | None = None) -> Iterator[MsgTreeElem]:
         """Yield the distinct messages."""
         return (message for message, _ in self.walk(match))
 
     def walk(
-        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+        self, match: Callable[[Any], bool] | None = None, mapper: Callable[[Any], Any] | None = None
     ) -> Iterator[tuple[MsgTreeElem, list[Any]]]:
         """Yield (message, keys) for each distinct message; with MODE_TRACE, for each beginning of one."""
         if self.mode == MODE_TRACE:
@@ -181,7 +181,7 @@ class MsgTree:
         yield from groups.items()
 
     def walk_trace(
-        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+        self, match: Callable[[Any], bool] | None = None, mapper: Callable[[Any], Any] | None = None
     ) -> Iterator[tuple[bytes, list[Any], int, int]]:
         """Yield (line, keys, depth, number of different next lines), lines before those that follow them.
 
@@ -197,7 +197,7 @@ class MsgTree:
         )
 
     def _traces(
-        self, match: Callable[[Key], bool] | None, mapper: Callable[[Key], Any] | None
+        self, match: Callable[[Any], bool] | None, mapper: Callable[[Any], Any] | None
     ) -> Iterator[tuple[bytes, _Traced, list[Any], int]]:
         """Yield (text so far, last line, keys, depth), depth first, of those that have keys that `match`."""
         root = _Traced(b"")
@@ -215,7 +215,7 @@ class MsgTree:
                 follow = traced.follow.items()
                 stack += [(text + b"\n" + line, after, depth + 1) for line, after in follow]
 
-    def remove(self, match: Callable[[Key], bool] | None = None) -> None:
+    def remove(self, match: Callable[[Any], bool] | None = None) -> None:
         """Drop the messages of the keys that `match`, of all without it."""
         for key in self:
             if match is None or match(key):

@@ -27,7 +27,7 @@ from mpshell.task import registry
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread
-from mpshell.task.work import Workload
+from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator

@@ -28,7 +28,6 @@ from mpshell.task.runs import Runs
 from mpshell.task.settings import Settings
 from mpshell.task.timers import EngineTimer, check_delays
 from mpshell.task.work import WorkAccess
-from mpshell.worker.base import check_timeout
 from mpshell.worker.dispatch import check_handler
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
@@ -85,7 +84,6 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         self._excepthook: ExceptHook = self.default_excepthook
         self._runs = Runs(self, self._settings, thread, self._on_failure)
         self._results = self._runs.results
-        self._work = self._runs.work
         #: The thread that this Task belongs to.
         self.thread = self._runs.life.thread
         #: Gateways in use: none ever is.
@@ -169,49 +167,6 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         self._runs.life.in_own_thread(self._runs.remove_port, port)
 
     # -- runs ----------------------------------------------------------------------------------
-
-    def run(
-        self,
-        command: Any = None,
-        *,
-        nodes: Any = None,
-        key: Any = None,
-        handler: Any = None,
-        timeout: float | None = None,
-        autoclose: bool = False,
-        stderr: bool | None = None,
-        stdin: bool | None = None,
-        tree: bool | None = None,
-        remote: bool = True,
-    ) -> Any:
-        """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
-
-        Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and what
-        else would be for the command has no effect.
-        """
-        worker = None
-        if command is None:
-            self.resume(timeout)
-        elif isinstance(command, (int, float)) and not isinstance(command, bool):
-            self.resume(command)
-        else:
-            worker = self.shell(
-                command, nodes, key, handler, timeout, autoclose, stderr, stdin, tree, remote
-            )
-            self.resume()
-        return worker
-
-    def resume(self, timeout: float | None = None) -> None:
-        """Run until no worker, timer or port is left that is not autoclose.
-
-        In the Task's own thread this blocks; TimeoutError after `timeout` seconds (None or 0: never),
-        AlreadyRunningError from a handler. From another thread it wakes the Task and returns.
-        """
-        timeout = check_timeout(timeout)
-        if self._runs.life.is_own():
-            self._runs.resume(timeout)
-        else:
-            self._runs.life.ask(timeout)
 
     @property
     def timeout(self) -> float | None:

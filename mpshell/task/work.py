@@ -1,132 +1,58 @@
-"""The work that a Task takes: commands and copies become workers, workers become jobs. A part of `Task`.
+"""The work that a Task takes: commands and copies become workers, workers become jobs. Part of `Task`.
 
 `shell`, `copy`, `rcopy` and `schedule` are for any thread; a worker is started in the Task's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+import os
+from typing import Any, TypedDict, Unpack, cast, overload
 
-from mpshell.coordinator.job import Job
-from mpshell.errors import WorkerError
-from mpshell.nodeset import NodeSet
-from mpshell.task.results import RunResults
+from mpshell.nodeset import Nodes, NodeSet
+from mpshell.task.runs import Runs
 from mpshell.task.settings import Settings
-from mpshell.task.threads import RUNNING, TaskThread
-from mpshell.worker.base import Worker
+from mpshell.worker.base import Worker, check_timeout
+from mpshell.worker.distant import DistantWorker
 from mpshell.worker.popen import WorkerPopen
 
-if TYPE_CHECKING:
-    from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.owner import Owner
+#: A path of a file, as `open` takes it.
+Path = str | bytes | os.PathLike[str]
 
 
-class Workload:
-    """The workers of a Task: those that wait for a run, and the run that has the others.
+class CommandOptions(TypedDict, total=False):
+    """What `shell` and `run` take by keyword, beside the command and its nodes."""
 
-    It is the `Host` of its workers (`mpshell.worker.owner`).
-    """
-
-    def __init__(
-        self, owner: Owner, life: TaskThread, settings: Settings, results: RunResults
-    ) -> None:
-        self._owner = owner
-        self._life = life
-        self._settings = settings
-        self._results = results
-        #: Workers for the next run.
-        self.pending: list[Worker] = []
-        #: The run that goes on.
-        self.coordinator: Coordinator | None = None
-
-    @property
-    def needs_engines(self) -> bool:
-        """Whether a worker that waits has commands to run."""
-        return any(worker.needs_engine() for worker in self.pending)
-
-    def schedule(self, worker: Worker) -> None:
-        """Take a worker, from any thread (see `Task.schedule`)."""
-        if not isinstance(worker, Worker):
-            raise TypeError(f"a worker is expected, not {worker!r}")
-        with self._life.condition:
-            self._life.check_alive()
-            if worker.task is not None:
-                raise WorkerError(f"{worker!r} has been scheduled already")
-            worker.check_beside(self._unfinished)
-            worker.bind(self._owner, self)
-            if self._life.state is not RUNNING:
-                self.pending.append(worker)
-                return
-        self.in_own_thread(self._start, worker)
-
-    def _unfinished(self) -> list[Worker]:
-        running = [] if self.coordinator is None else list(self.coordinator.jobs.values())
-        return [*self.pending, *(cast(Worker, job.listener) for job in running)]
-
-    def start_pending(self) -> None:
-        """Start the workers that have waited; those without anything to do yet put themselves back."""
-        for _ in range(len(self.pending)):
-            if self.pending:
-                self._start(self.pending.pop(0))
-
-    def _start(self, worker: Worker) -> None:
-        if self.coordinator is None or self.coordinator.run.stopping:
-            # The run has ended meanwhile: it is for the next.
-            self.pending.append(worker)
-        elif not worker.aborted:
-            self._results.add(worker.results)
-            worker.enter(self._owner, self.coordinator)
-
-    # -- for the workers -----------------------------------------------------------------------
-
-    def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
-        """Call in the Task's thread, from any thread."""
-        self._life.in_own_thread(call, *args)
-
-    def check_recorded(self, sname: str) -> None:
-        """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
-        self._results.check_recorded(sname)
-
-    def put_off(self, worker: Worker) -> None:
-        """Leave a worker that has nothing to do yet to the next run."""
-        self.pending.append(worker)
-
-    def feed(self, job: Job) -> None:
-        """Send input that a job has got."""
-        if self.coordinator is not None:
-            self.coordinator.feed(job)
-
-    def abort_worker(self, worker: Worker) -> None:
-        """End a worker's commands, or drop it when it has not begun."""
-        if worker in self.pending:
-            self.pending.remove(worker)
-            worker.drop()
-        elif worker.job is not None and self.coordinator is not None:
-            self.coordinator.cancel(worker.job)
-
-    def withdraw_worker(self, worker: Worker) -> None:
-        """Start no more of a worker's commands; one that has not begun is dropped."""
-        if worker.job is not None and self.coordinator is not None:
-            self.coordinator.withdraw(worker.job)
-        else:
-            worker.abort()
-
-    def debug(self, line: str) -> None:
-        """Pass a line of debugging to the Task's `print_debug`."""
-        self._settings.info("print_debug")(self._owner, line)
+    handler: Any
+    timeout: float | None
+    autoclose: bool
+    stderr: bool | None
+    stdin: bool | None
+    tree: bool | None
+    remote: bool
 
 
 class WorkAccess:
-    """The methods of a Task that make workers and hand them to its part `Workload`."""
+    """The methods of a Task that make workers, and hand them to its part `Runs`."""
 
     _settings: Settings
-    _work: Workload
+    _runs: Runs
 
+    @overload
+    def shell(
+        self, command: str, nodes: None = None, key: Any = None, **options: Unpack[CommandOptions]
+    ) -> WorkerPopen: ...
+    @overload
+    def shell(
+        self, command: str, nodes: Nodes, key: None = None, **options: Unpack[CommandOptions]
+    ) -> DistantWorker: ...
+    @overload
+    def shell(
+        self, command: str, nodes: Nodes | None, key: None = None, **options: Unpack[CommandOptions]
+    ) -> WorkerPopen | DistantWorker: ...
     def shell(
         self,
         command: str,
-        nodes: Any = None,
+        nodes: Nodes | None = None,
         key: Any = None,
         handler: Any = None,
         timeout: float | None = None,
@@ -135,7 +61,7 @@ class WorkAccess:
         stdin: bool | None = None,
         tree: bool | None = None,
         remote: bool = True,
-    ) -> Any:
+    ) -> WorkerPopen | DistantWorker:
         """Schedule a command and return its worker; from any thread.
 
         Without `nodes` it runs here, known by `key`; with them (a node set in any form) on each, over
@@ -145,7 +71,7 @@ class WorkAccess:
         """
         stderr = self._settings.default("stderr") if stderr is None else stderr
         stdin = self._settings.default("stdin") if stdin is None else stdin
-        worker: Worker
+        worker: WorkerPopen | DistantWorker
         if nodes is None:
             worker = WorkerPopen(
                 command,
@@ -168,11 +94,72 @@ class WorkAccess:
         self.schedule(worker)
         return worker
 
+    @overload
+    def run(
+        self,
+        command: float | None = None,
+        *,
+        nodes: Nodes | None = None,
+        key: Any = None,
+        **options: Unpack[CommandOptions],
+    ) -> None: ...
+    @overload
+    def run(
+        self,
+        command: str,
+        *,
+        nodes: None = None,
+        key: Any = None,
+        **options: Unpack[CommandOptions],
+    ) -> WorkerPopen: ...
+    @overload
+    def run(
+        self, command: str, *, nodes: Nodes, key: None = None, **options: Unpack[CommandOptions]
+    ) -> DistantWorker: ...
+    @overload
+    def run(
+        self,
+        command: str,
+        *,
+        nodes: Nodes | None,
+        key: None = None,
+        **options: Unpack[CommandOptions],
+    ) -> WorkerPopen | DistantWorker: ...
+    def run(
+        self,
+        command: str | float | None = None,
+        *,
+        nodes: Nodes | None = None,
+        key: Any = None,
+        handler: Any = None,
+        timeout: float | None = None,
+        autoclose: bool = False,
+        stderr: bool | None = None,
+        stdin: bool | None = None,
+        tree: bool | None = None,
+        remote: bool = True,
+    ) -> WorkerPopen | DistantWorker | None:
+        """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
+
+        Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and what
+        else would be for the command has no effect.
+        """
+        if command is None or (isinstance(command, (int, float)) and not isinstance(command, bool)):
+            self.resume(timeout if command is None else command)
+            return None
+        options: CommandOptions = {
+            "handler": handler, "timeout": timeout, "autoclose": autoclose, "stderr": stderr, "stdin": stdin,
+            "tree": tree, "remote": remote,
+        }  # fmt: skip
+        worker = self.shell(cast(str, command), nodes, key, **options)
+        self.resume()
+        return worker
+
     def copy(
         self,
-        source: Any,
-        dest: Any,
-        nodes: Any,
+        source: Path,
+        dest: Path,
+        nodes: Nodes,
         handler: Any = None,
         timeout: float | None = None,
         stderr: bool | None = None,
@@ -180,7 +167,7 @@ class WorkAccess:
         reverse: bool = False,
         atomic: bool = False,
         tree: bool | None = None,
-    ) -> Any:
+    ) -> DistantWorker:
         """Schedule the copy of a file or directory to nodes and return its worker; from any thread.
 
         With `preserve` times and modes are kept. With `reverse` it is `rcopy`. With `atomic`, for files
@@ -191,7 +178,7 @@ class WorkAccess:
         stderr = self._settings.default("stderr") if stderr is None else stderr
         if nodes is None:
             raise ValueError("nodes=None: a copy needs nodes")
-        worker = self._settings.default("distant_worker")(
+        worker: DistantWorker = self._settings.default("distant_worker")(
             NodeSet(nodes), handler=handler, timeout=timeout, source=source, dest=dest, stderr=stderr,
             preserve=preserve, reverse=reverse, atomic=atomic,
         )  # fmt: skip
@@ -200,16 +187,16 @@ class WorkAccess:
 
     def rcopy(
         self,
-        source: Any,
-        dest: Any,
-        nodes: Any,
+        source: Path,
+        dest: Path,
+        nodes: Nodes,
         handler: Any = None,
         timeout: float | None = None,
         stderr: bool | None = None,
         preserve: bool = False,
         atomic: bool = False,
         tree: bool | None = None,
-    ) -> Any:
+    ) -> DistantWorker:
         """Schedule the copy of a file or directory from nodes, each to `dest`/basename.node here.
 
         ValueError when `dest` is no directory. The rest is as for `copy`.
@@ -223,4 +210,16 @@ class WorkAccess:
 
         Raise WorkerError for a worker that was scheduled before, TaskError when the Task is killed.
         """
-        self._work.schedule(worker)
+        self._runs.work.schedule(worker)
+
+    def resume(self, timeout: float | None = None) -> None:
+        """Run until no worker, timer or port is left that is not autoclose.
+
+        In the Task's own thread this blocks; TimeoutError after `timeout` seconds (None or 0: never),
+        AlreadyRunningError from a handler. From another thread it wakes the Task and returns.
+        """
+        timeout = check_timeout(timeout)
+        if self._runs.life.is_own():
+            self._runs.resume(timeout)
+        else:
+            self._runs.life.ask(timeout)

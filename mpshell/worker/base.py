@@ -119,6 +119,10 @@ class Worker(Uncopied, WorkerEvents):
         self._bound().check_recorded(sname)
         return self.results.streams.get(sname)
 
+    def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
+        """Return what is recorded of a stream of a node, or None when nothing came."""
+        return self._read(node, sname)
+
     def _read(self, key: Key, sname: str) -> bytes | None:
         store = self._store_of(sname)
         return None if store is None else store.get(key)

@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mpshell.event import EventHandler
-
 #: Positional parameters of the legacy form, the object included: method(self, worker).
 _LEGACY_PARAMETERS = 2
 
@@ -80,7 +78,8 @@ def _overridden(handler: Any, name: str) -> Method | None:
     method: Method | None = getattr(handler, name, None)
     if method is None or not callable(method):
         return None
-    if getattr(method, "__func__", method) is getattr(EventHandler, name, None):
+    # The mark of what `mpshell.event.EventHandler` has: nothing to call.
+    if getattr(method, "does_nothing", False) is True:
         return None
     return method
 

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 class DistantWorker(Worker):
     """A worker over nodes: results by node."""
 
-    def read(self, node: str | None = None, sname: str = "stdout") -> bytes | None:
-        """Return what is recorded of a node's stream, or None when nothing came."""
-        return self._read(node, sname)
+    nodes: NodeSet
+    #: What it runs; None for a copy, which has a source and a destination.
+    command: str | None
+    source: str | None
+    dest: str | None
 
     def node_buffer(self, node: str) -> bytes | None:
         """Return a node's recorded stdout, or None when nothing came."""
@@ -146,7 +148,7 @@ class CommandWorker(DistantWorker):
         self.remote = remote
         #: Whether its job is to be run, and not only shown.
         self._executes = True
-        self.command: str | None = None
+        self.command = None
         self._copy: Copy | None = None
         if source is None and dest is None:
             self.command = check_command(command)

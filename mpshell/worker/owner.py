@@ -1,18 +1,23 @@
 """What a worker sees of the Task that it is scheduled on.
 
 A worker knows its Task by these protocols and nothing else: `Owner` is the public Task, for handlers and
-transports; `Host` is the Task's part that runs workers (`mpshell.task.work.Workload`).
+transports; `Host` is the Task's part that runs workers (`mpshell.task.workload.Workload`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from mpshell.coordinator.job import Job
     from mpshell.worker.base import Worker
+
+
+#: The Task, where a transport of a user's takes one. Such a method is annotated with `mpshell.Task`, and may be:
+#: a parameter takes more in an override, not less, and what a Task has beyond `Owner` is not known here.
+AnyTask: TypeAlias = Any
 
 
 class Tables(Protocol):

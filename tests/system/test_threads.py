@@ -237,7 +237,12 @@ def test_task_wait_waits_for_a_suspended_task(
     assert thread_task.suspend()
     (tmp_path / "go").touch()
     assert eventually((tmp_path / "done").exists, 20)
-    in_thread(lambda: (task_wait(), waited.set()))
+
+    def wait() -> None:
+        task_wait()
+        waited.set()
+
+    in_thread(wait)
     assert not waited.wait(0.6)
     thread_task.resume()
     assert waited.wait(20) and seen.closes() == [False]

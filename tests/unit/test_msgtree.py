@@ -58,7 +58,7 @@ def test_a_trace_gives_each_beginning_with_its_keys() -> None:
         b"up": ["c", "d", "e"],
         b"up\non": ["c", "d"],
     }
-    assert (tree.mode, tree["a"]) == (MODE_TRACE, b"one\ntwo")
+    assert tree.mode == MODE_TRACE and tree["a"] == b"one\ntwo"
 
 
 def test_a_trace_goes_down_before_it_goes_on() -> None:
@@ -112,7 +112,7 @@ def test_append_gives_the_message_that_goes_on() -> None:
     assert first.append(b"b") is second and second.parent is first
     assert root.children == {b"a": first} and list(first.children) == [b"b"]
     other = first.append(b"c")
-    assert (other, second) == (b"a\nc", b"a\nb") and len({other, second, first}) == 3
+    assert other == b"a\nc" and second == b"a\nb" and len({other, second, first}) == 3
     # To what a run has gathered too.
     assert bytes(MsgTreeElem(b"one\ntwo").append(b"three")) == b"one\ntwo\nthree"
 
