@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mpshell.worker.base import Worker
 
 
-#: The Task, where a transport of a user's takes one. Such a method is annotated with `mpshell.Task`, and may be:
-#: a parameter takes more in an override, not less, and what a Task has beyond `Owner` is not known here.
+#: The Task, as a parameter that a user's transport annotates with `mpshell.Task`: an override may ask for no more
+#: than the method that it stands for, so that method asks for nothing.
 AnyTask: TypeAlias = Any
 
 
