@@ -91,7 +91,10 @@ class DistantWorker(Worker):
     def iter_retcodes(
         self, match_keys: Iterable[str] | None = None
     ) -> Iterator[tuple[int, NodeSet]]:
-        """Yield (return code, nodes); only codes that some matching node has."""
+        """Yield (return code, nodes); only codes that some matching node has.
+
+        In the order in which the run of the task saw the codes first, those of one turn in ascending order.
+        """
         self._bound()
         for code, keys in self.results.by_code(matcher(match_keys)).items():
             if keys:
@@ -118,7 +121,8 @@ class CommandWorker(DistantWorker):
     """A worker that runs one command, or makes one copy, for each of its nodes.
 
     `nodes` is a node set in any form; None or an empty one runs nothing. `timeout` is in seconds, for
-    each command from its own start. With `stderr` the two streams are kept apart.
+    each command from its own start. With `stderr` the two streams are kept apart. An empty command is run
+    as the shell has it, and is 0.
 
     Instead of a `command` there can be a `source` and a `dest`: a file or directory that is copied to
     each node, or with `reverse` from each node to `dest`/basename.node here. `preserve` keeps times and
@@ -151,7 +155,7 @@ class CommandWorker(DistantWorker):
         self.command = None
         self._copy: Copy | None = None
         if source is None and dest is None:
-            self.command = check_command(command)
+            self.command = check_command(command, may_be_empty=True)
         elif command is not None:
             raise WorkerBadArgumentError(
                 f"either a command or a copy: {command!r}, and source={source!r} dest={dest!r}"
