@@ -1,6 +1,6 @@
 """Own `NodeSet`, a mutable set of node names such as ``a[1-3,05-09/2]b[1-2],c``.
 
-Callers: users, and the coordinator, which takes the names of a job from one and shards them.  The
+Callers: users, workers and the command line; a run takes its names from one as plain text.  The
 syntax is that of `mpshell.nodes.parser`, the order that of `mpshell.nodes.folding`.  Pure code
 without global state: it may run in any process and any thread, but one set belongs to one thread.
 """

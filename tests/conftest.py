@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from mpshell import Task, task_cleanup, task_self, task_terminate
+from tests.environment import settle
 from tests.support import (
     commands,
     descriptors,
@@ -18,8 +18,9 @@ from tests.support import (
     unexplained_descriptors,
 )
 
-# In the background of a script this process ignores Ctrl-C, and so would every program that it starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+pytest_plugins = ["tests.programs"]
+
+settle()
 
 # On a machine that is busy an example may take any time: how long one took says nothing.
 settings.register_profile(

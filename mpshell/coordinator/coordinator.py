@@ -207,7 +207,8 @@ class Coordinator:
         self._engines.end_run()
         patience = run.loop.call_later(self._grace + _PATIENCE, self._engines.fence)
         try:
-            while not self._engines.drained():
+            # Without its descriptors a run hears nothing more: its engines have seen their channels end.
+            while run.loop.intact() and not self._engines.drained():
                 run.loop.run_once()
                 if run.interrupted():
                     # Once more Ctrl-C: no more grace.

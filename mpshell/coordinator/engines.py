@@ -9,11 +9,13 @@ lost its announced clients can be told from those that have surely not run. In t
 """
 
 import math
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import mpshell
 from mpshell.coordinator.engine import ClientEvents, EngineState
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -62,6 +64,8 @@ class EngineSet:
         self._pools: dict[int, SlotPool] = {}
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
+        self._ids = os.getuid(), os.getgid()
+        self._retired: set[int] = set()  # engines with ids of before: they end what they run
         self._false_starts = 0
         self._failures = 0
         self._most = 1
@@ -94,7 +98,7 @@ class EngineSet:
         pool = self._pools.get(number)
         if pool is None:
             pool = self._pools[number] = SlotPool(number, fanout)
-            for engine_id in self._engines:
+            for engine_id in self._engines.keys() - self._retired:
                 pool.add_engine(engine_id)
         pool.fanout = fanout
         self._end_of_turn()
@@ -194,6 +198,11 @@ class EngineSet:
             pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
+        if event.version != mpshell.__version__:
+            raise EngineStartError(
+                f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
+                "the package was replaced, and the program has to be started anew"
+            )
         self._false_starts = 0
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
@@ -265,6 +274,8 @@ class EngineSet:
     def _turn(self) -> None:
         self._turn_is_due = False
         if not self._run.stopping:
+            if self._ids != (os.getuid(), os.getgid()):
+                self._retire_engines()
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
@@ -278,6 +289,14 @@ class EngineSet:
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
+
+    def _retire_engines(self) -> None:
+        """Hand out no more to the engines of before: they would take no command of another user."""
+        self._ids = os.getuid(), os.getgid()
+        self._retired = set(self._engines)
+        for pool in self._pools.values():
+            for engine_id in self._retired:
+                pool.remove_engine(engine_id)
 
     def _deal(self) -> None:
         """Move slots and hand out clients, and see to a turn when the next one may start."""
@@ -317,11 +336,13 @@ class EngineSet:
             min(clients if pool.fanout is None else pool.fanout, clients)
             for pool in self._pools.values()
         )
-        while len(self._engines) < max(1, min(self._wanted(commands), fanout)):
+        while len(self._engines.keys() - self._retired) < max(
+            1, min(self._wanted(commands), fanout)
+        ):
             try:
                 link = self._pool.lease()
             except EngineStartError:
-                if not self._engines:
+                if not self._engines.keys() - self._retired:
                     raise
                 return
             self._attach(link)

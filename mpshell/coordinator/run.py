@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mpshell.coordinator.interrupt import Interrupts
-from mpshell.errors import EngineIllegalOperationError
+from mpshell.errors import EngineException, EngineIllegalOperationError
 from mpshell.runtime.loop import EventLoop
 
 
@@ -131,6 +131,8 @@ class Run:
         # of a frame it would leave nodes without a verdict.
         if self.error is not None:
             raise self.error
+        if not self.loop.intact():
+            raise EngineException("the program has closed the descriptors of a run that goes on")
         try:
             self._interrupts.lift()
             found = self._poll(timeout, most)

@@ -18,6 +18,7 @@ from itertools import count, repeat
 from mpshell.engine import client as states
 from mpshell.engine.clients import Clients
 from mpshell.engine.limits import room_for
+from mpshell.engine.program import LOOK, Program
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import Execution, Job, Slots
 from mpshell.errors import ProtocolError
@@ -36,11 +37,19 @@ _RETRY, _RETRIES = 0.05, 100
 _RETRY_BESIDE = 1.0
 
 
+#: What makes an engine run something, or says how: of a program that has dropped privileges nothing of this
+#: is taken any more, while what still runs may come to its end.
+_POWERFUL = (messages.Configure, messages.Submit, messages.Write)
+
+
 class Engine:
     """Clients, pools and jobs of one engine process."""
 
-    def __init__(self, channel: Channel, loop: EventLoop) -> None:
+    def __init__(self, channel: Channel, loop: EventLoop, program: Program | None = None) -> None:
         self.loop = loop
+        self._program = program
+        #: Nothing was submitted since the last run was over.
+        self._idle = True
         self._channel = channel
         self._uplink = Uplink(
             channel,
@@ -65,6 +74,8 @@ class Engine:
         self._ending = False
         self.leaving = False
         loop.add_reader(channel.fileno(), self._on_commands)
+        if program is not None and program.watched:
+            loop.call_later(LOOK, self._look, program)
 
     # -- commands ------------------------------------------------------------------------------
 
@@ -76,8 +87,26 @@ class Engine:
             return
         for frame in frames:
             for command in messages.decode(frame):
+                if isinstance(command, _POWERFUL) and not self._may_command():
+                    self.leave()
+                    return
                 self._handle(command)
         self._uplink.end_of_turn()
+
+    def _may_command(self) -> bool:
+        """Return whether the program may still have commands run here: it may have dropped privileges."""
+        if self._channel.altered:
+            return False
+        program = self._program
+        look = program is not None and (self._idle or program.disguised)
+        return not look or program is None or program.unchanged()
+
+    def _look(self, program: Program) -> None:
+        """Leave when the program is not any more what it was, but for a run that goes on."""
+        if self._idle and not program.unchanged():
+            self.leave()
+        else:
+            self.loop.call_later(LOOK, self._look, program)
 
     def _handle(self, command: messages.Message) -> None:
         if isinstance(command, messages.Submit):
@@ -105,8 +134,6 @@ class Engine:
             self._uplink.report.pong = True
         elif isinstance(command, messages.EndRun):
             self._ending = True
-        elif isinstance(command, messages.Shutdown):
-            self.leave()
         else:
             raise ProtocolError(f"an engine got {command!r}")
 
@@ -143,6 +170,7 @@ class Engine:
             self._uplink.report.warnings.append(f"an engine runs fewer commands: {why}")
 
     def _submit(self, command: messages.Submit) -> None:
+        self._idle = False
         if command.job is not None and command.job_id not in self._jobs:
             self._jobs[command.job_id] = Job(command.job, self.clients.processes.env)
         job = self._jobs[command.job_id]
@@ -220,6 +248,7 @@ class Engine:
 
     def _forget(self) -> None:
         self._ending = False
+        self._idle = True
         self._capacity = 1 << 30
         self._warned = False
         self._jobs.clear()

@@ -8,7 +8,8 @@ or to kill one. It is the parent of every engine, and the subreaper of what a de
              ◄───── sentinel of an engine: at its end when the engine and its orphans are gone
 
 The coordinator's end shows as EOF on the control socket, or as the end of that process where a copy of
-the socket is held by another one; then all goes.
+the socket is held by another one; then all goes. Packets of other processes are not obeyed, and none of
+that process once it has dropped privileges that this one still holds.
 """
 
 import _socket
@@ -16,16 +17,17 @@ import errno
 import gc
 import os
 import select
-import struct
 import sys
 import time
 
 from mpshell.engine import process
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.engine.main import WILL, WILL_PIDS, run_engine
+from mpshell.engine.program import LOOK, Program
 from mpshell.runtime import procfs
 from mpshell.runtime.lean import signal
-from mpshell.wire.control import FORK, PACKET
+from mpshell.wire.control import FORK, KILL, PACKET
+from mpshell.wire.credentials import Sender, ask_for_senders, receive
 
 #: Seconds that engines have to leave by themselves when the coordinator is gone.
 _LEAVE = 1.0
@@ -41,11 +43,11 @@ class _Gone(Exception):
 class ForkServer:
     """Engines by pid, with their ids and sentinels."""
 
-    def __init__(self, control: int, version: str, parent: int) -> None:
+    def __init__(self, control: int, parent: int, privileges: str = "") -> None:
         self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fileno=control)
         #: The coordinator's process: a fork of it in C may hold the control socket open for ever.
         self._parent = _watch(parent)
-        self._version = version
+        self._program = Program(os.getppid(), privileges)
         self._engines: dict[int, tuple[int, int]] = {}
         #: What cleanly ended engines left to us: daemons that a command started on purpose.
         self._survivors: set[int] = set()
@@ -54,6 +56,7 @@ class ForkServer:
             _socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0
         )
         self._lifeline.setblocking(False)
+        ask_for_senders(self._lifeline)
         self._lifeline_theirs.setblocking(False)
         self._wake_read = process.child_watch()
 
@@ -66,7 +69,7 @@ class ForkServer:
             poll.register(self._parent, select.POLLIN)
         try:
             while True:
-                for fd, _ in poll.poll():
+                for fd, _ in poll.poll(LOOK * 1000 if self._program.watched else None):
                     if fd == self._wake_read:
                         os.read(self._wake_read, 4096)
                         self._reap()
@@ -74,29 +77,41 @@ class ForkServer:
                         raise _Gone
                     else:
                         self._take_packet()
+                if self._program.watched and not self._program.unchanged():
+                    self._on_changed_program()
         except _Gone:
             self._end(poll)
 
+    def _on_changed_program(self) -> None:
+        """Serve the runs that go on, and nobody else."""
+        if not self._engines:
+            raise _Gone
+        for pid in self._engines:
+            # A stopped one looks at the program as well when it wakes up.
+            os.kill(pid, signal.SIGCONT)
+
     def _take_packet(self) -> None:
-        fds_size = 2 * struct.calcsize("i")
-        data, control, _, _ = self._control.recvmsg(
-            PACKET.size, _socket.CMSG_SPACE(fds_size), _socket.MSG_CMSG_CLOEXEC
-        )
+        data, sender, fds = receive(self._control, PACKET.size, descriptors=2)
         if not data:
             raise _Gone
-        kind, engine_id = PACKET.unpack(data)
-        if kind == FORK:
-            fds = [fd for _, _, raw in control for (fd,) in struct.iter_unpack("i", raw)]
+        if len(data) == PACKET.size:
+            kind, engine_id = PACKET.unpack(data)
+            self._obey(kind, engine_id, sender, fds)
+        # No room for them here, or not obeyed. That no end of them is held any more says that there is no
+        # engine.
+        for fd in fds:
+            os.close(fd)
+
+    def _obey(self, kind: bytes, engine_id: int, sender: Sender, fds: list[int]) -> None:
+        ours = self._program.sender
+        if kind == FORK and sender == ours and self._program.unchanged():
             if len(fds) == 2:
-                self._fork(engine_id, *fds)
-            else:
-                # No room for them here. That no end of them is held any more says that there is no engine.
-                for fd in fds:
-                    os.close(fd)
-                if not self._engines:
-                    # The next fork server has the limits of its own moment, which may be higher.
-                    raise _Gone
-        else:
+                self._fork(engine_id, fds.pop(0), fds.pop())
+            elif not self._engines:
+                # The next fork server has the limits of its own moment, which may be higher.
+                raise _Gone
+        elif kind == KILL and sender.pid == ours.pid:
+            # Also of a program that is another user by now: it ends the runs of before.
             for pid, (number, _) in self._engines.items():
                 if number == engine_id:
                     os.kill(pid, signal.SIGKILL)
@@ -121,7 +136,7 @@ class ForkServer:
         os.closerange(3, low)
         os.closerange(low + 1, high)
         os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
-        run_engine(engine_id, channel, lifeline, self._version)
+        run_engine(engine_id, channel, lifeline, self._program)
 
     def _reap(self) -> None:
         # Again after each round: clearing orphans away uses up the wake-ups of other engines' ends.
@@ -142,10 +157,11 @@ class ForkServer:
         """Take note of what engines leave on purpose; each has said so before it ended."""
         while True:
             try:
-                will = self._lifeline.recv(WILL.size * WILL_PIDS)
+                will, sender, _ = receive(self._lifeline, WILL.size * WILL_PIDS)
             except BlockingIOError:
                 return
-            self._survivors.update(pid for (pid,) in WILL.iter_unpack(will))
+            if sender.pid in self._engines:
+                self._survivors.update(pid for (pid,) in WILL.iter_unpack(will))
 
     def _tell_end(self, sentinel: int, text: str) -> None:
         try:
@@ -206,6 +222,16 @@ class ForkServer:
             if poll.poll(left * 1000):
                 os.read(self._wake_read, 4096)
             self._reap()
+        for pid in self._engines:
+            os.kill(pid, signal.SIGKILL)
+        self._clear_engines()
+
+    def _clear_engines(self) -> None:
+        for pid in list(self._engines):
+            os.waitpid(pid, 0)
+            self._read_wills()
+            del self._engines[pid]
+            self._clear_orphans()
 
 
 def _watch(parent: int) -> int:
@@ -225,8 +251,11 @@ def _watch(parent: int) -> int:
         return -1
 
 
-def main(control: int, version: str, parent: int) -> None:
-    """Serve the process `parent` on the control socket at descriptor `control`."""
+def main(control: int, parent: int, privileges: str = "") -> None:
+    """Serve the process `parent` on the control socket at descriptor `control`.
+
+    `privileges` are those that it had as it started this one (`mpshell.runtime.privileges`).
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     become_subreaper()
     # Stopped, it wakes up to find the coordinator gone.
@@ -234,7 +263,7 @@ def main(control: int, version: str, parent: int) -> None:
     # Nothing of this is ever freed: the collector of each fork leaves its pages alone.
     gc.freeze()
     try:
-        server = ForkServer(control, version, parent)
+        server = ForkServer(control, parent, privileges)
     except OSError:
         # No room for its descriptors, or nobody left to serve: the coordinator's to tell.
         sys.exit(1)

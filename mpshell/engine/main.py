@@ -9,9 +9,11 @@ import os
 import struct
 import sys
 
+from mpshell import __version__
 from mpshell.engine import process
 from mpshell.engine.engine import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
+from mpshell.engine.program import Program
 from mpshell.runtime.lean import signal
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
@@ -27,7 +29,7 @@ WILL, WILL_PIDS = struct.Struct("i"), 4096
 _LAST_REAP = 1.0
 
 
-def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> None:
+def run_engine(engine_id: int, channel_fd: int, lifeline: int, program: Program) -> None:
     """Be the engine at the other end of `channel_fd` until told to leave.
 
     `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
@@ -39,12 +41,12 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, version: str) -> 
         # A stopped engine whose fork server has died wakes up to find its lifeline cut.
         signal_at_parent_end(signal.SIGCONT)
         gc.set_threshold(_COLLECT_AT)
-        channel = Channel(channel_fd)
+        channel = Channel(channel_fd, program.sender)
         loop = EventLoop()
-        engine = Engine(channel, loop)
+        engine = Engine(channel, loop, program)
         loop.add_reader(lifeline, _on_lifeline, engine, loop, lifeline)
         _watch_children(engine, loop)
-        ready = messages.Ready(engine_id, os.getpid(), version)
+        ready = messages.Ready(engine_id, os.getpid(), __version__)
         channel.send(messages.encode([ready]))
         try:
             loop.run_forever()

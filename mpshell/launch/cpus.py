@@ -14,12 +14,7 @@ def usable_cpus() -> int:
     Sources: sched_getaffinity(2); cpu.max of cgroup v2 and cpu.cfs_quota_us of v1 (the kernel's
     admin-guide, cgroup-v2 and cgroup-v1/cpu).
     """
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    else:
-        import psutil
-
-        cpus = len(psutil.Process().cpu_affinity()) or psutil.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0))
     quota = cgroup_quota()
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 

@@ -16,7 +16,6 @@ import errno
 import os
 import select
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Sequence
@@ -25,7 +24,12 @@ from typing import TYPE_CHECKING
 import mpshell
 from mpshell.errors import EngineStartError
 from mpshell.launch.cpus import usable_cpus
+from mpshell.launch.outbox import Outbox
+from mpshell.runtime.descriptors import Descriptor
+from mpshell.runtime.privileges import privileges_of
+from mpshell.runtime.procfs import started
 from mpshell.wire import control
+from mpshell.wire.credentials import ask_for_senders
 
 if TYPE_CHECKING:
     from mpshell.launch.link import Closable
@@ -41,9 +45,12 @@ _CODE = (
     f"import os, sys; os.environ.pop({_MARK!r}); control = int(sys.argv[1]);"
     " os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
     " sys.path += sys.argv[4:]; from mpshell.engine.forkserver import main;"
-    " main(control, sys.argv[2], int(sys.argv[3]))"
+    " main(control, int(sys.argv[2]), sys.argv[3])"
 )
 _CONTROL_FD = 3
+
+#: Ids of this process with which it was seen without capabilities.
+_plain: set[object] = set()
 
 #: Seconds that the fork server may take to clear up at the end.
 _END = 3.0
@@ -52,12 +59,13 @@ _END = 3.0
 class _ForkServerProcess:
     """The exec'ed fork server and the control socket to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: threading.RLock) -> None:
         _check_interpreter()
-        self._pidfd = -1
+        self._pidfd: Descriptor | None = None
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
-        self._control = ours
-        self._control.setblocking(False)
+        ask_for_senders(theirs)
+        ours.setblocking(False)
+        self.outbox = Outbox(ours, lock, self.go_on)
         try:
             # Where there is no room for the pidfd, nothing is started.
             room = os.dup(theirs.fileno())
@@ -69,7 +77,7 @@ class _ForkServerProcess:
             self.pid = pid
             self._watch(pid)
         except OSError as error:
-            ours.close()
+            self.outbox.close()
             raise EngineStartError(f"{sys.executable}: {error}") from error
         finally:
             theirs.close()
@@ -87,8 +95,9 @@ class _ForkServerProcess:
             "-c",
             _CODE,
             str(_CONTROL_FD),
-            mpshell.__version__,
             str(os.getpid()),
+            # Read before there is a process that has them: the program may drop them from now on.
+            privileges_of("self") or "",
             home,
         ]
         # dup2 onto itself would leave the descriptor closed on exec; a duplicate above cannot be it.
@@ -106,35 +115,42 @@ class _ForkServerProcess:
 
     def _watch(self, pid: int) -> None:
         """Hold on to the process: its number may be another's as soon as somebody has reaped it."""
+        #: When it started: with its number it is known by that, also without a descriptor.
+        self._started = started(pid)
         try:
-            self._pidfd = os.pidfd_open(pid)
+            self._pidfd = Descriptor(os.pidfd_open(pid))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 # It ends with the control socket.
                 raise
             # Reaped already, or not allowed here: then it has to end by itself.
 
-    def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
-        """Say something; OSError when the fork server is gone."""
-        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))]
-        self._control.sendmsg([packet], rights if fds else (), _socket.MSG_NOSIGNAL)
-
     def close(self) -> None:
         """Let it go, wait for it (bounded), and reap it."""
-        with contextlib.suppress(OSError):
-            # Also where a fork of this process in C holds a copy.
-            self._control.shutdown(_socket.SHUT_RDWR)
-        self._control.close()
-        if self._pidfd < 0:
+        self.outbox.close(shutdown=True)
+        if self._pidfd is None:
             return
+        if not self._pidfd.ours():
+            # Closed by the program, as the control socket was: the fork server is at its end.
+            self._watch_again()
         self.go_on()
         poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(_END * 1000) and self._signal(signal.SIGKILL):
-            poll.poll()
-        with contextlib.suppress(ChildProcessError):  # reaped by somebody else's wait
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        self._close_pidfd()
+        if self._pidfd.ours():
+            poll.register(self._pidfd.fd, select.POLLIN)
+            if not poll.poll(_END * 1000) and self._signal(signal.SIGKILL):
+                poll.poll()
+            with contextlib.suppress(ChildProcessError):  # reaped by somebody else's wait
+                os.waitid(os.P_PIDFD, self._pidfd.fd, os.WEXITED | os.WNOHANG)
+        self._pidfd.close()
+
+    def _watch_again(self) -> None:
+        """Open the process once more, if its number is still its own."""
+        with contextlib.suppress(OSError):
+            again = Descriptor(os.pidfd_open(self.pid))
+            if self._started and started(self.pid) == self._started:
+                self._pidfd = again
+            else:
+                again.close()
 
     def go_on(self) -> None:
         """Wake it if somebody has stopped it: nobody else can clear up after an engine."""
@@ -142,27 +158,33 @@ class _ForkServerProcess:
 
     def _signal(self, number: int) -> bool:
         """Return whether it could be signalled: it may have ended, or be of a user that we were before."""
+        if self._pidfd is None or not self._pidfd.ours():
+            return False
         try:
-            signal.pidfd_send_signal(self._pidfd, number)
+            signal.pidfd_send_signal(self._pidfd.fd, number)
         except OSError:
             return False
         return True
 
-    def _close_pidfd(self) -> None:
-        if self._pidfd >= 0:
-            pidfd, self._pidfd = self._pidfd, -1
-            os.close(pidfd)
-
     def forget(self) -> None:
         """Close the copies that a fork of the user's process holds."""
-        self._control.close()
-        self._close_pidfd()
+        self.outbox.close()
+        if self._pidfd is not None:
+            self._pidfd.close()
 
 
 def credentials() -> tuple[object, ...]:
-    """Return as whom this process would run commands now, and in which root directory."""
+    """Return as whom this thread would run commands now, and in which root directory."""
     root = os.stat("/")
-    return os.getresuid(), os.getresgid(), tuple(os.getgroups()), root.st_dev, root.st_ino
+    ids = os.getresuid(), os.getresgid(), tuple(os.getgroups())
+    # Who has no capabilities gets none but by executing a program; its ids show whether it may have some.
+    if ids not in _plain:
+        privileges = privileges_of("thread-self")
+        if privileges == "":
+            _plain.add(ids)
+    else:
+        privileges = ""
+    return ids, privileges, root.st_dev, root.st_ino
 
 
 def _check_interpreter() -> None:
@@ -205,7 +227,7 @@ class ForkLauncher:
         with self.lock, contextlib.suppress(OSError, EngineStartError):
             now = credentials()
             if now not in self._servers:
-                self._servers[now] = _ForkServerProcess()
+                self._servers[now] = _ForkServerProcess(self.lock)
 
     def credentials(self) -> object:
         """Return as whom an engine runs commands that is started now."""
@@ -214,6 +236,8 @@ class ForkLauncher:
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return the fork servers of other credentials than these, and those of now."""
         with self.lock:
+            if self._servers.keys() <= used:
+                return []
             used = {*used, credentials()}
             return [self._servers.pop(old) for old in list(self._servers) if old not in used]
 
@@ -252,30 +276,30 @@ class ForkLauncher:
             lambda: self._fence(server, engine_id),
             credentials=now,
             session=server.pid,
+            served=server.outbox.ours,
+            requested=lambda: not server.outbox.holds(engine_id),
         )
 
     def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
         packet = control.PACKET.pack(control.FORK, engine_id)
         if (server := self._servers.get(now)) is not None:
             try:
-                server.send(packet, fds)
+                server.outbox.send(packet, fds)
             except (BrokenPipeError, ConnectionError):
                 del self._servers[now]
                 server.close()
             else:
                 return server
-        server = self._servers[now] = _ForkServerProcess()
-        server.send(packet, fds)
+        server = self._servers[now] = _ForkServerProcess(self.lock)
+        server.outbox.send(packet, fds)
         return server
 
     def _fence(self, server: _ForkServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""
-        try:
-            server.send(control.PACKET.pack(control.KILL, engine_id))
-        except OSError:
-            # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
-            return
-        server.go_on()
+        # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
+        with contextlib.suppress(OSError):
+            if not server.outbox.recall(engine_id):
+                server.outbox.send(control.PACKET.pack(control.KILL, engine_id))
 
     def close(self) -> None:
         """End every fork server, and with it its engines."""

@@ -40,8 +40,10 @@ class Link(Protocol):
     detail: str
     #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
     credentials: object
-    #: Seconds that it has for its first message.
-    patience: float
+
+    @property
+    def patience(self) -> float:
+        """Seconds that it has for its first message, from when it was leased."""
 
     @property
     def pending(self) -> int:

@@ -4,14 +4,17 @@ Made by a launcher; from then on it belongs to the thread that leased it (`mpshe
 when is the table of `mpshell.launch.lifecycle`; this module sees the events and carries out the effects.
 """
 
+import math
 import os
 import select
+import time
 from collections.abc import Callable
 
 from mpshell.errors import ProtocolError
 from mpshell.launch import force
 from mpshell.launch import lifecycle as life
 from mpshell.launch.link import PATIENCE, FrameHandler, LinkHandler
+from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
 from mpshell.wire.channel import Channel
@@ -39,6 +42,8 @@ class LocalLink:
         *,
         credentials: object = None,
         session: int = 0,
+        served: Callable[[], bool] = lambda: True,
+        requested: Callable[[], bool] = lambda: True,
     ) -> None:
         self.engine_id = engine_id
         self.channel = channel
@@ -46,12 +51,17 @@ class LocalLink:
         self.configured: messages.Configure | None = None
         self.detail = ""
         self.credentials = credentials
-        self.patience = PATIENCE
         #: The session of its fork server, and its own: its process is known by that. 0: not known.
         self.session = session
+        #: Whether its fork server is still within reach: without that it ends.
+        self._served = served
+        #: Whether the fork server has been asked for it: there may be no room yet for that.
+        self._requested = requested
+        #: When it was made, and when it had last not been asked for yet.
+        self._made = self._unrequested = time.monotonic()
         self._life = life.Lifecycle()
         self._kill = fence
-        self._sentinel = sentinel
+        self._sentinel = Descriptor(sentinel)
         #: When the next measure against it is due.
         self._measure: TimerHandle | None = None
         self._loop: EventLoop | None = None
@@ -77,6 +87,14 @@ class LocalLink:
         return self.channel.pending
 
     @property
+    def patience(self) -> float:
+        # Its time runs from when it was asked for.
+        if not self._requested():
+            self._unrequested = time.monotonic()
+            return math.inf
+        return PATIENCE + self._unrequested - self._made
+
+    @property
     def gone(self) -> bool:
         return self._life.state is life.GONE
 
@@ -91,7 +109,7 @@ class LocalLink:
         self._loop, self._on_frame = loop, on_frame
         self._on_gone, self._on_flushed = on_gone, on_flushed
         loop.add_reader(self.channel.fileno(), self._receive)
-        loop.add_reader(self._sentinel, self._on_sentinel)
+        loop.add_reader(self._sentinel.fd, self._on_sentinel)
 
     def detach(self) -> None:
         if self._life.state in life.SPEAKING:
@@ -107,7 +125,7 @@ class LocalLink:
         self._loop = None
 
     def send(self, commands: list[messages.Message]) -> None:
-        if self._life.state not in life.SPEAKING:
+        if self._life.state not in life.SPEAKING or not self.channel.ours():
             return
         self.channel.send(messages.encode(commands))
         if self.channel.pending and self._loop is not None:
@@ -118,10 +136,12 @@ class LocalLink:
         self._handle(life.FENCE)
 
     def ended(self) -> bool:
+        if self.gone or not (self._served() and self.channel.ours() and self._sentinel.ours()):
+            return True
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
-        poll.register(self._sentinel, select.POLLIN)
-        return self.gone or bool(poll.poll(0))
+        poll.register(self._sentinel.fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         self._handle(life.CLOSE)
@@ -133,12 +153,17 @@ class LocalLink:
             self._effects[effect]()
 
     def _on_writable(self) -> None:
-        if self.channel.flush() and self._loop is not None:
+        if self.channel.ours() and self.channel.flush() and self._loop is not None:
             self._loop.remove_writer(self.channel.fileno())
             if self._on_flushed is not None:
                 self._on_flushed(self)
 
     def _receive(self) -> None:
+        if not self.channel.ours():
+            # Closed by the program, by a handler of this turn for one. A loop without its own says so itself.
+            if self._loop is not None and self._loop.intact() and self._life.state in life.SPEAKING:
+                self._handle(life.CHANNEL_END)
+            return
         # All that one read completes is delivered at once: what comes before garbage counts.
         events: list[messages.Message] = []
         end: Exception | None = None
@@ -167,7 +192,9 @@ class LocalLink:
             self._handle(life.CHANNEL_END)
 
     def _on_sentinel(self) -> None:
-        text = os.read(self._sentinel, 200).decode(errors="replace")
+        if not self._sentinel.ours():
+            return
+        text = os.read(self._sentinel.fd, 200).decode(errors="replace")
         if text:
             self.detail = self.detail or text
             self._handle(life.DEATH)
@@ -180,14 +207,16 @@ class LocalLink:
         if self.ready is not None and self.session:
             force.wake(self.ready.pid, self.session)
 
+    # A loop that has lost its descriptors is left alone: its numbers may be another loop's by now.
+
     def _unwatch_channel(self) -> None:
-        if self._loop is not None:
+        if self._loop is not None and self._loop.intact():
             self._loop.remove_reader(self.channel.fileno())
             self._loop.remove_writer(self.channel.fileno())
 
     def _unwatch_sentinel(self) -> None:
-        if self._loop is not None:
-            self._loop.remove_reader(self._sentinel)
+        if self._loop is not None and self._loop.intact():
+            self._loop.remove_reader(self._sentinel.fd)
 
     def _insist(self) -> None:
         """See to it that it is gone in a while, also when it hangs in the kernel."""
@@ -224,7 +253,7 @@ class LocalLink:
             return
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
-        if not poll.poll(0):
+        if not (self.channel.ours() and poll.poll(0)):
             self._handle(life.CHANNEL_END)
             return
         # Again also after an error of the listener's, for as long as there is somebody to listen.
@@ -234,7 +263,7 @@ class LocalLink:
     def _release(self) -> None:
         self._leave_loop()
         self.channel.close()
-        os.close(self._sentinel)
+        self._sentinel.close()
 
     def _report_gone(self) -> None:
         if self._on_gone is not None:

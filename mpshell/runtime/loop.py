@@ -1,21 +1,23 @@
 """The poll loop that both processes run: descriptors, deadlines, and wake-ups from other threads.
 
-Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`. One turn is: wait
-for descriptors or the next deadline, call what is ready, call the deadlines that have come, then call
-once what `call_soon` holds. So what a reader puts off with `call_soon` runs in the same turn: that is
-how all that one turn has to say ends up in one frame.
+Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`, but for `call_soon`,
+which returns no handle. One turn is: wait for descriptors or the next deadline, call what is ready, call
+the deadlines that have come, then call once what `call_soon` holds. So what a reader puts off with
+`call_soon` runs in the same turn: that is how all that one turn has to say ends up in one frame.
 
 Only the thread that runs the loop calls its methods, `call_soon_threadsafe` excepted.
 """
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import select
 import time
 from collections import deque
 
+from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ _LONGEST_WAIT = 86400.0
 class TimerHandle:
     """A call at a deadline, which `cancel` calls off."""
 
-    __slots__ = ("_loop", "args", "callback", "when")
+    __slots__ = ("_cancelled", "_loop", "args", "callback", "when")
 
     def __init__(
         self, when: float, callback: Callback, args: tuple[Any, ...], loop: EventLoop
@@ -44,16 +46,19 @@ class TimerHandle:
         self.callback: Callback | None = callback
         self.args = args
         self._loop = loop
+        self._cancelled = False
 
     def cancel(self) -> None:
         """Call it off; harmless when it has been made, or called off before."""
+        self._cancelled = True
         if self.callback is not None:
             self.callback = None
             self.args = ()
             self._loop._cancelled += 1
 
     def cancelled(self) -> bool:
-        return self.callback is None
+        """Return whether `cancel` was called; False for a call that was made."""
+        return self._cancelled
 
     def __lt__(self, other: TimerHandle) -> bool:
         return self.when < other.when
@@ -78,8 +83,10 @@ class EventLoop:
         self._stopping = False
         #: Turns that it has made, the one that goes on included.
         self.turns = 0
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.add_reader(self._wakeup, self._on_wakeup)
+        # A pipe, which can be known again; eventfds share an inode.
+        wakeup, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wakeup, self._wake = Descriptor(wakeup), Descriptor(wake)
+        self.add_reader(wakeup, self._on_wakeup)
 
     # -- descriptors --
 
@@ -126,11 +133,16 @@ class EventLoop:
         if table.pop(fd, None) is None:
             return False
         mask = self._mask(fd)
-        if mask:
-            self._epoll.modify(fd, mask)
-        else:
-            # Not merely an empty mask: epoll tells of a hang-up whatever the mask.
-            self._epoll.unregister(fd)
+        try:
+            if mask:
+                self._epoll.modify(fd, mask)
+            else:
+                # Not merely an empty mask: epoll tells of a hang-up whatever the mask.
+                self._epoll.unregister(fd)
+        except OSError as error:
+            # Closed by somebody else, or another one's by now: the kernel has seen to it.
+            if error.errno not in (errno.EBADF, errno.ENOENT, errno.EPERM, errno.EINVAL):
+                raise
         return True
 
     # -- calls --
@@ -146,10 +158,19 @@ class EventLoop:
 
     def wake(self) -> None:
         """End the wait of this turn, from any thread."""
-        os.eventfd_write(self._wakeup, 1)
+        if self._wake.ours():
+            try:
+                os.write(self._wake.fd, b"w")
+            except BlockingIOError:
+                # It is full, and so the loop is woken already.
+                return
 
     def _on_wakeup(self) -> None:
-        os.eventfd_read(self._wakeup)
+        os.read(self._wakeup.fd, 4096)
+
+    def intact(self) -> bool:
+        """Return whether the loop's descriptors are still its own: a program may have closed them all."""
+        return self._wakeup.ours()
 
     def call_at(self, when: float, callback: Callback, *args: Any) -> TimerHandle:
         """Call it when the clock has reached `when`."""
@@ -234,5 +255,30 @@ class EventLoop:
         self._writers.clear()
         self._timers.clear()
         self._ready.clear()
-        self._epoll.close()
-        os.close(self._wakeup)
+        if self._has_its_epoll():
+            self._epoll.close()
+        else:
+            _keep_for_ever(self._epoll)
+        self._wakeup.close()
+        self._wake.close()
+
+    def _has_its_epoll(self) -> bool:
+        """Return whether the epoll descriptor is this loop's: no other one knows of the wake-up pipe."""
+        if not self._wakeup.ours():
+            return False
+        try:
+            self._epoll.modify(self._wakeup.fd, _READ)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def _keep_for_ever(epoll: select.epoll) -> None:
+    """See to it that Python does not close the number of an epoll object, which is somebody else's by now.
+
+    An object that is deallocated closes its descriptor, also when the interpreter ends, and the user's files
+    are flushed later than that.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(epoll))

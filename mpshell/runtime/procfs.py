@@ -45,3 +45,12 @@ def threads_children(pid: int) -> list[list[int]]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return lists
+
+
+def started(pid: int) -> int:
+    """Return when a process started, in clock ticks since the boot; 0 where that is not known."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0

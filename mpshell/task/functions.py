@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 
 from mpshell.defaults import Defaults
+from mpshell.launch.pool import shutdown
 from mpshell.task import registry
 from mpshell.task.task import Task
 
@@ -28,7 +29,10 @@ def task_terminate() -> None:
 
 
 def task_cleanup() -> None:
-    """End the Tasks of all threads, and wait until they have ended."""
+    """End the Tasks of all threads, wait until they have ended, and end the engines that wait for a run.
+
+    So a program that drops privileges leaves nothing that still has them: it calls this before or after.
+    """
     while entries := registry.entries():
         own = [entry for entry in entries if entry.life.is_own()]
         for entry in entries:
@@ -37,3 +41,4 @@ def task_cleanup() -> None:
                 entry.life.wait_for_end()
         for entry in own:
             entry.task.abort(kill=True)
+    shutdown()

@@ -4,6 +4,8 @@ Neither end ever blocks: `send` queues, `flush` writes what the socket takes, `r
 is there. The loop of either process tells when the descriptor can be read or written. Used by both
 processes, each from its one thread.
 
+The engine's end knows who has sent what it receives: the program alone may command it.
+
 The form on the wire is that of multiprocessing.connection (a length as 4 bytes in network order;
 -1 and 8 bytes for a long one), so that either end may be a plain `Connection` in a test.
 """
@@ -15,6 +17,8 @@ import struct
 from collections import deque
 
 from mpshell.errors import ProtocolError
+from mpshell.runtime.descriptors import Descriptor
+from mpshell.wire.credentials import Sender, as_ancillary, ask_for_senders, receive_of
 
 _SHORT = struct.Struct("!i")
 _LONG = struct.Struct("!Q")
@@ -28,12 +32,21 @@ MAX_FRAME = 1 << 30
 class Channel:
     """Frames in and out of a connected stream socket, which it owns."""
 
-    __slots__ = ("_closed", "_in", "_out", "_sock", "broken", "error", "pending")
+    __slots__ = (
+        "_closed", "_descriptor", "_in", "_out", "_sender", "_signature", "_sock",
+        "altered", "broken", "error", "pending"
+    )  # fmt: skip
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, sender: Sender | None = None) -> None:
         self._sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=fd)
         self._sock.setblocking(False)
+        self._descriptor = Descriptor(fd)
         self._in = bytearray()
+        #: The only process that is listened to; None: whoever has the other end.
+        self._sender = sender
+        self._signature = as_ancillary(sender) if sender is not None else None
+        #: Of the frames that `receive` returned last some are of that process with other ids.
+        self.altered = False
         self._out: deque[memoryview] = deque()
         self._closed = False
         #: Bytes queued and not yet written.
@@ -46,6 +59,10 @@ class Channel:
     def fileno(self) -> int:
         """Return the descriptor, for a loop."""
         return self._sock.fileno()
+
+    def ours(self) -> bool:
+        """Return whether the descriptor is still this channel's (`mpshell.runtime.descriptors`)."""
+        return self._descriptor.ours()
 
     def send(self, frame: bytes) -> None:
         """Queue a frame and write what can be written now.
@@ -92,13 +109,14 @@ class Channel:
     def receive(self) -> list[bytes]:
         """Return the frames that one read completes, perhaps none.
 
-        Raise EOFError when the peer is gone (a frame cut short by that is dropped), ProtocolError
-        for a length that no frame has: in the call after the one that returns what came before it.
+        Raise EOFError when the peer is gone (a frame cut short by that is dropped) or another process has
+        written, ProtocolError for a length that no frame has: in the call after the one that returns what
+        came before it.
         """
         if self.error is not None:
             raise self.error
         try:
-            data = self._sock.recv(_READ_SIZE)
+            data = self._sock.recv(_READ_SIZE) if self._signature is None else self._read()
         except BlockingIOError:
             return []
         except ConnectionResetError:
@@ -110,6 +128,17 @@ class Channel:
         if self.error is not None and not frames:
             raise self.error
         return frames
+
+    def _read(self) -> bytes:
+        data, sender = receive_of(self._sock, _READ_SIZE, self._signature or [])
+        if sender is not None:
+            if self._sender is None or sender.pid != self._sender.pid:
+                raise EOFError(f"another process has written to a channel: {sender}")
+            self.altered = True
+        elif not self._in:
+            # What is left of a frame makes the whole of it suspect.
+            self.altered = False
+        return data
 
     def _cut(self) -> list[bytes]:
         frames = []
@@ -141,10 +170,13 @@ class Channel:
             self._closed = True
             self._out.clear()
             self.pending = 0
-            self._sock.close()
+            # The object alone would close whatever has its number.
+            self._sock.detach()
+            self._descriptor.close()
 
 
 def channel_pair() -> tuple[Channel, int]:
     """Return one end as a Channel and the other as a descriptor to hand over."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+    ask_for_senders(theirs)
     return Channel(ours.detach()), theirs.detach()

@@ -33,7 +33,6 @@ STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
-REASON_NAMES = ("exited", "signaled", "timed out", "cancelled", "spawn failed", "lost")
 
 #: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
 #: the path of its log.
@@ -175,16 +174,12 @@ class Ping(NamedTuple):
     """Say Pong."""
 
 
-class Shutdown(NamedTuple):
-    """Leave: what still runs gets SIGTERM and `grace` seconds."""
-
-    grace: float
-
-
 # -- events: engine to coordinator --------------------------------------------------------------
 
 
 class Ready(NamedTuple):
+    """The first word of an engine. `version` is that of the package that it has loaded."""
+
     engine_id: int
     pid: int
     version: str
@@ -271,7 +266,6 @@ Command: TypeAlias = (
     | ForgetJob
     | EndRun
     | Ping
-    | Shutdown
 )
 Event: TypeAlias = (
     Ready
@@ -318,7 +312,6 @@ _CHECKS: dict[type, checks.Check] = {
     ForgetJob: checks.fields(_INT),
     EndRun: checks.fields(),
     Ping: checks.fields(),
-    Shutdown: checks.fields(_NUMBER),
     Ready: checks.fields(_INT, _INT, _STR),
     Starting: checks.starting,
     Output: checks.output,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mpshell.worker.base import Worker
 
 
-#: The Task, as a parameter that a transport of a user annotates with `mpshell.Task`: an override may ask no more
+#: The Task, as a parameter that a user's transport annotates with `mpshell.Task`. An override may ask for no more
 #: than the method that it stands for, so that method asks for nothing.
 AnyTask: TypeAlias = Any
 

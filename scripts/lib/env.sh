@@ -1,7 +1,9 @@
 # Sourced by the scripts beside: a virtual environment of the project's own, made without anything of the
 # user's. Needs $root, the top of the checkout.
 
-unset PYTHONHOME PYTHONPATH
+unset "${!PYTHON@}"
+# A shell without a PATH has one of its own, and keeps it from what it starts.
+export PATH
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -36,8 +38,9 @@ install_packages() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     say "Installing $* ..."
-    apt-get install -qq -y --no-install-recommends "$@" >/dev/null 2>&1 ||
-        { apt-get update -qq && apt-get install -qq -y --no-install-recommends "$@" >/dev/null; } >&2
+    # Another apt-get may be at work: its lock is waited for.
+    set -- -o DPkg::Lock::Timeout=300 install -qq -y --no-install-recommends "$@"
+    apt-get "$@" >/dev/null 2>&1 || { apt-get update -qq && apt-get "$@" >/dev/null; } >&2
 }
 
 # make_venv PYTHON EXTRAS: make or reuse the environment; its directory is in $venv afterwards.

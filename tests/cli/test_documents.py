@@ -59,7 +59,7 @@ def test_each_clash_is_told_in_both_places(clash: str) -> None:
     assert re.search(rf"^\|[^|]*`{clash}\b", table, re.M)
 
 
-@pytest.fixture(params=["bash", "zsh"])
+@pytest.fixture(params=["bash", pytest.param("zsh", marks=pytest.mark.needs("zsh"))])
 def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[pexpect.spawn[str]]:
     """Give a shell that completes, as a user has set it up."""
     name: str = request.param

@@ -41,7 +41,7 @@ class Driver:
         """Turn until the predicate is true."""
         late = self.loop.call_later(TIMEOUT, lambda: None)
         while not predicate():
-            assert not late.cancelled(), f"not within {TIMEOUT} s; so far {self.events}"
+            assert self.loop.time() < late.when, f"not within {TIMEOUT} s; so far {self.events}"
             self.loop.run_once()
         late.cancel()
 

@@ -185,6 +185,21 @@ print(sys.getfilesystemencoding(), said == "\\u65e5".encode(), said is None)
     )
 
 
+def test_a_package_that_is_replaced_under_a_running_program_is_a_clear_error(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine loads what is on the disk by then, and its messages may be others."""
+    pool.shutdown()
+    with monkeypatch.context() as older:
+        older.setattr(mpshell, "__version__", "0.0.9")
+        with pytest.raises(
+            mpshell.EngineStartError, match=r"runs mpshell .*, this program 0\.0\.9"
+        ):
+            task.run("true", nodes="n[1-3]", remote=False)
+    pool.shutdown()
+    assert task.run("echo again").read() == b"again"
+
+
 #: What the patches of gevent and eventlet do to a process, as far as Tasks see it.
 PATCHES = {
     "threads": "import _thread; _real = _thread.start_new_thread; "

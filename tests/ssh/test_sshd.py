@@ -14,6 +14,8 @@ import pytest
 from tests.ssh.conftest import SshServer, call_script
 from tests.support import eventually
 
+pytestmark = pytest.mark.needs("ssh", "sshd")
+
 
 def ssh(config: str, node: str, command: str) -> str:
     done = subprocess.run(

@@ -165,7 +165,7 @@ ENDINGS = {
     ),
     "error": ("raise SystemError('oops')", 1),
     "a thread task left running": ("t = Task()\nt.shell('sleep 0.5')\nt.resume()\nt.abort()", 0),
-    "no further word": ("os._exit(5)", 5),
+    "no further word": ("sys.stdout.flush()\nos._exit(5)", 5),
 }
 
 

@@ -10,6 +10,8 @@ import pytest
 from mpshell.nodeset import NodeSet
 from tests.system.slurm import Scontrol, some_names
 
+pytestmark = pytest.mark.needs("scontrol")
+
 
 @pytest.mark.parametrize("seed", range(6))
 def test_lists_are_read_as_slurm_reads_them(seed: int, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mpshell import Task, WorkerRsh
 from tests.copies import check_cut_copy, check_directory_as_target, check_odd_names
-from tests.transports.conftest import NETWORK, NODES, SECOND
+from tests.transports.conftest import NETWORK, NODES, SECOND, RshClient
 from tests.transports.test_rsh import codes
 
 
@@ -55,10 +55,10 @@ def test_a_read_only_destination(rsh_task: Task, source: Path, small_disk: Path)
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["to", "from"])
 def test_a_copy_that_is_cut_off_is_never_done(
-    reverse: bool, rsh_task: Task, tmp_path: Path
+    reverse: bool, rsh_task: Task, rsh_client: RshClient, tmp_path: Path
 ) -> None:
     """rcp on the node is killed in the middle."""
-    check_cut_copy(rsh_task, "netkit-rcp", "rcp_path", reverse, SECOND, tmp_path)
+    check_cut_copy(rsh_task, rsh_client.rcp, "rcp_path", reverse, SECOND, tmp_path)
 
 
 def test_ipv6_addresses_are_in_brackets_for_rcp_only(rsh_task: Task, tmp_path: Path) -> None:

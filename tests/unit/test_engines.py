@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+import mpshell
 from mpshell.coordinator.engine import ClientEvents
 from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.interrupt import Interrupts
@@ -108,7 +109,7 @@ def test_a_silent_engine_is_given_up_after_the_heartbeat(
     heartbeat: float, make: Callable[[float | None], Run]
 ) -> None:
     run = make(heartbeat)
-    run.engine.say(m.Ready(1, 2, "x"))
+    run.engine.say(m.Ready(1, 2, mpshell.__version__))
     run.turn()
     after = run.silent_for(4 * heartbeat, heartbeat / 100)
     assert run.engine.fenced == 1
@@ -131,7 +132,7 @@ def test_an_engine_has_time_for_its_first_word(
 
 def test_an_engine_that_answers_is_never_given_up(make: Callable[[float | None], Run]) -> None:
     run = make(8.0)
-    run.engine.say(m.Ready(1, 2, "x"))
+    run.engine.say(m.Ready(1, 2, mpshell.__version__))
     assert run.silent_for(1000, 0.5, lambda: run.engine.say(m.Pong())) == 1000
     assert run.engine.fenced == 0
 
@@ -143,7 +144,7 @@ def test_without_a_heartbeat_no_engine_is_given_up(
     """Nor is it asked for a sign of life."""
     run = make(None)
     if ready:
-        run.engine.say(m.Ready(1, 2, "x"))
+        run.engine.say(m.Ready(1, 2, mpshell.__version__))
     run.turn()
     said = len(run.engine.far.recv(1 << 20))
     assert said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import weakref
@@ -69,7 +70,24 @@ def test_a_cancelled_deadline_is_not_called(loop: EventLoop, clock: Clock) -> No
     clock.now = 102
     loop.run_once(poll_only=True)
     assert seen == ["2"]
-    assert all(handle.cancelled() for handle in handles)
+    assert [handle.cancelled() for handle in handles] == [True, True, False]
+
+
+def test_cancelled_says_what_it_says_in_asyncio() -> None:
+    """Before its time, when called off, when it has been made, and when called off after that."""
+
+    def history(loop: EventLoop | asyncio.AbstractEventLoop) -> list[bool]:
+        called_off = loop.call_later(1000, print)
+        said = [called_off.cancelled()]
+        called_off.cancel()
+        made = loop.call_later(0, loop.stop)
+        loop.run_forever()
+        said += [called_off.cancelled(), made.cancelled()]
+        made.cancel()
+        loop.close()
+        return [*said, made.cancelled()]
+
+    assert history(EventLoop()) == history(asyncio.new_event_loop()) == [False, True, False, True]
 
 
 def test_many_cancelled_deadlines_take_no_room(loop: EventLoop) -> None:
@@ -177,5 +195,5 @@ def test_a_called_deadline_keeps_nothing() -> None:
     handle2 = loop.call_later(0, lambda thing: None, thing)
     loop.run_once()
     del thing
-    assert kept() is None and handle.cancelled() and handle2.cancelled()
+    assert kept() is None and not handle.cancelled() and not handle2.cancelled()
     loop.close()

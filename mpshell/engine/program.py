@@ -1,0 +1,37 @@
+"""The program that a fork server and its engines serve: which process it is, and what it is allowed to do.
+
+These processes keep the ids and capabilities that the program had when it started the fork server. A program
+that drops some of them afterwards, as a daemon does before it reads from the network, must not be able to use
+what they still hold: they obey that process alone, and only while it is what it was.
+"""
+
+import os
+
+from mpshell.runtime.privileges import privileges_of
+from mpshell.wire.credentials import Sender
+
+#: Seconds between two looks at the program, while nothing is run for it.
+LOOK = 1.0
+
+
+class Program:
+    """A process, its real ids, and its privileges: "" for an ordinary user's, which has none to drop."""
+
+    def __init__(self, pid: int, privileges: str) -> None:
+        #: 0 where it is in another namespace of pids: as such the kernel names it.
+        self.sender = Sender(pid, os.getuid(), os.getgid())
+        self._privileges = privileges
+        if privileges and (not pid or privileges_of(str(pid)) is None):
+            # Not to be seen from here: the senders of messages have to do.
+            self._privileges = ""
+        #: Its real ids do not tell whether it has privileges, as those of a set-user-ID program don't.
+        self.disguised = bool(self._privileges) and self.sender.uid != 0
+
+    @property
+    def watched(self) -> bool:
+        """Whether there is anything that it could drop."""
+        return bool(self._privileges)
+
+    def unchanged(self) -> bool:
+        """Return whether it still has what it had when these processes were started."""
+        return not self._privileges or privileges_of(str(self.sender.pid)) == self._privileges

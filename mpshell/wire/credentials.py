@@ -1,0 +1,78 @@
+"""Sockets whose receiver knows the sender of what comes: SCM_CREDENTIALS of unix(7), written by the kernel.
+
+A descriptor can be inherited, passed on, or kept by a program that has become another user. The pid and the
+ids of a message are those of its sender at the moment of the send; only root can claim others. A read of a
+stream returns what one sender has written, never a mix.
+"""
+
+from __future__ import annotations
+
+# The C module under `socket`: see `mpshell.wire.channel`.
+import _socket
+import struct
+
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    _Ancillary = tuple[int, int, bytes]
+
+_UCRED = struct.Struct("iII")
+_INT = struct.calcsize("i")
+_ROOM = _socket.CMSG_SPACE(_UCRED.size)
+
+
+class Sender(NamedTuple):
+    """A process, with its real user and group: what the kernel writes where the sender claims nothing."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+NOBODY = Sender(-1, 0xFFFFFFFF, 0xFFFFFFFF)
+
+
+def ask_for_senders(sock: _socket.socket) -> None:
+    """Have the kernel name the sender of what comes in; what was sent before has none."""
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+
+
+def as_ancillary(sender: Sender) -> list[_Ancillary]:
+    """Return what the kernel adds to what a sender has written."""
+    return [(_socket.SOL_SOCKET, _socket.SCM_CREDENTIALS, _UCRED.pack(*sender))]
+
+
+def receive_of(
+    sock: _socket.socket, size: int, expected: list[_Ancillary]
+) -> tuple[bytes, Sender | None]:
+    """Return what one read gives, and its sender if it is another one than that of `expected`.
+
+    Every frame of a run comes this way: nothing is unpacked when all is as it should be.
+    """
+    data, ancillary, _, _ = sock.recvmsg(size, _ROOM)
+    if ancillary == expected or not data:
+        return data, None
+    return data, _unpacked(ancillary)[0]
+
+
+def receive(
+    sock: _socket.socket, size: int, descriptors: int = 0
+) -> tuple[bytes, Sender, list[int]]:
+    """Return what one read gives, its sender, and at most so many passed descriptors (close-on-exec).
+
+    The sender is NOBODY where the kernel names none: at the end of the stream. OSError as of recvmsg(2).
+    """
+    room = _ROOM + (_socket.CMSG_SPACE(descriptors * _INT) if descriptors else 0)
+    data, ancillary, _, _ = sock.recvmsg(size, room, _socket.MSG_CMSG_CLOEXEC)
+    sender, fds = _unpacked(ancillary)
+    return data, sender, fds
+
+
+def _unpacked(ancillary: list[_Ancillary]) -> tuple[Sender, list[int]]:
+    sender, fds = NOBODY, []
+    for _, kind, raw in ancillary:
+        if kind == _socket.SCM_CREDENTIALS:
+            sender = Sender(*_UCRED.unpack(raw))
+        elif kind == _socket.SCM_RIGHTS:
+            fds += [fd for (fd,) in struct.iter_unpack("i", raw)]
+    return sender, fds
