@@ -67,6 +67,8 @@ class EngineSet:
         self._ids = os.getuid(), os.getgid()
         self._retired: set[int] = set()  # engines with ids of before: they end what they run
         self._false_starts = 0
+        #: How the last of them ended.
+        self._false_start = ""
         self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
@@ -233,6 +235,7 @@ class EngineSet:
         self._pool.discard(link)
         if link.ready is None:
             self._false_starts += 1
+            self._false_start = link.detail
         if not link.certain:
             # Any of them may have been announced, and have run.
             engine.running.update(dict.fromkeys(engine.assigned, 0.0))
@@ -329,7 +332,9 @@ class EngineSet:
         if not any(pool.queued for pool in self._pools.values()):
             return
         if self._false_starts >= _FALSE_STARTS * self._most:
-            raise EngineStartError(f"{self._false_starts} engine processes in a row ended at once")
+            raise EngineStartError(
+                f"{self._false_starts} engine processes in a row ended at once: {self._false_start}"
+            )
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mpshell.worker.base import Worker
 
 
-#: The Task, as a parameter that a user's transport annotates with `mpshell.Task`. An override may ask for no more
-#: than the method that it stands for, so that method asks for nothing.
+#: The Task, as a parameter that a transport of a user annotates with `mpshell.Task`. An override may
+#: not ask for more than the method that it stands for.
 AnyTask: TypeAlias = Any
 
 
