@@ -279,7 +279,7 @@ def test_work_at_which_every_engine_fails_ends_the_run(task: Task) -> None:
             return job
 
     task.schedule(Poison("n[1-40]", command="true"))
-    with pytest.raises(EngineStartError, match="in a row failed: TypeError"):
+    with pytest.raises(EngineStartError, match=r"in a row failed: .*with other fields"):
         task.resume(60)
     assert task.run("echo x").read() == b"x"
 
