@@ -67,13 +67,8 @@ CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     ),
     "command-none": (lambda t: untyped.WorkerPopen(None), ValueError, "command"),
     "keyword-of-run": (lambda t: t.run("x", handlr=HANDLER), TypeError, "handlr"),
-<<<<<<< HEAD
-    "keyword-of-a-run-without-command": (lambda t: t.run(nodse="n1"), TypeError, "nodse"),
-    "keyword-of-a-timed-run": (lambda t: t.run(3, kee=1), TypeError, "kee"),
-=======
     "keyword-of-a-run-without-command": (lambda t: t.run(node="n1"), TypeError, "node"),
     "keyword-of-a-timed-run": (lambda t: t.run(3, kay=1), TypeError, "kay"),
->>>>>>> main
     "keyword-of-popen": (lambda t: untyped.WorkerPopen("x", foo=1), TypeError, "foo"),
     "nodes-number": (lambda t: t.shell("x", nodes=57), TypeError, "57"),
     "nodes-bytes": (lambda t: t.shell("x", nodes=b"n1"), TypeError, "b'n1'"),
