@@ -32,7 +32,7 @@ class WorkerEvents:
     _trace_name = "EXECCLIENT"
 
     _dispatch: Dispatch
-    _aborted: bool
+    aborted: bool
     _done: bool
     started: bool
     current_node: Any
@@ -75,11 +75,11 @@ class WorkerEvents:
             self._turn_to(job.keys_of(indexes[0])[0])
             if dispatch.start is not None:
                 dispatch.start(self)
-        if self._dispatch.pickup is None and not self._aborted:
+        if self._dispatch.pickup is None and not self.aborted:
             return
         for index in indexes:
             for key in job.keys_of(index):
-                if self._aborted:
+                if self.aborted:
                     job.untold.add(key)
                 elif self._dispatch.pickup is not None:
                     self._turn_to(key)
@@ -120,7 +120,7 @@ class WorkerEvents:
             if read is None:
                 continue
             for line in lines:
-                if self._aborted:
+                if self.aborted:
                     return
                 self.current_msg = line
                 if legacy:
@@ -136,7 +136,7 @@ class WorkerEvents:
     def _tell_errors(self, key: Key, sname: str, lines: Iterator[bytes]) -> None:
         """Tell lines of stderr, as `_tell_lines` does."""
         for line in lines:
-            if self._aborted:
+            if self.aborted:
                 return
             self.current_errmsg = line
             if self._dispatch.error is not None:
