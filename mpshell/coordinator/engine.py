@@ -23,6 +23,7 @@ class EngineState:
         "assigned",
         "bodies",
         "drained",
+        "frozen",
         "hungry",
         "input_queued",
         "jobs",
@@ -47,6 +48,8 @@ class EngineState:
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
         self.drained = False
+        #: It hears nothing any more, and is handed out nothing.
+        self.frozen = False
 
     def hand_out(self, job: Job, work: Slice) -> None:
         """Send it clients of a job, and with the first of them the job."""

@@ -101,8 +101,9 @@ class EngineSet:
         pool = self._pools.get(number)
         if pool is None:
             pool = self._pools[number] = SlotPool(number, fanout)
-            for engine_id in self._engines.keys() - self._retired:
-                pool.add_engine(engine_id)
+            for engine_id, engine in self._engines.items():
+                if not (engine.frozen or engine_id in self._retired):
+                    pool.add_engine(engine_id)
         pool.fanout = fanout
         self._end_of_turn()
 
@@ -265,6 +266,14 @@ class EngineSet:
         else:
             self._clients.dropped(job, indexes)
 
+    def _on_silent(self, link: Link) -> None:
+        """What it runs may go on for a while: others are not started in its place before it is gone."""
+        engine = self._engines.get(link.engine_id)
+        if engine is not None:
+            engine.frozen = True
+            for pool in self._pools.values():
+                pool.freeze(link.engine_id)
+
     def _on_flushed(self, link: Link) -> None:
         engine = self._engines.get(link.engine_id)
         if engine is not None and not self._run.stopping:
@@ -365,7 +374,7 @@ class EngineSet:
             engine.outbox.append(self._configure)
         for pool in self._pools.values():
             pool.add_engine(link.engine_id)
-        link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed)
+        link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed, self._on_silent)
         self._heartbeat.watch(link)
 
     # -- the end -------------------------------------------------------------------------------

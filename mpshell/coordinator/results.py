@@ -127,6 +127,7 @@ class StreamStore:
         said = self._texts.get(key)
         if said is None:
             return None
+        # A text that has ended has lost its last newline already, a buffer has it.
         end = len(said) - (isinstance(said, bytearray) and said.endswith(b"\n"))
         return bytes(said[said.rfind(b"\n", 0, end) + 1 : end])
 

@@ -6,22 +6,14 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
+from typing import Any, TypedDict, Unpack, cast, overload
 
-from mpshell.coordinator.job import Job
-from mpshell.coordinator.results import WorkerResults
-from mpshell.errors import TaskError, WorkerError
 from mpshell.nodeset import Nodes, NodeSet
-from mpshell.worker.base import Worker
+from mpshell.task.runs import Runs
+from mpshell.task.settings import Settings
+from mpshell.worker.base import Worker, check_timeout
 from mpshell.worker.distant import DistantWorker
 from mpshell.worker.popen import WorkerPopen
-
-if TYPE_CHECKING:
-    from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.task.task import Task
-
 
 #: A path of a file, as `open` takes it.
 Path = str | bytes | os.PathLike[str]
@@ -39,26 +31,11 @@ class CommandOptions(TypedDict, total=False):
     remote: bool
 
 
-class TaskWork:
-    """Taking and starting workers; settings, thread and runs are the Task's."""
+class WorkAccess:
+    """The methods of a Task that make workers, and hand them to its part `Runs`."""
 
-    _state: threading.Condition
-    _accepting: bool
-    _pending: list[Worker]
-    _run_results: list[WorkerResults]
-    _coordinator: Coordinator | None
-
-    def default(self, default_key: str, def_val: Any = None) -> Any:
-        raise LookupError(default_key)
-
-    def _check_alive(self) -> None:
-        raise TaskError("a Task has to say whether it is alive")
-
-    def resume(self, timeout: float | None = None) -> None:
-        raise TaskError("a Task has to say how it runs")
-
-    def _in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
-        raise TaskError("a Task has to say how its thread is reached")
+    _settings: Settings
+    _runs: Runs
 
     @overload
     def shell(
@@ -92,8 +69,8 @@ class TaskWork:
         from the start of each command. `stderr` and `stdin` are the task's defaults unless given. There
         are no gateways: with `tree` too commands go out directly.
         """
-        stderr = self.default("stderr") if stderr is None else stderr
-        stdin = self.default("stdin") if stdin is None else stdin
+        stderr = self._settings.default("stderr") if stderr is None else stderr
+        stdin = self._settings.default("stdin") if stdin is None else stdin
         worker: WorkerPopen | DistantWorker
         if nodes is None:
             worker = WorkerPopen(
@@ -107,13 +84,13 @@ class TaskWork:
         elif key is not None:
             raise ValueError(f"key={key!r}: a command for nodes is known by the nodes' names")
         else:
-            worker_class = self.default("distant_worker" if remote else "local_worker")
+            worker_class = self._settings.default("distant_worker" if remote else "local_worker")
             worker = worker_class(
                 NodeSet(nodes), handler=handler, timeout=timeout, command=command, stderr=stderr,
                 autoclose=autoclose, remote=remote,
             )  # fmt: skip
         if not stdin:
-            worker._without_input()
+            worker.without_input()
         self.schedule(worker)
         return worker
 
@@ -198,10 +175,10 @@ class TaskWork:
         `timeout` is in seconds for each node. ValueError for names that cannot be. `tree` makes no
         difference, as for `shell`.
         """
-        stderr = self.default("stderr") if stderr is None else stderr
+        stderr = self._settings.default("stderr") if stderr is None else stderr
         if nodes is None:
             raise ValueError("nodes=None: a copy needs nodes")
-        worker: DistantWorker = self.default("distant_worker")(
+        worker: DistantWorker = self._settings.default("distant_worker")(
             NodeSet(nodes), handler=handler, timeout=timeout, source=source, dest=dest, stderr=stderr,
             preserve=preserve, reverse=reverse, atomic=atomic,
         )  # fmt: skip
@@ -233,48 +210,16 @@ class TaskWork:
 
         Raise WorkerError for a worker that was scheduled before, TaskError when the Task is killed.
         """
-        if not isinstance(worker, Worker):
-            raise TypeError(f"a worker is expected, not {worker!r}")
-        with self._state:
-            self._check_alive()
-            if worker.task is not None:
-                raise WorkerError(f"{worker!r} has been scheduled already")
-            worker._check_beside(self._unfinished)
-            worker.task = cast("Task", self)
-            if not self._accepting:
-                self._pending.append(worker)
-                return
-        self._in_own_thread(self._start_worker, worker)
+        self._runs.work.schedule(worker)
 
-    def _unfinished(self) -> list[Worker]:
-        running = [] if self._coordinator is None else list(self._coordinator.jobs.values())
-        return [*self._pending, *(cast(Worker, job.listener) for job in running)]
+    def resume(self, timeout: float | None = None) -> None:
+        """Run until no worker, timer or port is left that is not autoclose.
 
-    def _start_worker(self, worker: Worker) -> None:
-        if self._coordinator is None or self._coordinator.run.stopping:
-            # The run has ended meanwhile: it is for the next.
-            self._pending.append(worker)
-        elif not worker._aborted:
-            self._run_results.append(worker._results)
-            worker._enter(cast("Task", self), self._coordinator)
-
-    def _put_off(self, worker: Worker) -> None:
-        """Leave a worker that has nothing to do yet to the next run."""
-        self._pending.append(worker)
-
-    def _feed(self, job: Job) -> None:
-        if self._coordinator is not None:
-            self._coordinator.feed(job)
-
-    def _abort_worker(self, worker: Worker) -> None:
-        if worker in self._pending:
-            self._pending.remove(worker)
-            worker._done = True
-        elif worker._job is not None and self._coordinator is not None:
-            self._coordinator.cancel(worker._job)
-
-    def _withdraw_worker(self, worker: Worker) -> None:
-        if worker._job is not None and self._coordinator is not None:
-            self._coordinator.withdraw(worker._job)
+        In the Task's own thread this blocks; TimeoutError after `timeout` seconds (None or 0: never),
+        AlreadyRunningError from a handler. From another thread it wakes the Task and returns.
+        """
+        timeout = check_timeout(timeout)
+        if self._runs.life.is_own():
+            self._runs.resume(timeout)
         else:
-            worker._abort()
+            self._runs.life.ask(timeout)

@@ -33,7 +33,7 @@ class WorkerEvents:
     _trace_name = "EXECCLIENT"
 
     _dispatch: Dispatch
-    _aborted: bool
+    aborted: bool
     _done: bool
     _input: Spool
     started: bool
@@ -77,11 +77,11 @@ class WorkerEvents:
             self._turn_to(job.keys_of(indexes[0])[0])
             if dispatch.start is not None:
                 dispatch.start(self)
-        if self._dispatch.pickup is None and not self._aborted:
+        if self._dispatch.pickup is None and not self.aborted:
             return
         for index in indexes:
             for key in job.keys_of(index):
-                if self._aborted:
+                if self.aborted:
                     job.untold.add(key)
                 elif self._dispatch.pickup is not None:
                     self._turn_to(key)
@@ -122,7 +122,7 @@ class WorkerEvents:
             if read is None:
                 continue
             for line in lines:
-                if self._aborted:
+                if self.aborted:
                     return
                 self.current_msg = line
                 if legacy:
@@ -138,7 +138,7 @@ class WorkerEvents:
     def _tell_errors(self, key: Key, sname: str, lines: Iterator[bytes]) -> None:
         """Tell lines of stderr, as `_tell_lines` does."""
         for line in lines:
-            if self._aborted:
+            if self.aborted:
                 return
             self.current_errmsg = line
             if self._dispatch.error is not None:

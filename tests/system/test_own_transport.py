@@ -272,14 +272,14 @@ def test_work_at_which_every_engine_fails_ends_the_run(task: Task) -> None:
     """It was handed to one engine after the other, for ever."""
 
     class Poison(ExecWorker):
-        def _make_job(self, task: Task) -> Any:
+        def _make_job(self, task: Any) -> Any:
             job = super()._make_job(task)
             wrong: Any = (("A", 5),)
             job.spec = job.spec._replace(env=wrong)
             return job
 
     task.schedule(Poison("n[1-40]", command="true"))
-    with pytest.raises(EngineStartError, match="in a row failed: TypeError"):
+    with pytest.raises(EngineStartError, match=r"in a row failed: .*ProtocolError"):
         task.resume(60)
     assert task.run("echo x").read() == b"x"
 

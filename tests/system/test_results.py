@@ -136,6 +136,7 @@ def test_codes_of_a_worker_come_as_the_run_of_all_saw_them_first(solo_task: Task
     assert later[1].retcode() == 7
     assert [rc for rc, _ in solo_task.iter_retcodes()] in ([3, 0, 7], [3, 7, 0])
     # The next run begins anew.
+    solo_task.set_info("fanout", 1)
     solo_task.run("exit $((3 * %n))", nodes="n[2-3]", remote=False)
     assert [rc for rc, _ in solo_task.iter_retcodes()] == [0, 3]
 

@@ -422,7 +422,7 @@ def test_a_run_in_a_thread_beside_a_running_event_loop(in_thread: InThread) -> N
 def test_what_is_said_while_a_run_begins_is_not_put_off(
     thread_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules[Task.__module__]
+    module = sys.modules["mpshell.task.runs"]
     worker = thread_task.shell("sleep 60")
     pool = module.engine_pool
 

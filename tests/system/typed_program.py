@@ -31,6 +31,7 @@ from mpshell import (
     task_self,
 )
 from mpshell.task import task_wait
+from mpshell.worker.owner import Owner
 from mpshell.worker.worker import WorkerError
 
 
@@ -38,7 +39,7 @@ class Handler(EventHandler):
     """Every event, with the types that it is called with."""
 
     def ev_start(self, worker: Worker) -> None:
-        assert_type(worker.task, Task | None)
+        assert_type(worker.task, Owner | None)
         assert_type(worker.current_rc, int | None)
 
     def ev_pickup(self, worker: Worker, node: str) -> None:
