@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mpshell.event import EventHandler
     from mpshell.msgtree import MODE_DEFER, MODE_SHIFT, MODE_TRACE, MsgTree, MsgTreeElem
     from mpshell.nodeset import (
+        RESOLVER_NOGROUP,
         NodeSet,
         NodeSetError,
         NodeSetException,
@@ -75,6 +76,77 @@ if TYPE_CHECKING:
     from mpshell.worker.stream import StreamWorker, WorkerSimple
     from mpshell.worker.transport import Transport
 
+__all__ = [
+    "AUTOSTEP_DISABLED",
+    "DEFAULTS",
+    "FANOUT_DEFAULT",
+    "FANOUT_UNLIMITED",
+    "MODE_DEFER",
+    "MODE_SHIFT",
+    "MODE_TRACE",
+    "RESOLVER_NOGROUP",
+    "AlreadyRunningError",
+    "Defaults",
+    "DistantWorker",
+    "EngineAbortException",
+    "EngineAlreadyRunningError",
+    "EngineClientEOF",
+    "EngineClientError",
+    "EngineClientException",
+    "EngineClientNotSupportedError",
+    "EngineEPoll",
+    "EngineException",
+    "EngineIllegalOperationError",
+    "EngineNotSupportedError",
+    "EnginePoll",
+    "EnginePort",
+    "EngineSelect",
+    "EngineStartError",
+    "EngineTimeoutException",
+    "EngineTimer",
+    "EventHandler",
+    "ExecWorker",
+    "MsgTree",
+    "MsgTreeElem",
+    "NodeOutcome",
+    "NodeSet",
+    "NodeSetError",
+    "NodeSetException",
+    "NodeSetExternalError",
+    "NodeSetParseError",
+    "NodeSetParseRangeError",
+    "RangeSet",
+    "RangeSetError",
+    "RangeSetException",
+    "RangeSetPaddingError",
+    "RangeSetParseError",
+    "StreamWorker",
+    "Task",
+    "TaskError",
+    "TaskException",
+    "TaskMsgTreeError",
+    "TaskSettingError",
+    "TimeoutError",
+    "Transport",
+    "UnknownThreadError",
+    "Worker",
+    "WorkerBadArgumentError",
+    "WorkerError",
+    "WorkerException",
+    "WorkerPdsh",
+    "WorkerPopen",
+    "WorkerRsh",
+    "WorkerSimple",
+    "WorkerSsh",
+    "expand",
+    "fold",
+    "task_cleanup",
+    "task_self",
+    "task_terminate",
+    "task_wait",
+]
+
+#: The module of each name.
 _HOMES = {
     "mpshell.task.ports": ("EnginePort",),
     "mpshell.task.timers": ("EngineTimer",),
@@ -89,8 +161,8 @@ _HOMES = {
     "mpshell.event": ("EventHandler",),
     "mpshell.msgtree": ("MODE_DEFER", "MODE_SHIFT", "MODE_TRACE", "MsgTree", "MsgTreeElem"),
     "mpshell.nodeset": (
-        "NodeSet", "NodeSetError", "NodeSetException", "NodeSetExternalError", "NodeSetParseError",
-        "NodeSetParseRangeError", "expand", "fold",
+        "RESOLVER_NOGROUP", "NodeSet", "NodeSetError", "NodeSetException", "NodeSetExternalError",
+        "NodeSetParseError", "NodeSetParseRangeError", "expand", "fold",
     ),
     "mpshell.outcome": ("NodeOutcome",),
     "mpshell.pollers": ("EngineEPoll", "EnginePoll", "EngineSelect"),
@@ -111,8 +183,6 @@ _HOMES = {
     "mpshell.worker.base": ("FANOUT_DEFAULT", "FANOUT_UNLIMITED", "Worker"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = list(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from mpshell.rangeset import RangeSet, RangeSetParseError
 __all__ = [
     "AUTOSTEP_DISABLED",
     "MAX_NAMES",
+    "RESOLVER_NOGROUP",
     "NodeSet",
     "NodeSetError",
     "NodeSetException",
@@ -39,6 +40,9 @@ __all__ = [
     "expand",
     "fold",
 ]
+
+#: A `resolver` that looks no node group up, which is also what NodeSet does without one.
+RESOLVER_NOGROUP = -1
 
 Nodes = str | Iterable[str]
 """What every method takes for nodes: a text, a node set, or any iterable of texts."""
@@ -57,11 +61,18 @@ class NodeSet:
     _names: dict[str, None]
     _order: list[str] | None  # the names, sorted; None: not yet known; never changed in place
 
-    def __init__(self, nodes: Nodes | None = None, autostep: float | None = None) -> None:
-        """Take the nodes; see `NodeSet.autostep` for the other argument, by default a node set's own.
+    def __init__(
+        self,
+        nodes: Nodes | None = None,
+        autostep: float | None = None,
+        resolver: int | None = None,
+    ) -> None:
+        """Take the nodes; see `NodeSet.autostep` for the next argument, by default a node set's own.
 
+        `resolver` is None or RESOLVER_NOGROUP, without a difference; ValueError for another.
         Raise NodeSetParseError or NodeSetExternalError for a bad text.
         """
+        _check_resolver(resolver)
         self._autostep = None if autostep is None else check_autostep(autostep)
         self._names, self._order = _names_of(nodes)
         if isinstance(nodes, NodeSet):
@@ -70,11 +81,16 @@ class NodeSet:
                 self._autostep = nodes._autostep
 
     @classmethod
-    def fromlist(cls, nodelist: Iterable[Nodes], autostep: float | None = None) -> Self:
-        """Return the union of texts and node sets."""
+    def fromlist(
+        cls,
+        nodelist: Iterable[Nodes],
+        autostep: float | None = None,
+        resolver: int | None = None,
+    ) -> Self:
+        """Return the union of texts and node sets; the other arguments are those of a NodeSet."""
         if isinstance(nodelist, str):
             raise TypeError(f"fromlist takes an iterable of nodes, not one text: {nodelist!r}")
-        result = cls(autostep=autostep)
+        result = cls(autostep=autostep, resolver=resolver)
         result._names = _names_of_many(nodelist)
         result._order = None
         return result
@@ -323,6 +339,14 @@ class NodeSet:
         """Take what `__getstate__` returned."""
         self._autostep, self._order = state
         self._names = dict.fromkeys(self._order)
+
+
+def _check_resolver(resolver: object) -> None:
+    if resolver is not None and (isinstance(resolver, bool) or resolver != RESOLVER_NOGROUP):
+        raise ValueError(
+            f"resolver={resolver!r}: None or RESOLVER_NOGROUP is expected, node groups are not supported"
+            " yet (expand them first with the tool of the cluster that knows them)"
+        )
 
 
 def expand(nodes: Nodes | None) -> list[str]:
