@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from mpshell.engine import life as e
-from mpshell.engine.engine import Engine
+from mpshell.engine.core import Engine
 from mpshell.engine.program import Program
 from mpshell.errors import InvalidTransition
 from mpshell.runtime.loop import EventLoop

@@ -11,7 +11,6 @@ spawned only when the frame has left this process.
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from itertools import count, repeat
 
@@ -29,8 +28,6 @@ from mpshell.wire import messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from mpshell.runtime.loop import TimerHandle
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
@@ -328,11 +325,3 @@ class Engine:
         self.clients.kill_all()
         if not self.clients.busy:
             self.loop.stop()
-
-
-def __getattr__(name: str) -> Any:
-    """Give a user the public names that ClusterShell's Engine.Engine has, late: no engine needs them."""
-    public = sys.modules["mpshell"]
-    if name.startswith("Engine") and name in public.__all__:
-        return getattr(public, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
