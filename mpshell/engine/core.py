@@ -15,21 +15,29 @@ from collections import deque
 from itertools import count, repeat
 
 from mpshell.engine import client as states
+from mpshell.engine import life
 from mpshell.engine.clients import Clients
 from mpshell.engine.limits import room_for
 from mpshell.engine.program import LOOK, Program
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import Execution, Job, Slots
 from mpshell.errors import InputStorageError, ProtocolError
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.channel import Channel
+
+if TYPE_CHECKING:
+    from mpshell.runtime.loop import TimerHandle
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
 _RETRY, _RETRIES = 0.05, 100
 
 #: The same while other commands run here: the end of one is what is waited for, and others may make room too.
 _RETRY_BESIDE = 1.0
+
+#: Clients at once as long as no limit of the process has been met.
+_UNLIMITED = 1 << 30
 
 
 #: What makes an engine run something, or says how: of a program that has dropped privileges nothing of this
@@ -43,8 +51,7 @@ class Engine:
     def __init__(self, channel: Channel, loop: EventLoop, program: Program | None = None) -> None:
         self.loop = loop
         self._program = program
-        #: Nothing was submitted since the last run was over.
-        self._idle = True
+        self._life = life.Life()
         self._channel = channel
         self._uplink = Uplink(
             channel,
@@ -64,12 +71,9 @@ class Engine:
         self._has_logs = False
         self._children_ended = False
         #: Clients at once that the process's limits allow, as far as they have been met.
-        self._capacity = 1 << 30
-        self._warned = False
+        self._capacity = _UNLIMITED
         self._retries = 0
-        self._retry_is_due = False
-        self._ending = False
-        self.leaving = False
+        self._retry_timer: TimerHandle | None = None
         loop.add_reader(channel.fileno(), self._on_commands)
         if program is not None and program.watched:
             loop.call_later(LOOK, self._look, program)
@@ -95,12 +99,13 @@ class Engine:
         if self._channel.altered:
             return False
         program = self._program
-        look = program is not None and (self._idle or program.disguised)
+        running = self._life.state is life.RUNNING
+        look = program is not None and (not running or program.disguised)
         return not look or program is None or program.unchanged()
 
     def _look(self, program: Program) -> None:
         """Leave when the program is not any more what it was, but for a run that goes on."""
-        if self._idle and not program.unchanged():
+        if self._life.state is life.IDLE and not program.unchanged():
             self.leave()
         else:
             self.loop.call_later(LOOK, self._look, program)
@@ -130,7 +135,7 @@ class Engine:
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
         elif isinstance(command, messages.EndRun):
-            self._ending = True
+            self._life.handle(life.END_RUN)
         else:
             raise ProtocolError(f"an engine got {command!r}")
 
@@ -172,13 +177,12 @@ class Engine:
 
     def _shrink(self, fits: int, why: str) -> None:
         """Run no more clients at once than the limits allow, and say so, once a run."""
-        self._capacity = max(1, fits)
-        if not self._warned:
-            self._warned = True
+        if self._capacity == _UNLIMITED:
             self._uplink.report.warnings.append(f"an engine runs fewer commands: {why}")
+        self._capacity = max(1, fits)
 
     def _submit(self, command: messages.Submit) -> None:
-        self._idle = False
+        self._life.handle(life.SUBMIT)
         if command.job is not None and command.job_id not in self._jobs:
             self._jobs[command.job_id] = Job(command.job, self.clients.processes.env)
             if command.job.log is not None and not self._has_logs:
@@ -219,7 +223,7 @@ class Engine:
         if self._children_ended:
             self._children_ended = False
             self.clients.processes.on_children()
-            if self.leaving:
+            if self._life.state is life.LEAVING:
                 self._see_off()
 
     def _turn(self) -> None:
@@ -230,7 +234,8 @@ class Engine:
             report.starting += [execution.id for execution in self._announced]
         for pool in self._pools.values():
             pool.answer(report)
-        if self._ending and not self._running and not any(p.pending for p in self._pools.values()):
+        if self._life.state is life.ENDING and not self._has_clients():
+            self._life.handle(life.DRAINED)
             self._forget()
             report.drained = True
         self._uplink.send()
@@ -239,6 +244,9 @@ class Engine:
             if late and not self._announced:
                 # While these waited for room nobody else was picked.
                 self._uplink.end_of_turn()
+
+    def _has_clients(self) -> bool:
+        return self._running > 0 or any(pool.pending for pool in self._pools.values())
 
     def _on_clear(self) -> None:
         if self._uplink.clear:
@@ -259,10 +267,7 @@ class Engine:
                 self._pools.pop(job.spec.pool, None)
 
     def _forget(self) -> None:
-        self._ending = False
-        self._idle = True
-        self._capacity = 1 << 30
-        self._warned = False
+        self._capacity = _UNLIMITED
         self._has_logs = False
         for job in self._jobs.values():
             job.log.release()
@@ -273,7 +278,7 @@ class Engine:
 
     def _pick(self) -> list[Execution]:
         picked: list[Execution] = []
-        if self.leaving:
+        if self._life.state is life.LEAVING:
             return picked
         for pool in self._pools.values():
             pending = pool.pending
@@ -287,7 +292,7 @@ class Engine:
         return picked
 
     def _start_announced(self) -> None:
-        if self.leaving:
+        if self._life.state is life.LEAVING:
             return
         announced, self._announced = self._announced, []
         for position, execution in enumerate(announced):
@@ -305,12 +310,12 @@ class Engine:
         self._shrink(self._running - len(self._announced), str(error))
         alone = self._running == len(self._announced)
         self._retries += alone
-        if not self._retry_is_due:
-            self._retry_is_due = True
-            self.loop.call_later(_RETRY if alone else _RETRY_BESIDE, self._retry)
+        if self._retry_timer is None:
+            delay = _RETRY if alone else _RETRY_BESIDE
+            self._retry_timer = self.loop.call_later(delay, self._retry)
 
     def _retry(self) -> None:
-        self._retry_is_due = False
+        self._retry_timer = None
         self._uplink.end_of_turn()
 
     def leave(self) -> None:
@@ -319,8 +324,7 @@ class Engine:
         When it has ended `clients.busy` is whether something of that is left: the loop may be run on, and
         ends by itself when all is gone.
         """
-        if not self.leaving:
-            self.leaving = True
+        if self._life.handle(life.LEAVE):
             self._uplink.muted = True
             self.loop.remove_reader(self._channel.fileno())
             self.clients.kill_all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -136,16 +135,3 @@ def test_released_once_and_gone_only_when_both_have_ended(events: list[str]) -> 
     assert (c.RELEASE in effects) == (life.state in (c.GONE, c.CLOSED))
     assert (c.REPORT_GONE in effects) == (life.state == c.GONE)
     assert life.certain == (c.GARBAGE not in seen)
-
-
-def test_the_page_has_the_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
-    table = page.partition("## The state of a link")[2].partition("\n\n")[2].partition("\n\n")[0]
-    head, _, *rows = (
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n")
-    )
-    words = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
-    assert list(words) == list(c.STATES) and {*head[1:], c.FENCE} == set(c.EVENTS)
-    for state, event in itertools.product(c.STATES, head[1:]):
-        after = c.TABLE[state].get(event)
-        assert words[state][event] == {None: "\N{EN DASH}", state: "stay"}.get(after, after)

@@ -1,0 +1,125 @@
+"""The states of an engine: the table walked from end to end, and what the engine makes of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from mpshell.engine import life as e
+from mpshell.engine.core import Engine
+from mpshell.engine.program import Program
+from mpshell.errors import InvalidTransition
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages as m
+from mpshell.wire.channel import Channel, channel_pair
+from tests.engine.conftest import job
+
+WAYS = {e.IDLE: [], e.RUNNING: [e.SUBMIT], e.ENDING: [e.END_RUN], e.LEAVING: [e.LEAVE]}
+#: Row by row, for: submit, end of the run, drained, leave.
+EXPECTED = {
+    e.IDLE: (e.RUNNING, e.ENDING, None, e.LEAVING),
+    e.RUNNING: (e.RUNNING, e.ENDING, None, e.LEAVING),
+    e.ENDING: (e.ENDING, e.ENDING, e.IDLE, e.LEAVING),
+    e.LEAVING: (e.LEAVING, e.LEAVING, None, e.LEAVING),
+}
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(e.STATES, e.EVENTS)))
+def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+    life = e.Life()
+    for way in WAYS[state]:
+        assert life.handle(way)
+    assert life.state == state
+    expected = EXPECTED[state][e.EVENTS.index(event)]
+    if expected is None:
+        with pytest.raises(InvalidTransition, match=f"{event} of an engine that is {state}"):
+            life.handle(event)
+        assert life.state == state
+    else:
+        assert life.handle(event) is (expected != state)
+        assert life.state == expected
+
+
+class Changed:
+    """A program that is not any more what it was."""
+
+    watched = disguised = False
+
+    def unchanged(self) -> bool:
+        return False
+
+
+class Bench:
+    """An engine in this process that has no slots, and so starts nothing."""
+
+    def __init__(self, program: Program | None = None) -> None:
+        self.loop = EventLoop()
+        self.near, far = channel_pair()
+        self._far = Channel(far)
+        self.engine = Engine(self._far, self.loop, program)
+
+    def say(self, *commands: m.Message) -> list[m.Message]:
+        """Send a frame; return what the engine says in its turn."""
+        self.near.send(m.encode(list(commands)))
+        for _ in range(5):
+            # None of these turns waits: what can be read is there, and something is due.
+            self.loop.call_soon(list)
+            self.loop.run_once()
+        return [message for frame in self.near.receive() for message in m.decode(frame)]
+
+    def close(self) -> None:
+        self.engine.leave()
+        self.near.close()
+        self._far.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        bench.close()
+
+
+WORK = m.Submit(1, job("true"), 0, ["n1"])
+
+
+def test_a_run_without_clients_is_over_at_once_and_one_with_clients_after_the_last(
+    benches: list[Bench],
+) -> None:
+    benches.append(bench := Bench())
+    assert bench.say(m.EndRun()) == [m.Drained()]
+    assert bench.say(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
+    [finished, drained] = bench.say(m.Withdraw(1))
+    assert isinstance(finished, m.Finished) and drained == m.Drained()
+
+
+def test_an_engine_that_leaves_says_nothing_of_the_end_of_its_run(benches: list[Bench]) -> None:
+    benches.append(bench := Bench())
+    assert bench.say(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
+    bench.engine.leave()
+    assert bench.say(m.Withdraw(1)) == []
+
+
+@pytest.mark.parametrize("before", [(), (m.EndRun(),)])
+def test_a_program_that_has_changed_is_noticed_before_the_first_command_of_a_run(
+    benches: list[Bench], before: tuple[m.Message, ...]
+) -> None:
+    """Also when the end of a run that was none comes first."""
+    benches.append(bench := Bench(cast(Program, Changed())))
+    assert bench.say(*before, WORK, m.SetSlots(0, 1), m.Ping()) == []
+
+
+def test_one_that_changes_in_a_run_is_not_looked_at_before_its_end(benches: list[Bench]) -> None:
+    program = Changed()
+    vars(program)["unchanged"] = lambda: True
+    benches.append(bench := Bench(cast(Program, program)))
+    assert bench.say(WORK, m.Ping()) == [m.Pong()]
+    del vars(program)["unchanged"]
+    assert bench.say(m.Write(1, b"x"), m.Ping()) == [m.Pong()]
+    bench.say(m.Withdraw(1), m.EndRun())
+    assert bench.say(WORK, m.Ping()) == []
