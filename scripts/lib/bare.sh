@@ -89,6 +89,12 @@ enter_bare() {
         fi
         mount --bind -o ro "$path" "$bare$path"
     done <"$shown"
+    # Not chroot(2): the kernel makes no user namespace for a process with another root than its mount namespace.
+    mkdir "$bare/old"
+    cd "$bare"
+    pivot_root . old
+    umount -l /old
+    rmdir /old
     # Not exec: this shell is the first process of its namespace, and reaps what nobody else does.
-    chroot "$bare" /usr/bin/env -i /bin/sh -c "cd /srv/mpshell && $command"
+    /usr/bin/env -i /bin/sh -c "cd /srv/mpshell && $command"
 }
