@@ -24,8 +24,8 @@ _PROOFS = (
 )  # fmt: skip
 
 #: Those that say why there is no connection: needed where the user's own level is too low for that. Not always,
-#: as some write at the level INFO. The level is the first node's; the two proofs that tell auth and hostkey write
-#: nothing but that, and are had for nodes of which the configuration has another level.
+#: as some write at the level INFO. The level is the first node's; two of the proofs tell auth and hostkey and
+#: write nothing else: they are had for nodes of which the configuration has another level.
 _REASONS = (
     "resolve_host", "kex_exchange_identification", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
     "ssh_packet_read_poll_seqnr",
