@@ -153,7 +153,8 @@ def _read_flags(
 ) -> list[Flag] | None:
     """Return the options in words for the program of that name, None when it is another one.
 
-    Raise WorkerError for a word that is neither an option nor one's value: it would be the node, or a file.
+    Raise WorkerError for a word that is neither an option nor one's value: it would be the node, or a file. And
+    for a last option without its value: it would take the next one, which may be ours.
     """
     if os.path.basename(program[-1]) != name:
         return None
@@ -161,6 +162,8 @@ def _read_flags(
     if rest:
         hint = f"-o{rest[0]}" if "=" in rest[0] else "an option begins with '-'"
         raise WorkerError(f"{rest[0]!r} is no option of {name} ({hint}): {shlex.join(given)}")
+    if flags and flags[-1].argument is None and flags[-1].letter in with_argument:
+        raise WorkerError(f"-{flags[-1].letter} of {name} needs a value: {shlex.join(given)}")
     return flags
 
 

@@ -20,13 +20,15 @@ from mpshell.wire.messages import LOG_END, LogFormat
 _PROOFS = (
     "ssh_connect_direct", "ssh_proxy_connect", "ssh_login", "ssh_userauth2", "ssh_session2_open",
     "channel_input_open_failure", "client_status_confirm", "client_input_channel_req",
-    "mux_client_request_session",
+    "mux_client_request_session", "userauth", "verify_host_key_callback",
 )  # fmt: skip
 
-#: Those that say why there is no connection: needed where the user's own level is too low for that.
+#: Those that say why there is no connection: needed where the user's own level is too low for that. Not always,
+#: as some write at the level INFO. The level is the first node's; two of the proofs tell auth and hostkey and
+#: write nothing else: they are had for nodes of which the configuration has another level.
 _REASONS = (
     "resolve_host", "kex_exchange_identification", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
-    "verify_host_key_callback", "userauth", "ssh_packet_read_poll_seqnr",
+    "ssh_packet_read_poll_seqnr",
 )  # fmt: skip
 
 #: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.

@@ -281,6 +281,26 @@ def test_the_user_s_v_shows_what_it_shows(ssh_task: Task, ssh_server: SshServer)
     assert not [line for line in seen if b"pid=" in line or line.startswith((b"debug2", b"debug3"))]
 
 
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [("INFO", "QUIET"), ("QUIET", "INFO"), ("ERROR", "FATAL"), ("INFO", "DEBUG1")],
+)
+def test_nodes_of_different_levels(
+    ssh_task: Task, ssh_server: SshServer, tmp_path: Path, first: str, other: str
+) -> None:
+    (tmp_path / "known").touch()
+    text = (
+        f"Host node1\n  LogLevel {first}\nHost node2 node3 node4\n  LogLevel {other}\n"
+        "Host node2\n  User nobody\nHost node3\n  Port 9\nHost node4\n  HostKeyAlias wrong\n"
+        f"  StrictHostKeyChecking yes\n  UserKnownHostsFile {tmp_path}/known\nHost *\n"
+    )
+    ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
+    worker: DistantWorker = ssh_task.run("exit 255", nodes="node[1-4]", stderr=True)
+    assert {outcome.node: outcome.reason for outcome in worker.outcomes()} == {
+        "node1": "exit", "node2": "auth", "node3": "unreachable", "node4": "hostkey",
+    }  # fmt: skip
+
+
 def test_the_user_s_own_log_file(ssh_task: Task, tmp_path: Path) -> None:
     log = tmp_path / "log"
     more(ssh_task, f"-E {log}")

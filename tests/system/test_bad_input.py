@@ -79,6 +79,16 @@ CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         "'Port=422' is no option of ssh .-oPort=422.",
     ),
     "option-behind-a-value": (lambda t: with_options(t, "-p 422 n57"), WorkerError, "'n57'"),
+    "option-without-value": (
+        lambda t: with_options(t, "-v -i"),
+        WorkerError,
+        "-i of ssh needs a value",
+    ),
+    "options-without-value": (
+        lambda t: with_options(t, "-vF"),
+        WorkerError,
+        "-F of ssh needs a value",
+    ),
     "end-of-options": (lambda t: with_options(t, "-v --"), WorkerError, "'--' is no option"),
     "option-in-the-path": (
         lambda t: with_setting(t, "ssh_path", "ssh Port=422"),
