@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from mpshell.event import EventHandler
     from mpshell.msgtree import MODE_DEFER, MODE_SHIFT, MODE_TRACE, MsgTree, MsgTreeElem
     from mpshell.nodeset import (
+        RESOLVER_NOGROUP,
+        NodeGroupError,
         NodeSet,
+        NodeSetBase,
         NodeSetError,
         NodeSetException,
         NodeSetExternalError,
@@ -50,6 +53,10 @@ if TYPE_CHECKING:
         NodeSetParseRangeError,
         expand,
         fold,
+        grouplist,
+        set_std_group_resolver,
+        set_std_group_resolver_config,
+        std_group_resolver,
     )
     from mpshell.outcome import NodeOutcome
     from mpshell.pollers import EngineEPoll, EnginePoll, EngineSelect
@@ -89,8 +96,9 @@ _HOMES = {
     "mpshell.event": ("EventHandler",),
     "mpshell.msgtree": ("MODE_DEFER", "MODE_SHIFT", "MODE_TRACE", "MsgTree", "MsgTreeElem"),
     "mpshell.nodeset": (
-        "NodeSet", "NodeSetError", "NodeSetException", "NodeSetExternalError", "NodeSetParseError",
-        "NodeSetParseRangeError", "expand", "fold",
+        "RESOLVER_NOGROUP", "NodeGroupError", "NodeSet", "NodeSetBase", "NodeSetError", "NodeSetException",
+        "NodeSetExternalError", "NodeSetParseError", "NodeSetParseRangeError", "expand", "fold", "grouplist",
+        "set_std_group_resolver", "set_std_group_resolver_config", "std_group_resolver",
     ),
     "mpshell.outcome": ("NodeOutcome",),
     "mpshell.pollers": ("EngineEPoll", "EnginePoll", "EngineSelect"),

@@ -34,24 +34,30 @@ TASK_INFO: dict[str, Any] = {
 }
 
 
+#: Node sets. Seconds for an upcall of a group source.
+NODESET: dict[str, Any] = {"upcall_timeout": 60.0}
+
+
 class Defaults:
-    """The values of `TASK_DEFAULT` and `TASK_INFO` as attributes; AttributeError for any other."""
+    """The values of `TASK_DEFAULT`, `TASK_INFO` and `NODESET` as attributes; AttributeError for any other."""
 
     _task_default: dict[str, Any]
     _task_info: dict[str, Any]
+    _nodeset: dict[str, Any]
 
     def __init__(self) -> None:
         object.__setattr__(self, "_task_default", dict(TASK_DEFAULT))
         object.__setattr__(self, "_task_info", dict(TASK_INFO))
+        object.__setattr__(self, "_nodeset", dict(NODESET))
 
     def __getattr__(self, name: str) -> Any:
-        for table in (self._task_default, self._task_info):
+        for table in (self._task_default, self._task_info, self._nodeset):
             if name in table:
                 return table[name]
         raise AttributeError(f"there is no default {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        for table in (self._task_default, self._task_info):
+        for table in (self._task_default, self._task_info, self._nodeset):
             if name in table:
                 table[name] = value
                 return
