@@ -3,6 +3,8 @@
 `DEFAULTS` is what a Task copies when it is created; changing it is for Tasks to come.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 #: task.default: how commands are made.
@@ -62,6 +64,16 @@ class Defaults:
                 table[name] = value
                 return
         raise AttributeError(f"there is no default {name!r}")
+
+    def __reduce__(self) -> tuple[type[Defaults], tuple[()], tuple[dict[str, Any], ...]]:
+        """Return what copies and pickles are made of: their tables are their own."""
+        return type(self), (), (self.task_default(), self.task_info(), dict(self._nodeset))
+
+    def __setstate__(self, state: tuple[dict[str, Any], ...]) -> None:
+        """Take the tables that `__reduce__` returned."""
+        tables = (self._task_default, self._task_info, self._nodeset)
+        for table, values in zip(tables, state, strict=False):
+            table.update(values)
 
     def task_default(self) -> dict[str, Any]:
         """Return a copy of the task.default table."""

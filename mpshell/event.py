@@ -4,7 +4,24 @@ Every method is called in the thread of the task. Only what a handler overrides 
 engines, so a method that is not needed is best left out.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from mpshell.outcome import NodeOutcome
+    from mpshell.task.ports import EnginePort
+    from mpshell.task.timers import EngineTimer
+    from mpshell.worker.base import Worker
+
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
+
+def _does_nothing(method: _Method) -> _Method:
+    """Mark a method: `mpshell.worker.dispatch` tells by it that a handler has not overridden it."""
+    vars(method)["does_nothing"] = True
+    return method
 
 
 class EventHandler:
@@ -12,41 +29,52 @@ class EventHandler:
 
     Order for one worker: `ev_start` once, then for each node `ev_pickup`, any of `ev_read` and
     `ev_written`, `ev_hup` (not for a node that timed out or was aborted), `ev_outcome`, then `ev_close`
-    once.
+    once. A node is its name, for a local command its key.
     """
 
-    def ev_start(self, worker: Any) -> None:
+    @_does_nothing
+    def ev_start(self, worker: Worker) -> None:
         """The first command of a worker starts."""
 
-    def ev_pickup(self, worker: Any, node: Any) -> None:
+    @_does_nothing
+    def ev_pickup(self, worker: Worker, node: Any) -> None:
         """The command on a node starts."""
 
-    def ev_read(self, worker: Any, node: Any, sname: str, msg: bytes) -> None:
+    @_does_nothing
+    def ev_read(self, worker: Worker, node: Any, sname: str, msg: bytes) -> None:
         """A node has written a line, given without its newline; `sname` is 'stdout' or 'stderr'."""
 
-    def ev_error(self, worker: Any) -> None:
+    @_does_nothing
+    def ev_error(self, worker: Worker) -> None:
         """A line of stderr is in `worker.current_errmsg`; deprecated, see `ev_read`."""
 
-    def ev_written(self, worker: Any, node: Any, sname: str, size: int) -> None:
+    @_does_nothing
+    def ev_written(self, worker: Worker, node: Any, sname: str, size: int) -> None:
         """A node's stdin has taken `size` bytes."""
 
-    def ev_hup(self, worker: Any, node: Any, rc: int | None) -> None:
-        """The command on a node has ended with return code `rc`."""
+    @_does_nothing
+    def ev_hup(self, worker: Worker, node: Any, rc: int | None) -> None:
+        """The command on a node has ended with return code `rc`; None for a stream, which has none."""
 
-    def ev_outcome(self, worker: Any, outcome: Any) -> None:
+    @_does_nothing
+    def ev_outcome(self, worker: Worker, outcome: NodeOutcome) -> None:
         """The command on a node has ended, after `ev_hup`; one that timed out has this event only.
 
-        `outcome` is a NodeOutcome. Not for commands that were aborted or withdrawn.
+        Not for commands that were aborted or withdrawn.
         """
 
-    def ev_close(self, worker: Any, timedout: bool) -> None:
+    @_does_nothing
+    def ev_close(self, worker: Worker, timedout: bool) -> None:
         """The worker is done; `timedout` tells whether any of its nodes timed out."""
 
-    def ev_port_start(self, port: Any) -> None:
+    @_does_nothing
+    def ev_port_start(self, port: EnginePort) -> None:
         """A port takes part in a run."""
 
-    def ev_msg(self, port: Any, msg: Any) -> None:
+    @_does_nothing
+    def ev_msg(self, port: EnginePort, msg: Any) -> None:
         """A message has come to a port."""
 
-    def ev_timer(self, timer: Any) -> None:
+    @_does_nothing
+    def ev_timer(self, timer: EngineTimer) -> None:
         """A timer fires."""

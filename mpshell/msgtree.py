@@ -17,17 +17,54 @@ class MsgTreeElem:
 
     It compares with bytes and other messages, has the length of its bytes, and iterates over lines. One
     made of nothing has no line, where one of b"" has an empty one.
+
+    With a `parent` it is a line after the lines of that, and `append` gives the one after it: messages
+    that begin alike share their beginning. `keys` are those whose messages end here; with `trace` those
+    whose messages begin so. A copy and a pickle is the message alone.
     """
 
-    __slots__ = ("_message", "_nothing")
+    __slots__ = ("_children", "_text", "_trace", "keys", "parent")
 
-    def __init__(self, message: bytes | None = None) -> None:
-        self._message = message or b""
-        self._nothing = message is None
+    def __init__(
+        self, msgline: bytes | None = None, parent: MsgTreeElem | None = None, trace: bool = False
+    ) -> None:
+        #: A line after those of the parent; without one, the whole text.
+        self._text = msgline
+        self.parent = parent
+        self.keys: set[Key] | None = None
+        self._children: dict[bytes, MsgTreeElem] | None = None
+        self._trace = bool(trace)
+
+    @property
+    def msgline(self) -> bytes | None:
+        """The last line, None for a message made of nothing."""
+        if self._text is None or self.parent is not None:
+            return self._text
+        return self._text[self._text.rfind(b"\n") + 1 :]
+
+    @property
+    def children(self) -> dict[bytes, MsgTreeElem]:
+        """The messages that go on from here, by their next line."""
+        if self._children is None:
+            self._children = {}
+        return self._children
+
+    def append(self, msgline: bytes, key: Key = None) -> MsgTreeElem:
+        """Return the message that goes on with a line; a `key` that is given moves on to it."""
+        after = self.children.get(msgline)
+        if after is None:
+            after = self.children[msgline] = type(self)(msgline, self, self._trace)
+        if key is not None:
+            if self.keys and not self._trace:
+                self.keys.discard(key)
+            after.keys = {*(after.keys or ()), key}
+        return after
 
     def message(self) -> bytes:
         """Return the whole text."""
-        return self._message
+        if self.parent is None:
+            return self._text or b""
+        return b"\n".join(self.splitlines())
 
     __bytes__ = message
 
@@ -39,29 +76,38 @@ class MsgTreeElem:
 
     def splitlines(self) -> list[bytes]:
         """Return the lines, without their newlines."""
-        return [] if self._nothing else self._message.split(b"\n")
+        lines: list[bytes] = []
+        elem: MsgTreeElem | None = self
+        while elem is not None and elem._text is not None:
+            # Only what begins a message may be more than one line.
+            lines += [elem._text] if elem.parent is not None else elem._text.split(b"\n")[::-1]
+            elem = elem.parent
+        return lines[::-1]
 
     def __getitem__(self, index: int) -> bytes:
         return self.splitlines()[index]
 
     def __len__(self) -> int:
-        return len(self._message)
+        return len(self.message())
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, MsgTreeElem):
-            return self._message == other._message
+            return self.message() == other.message()
         if isinstance(other, (bytes, bytearray, memoryview)):
-            return self._message == other
+            return self.message() == other
         return NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._message)
+        return hash(self.message())
+
+    def __reduce__(self) -> tuple[type[MsgTreeElem], tuple[bytes | None]]:
+        return type(self), (self.message() if self.splitlines() else None,)
 
     def __str__(self) -> str:
         raise TypeError("a message is bytes: bytes(message) has them, decode that for text")
 
     def __repr__(self) -> str:
-        return f"MsgTreeElem({self._message!r})"
+        return f"MsgTreeElem({self.message()!r})"
 
 
 class _Traced:
@@ -109,19 +155,19 @@ class MsgTree:
     keys = __iter__
 
     def items(
-        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+        self, match: Callable[[Any], bool] | None = None, mapper: Callable[[Any], Any] | None = None
     ) -> Iterator[tuple[Any, MsgTreeElem]]:
         """Yield (key, message) for each key."""
         for key in self:
             if match is None or match(key):
                 yield key if mapper is None else mapper(key), self[key]
 
-    def messages(self, match: Callable[[Key], bool] | None = None) -> Iterator[MsgTreeElem]:
+    def messages(self, match: Callable[[Any], bool] | None = None) -> Iterator[MsgTreeElem]:
         """Yield the distinct messages."""
         return (message for message, _ in self.walk(match))
 
     def walk(
-        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+        self, match: Callable[[Any], bool] | None = None, mapper: Callable[[Any], Any] | None = None
     ) -> Iterator[tuple[MsgTreeElem, list[Any]]]:
         """Yield (message, keys) for each distinct message; with MODE_TRACE, for each beginning of one."""
         if self.mode == MODE_TRACE:
@@ -135,7 +181,7 @@ class MsgTree:
         yield from groups.items()
 
     def walk_trace(
-        self, match: Callable[[Key], bool] | None = None, mapper: Callable[[Key], Any] | None = None
+        self, match: Callable[[Any], bool] | None = None, mapper: Callable[[Any], Any] | None = None
     ) -> Iterator[tuple[bytes, list[Any], int, int]]:
         """Yield (line, keys, depth, number of different next lines), lines before those that follow them.
 
@@ -151,7 +197,7 @@ class MsgTree:
         )
 
     def _traces(
-        self, match: Callable[[Key], bool] | None, mapper: Callable[[Key], Any] | None
+        self, match: Callable[[Any], bool] | None, mapper: Callable[[Any], Any] | None
     ) -> Iterator[tuple[bytes, _Traced, list[Any], int]]:
         """Yield (text so far, last line, keys, depth), depth first, of those that have keys that `match`."""
         root = _Traced(b"")
@@ -169,7 +215,7 @@ class MsgTree:
                 follow = traced.follow.items()
                 stack += [(text + b"\n" + line, after, depth + 1) for line, after in follow]
 
-    def remove(self, match: Callable[[Key], bool] | None = None) -> None:
+    def remove(self, match: Callable[[Any], bool] | None = None) -> None:
         """Drop the messages of the keys that `match`, of all without it."""
         for key in self:
             if match is None or match(key):

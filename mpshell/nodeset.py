@@ -14,6 +14,7 @@ from mpshell.groups.standard import (
     ILLEGAL_GROUP_CHARS,
     RESOLVER_NOGROUP,
     Resolver,
+    check_resolver,
     grouplist,
     queries_of,
     readers_of,
@@ -87,7 +88,7 @@ class NodeSet(NodeSetBase):
         Raise NodeSetParseError for a bad text, NodeGroupError for a group that cannot be resolved.
         """
         super().__init__(autostep=autostep)
-        self._resolver = resolver
+        self._resolver = check_resolver(resolver)
         if nodes is None:
             return
         self._names, self._order = self._names_of(nodes)

@@ -33,7 +33,7 @@ def check_odd_names(task: Task, node: str, monkeypatch: pytest.MonkeyPatch, path
     expected: dict[str, set[str]] = {"out": set(), "target": set(), "back": set()}
     for name in (name.replace("%%", "%") for name in NAMES):
         Path(name).write_text(name)
-        copies = (
+        copies: tuple[tuple[Any, ...], ...] = (
             ("out", name, task.copy, name, path / "out", node),
             ("target", name, task.copy, name, path / "target" / name, node),
             ("back", f"{name}.{node}", task.rcopy, path / name, "back", node),

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from mpshell import __version__ as VERSION
-from mpshell.launch.link import PATIENCE, Closable, FrameHandler, LinkHandler
+from mpshell.launch.link import PATIENCE, Closable, FrameHandler, LinkHandler, ignore
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 
@@ -75,20 +75,27 @@ class FakeEngine:
         self.on_frame: FrameHandler | None = None
         self._on_gone: LinkHandler | None = None
         self.on_flushed: LinkHandler | None = None
+        self._on_silent: LinkHandler = ignore
+        self.silent = False
 
     # -- the link ------------------------------------------------------------------------------
 
     def attach(
-        self, loop: EventLoop, on_frame: FrameHandler, on_gone: LinkHandler, on_flushed: LinkHandler
+        self,
+        loop: EventLoop,
+        on_frame: FrameHandler,
+        on_gone: LinkHandler,
+        on_flushed: LinkHandler,
+        on_silent: LinkHandler = ignore,
     ) -> None:
         self.loop, self.on_frame = loop, on_frame
-        self._on_gone, self.on_flushed = on_gone, on_flushed
+        self._on_gone, self.on_flushed, self._on_silent = on_gone, on_flushed, on_silent
 
     def detach(self) -> None:
         self.loop = None
 
     def send(self, commands: list[m.Message]) -> None:
-        if not self.gone:
+        if not (self.gone or self.silent):
             for command in m.decode(m.encode(commands)):
                 self.take(command)
 
@@ -235,6 +242,11 @@ class FakeEngine:
             # What it has announced has left it: that is when it starts it.
             self.flush()
         self.later(lambda: self._go(detail))
+
+    def fall_silent(self) -> None:
+        """Send and hear nothing any more; what it runs goes on, until it dies."""
+        self.stopped = self.silent = True
+        self.later(lambda: None if self.gone else self._on_silent(self))
 
     def _go(self, detail: str) -> None:
         if self.gone:

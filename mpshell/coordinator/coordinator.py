@@ -93,6 +93,7 @@ class Coordinator:
                 self._engines.add_pool(job.id, None if job.fanout < 0 else job.fanout)
             self._grace = max(self._grace, job.spec.grace)
             self.jobs[job.id] = job
+            job.results.first_seen = self._verdicts.first_seen
             self._engines.submit(job)
             if not job.nodes:
                 self.run.loop.call_soon(self._close, job)

@@ -16,7 +16,17 @@ _HIGH_WATER = 1 << 20
 class EngineState:
     """What the coordinator knows of one engine in this run."""
 
-    __slots__ = ("assigned", "bodies", "drained", "hungry", "jobs", "link", "outbox", "running")
+    __slots__ = (
+        "assigned",
+        "bodies",
+        "drained",
+        "frozen",
+        "hungry",
+        "jobs",
+        "link",
+        "outbox",
+        "running",
+    )
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -32,6 +42,8 @@ class EngineState:
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
         self.drained = False
+        #: It hears nothing any more, and is handed out nothing.
+        self.frozen = False
 
     def hand_out(self, job: Job, work: Slice) -> None:
         """Send it clients of a job, and with the first of them the job."""

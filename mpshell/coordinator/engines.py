@@ -67,6 +67,8 @@ class EngineSet:
         self._ids = os.getuid(), os.getgid()
         self._retired: set[int] = set()  # engines with ids of before: they end what they run
         self._false_starts = 0
+        #: How the last of them ended.
+        self._false_start = ""
         self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
@@ -98,8 +100,9 @@ class EngineSet:
         pool = self._pools.get(number)
         if pool is None:
             pool = self._pools[number] = SlotPool(number, fanout)
-            for engine_id in self._engines.keys() - self._retired:
-                pool.add_engine(engine_id)
+            for engine_id, engine in self._engines.items():
+                if not (engine.frozen or engine_id in self._retired):
+                    pool.add_engine(engine_id)
         pool.fanout = fanout
         self._end_of_turn()
 
@@ -233,6 +236,7 @@ class EngineSet:
         self._pool.discard(link)
         if link.ready is None:
             self._false_starts += 1
+            self._false_start = link.detail
         if not link.certain:
             # Any of them may have been announced, and have run.
             engine.running.update(dict.fromkeys(engine.assigned, 0.0))
@@ -256,6 +260,14 @@ class EngineSet:
                 self.again(job, index)
         else:
             self._clients.dropped(job, indexes)
+
+    def _on_silent(self, link: Link) -> None:
+        """What it runs may go on for a while: others are not started in its place before it is gone."""
+        engine = self._engines.get(link.engine_id)
+        if engine is not None:
+            engine.frozen = True
+            for pool in self._pools.values():
+                pool.freeze(link.engine_id)
 
     def _on_flushed(self, link: Link) -> None:
         engine = self._engines.get(link.engine_id)
@@ -329,7 +341,9 @@ class EngineSet:
         if not any(pool.queued for pool in self._pools.values()):
             return
         if self._false_starts >= _FALSE_STARTS * self._most:
-            raise EngineStartError(f"{self._false_starts} engine processes in a row ended at once")
+            raise EngineStartError(
+                f"{self._false_starts} engine processes in a row ended at once: {self._false_start}"
+            )
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(
@@ -355,7 +369,7 @@ class EngineSet:
             engine.outbox.append(self._configure)
         for pool in self._pools.values():
             pool.add_engine(link.engine_id)
-        link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed)
+        link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed, self._on_silent)
         self._heartbeat.watch(link)
 
     # -- the end -------------------------------------------------------------------------------

@@ -122,6 +122,15 @@ class StreamStore:
         said = self._texts.get(key)
         return _text_of(said) if isinstance(said, bytearray) else said
 
+    def last_line(self, key: Key) -> bytes | None:
+        """Return the last line of a key, without its newline, or None when nothing came."""
+        said = self._texts.get(key)
+        if said is None:
+            return None
+        # A text that has ended has lost its last newline already, a buffer has it.
+        end = len(said) - (isinstance(said, bytearray) and said.endswith(b"\n"))
+        return bytes(said[said.rfind(b"\n", 0, end) + 1 : end])
+
     def groups(self, match: Callable[[Key], bool] | None = None) -> dict[bytes, list[Key]]:
         """Return the keys by what they have written, without its last newline."""
         groups: dict[bytes, list[Key]] = {}
@@ -155,10 +164,14 @@ def _text_of(buffer: bytearray) -> bytes:
 class WorkerResults:
     """Outcomes and output of one worker's clients in one run."""
 
-    __slots__ = ("_streams", "codes", "diagnose", "in_blocks", "live", "outcomes", "timeouts")
+    __slots__ = (
+        "_streams", "codes", "diagnose", "first_seen", "in_blocks", "live", "outcomes", "timeouts",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.codes: dict[Key, int] = {}
+        #: The turn in which the run saw a return code for the first time: one dict for all its workers.
+        self.first_seen: dict[int, int] = {}
         #: Tells a transport's own failure by the last words of its command.
         self.diagnose: Callable[[str], str | None] | None = None
         #: How each key has ended: written by `mpshell.coordinator.verdicts` alone, as codes and timeouts are.
@@ -200,13 +213,30 @@ class WorkerResults:
         return None if store is None else store.get(key)
 
     def by_code(self, match: Callable[[Key], bool] | None = None) -> dict[int, list[Key]]:
-        """Return the keys by return code; a code that no matching key has keeps an empty list."""
+        """Return the keys by return code; a code that no matching key has keeps an empty list.
+
+        The codes are in the order in which the run saw them first, those of one turn in ascending order.
+        """
         groups: dict[int, list[Key]] = {}
         for key, code in self.codes.items():
             keys = groups.setdefault(code, [])
             if match is None or match(key):
                 keys.append(key)
-        return groups
+        return as_seen(groups, self.first_seen)
+
+    def last_ended(self) -> tuple[Key, int | None] | None:
+        """Return the key that ended last, and its return code; None when none has."""
+        for key in reversed(self.outcomes):
+            outcome = self.outcomes[key]
+            # What was called off before it began has not ended.
+            if outcome.reason != CANCELLED or outcome.started:
+                return key, self.codes.get(key)
+        return None
+
+    def last_line(self, key: Key, sname: str) -> bytes | None:
+        """Return the last line that is recorded of a key's stream, or None."""
+        store = self.streams.get(sname)
+        return None if store is None else store.last_line(key)
 
     def iter_outcomes(self) -> Iterator[NodeOutcome]:
         """Yield how each client has ended, in the order of their ends."""
@@ -231,9 +261,19 @@ class WorkerResults:
 
     def clear(self) -> None:
         self.codes.clear()
+        self.first_seen = {}
         self.outcomes.clear()
         self.timeouts.clear()
         self._streams.clear()
+
+
+def as_seen(groups: dict[int, list[Key]], first_seen: dict[int, int]) -> dict[int, list[Key]]:
+    """Return keys by return code, in the order in which a run saw the codes first.
+
+    Of those that come in one turn of its loop it cannot know which was first: the smaller one goes first.
+    """
+    order = sorted(groups, key=lambda code: (first_seen.get(code, 0), code))
+    return {code: groups[code] for code in order}
 
 
 class LiveBlock:

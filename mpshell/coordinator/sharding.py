@@ -79,7 +79,7 @@ class InOrder:
 class Share:
     """One engine's part in a pool."""
 
-    __slots__ = ("assigned", "bound", "lowering", "slots")
+    __slots__ = ("assigned", "bound", "frozen", "lowering", "slots")
 
     def __init__(self) -> None:
         #: Slots it was last told.
@@ -87,6 +87,8 @@ class Share:
         #: Clients that it may be running at most: more than `slots` while it gives some up.
         self.bound = 0
         self.lowering = False
+        #: It is handed out nothing any more, and its slots stay its own.
+        self.frozen = False
         #: Clients handed out to it and not finished.
         self.assigned = 0
 
@@ -149,6 +151,12 @@ class SlotPool:
         """Its slots are free again: it is gone, and so are its clients."""
         self.shares.pop(engine_id, None)
 
+    def freeze(self, engine_id: int) -> None:
+        """It hears nothing any more: its clients may run on, in the slots that it has, until it is removed."""
+        share = self.shares.get(engine_id)
+        if share is not None:
+            share.frozen = True
+
     def finished(self, engine_id: int, count: int = 1) -> None:
         """Clients of an engine have ended."""
         share = self.shares.get(engine_id)
@@ -176,7 +184,7 @@ class SlotPool:
         if not self.shares:
             return {}
         if self.fanout is None:
-            changed = {eid: UNLIMITED for eid, s in self.shares.items() if s.slots != UNLIMITED}
+            changed = {eid: UNLIMITED for eid, s in self._movable() if s.slots != UNLIMITED}
             for eid in changed:
                 self.shares[eid].slots = self.shares[eid].bound = UNLIMITED
             return changed
@@ -193,10 +201,11 @@ class SlotPool:
         return changed
 
     def _fair(self) -> dict[int, int]:
-        """Return an even split of the fanout."""
-        fanout = self.fanout or 0
-        each, more = divmod(fanout, len(self.shares))
-        return {eid: each + (rank < more) for rank, eid in enumerate(self.shares)}
+        """Return an even split of the fanout, but for what frozen engines hold of it."""
+        live = [eid for eid, share in self.shares.items() if not share.frozen]
+        held = sum(share.bound for share in self.shares.values() if share.frozen)
+        each, more = divmod(max(0, (self.fanout or 0) - held), max(1, len(live)))
+        return {eid: each + (rank < more) for rank, eid in enumerate(live)}
 
     def _lower(self) -> dict[int, int]:
         """Return the engines that have to give up slots, and how many they keep."""
@@ -206,7 +215,7 @@ class SlotPool:
             return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
         if self.queued:
             # Work for all: level out what an earlier end of work has moved.
-            if any(share.slots < fair[eid] for eid, share in self.shares.items()):
+            if any(self.shares[eid].slots < slots for eid, slots in fair.items()):
                 return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
             return {}
         # The end of work: slots go from where they are idle to where clients wait for one.
@@ -221,7 +230,11 @@ class SlotPool:
         return lowered
 
     def _movable(self) -> list[tuple[int, Share]]:
-        return [(eid, share) for eid, share in self.shares.items() if not share.lowering]
+        return [
+            (eid, share)
+            for eid, share in self.shares.items()
+            if not (share.lowering or share.frozen)
+        ]
 
     def _raise(self) -> dict[int, int]:
         """Return the engines that get slots which nobody holds, and how many they have then."""
@@ -246,6 +259,8 @@ class SlotPool:
             available = self.queued if budget is None else min(self.queued, budget)
             needs = {}
             for engine_id, share in self.shares.items():
+                if share.frozen:
+                    continue
                 need = min(share.slots * ahead - share.assigned, available)
                 # Ahead of need not one by one, but half a round at a time: a frame for many clients.
                 if need > 0 and (ahead == 1 or need * 2 >= min(share.slots, self.queued)):

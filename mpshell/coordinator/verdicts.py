@@ -46,6 +46,8 @@ class Verdicts:
         self._policy = policy
         self._again = again
         self._close = close
+        #: The turn in which a return code was seen for the first time.
+        self.first_seen: dict[int, int] = {}
 
     # -- commands ------------------------------------------------------------------------------
 
@@ -79,6 +81,8 @@ class Verdicts:
         """Record and tell the one outcome of keys: nothing else writes a verdict into results."""
         results, reason = job.results, outcome.reason
         code = outcome.status if reason == EXITED else returncode(reason, outcome.status)
+        if code is not None and code not in self.first_seen:
+            self.first_seen[code] = self._run.loop.turns
         for key in keys:
             results.outcomes[key] = outcome
             if code is not None:

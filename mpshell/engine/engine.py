@@ -65,6 +65,8 @@ class Engine:
         #: Clients named in a frame that has not left yet.
         self._announced: list[Execution] = []
         self._running = 0
+        #: Whether clients of this run have had a log, a descriptor more each.
+        self._has_logs = False
         self._children_ended = False
         #: Clients at once that the process's limits allow, as far as they have been met.
         self._capacity = 1 << 30
@@ -156,11 +158,15 @@ class Engine:
     def _set_slots(self, command: messages.SetSlots) -> None:
         self._pool(command.pool).set_slots(command.slots)
         if command.slots:
-            # Without a limit of slots there is none to make room for: spawns tell what fits.
-            wanted = sum(pool.slots for pool in self._pools.values() if pool.slots < 1 << 20)
-            fits = room_for(wanted)
-            if fits < wanted:
-                self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Raise the limit of open files for what may run at once, or run less."""
+        # Without a limit of slots there is none to make room for: spawns tell what fits.
+        wanted = sum(pool.slots for pool in self._pools.values() if pool.slots < 1 << 20)
+        fits = room_for(wanted, self._has_logs)
+        if fits < wanted:
+            self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
 
     def _shrink(self, fits: int, why: str) -> None:
         """Run no more clients at once than the limits allow, and say so, once a run."""
@@ -173,6 +179,9 @@ class Engine:
         self._idle = False
         if command.job is not None and command.job_id not in self._jobs:
             self._jobs[command.job_id] = Job(command.job, self.clients.processes.env)
+            if command.job.log is not None and not self._has_logs:
+                self._has_logs = True
+                self._make_room()
         job = self._jobs[command.job_id]
         pending = self._pool(job.spec.pool).pending
         parts = command.parts or repeat("")
@@ -251,6 +260,7 @@ class Engine:
         self._idle = True
         self._capacity = 1 << 30
         self._warned = False
+        self._has_logs = False
         self._jobs.clear()
         self._pools.clear()
         self._uplink.report.new_run()

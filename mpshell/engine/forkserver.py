@@ -104,7 +104,11 @@ class ForkServer:
 
     def _obey(self, kind: bytes, engine_id: int, sender: Sender, fds: list[int]) -> None:
         ours = self._program.sender
-        if kind == FORK and sender == ours and self._program.unchanged():
+        if kind == FORK and len(fds) == 2 and (reason := procfs.why_unusable()):
+            # Nor could the program be looked at.
+            os.close(fds.pop(0))
+            self._tell_end(fds.pop(), reason)
+        elif kind == FORK and sender == ours and self._program.unchanged():
             if len(fds) == 2:
                 self._fork(engine_id, fds.pop(0), fds.pop())
             elif not self._engines:
@@ -222,16 +226,6 @@ class ForkServer:
             if poll.poll(left * 1000):
                 os.read(self._wake_read, 4096)
             self._reap()
-        for pid in self._engines:
-            os.kill(pid, signal.SIGKILL)
-        self._clear_engines()
-
-    def _clear_engines(self) -> None:
-        for pid in list(self._engines):
-            os.waitpid(pid, 0)
-            self._read_wills()
-            del self._engines[pid]
-            self._clear_orphans()
 
 
 def _watch(parent: int) -> int:

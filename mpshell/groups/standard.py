@@ -40,7 +40,7 @@ def std_group_resolver() -> Any:
 def set_std_group_resolver(new_resolver: Any) -> None:
     """Let node sets without a resolver of their own use another one; None: the default one again."""
     global _set
-    _set = new_resolver
+    _set = check_resolver(new_resolver)
 
 
 def set_std_group_resolver_config(
@@ -75,6 +75,17 @@ def _from_clustershell(module: str) -> Any:
 def grouplist(namespace: str | None = None, resolver: Resolver = None) -> list[str]:
     """Return the names of all groups of a source, sorted, without `@`; NodeGroupError."""
     return group_names(queries_of(resolver), namespace)
+
+
+def check_resolver(resolver: Resolver) -> Resolver:
+    """Return what a `resolver` argument may be; ValueError for anything else."""
+    if (
+        resolver is None
+        or (resolver == RESOLVER_NOGROUP and not isinstance(resolver, bool))
+        or hasattr(resolver, "group_nodes")
+    ):
+        return resolver
+    raise ValueError(f"a GroupResolver, None or RESOLVER_NOGROUP is expected, not {resolver!r}")
 
 
 def queries_of(resolver: Resolver, part: str = "") -> Queries:

@@ -72,6 +72,7 @@ UNWATCH_CHANNEL: Final = "UNWATCH_CHANNEL"
 UNWATCH_SENTINEL: Final = "UNWATCH_SENTINEL"
 LOOK: Final = "LOOK"  # read once: without a first message by now it never started anything
 DRAIN: Final = "DRAIN"  # read all that has come, and take the channel for ended
+REPORT_SILENT: Final = "REPORT_SILENT"
 RELEASE: Final = "RELEASE"  # close the descriptors of this side
 REPORT_GONE: Final = "REPORT_GONE"
 
@@ -120,6 +121,8 @@ def _effects(before: str, event: str, after: str) -> tuple[str, ...]:
         effects += (INSIST, LOOK) if before is STARTING else (INSIST,)
     if after is DRAINING and before is not DRAINING:
         effects += (DRAIN,)
+    if after is SILENT and before is not SILENT:
+        effects += (REPORT_SILENT,)
     if after is GONE and before is not GONE:
         effects += (RELEASE, REPORT_GONE)
     return effects

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 FrameHandler: TypeAlias = "Callable[[Link, list[Message]], object]"
 LinkHandler: TypeAlias = "Callable[[Link], object]"
 
+
+def ignore(link: Link) -> None:
+    """Do nothing about some news."""
+
+
 #: Seconds that an engine has for its first message, unless its link has a patience of its own: it may have to
 #: wait for a fork server that is just starting, on a machine that is busy.
 PATIENCE = 10.0
@@ -62,9 +67,18 @@ class Link(Protocol):
         """
 
     def attach(
-        self, loop: EventLoop, on_frame: FrameHandler, on_gone: LinkHandler, on_flushed: LinkHandler
+        self,
+        loop: EventLoop,
+        on_frame: FrameHandler,
+        on_gone: LinkHandler,
+        on_flushed: LinkHandler,
+        on_silent: LinkHandler = ignore,
     ) -> None:
-        """Deliver frames on `loop`, the news that it is gone (once), and that all that was pending has left."""
+        """Deliver on `loop` its frames, and the news about it.
+
+        `on_flushed`: all that was pending has left. `on_silent`, once at most: it sends and hears nothing any
+        more, but what it runs may go on until it is gone. `on_gone`, once.
+        """
 
     def detach(self) -> None:
         """Leave the loop; what arrives meanwhile waits."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from mpshell.errors import ProtocolError
 from mpshell.launch import force
 from mpshell.launch import lifecycle as life
-from mpshell.launch.link import PATIENCE, FrameHandler, LinkHandler
+from mpshell.launch.link import PATIENCE, FrameHandler, LinkHandler, ignore
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
@@ -68,6 +68,7 @@ class LocalLink:
         self._on_frame: FrameHandler | None = None
         self._on_gone: LinkHandler | None = None
         self._on_flushed: LinkHandler | None = None
+        self._on_silent: LinkHandler = ignore
         self._effects: dict[str, Callable[[], object]] = {
             life.KILL: lambda: self._kill(),
             life.WAKE: self._wake,
@@ -76,6 +77,7 @@ class LocalLink:
             life.UNWATCH_SENTINEL: self._unwatch_sentinel,
             life.LOOK: self._look,
             life.DRAIN: self._drain,
+            life.REPORT_SILENT: lambda: self._on_silent(self),
             life.RELEASE: self._release,
             life.REPORT_GONE: self._report_gone,
         }
@@ -104,10 +106,15 @@ class LocalLink:
         return self._life.certain
 
     def attach(
-        self, loop: EventLoop, on_frame: FrameHandler, on_gone: LinkHandler, on_flushed: LinkHandler
+        self,
+        loop: EventLoop,
+        on_frame: FrameHandler,
+        on_gone: LinkHandler,
+        on_flushed: LinkHandler,
+        on_silent: LinkHandler = ignore,
     ) -> None:
         self._loop, self._on_frame = loop, on_frame
-        self._on_gone, self._on_flushed = on_gone, on_flushed
+        self._on_gone, self._on_flushed, self._on_silent = on_gone, on_flushed, on_silent
         loop.add_reader(self.channel.fileno(), self._receive)
         loop.add_reader(self._sentinel.fd, self._on_sentinel)
 

@@ -81,6 +81,8 @@ class EventLoop:
         self._cancelled = 0
         self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
         self._stopping = False
+        #: Turns that it has made, the one that goes on included.
+        self.turns = 0
         # A pipe, which can be known again; eventfds share an inode.
         wakeup, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup, self._wake = Descriptor(wakeup), Descriptor(wake)
@@ -194,6 +196,7 @@ class EventLoop:
 
     def run_once(self, poll_only: bool = False) -> None:
         """Make one turn, without waiting when `poll_only`."""
+        self.turns += 1
         timeout = 0.0 if poll_only or self._ready else self._until_next_deadline()
         readers, writers = self._readers, self._writers
         for fd, mask in self.wait(timeout, _EVENTS_A_TURN):

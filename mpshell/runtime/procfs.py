@@ -5,6 +5,23 @@ from __future__ import annotations
 import os
 
 
+def why_unusable() -> str:
+    """Return why /proc does not show this process and its children; empty where it does.
+
+    The numbers in a /proc of another PID namespace are those of other processes here.
+    """
+    try:
+        shown = os.readlink("/proc/self")
+    except OSError as error:
+        return f"/proc is needed to end what commands leave, and is not there: {error}"
+    if shown == str(os.getpid()):
+        return ""
+    return (
+        "/proc is needed to end what commands leave, and is that of another PID namespace:"
+        f" /proc/self is {shown}, this process {os.getpid()}"
+    )
+
+
 def children_of(pid: int) -> list[int]:
     """Return the children of a process of one thread; empty when it is gone."""
     try:

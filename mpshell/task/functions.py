@@ -33,12 +33,12 @@ def task_cleanup() -> None:
 
     So a program that drops privileges leaves nothing that still has them: it calls this before or after.
     """
-    while tasks := registry.all_tasks():
-        own = [task for task in tasks if task._is_own_thread()]
-        for task in tasks:
-            if task not in own:
-                task.abort(kill=True)
-                task._wait_for_end()
-        for task in own:
-            task.abort(kill=True)
+    while entries := registry.entries():
+        own = [entry for entry in entries if entry.life.is_own()]
+        for entry in entries:
+            if entry not in own:
+                entry.task.abort(kill=True)
+                entry.life.wait_for_end()
+        for entry in own:
+            entry.task.abort(kill=True)
     shutdown()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.errors import EngineIllegalOperationError
 from mpshell.runtime.forks import renewed
+from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
     from mpshell.coordinator.run import Run
@@ -27,8 +28,10 @@ class _Letter:
         self.taken: bool | None = None
 
 
-class EnginePort:
+class EnginePort(Uncopied):
     """A port: `eh` is its handler, whose `ev_msg(port, msg)` is called."""
+
+    _instead = "threads share the one port, another task makes its own"
 
     def __init__(self, handler: Any, autoclose: bool, limit: int, owner: threading.Thread) -> None:
         self.eh = handler

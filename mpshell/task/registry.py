@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple, Protocol
 
 from mpshell.errors import UnknownThreadError
 
-if TYPE_CHECKING:
-    from mpshell.task.task import Task
+
+class Life(Protocol):
+    """The life of a Task (`mpshell.task.threads.TaskThread`), as far as it is about all Tasks."""
+
+    thread: threading.Thread
+
+    def is_own(self) -> bool: ...
+    def join(self) -> None: ...
+    def wait_for_end(self) -> None: ...
+    def end_when_idle(self) -> None: ...
+    def renew_locks(self) -> None: ...
+    def lose_thread(self) -> None: ...
+
+
+class Entry(NamedTuple):
+    """A Task and its life; the Task is typed by those that made it."""
+
+    task: Any
+    life: Life
+
 
 _lock = threading.RLock()
-_tasks: dict[threading.Thread, Task] = {}
+_tasks: dict[threading.Thread, Entry] = {}
 _exiting = False
 
 
-def lookup(thread: threading.Thread) -> Task | None:
-    """Return the Task of a thread, if it has one."""
+def lookup(thread: threading.Thread) -> Any:
+    """Return the Task of a thread, or None."""
     with _lock:
-        return _tasks.get(thread)
+        entry = _tasks.get(thread)
+        return None if entry is None else entry.task
 
 
-def bind(thread: threading.Thread, task: Task) -> Task:
+def bind(thread: threading.Thread, task: Any, life: Life) -> Any:
     """Make `task` the Task of a thread, unless that has one; return the thread's."""
     with _lock:
         # A thread that ended without a word to its Task would hold it for ever.
@@ -30,17 +49,17 @@ def bind(thread: threading.Thread, task: Task) -> Task:
             other for other in _tasks if other.ident is not None and not other.is_alive()
         ]:
             del _tasks[ended]
-        return _tasks.setdefault(thread, task)
+        return _tasks.setdefault(thread, Entry(task, life)).task
 
 
-def unbind(task: Task) -> None:
+def unbind(task: object) -> None:
     """Forget a Task that is killed."""
     with _lock:
-        for thread in [thread for thread, other in _tasks.items() if other is task]:
+        for thread in [thread for thread, entry in _tasks.items() if entry.task is task]:
             del _tasks[thread]
 
 
-def all_tasks() -> list[Task]:
+def entries() -> list[Entry]:
     """Return the Tasks of all threads."""
     with _lock:
         return list(_tasks.values())
@@ -62,8 +81,8 @@ def exiting() -> bool:
 def _at_exit() -> None:
     global _exiting
     _exiting = True
-    for task in all_tasks():
-        task._end_when_idle()
+    for entry in entries():
+        entry.life.end_when_idle()
 
 
 def _after_fork_in_child() -> None:
@@ -73,11 +92,11 @@ def _after_fork_in_child() -> None:
     _exiting = False
     tasks = list(_tasks.items())
     _tasks.clear()
-    for thread, task in tasks:
+    for thread, entry in tasks:
         if thread is threading.current_thread():
-            task._renew_locks()
+            entry.life.renew_locks()
         else:
-            task._lose_thread()
+            entry.life.lose_thread()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

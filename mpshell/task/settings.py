@@ -6,16 +6,16 @@ Both are safe from any thread: a value is there for every thread as soon as the 
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import shlex
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from mpshell.defaults import DEFAULTS, Defaults
 from mpshell.errors import TaskSettingError
 from mpshell.pollers import IDENTIFIERS
+from mpshell.worker.loading import is_worker_class, load_worker_class
 
 
 def _number(key: str, value: Any, least: float) -> None:
@@ -103,38 +103,6 @@ def print_debug(task: Any, line: str) -> None:
     print(line)
 
 
-def _is_worker_class(value: Any) -> bool:
-    # Late: a run of a local command has no need of it.
-    from mpshell.worker.distant import DistantWorker
-
-    return isinstance(value, type) and issubclass(value, DistantWorker)
-
-
-def load_worker_class(name: str) -> type[Any]:
-    """Return the worker class of a transport: of mpshell.worker.<name>, or of a module of that name.
-
-    Raise ImportError when there is neither, or no WORKER_CLASS in it.
-    """
-    if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
-        raise ImportError(
-            f"no transport {name!r}: a name is expected, 'ssh' or 'exec' for instance"
-        )
-    candidates = (f"mpshell.worker.{name.lower()}", name)
-    for module_name in candidates:
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not module_name.startswith(error.name):
-                raise
-            continue
-        worker_class = getattr(module, "WORKER_CLASS", None)
-        if _is_worker_class(worker_class):
-            return cast(type[Any], worker_class)
-    raise ImportError(
-        f"no transport {name!r}: neither of {candidates} is a module with WORKER_CLASS, a worker over nodes"
-    )
-
-
 class Settings:
     """A Task's two tables."""
 
@@ -154,24 +122,24 @@ class Settings:
         for key, value in self._info.items():
             _check_info(key, value)
 
-    def default(self, key: str, default_value: Any = None) -> Any:
+    def default(self, default_key: str, def_val: Any = None) -> Any:
         with self._lock:
-            if key in self._default:
-                return self._default[key]
+            if default_key in self._default:
+                return self._default[default_key]
         # The classes are loaded when they are asked for: a local run needs no ssh.
-        if key in ("local_worker", "distant_worker"):
+        if default_key in ("local_worker", "distant_worker"):
             with self._lock:
-                name = self._default[f"{key}name"]
+                name = self._default[f"{default_key}name"]
             worker_class = load_worker_class(name)
             with self._lock:
-                return self._default.setdefault(key, worker_class)
-        return default_value
+                return self._default.setdefault(default_key, worker_class)
+        return def_val
 
     def set_default(self, key: str, value: Any) -> None:
         loaded: dict[str, Any] = {}
         if key in ("local_workername", "distant_workername"):
             loaded[key.removesuffix("name")] = load_worker_class(value)
-        elif key in ("local_worker", "distant_worker") and not _is_worker_class(value):
+        elif key in ("local_worker", "distant_worker") and not is_worker_class(value):
             raise TaskSettingError(f"{key} is a class of workers over nodes, not {value!r}")
         elif key == "port_qlimit":
             _count(key, value)

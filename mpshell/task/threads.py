@@ -1,255 +1,296 @@
-"""The Task and its threads: whose it is, how others speak to it, how they wait for it. Part of `Task`.
+"""The life of a Task and its thread: how other threads speak to it, and how they wait for it.
 
-`_state` guards everything here. The lock is never held while code of the user's runs.
+    IDLE ── START ──► STARTING ── BEGIN ──► RUNNING ── END ──► ENDING ── STOP ──► IDLE
+      └──── KILL ──► DEAD ◄── STOP ── DYING ◄── KILL ── (each of the three)
+
+A run takes what is posted in RUNNING; in STARTING and ENDING it is kept for the next moment that takes it.
+`TABLE` is the whole of it; a pair that the table does not hold raises. Whether a run is suspended stands
+beside it: that is another thread's wish, and holds in RUNNING alone.
+
+`condition` guards everything here. The lock is never held while code of the user's runs.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mpshell.coordinator.interrupt import Interrupts
-from mpshell.errors import TaskError
+from mpshell.errors import InvalidTransition, TaskError
 from mpshell.runtime.forks import renewed
-from mpshell.runtime.patched import check_unpatched
 from mpshell.task import registry
 
 if TYPE_CHECKING:
-    from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.task.task import Task
-    from mpshell.worker.base import Worker
+    from mpshell.coordinator.run import Run
 
-ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
+IDLE: Final = "IDLE"  # no run goes on
+STARTING: Final = "STARTING"  # a run is taken up and takes nothing yet
+RUNNING: Final = "RUNNING"  # the run takes what is posted
+ENDING: Final = "ENDING"  # the run takes nothing any more and is not over yet
+DYING: Final = "DYING"  # the Task is killed, and its last run is not over yet
+DEAD: Final = "DEAD"  # the Task is killed
+STATES: Final = (IDLE, STARTING, RUNNING, ENDING, DYING, DEAD)
+
+START: Final = "START"
+BEGIN: Final = "BEGIN"
+END: Final = "END"
+STOP: Final = "STOP"
+KILL: Final = "KILL"
+EVENTS: Final = (START, BEGIN, END, STOP, KILL)
+
+TABLE: Final[dict[str, dict[str, str]]] = {
+    IDLE: {START: STARTING, KILL: DEAD},
+    STARTING: {BEGIN: RUNNING, END: ENDING, STOP: IDLE, KILL: DYING},
+    RUNNING: {END: ENDING, KILL: DYING},
+    ENDING: {END: ENDING, STOP: IDLE, KILL: DYING},
+    DYING: {END: DYING, STOP: DEAD, KILL: DYING},
+    DEAD: {KILL: DEAD},
+}
+
+#: States in which a run goes on.
+_IN_A_RUN = (STARTING, RUNNING, ENDING, DYING)
+
+
+class Runner(Protocol):
+    """What a Task does in its thread; called there, or in another one when no run goes on."""
+
+    def run(self, timeout: float | None, interrupts: Interrupts) -> None:
+        """One run, taken up by START; it ends with `stopped`."""
+
+    def failed(self, error: BaseException) -> None:
+        """A run in a thread of the Task's own has raised."""
+
+    def terminate(self, kill: bool, keep_results: bool = False) -> None:
+        """End everything of a Task that has no run going on."""
+
+    def abort_run(self, kill: bool) -> None:
+        """End everything of a Task whose run was going on when another thread asked for it."""
+
+    def waits(self) -> bool:
+        """Return whether workers wait for the next run."""
+
+    def renew_locks(self) -> None:
+        """In the child of a fork, that of the Task's thread: renew what threads of the parent may hold."""
+
+    def lose_thread(self) -> None:
+        """In the child of a fork, that of another thread: the Task is dead here."""
 
 
 class TaskThread:
-    """Thread, mailbox and life of a Task."""
+    """Thread, mailbox and state of a Task; waits are on `condition`."""
 
-    thread: threading.Thread
-    _coordinator: Coordinator | None
-    _pending: list[Worker]
-
-    def _set_up_thread(self, thread: threading.Thread | None) -> None:
-        self._state = threading.Condition(threading.RLock())
-        self._owns_thread = thread is None
+    def __init__(self, runner: Runner, thread: threading.Thread | None) -> None:
+        self._runner = runner
+        self.condition = threading.Condition(threading.RLock())
+        self.state: str = IDLE
+        #: Whether the thread was made for the Task, and ends with it.
+        self.owned = thread is None
+        self._run: Run | None = None
         self._mailbox: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        #: A run is going on, or asked for and taken by the Task's thread.
-        self._running = False
-        #: The run takes what is posted.
-        self._accepting = False
-        #: The run takes nothing any more, and is not over yet.
-        self._ending = False
+        #: The next run that another thread has asked for: its timeout, in a tuple.
+        self._asked: tuple[float | None] | None = None
         self._suspended = False
-        #: How often it was suspended.
+        #: How often a run was suspended.
         self._suspensions = 0
-        self._quit = False
-        self._resume: tuple[float | None] | None = None
-        self._excepthook: ExceptHook = self.default_excepthook
         if thread is None:
-            thread = threading.Thread(target=self._thread_main, name="mpshell-task")
-        #: The thread that this Task belongs to.
+            thread = threading.Thread(target=self._main, name="mpshell-task")
         self.thread = thread
 
-    # -- implemented by Task --
+    def handle(self, event: str) -> None:
+        """Take one event; InvalidTransition for one that cannot be. With `condition` held."""
+        after = TABLE[self.state].get(event)
+        if after is None:
+            raise InvalidTransition(f"{event} of a task that is {self.state}")
+        self.state = after
+        self.condition.notify_all()
 
-    def _run(self, timeout: float | None, interrupts: Interrupts) -> None:
-        raise TaskError("a Task has to say how it runs")
+    # -- the run -------------------------------------------------------------------------------
 
-    def _terminate(self, kill: bool, keep_results: bool = False) -> None:
-        raise TaskError("a Task has to say how it ends")
-
-    def _abort_run(self, kill: bool) -> None:
-        raise TaskError("a Task has to say how it ends")
-
-    # -- a thread of its own -------------------------------------------------------------------
-
-    def _thread_main(self) -> None:
+    def _main(self) -> None:
+        """What a thread of the Task's own does: run when asked, until it is killed."""
+        runner = self._runner
         while True:
-            with self._state:
-                self._state.wait_for(
-                    lambda: self._resume is not None or self._quit or registry.exiting()
+            with self.condition:
+                self.condition.wait_for(
+                    lambda: self._asked is not None or self.state is DEAD or registry.exiting()
                 )
-                if self._quit or self._resume is None:
+                if self.state is DEAD or self._asked is None:
                     break
-                (timeout,) = self._resume
-                self._resume = None
-                self._running = True
+                (timeout,) = self._asked
+                self._asked = None
+                self.handle(START)
             try:
-                self._run(timeout, Interrupts())
+                runner.run(timeout, Interrupts())
             except BaseException as error:
                 try:
-                    self._excepthook(type(error), error, error.__traceback__)
+                    runner.failed(error)
                 finally:
-                    # Who joined it reads what came before the error, as after one in `resume()`.
-                    self._terminate(kill=True, keep_results=True)
-        self._terminate(kill=True, keep_results=True)
+                    # A thread that joined the Task reads what came before the error, as after `resume()`.
+                    runner.terminate(kill=True, keep_results=True)
+        runner.terminate(kill=True, keep_results=True)
 
-    def _end_when_idle(self) -> None:
-        """The program has come to its end: a thread without a run does not hold it up."""
-        with self._state:
-            self._state.notify_all()
+    def begin(self, run: Run) -> None:
+        """Take what is posted from now on, and what was posted since the run was asked for."""
+        with self.condition:
+            self._run = run
+            self.handle(BEGIN)
+            if self._mailbox:
+                run.post(self._drain)
 
-    def _lose_thread(self) -> None:
-        """In the child of a fork: the thread is the parent's."""
-        self._renew_locks()
-        self._quit = True
-        self._running = self._suspended = self._accepting = self._ending = False
-        self._coordinator = None
-        self._resume = None
+    def on_idle(self) -> bool:
+        """Take what other threads posted last; False, and nothing more is taken, when there is nothing."""
+        while True:
+            with self.condition:
+                run = self._run
+                if not self._mailbox or run is None or run.stopping:
+                    self.handle(END)
+                    return False
+            # As from a callback: it may be held here, and Ctrl-C ends that.
+            run.tell(self._drain)
+            if run.held:
+                return True
 
-    def _renew_locks(self) -> None:
-        """In the child of a fork: some may be held by threads of the parent."""
-        self._state = renewed(self._state)
+    def end(self) -> None:
+        """Take nothing any more; repeatable."""
+        with self.condition:
+            self.handle(END)
+            self._run = None
 
-    def _stopped(self) -> None:
-        """The run is over; what was said too late for it is for the next one."""
-        with self._state:
-            self._drain_mailbox()
-            self._ending = False
-            self._running = False
+    def stopped(self) -> None:
+        """The run is over; what was posted too late for it is for the next one."""
+        with self.condition:
+            self._drain()
             self._suspended = False
-            self._state.notify_all()
+            self.handle(STOP)
 
-    @property
-    def excepthook(self) -> ExceptHook:
-        """Called with (type, value, traceback) for what a handler raises in a thread that the Task made.
+    def kill(self) -> None:
+        """The Task ends; a run that was asked for and has not begun will not, and is not waited for."""
+        with self.condition:
+            self.handle(KILL)
+            self._asked = None
 
-        Set on the Task of another thread it becomes `sys.excepthook`, as in ClusterShell.
-        """
-        return self._excepthook
+    # -- from any thread -----------------------------------------------------------------------
 
-    @excepthook.setter
-    def excepthook(self, hook: ExceptHook) -> None:
-        if not callable(hook):
-            raise TypeError(f"an excepthook is a function, not {hook!r}")
-        self._excepthook = hook
-        if not self._owns_thread:
-            # What is raised there goes through `resume()`, and ends at Python's own hook.
-            sys.excepthook = hook
-
-    def default_excepthook(
-        self, exc_type: type[BaseException], exc_value: BaseException, tb: TracebackType | None
-    ) -> None:
-        """Print the traceback to stderr, if there is one, as for any thread."""
-        if sys.stderr is None:
-            return
-        print(f"Exception in thread {self.thread}:", file=sys.stderr)
-        import traceback
-
-        traceback.print_exception(exc_type, exc_value, tb, file=sys.stderr)
-
-    # -- from other threads --------------------------------------------------------------------
-
-    def _is_own_thread(self) -> bool:
+    def is_own(self) -> bool:
+        """Return whether this is the Task's thread."""
         return threading.current_thread() is self.thread
 
-    def _check_alive(self) -> None:
-        if self._quit:
+    @property
+    def in_a_run(self) -> bool:
+        """Whether a run goes on, or is asked for and taken up by the Task's thread."""
+        return self.state in _IN_A_RUN
+
+    @property
+    def killed(self) -> bool:
+        return self.state in (DYING, DEAD)
+
+    def check_alive(self) -> None:
+        """Raise TaskError for a Task that is killed."""
+        if self.killed:
             raise TaskError("this task has been killed; task_self() gives a new one")
 
-    def _in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
+    def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
         """Call in the Task's thread: at once there, or when no run goes on; posted to the run else."""
-        if self._is_own_thread():
+        if self.is_own():
             call(*args)
             return
-        with self._state:
-            if self._accepting and self._coordinator is not None:
-                self._mailbox.append((call, args))
-                self._coordinator.run.post(self._drain_mailbox)
-            elif self._running:
-                self._mailbox.append((call, args))
-            else:
+        with self.condition:
+            if not self.in_a_run:
                 call(*args)
+                return
+            self._mailbox.append((call, args))
+            if self.state is RUNNING and self._run is not None:
+                self._run.post(self._drain)
 
-    def _drain_mailbox(self) -> None:
+    def _drain(self) -> None:
         while self._mailbox:
             call, args = self._mailbox.popleft()
             call(*args)
 
-    def _wake(self, timeout: float | None) -> None:
-        with self._state:
-            self._check_alive()
+    def ask(self, timeout: float | None) -> None:
+        """Let a suspended run go on, or have a thread of the Task's own make a run."""
+        with self.condition:
+            self.check_alive()
             if self._suspended:
                 self._suspended = False
-            elif self._owns_thread and (not self._running or (self._ending and self._left_over())):
-                self._resume = (timeout,)
-            self._state.notify_all()
+            elif self.owned and (not self.in_a_run or (self.state is ENDING and self._left_over())):
+                self._asked = (timeout,)
+            self.condition.notify_all()
 
     def _left_over(self) -> bool:
         """Return whether work is waiting that the run which ends does not take any more."""
-        return bool(self._pending or self._mailbox)
+        return bool(self._mailbox) or self._runner.waits()
 
     def suspend(self) -> bool:
-        """Hold the run until another thread calls `resume()`: commands go on, handlers don't.
-
-        Nor does the timeout of the run. Wait until it is held and return True; False when no run
-        goes on. In a handler of the run itself it returns when the run goes on again.
-        """
-        if self._is_own_thread():
+        """See `Task.suspend`."""
+        if self.is_own():
             before = self._suspensions
             self._hold(before)
             return self._suspensions > before
-        with self._state:
+        with self.condition:
             if self._suspended:
                 return True
-            if not self._accepting or self._coordinator is None:
+            run = self._run
+            if self.state is not RUNNING or run is None:
                 return False
-            coordinator = self._coordinator
             before = self._suspensions
             self._mailbox.append((self._hold, (before,)))
-            coordinator.run.post(self._drain_mailbox)
-            self._state.wait_for(
-                lambda: self._suspensions > before or self._coordinator is not coordinator
-            )
+            run.post(self._drain)
+            self.condition.wait_for(lambda: self._suspensions > before or self._run is not run)
             return self._suspensions > before
 
     def _hold(self, before: int) -> None:
         """Hold the run, unless it was held since that was asked for, when it had been held `before` times."""
-        with self._state:
-            if not self._accepting or self._suspensions != before:
+        with self.condition:
+            if self.state is not RUNNING or self._suspensions != before:
                 return
             self._suspensions += 1
             self._suspended = True
-            self._state.notify_all()
-            self._state.wait_for(lambda: not self._suspended)
+            self.condition.notify_all()
+            self.condition.wait_for(lambda: not self._suspended)
 
-    def _abort_from_outside(self, kill: bool) -> None:
-        with self._state:
-            if self._quit:
+    def abort(self, kill: bool) -> None:
+        """End everything, from another thread."""
+        with self.condition:
+            if self.killed:
                 return
             self._suspended = False
-            self._state.notify_all()
-            if not self._running:
-                self._terminate(kill)
+            self.condition.notify_all()
+            if not self.in_a_run:
+                self._runner.terminate(kill)
             else:
-                self._in_own_thread(self._abort_run, kill)
+                self.in_own_thread(self._runner.abort_run, kill)
 
     def join(self) -> None:
         """Wait for the end of the current run; return at once when there is none."""
-        if not self._is_own_thread():
-            with self._state:
-                self._state.wait_for(lambda: not self._running and self._resume is None)
+        if not self.is_own():
+            with self.condition:
+                self.condition.wait_for(lambda: not self.in_a_run and self._asked is None)
 
-    def _wait_for_end(self) -> None:
+    def wait_for_end(self) -> None:
         """Wait until a killed Task has really ended."""
-        with self._state:
-            self._state.wait_for(lambda: not self._running)
+        with self.condition:
+            self.condition.wait_for(lambda: not self.in_a_run)
 
-    def running(self) -> bool | None:
-        """Return whether a run goes on (a suspended one does); None for a killed Task."""
-        return None if self._quit else self._running
+    # -- the end of the program, and forks -----------------------------------------------------
 
-    @classmethod
-    def wait(cls, from_thread: threading.Thread) -> None:
-        """Wait for the runs of the Tasks of all threads but `from_thread`."""
-        check_unpatched()
-        if not isinstance(from_thread, threading.Thread):
-            raise TypeError(f"a thread is a threading.Thread, not {from_thread!r}")
-        tasks: list[Task] = registry.all_tasks()
-        for task in tasks:
-            if task.thread is not from_thread:
-                task.join()
+    def end_when_idle(self) -> None:
+        """The program has come to its end: a thread without a run does not hold it up."""
+        with self.condition:
+            self.condition.notify_all()
+
+    def renew_locks(self) -> None:
+        """In the child of a fork: some may be held by threads of the parent."""
+        self.condition = renewed(self.condition)
+        self._runner.renew_locks()
+
+    def lose_thread(self) -> None:
+        """In the child of a fork: the thread is the parent's, and the Task is dead here."""
+        self.renew_locks()
+        self.state = DEAD
+        self._suspended = False
+        self._run = None
+        self._asked = None
+        self._runner.lose_thread()

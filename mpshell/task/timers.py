@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpshell.errors import EngineIllegalOperationError
+from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
     from mpshell.coordinator.run import Run
@@ -30,8 +31,10 @@ def _call_here(call: Callable[[], object]) -> None:
     call()
 
 
-class EngineTimer:
+class EngineTimer(Uncopied):
     """A timer: `eh` is its handler, whose `ev_timer(timer)` is called."""
+
+    _instead = "Task.timer() makes another one"
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.outcome import NodeOutcome
+from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, LogFormat, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
 from mpshell.worker.events import WorkerEvents
@@ -22,19 +23,21 @@ from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import Host, Owner, Tables
 
 #: Values of a worker's `_fanout`: no limit; the task's.
 FANOUT_UNLIMITED = -1
 FANOUT_DEFAULT = None
 
 
-class Worker(WorkerEvents):
+class Worker(Uncopied, WorkerEvents):
     """Base of all workers.
 
     Lines are bytes without their newline. `handler` may be None; `timeout` is in seconds from the start
     of each command, None or -1 for none.
     """
+
+    _instead = "make another one with the same arguments, its outcomes and texts can be passed on"
 
     SNAME_STDIN = "stdin"
     SNAME_STDOUT = "stdout"
@@ -65,23 +68,25 @@ class Worker(WorkerEvents):
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
-        self.task: Task | None = None
+        #: The Task that it is scheduled on.
+        self.task: Owner | None = None
+        self._host: Host | None = None
         self.started = False
         self.metaworker: Any = None
         self.metarefcnt = 0
         self.current_node: Any = None
         self.current_msg: bytes | None = None
         self.current_errmsg: bytes | None = None
-        self.current_rc: int | None = 0
+        self.current_rc: int | None = None
         self.current_sname: str | None = None
         self._stdin = True
         self._input: list[bytes] = []
         self._input_closed = False
-        self._job: Job | None = None
+        self.job: Job | None = None
         self._done = False
-        self._aborted = False
-        self._results = WorkerResults()
-        self._results.diagnose = self.diagnose
+        self.aborted = False
+        self.results = WorkerResults()
+        self.results.diagnose = self.diagnose
 
     # -- the user's side -----------------------------------------------------------------------
 
@@ -96,23 +101,27 @@ class Worker(WorkerEvents):
     @eh.setter
     def eh(self, handler: Any) -> None:
         self._dispatch = Dispatch(check_handler(handler))
-        if self._job is not None and self._dispatch.wants_clients:
-            self._job.wants_events = True
+        if self.job is not None and self._dispatch.wants_clients:
+            self.job.wants_events = True
 
-    def _bound(self) -> Task:
-        if self.task is None:
+    def _bound(self) -> Host:
+        if self._host is None:
             raise WorkerError(f"{self!r} is not scheduled on a task")
-        return self.task
+        return self._host
 
     def did_timeout(self) -> bool:
         """Return whether any of its commands timed out; WorkerError when it is not scheduled."""
         self._bound()
-        return bool(self._results.timeouts)
+        return bool(self.results.timeouts)
 
     def _store_of(self, sname: str) -> StreamStore | None:
         """Return what is recorded of a stream, if anything; TaskMsgTreeError when its recording is off."""
-        self._bound()._check_recorded(sname)
-        return self._results.streams.get(sname)
+        self._bound().check_recorded(sname)
+        return self.results.streams.get(sname)
+
+    def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
+        """Return what is recorded of a stream of a node, or None when nothing came."""
+        return self._read(node, sname)
 
     def _read(self, key: Key, sname: str) -> bytes | None:
         store = self._store_of(sname)
@@ -138,32 +147,27 @@ class Worker(WorkerEvents):
         self._check_writer(sname)
         self._from_any_thread(self._write, None)
 
-    def _without_input(self) -> None:
-        """Have its commands read nothing: their stdin is at its end at once."""
-        self._stdin = False
-        self.set_write_eof()
-
     def _check_writer(self, sname: str | None) -> None:
         if sname not in (None, self.SNAME_STDIN):
             raise WorkerError(f"{sname!r} is no stream to write to, {self.SNAME_STDIN!r} is")
 
     def _from_any_thread(self, call: Callable[..., object], *args: Any) -> None:
-        if self.task is None:
+        if self._host is None:
             call(*args)
         else:
-            self.task._in_own_thread(call, *args)
+            self._host.in_own_thread(call, *args)
 
     def _write(self, data: bytes | None) -> None:
         # Before the start what is written after set_write_eof is still written, as in ClusterShell.
-        if self._done or (self._input_closed and self._job is not None):
+        if self._done or (self._input_closed and self.job is not None):
             return
         if data is None:
             self._input_closed = True
         else:
             self._input.append(data)
-        if self._job is not None:
-            self._pass_input(self._job)
-            self._bound()._feed(self._job)
+        if self.job is not None:
+            self._pass_input(self.job)
+            self._bound().feed(self.job)
 
     def _pass_input(self, job: Job) -> None:
         for data in self._input:
@@ -179,9 +183,9 @@ class Worker(WorkerEvents):
         self._from_any_thread(self._abort)
 
     def _abort(self) -> None:
-        self._aborted = True
-        if self.task is not None and not self._done:
-            self.task._abort_worker(self)
+        self.aborted = True
+        if self._host is not None and not self._done:
+            self._host.abort_worker(self)
 
     def withdraw(self) -> None:
         """Start no more of its commands; those that run go on. From any thread, repeatable.
@@ -192,15 +196,15 @@ class Worker(WorkerEvents):
         self._from_any_thread(self._withdraw)
 
     def _withdraw(self) -> None:
-        if self.task is None:
-            self._aborted = True
+        if self._host is None:
+            self.aborted = True
         elif not self._done:
-            self.task._withdraw_worker(self)
+            self._host.withdraw_worker(self)
 
     def outcomes(self) -> Iterator[NodeOutcome]:
         """Yield a NodeOutcome for each command that has ended, in the order of their ends."""
         self._bound()
-        return self._results.iter_outcomes()
+        return self.results.iter_outcomes()
 
     def flush_buffers(self) -> None:
         """Drop what was recorded of its stdout."""
@@ -212,29 +216,43 @@ class Worker(WorkerEvents):
 
     def _flush(self, sname: str) -> None:
         self._bound()
-        if (store := self._results.streams.get(sname)) is not None:
+        if (store := self.results.streams.get(sname)) is not None:
             store.clear()
 
-    # -- the task's side -----------------------------------------------------------------------
+    # -- for the Task --------------------------------------------------------------------------
 
-    def _check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
+    def bind(self, owner: Owner, host: Host) -> None:
+        """Note the Task that it is scheduled on, and the part of it that runs workers."""
+        self.task = owner
+        self._host = host
+
+    def without_input(self) -> None:
+        """Have its commands read nothing: their stdin is at its end at once."""
+        self._stdin = False
+        self.set_write_eof()
+
+    def drop(self) -> None:
+        """It is aborted before it has begun: nothing happens any more."""
+        self._done = True
+
+    def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
         """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
 
-    def _enter(self, task: Task, run: Coordinator) -> None:
+    def enter(self, task: Owner, run: Coordinator) -> None:
         """Take part in a run; WorkerError for a bad command."""
         run.start(self._make_job(task))
 
-    def _needs_engine(self) -> bool:
+    def needs_engine(self) -> bool:
         """Whether it has commands to run."""
         return True
 
-    def _make_job(self, task: Task) -> Job:
+    def _make_job(self, task: Owner) -> Job:
         """Return the job that runs this worker's commands; WorkerError for a bad command."""
         raise WorkerError(f"{type(self).__name__} has no command of its own")
 
     def _new_job(
         self,
-        task: Task,
+        task: Owner,
         nodes: list[str],
         keys: list[Key],
         *,
@@ -253,7 +271,7 @@ class Worker(WorkerEvents):
             nodes,
             keys,
             self,
-            self._results,
+            self.results,
             fanout=check_worker_fanout(self._fanout),
             autoclose=self.autoclose,
             wants_events=self._wants_outcomes or self._dispatch.wants_clients or spec.trace,
@@ -263,12 +281,12 @@ class Worker(WorkerEvents):
         )
         job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
         self._pass_input(job)
-        self._job = job
+        self.job = job
         return job
 
     def _spec(
         self,
-        task: Task,
+        task: Owner,
         shell: Template | None,
         argv: tuple[Template, ...],
         env: tuple[tuple[str, str], ...],
@@ -301,17 +319,22 @@ class Worker(WorkerEvents):
         """Take what a transport's program has written to a log that is read apart."""
 
     def _tell_debug(self, line: str) -> None:
-        self._bound()._debug(line)
+        self._bound().debug(line)
 
-    def _effective_timeout(self, task: Task) -> float | None:
+    def _effective_timeout(self, task: Owner) -> float | None:
         limit = float(task.info("command_timeout", 0) or 0) or math.inf
         timeout = min(limit, math.inf if self.timeout is None else self.timeout)
         return None if timeout == math.inf else timeout
 
-    def _mode(self, task: Task, sname: str) -> int:
+    def _mode(self, task: Owner, sname: str) -> int:
         if self._dispatch.wants_output or task.info("debug"):
             return STREAM
-        return GATHER if task._records(sname) else DISCARD
+        return GATHER if records(task, sname) else DISCARD
+
+
+def records(settings: Tables, sname: str) -> bool:
+    """Return whether what comes on a stream is recorded now, by the settings of a Task."""
+    return bool(settings.default(f"{sname}_msgtree", False))
 
 
 def check_timeout(timeout: float | None) -> float | None:
@@ -325,9 +348,9 @@ def check_timeout(timeout: float | None) -> float | None:
     return float(timeout)
 
 
-def check_command(command: Any) -> str:
+def check_command(command: Any, *, may_be_empty: bool = False) -> str:
     """Return a command line; ValueError without one, TypeError for what is no text."""
-    if command is None or command == "":
+    if command is None or (command == "" and not may_be_empty):
         raise WorkerBadArgumentError("a worker needs a command")
     if not isinstance(command, str):
         raise TypeError(f"a command is a string, not {command!r}")

@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mpshell.event import EventHandler
-
 #: Positional parameters of the legacy form, the object included: method(self, worker).
 _LEGACY_PARAMETERS = 2
 
@@ -80,11 +78,22 @@ def _overridden(handler: Any, name: str) -> Method | None:
     method: Method | None = getattr(handler, name, None)
     if method is None or not callable(method):
         return None
-    if getattr(method, "__func__", method) is getattr(EventHandler, name, None):
+    # The mark of what `mpshell.event.EventHandler` has: nothing to call.
+    if getattr(method, "does_nothing", False) is True:
         return None
     return method
 
 
 def _is_legacy(method: Method | None) -> bool:
+    if method is None:
+        return False
     code = getattr(method, "__code__", None)
-    return code is not None and code.co_argcount == _LEGACY_PARAMETERS
+    if code is not None:
+        return bool(code.co_argcount == _LEGACY_PARAMETERS)
+    # An object that can be called, a partial function. Late: what inspect loads costs a run milliseconds.
+    import inspect
+
+    try:
+        return len(inspect.getfullargspec(method).args) == _LEGACY_PARAMETERS
+    except TypeError:
+        return False

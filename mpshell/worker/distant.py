@@ -16,15 +16,17 @@ from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import Owner
 
 
 class DistantWorker(Worker):
     """A worker over nodes: results by node."""
 
-    def read(self, node: str | None = None, sname: str = "stdout") -> bytes | None:
-        """Return what is recorded of a node's stream, or None when nothing came."""
-        return self._read(node, sname)
+    nodes: NodeSet
+    #: What it runs; None for a copy, which has a source and a destination.
+    command: str | None
+    source: str | None
+    dest: str | None
 
     def node_buffer(self, node: str) -> bytes | None:
         """Return a node's recorded stdout, or None when nothing came."""
@@ -39,7 +41,7 @@ class DistantWorker(Worker):
     def node_retcode(self, node: str) -> int:
         """Return a node's return code; KeyError for an unknown node, or one without a code."""
         self._bound()
-        return self._results.codes[node]
+        return self.results.codes[node]
 
     node_rc = node_retcode
 
@@ -89,34 +91,38 @@ class DistantWorker(Worker):
     def iter_retcodes(
         self, match_keys: Iterable[str] | None = None
     ) -> Iterator[tuple[int, NodeSet]]:
-        """Yield (return code, nodes); only codes that some matching node has."""
+        """Yield (return code, nodes); only codes that some matching node has.
+
+        In the order in which the run of the task saw the codes first, those of one turn in ascending order.
+        """
         self._bound()
-        for code, keys in self._results.by_code(matcher(match_keys)).items():
+        for code, keys in self.results.by_code(matcher(match_keys)).items():
             if keys:
                 yield code, NodeSet.fromnames(map(str, keys))
 
     def iter_node_retcodes(self) -> Iterator[tuple[str, int]]:
         """Yield (node, return code) for each node that has one."""
         self._bound()
-        for key, code in list(self._results.codes.items()):
+        for key, code in list(self.results.codes.items()):
             yield str(key), code
 
     def num_timeout(self) -> int:
         """Return the number of nodes that timed out."""
         self._bound()
-        return len(self._results.timeouts)
+        return len(self.results.timeouts)
 
     def iter_keys_timeout(self) -> Iterator[Any]:
         """Yield the nodes that timed out."""
         self._bound()
-        return iter(list(self._results.timeouts))
+        return iter(list(self.results.timeouts))
 
 
 class CommandWorker(DistantWorker):
     """A worker that runs one command, or makes one copy, for each of its nodes.
 
     `nodes` is a node set in any form; None or an empty one runs nothing. `timeout` is in seconds, for
-    each command from its own start. With `stderr` the two streams are kept apart.
+    each command from its own start. With `stderr` the two streams are kept apart. An empty command is run
+    as the shell has it, and is 0.
 
     Instead of a `command` there can be a `source` and a `dest`: a file or directory that is copied to
     each node, or with `reverse` from each node to `dest`/basename.node here. `preserve` keeps times and
@@ -146,10 +152,10 @@ class CommandWorker(DistantWorker):
         self.remote = remote
         #: Whether its job is to be run, and not only shown.
         self._executes = True
-        self.command: str | None = None
+        self.command = None
         self._copy: Copy | None = None
         if source is None and dest is None:
-            self.command = check_command(command)
+            self.command = check_command(command, may_be_empty=True)
         elif command is not None:
             raise WorkerBadArgumentError(
                 f"either a command or a copy: {command!r}, and source={source!r} dest={dest!r}"
@@ -166,7 +172,7 @@ class CommandWorker(DistantWorker):
         self.source = None if self._copy is None else self._copy.source
         self.dest = None if self._copy is None else self._copy.dest
 
-    def _needs_engine(self) -> bool:
+    def needs_engine(self) -> bool:
         return bool(self.nodes)
 
     def _kept_names(self, copy: Copy) -> Iterable[str]:
@@ -178,7 +184,7 @@ class CommandWorker(DistantWorker):
     ) -> Copy:
         return check_copy(source, dest, preserve=preserve, reverse=reverse, atomic=atomic)
 
-    def _check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
+    def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
         if self._copy is None or not self._copy.reverse:
             return
         for other in unfinished():
@@ -190,7 +196,7 @@ class CommandWorker(DistantWorker):
             raise WorkerError(f"the copy of {self.source!r} reads no input")
         super()._check_writer(sname)
 
-    def command_lines(self, task: Task) -> Iterator[tuple[NodeSet, list[str]]]:
+    def command_lines(self, task: Owner) -> Iterator[tuple[NodeSet, list[str]]]:
         """Yield (nodes, words) for each command that it would execute on a Task, and run nothing.
 
         A command line for /bin/sh is one word.
@@ -200,7 +206,7 @@ class CommandWorker(DistantWorker):
             job = self._make_job(task)
         finally:
             self._executes = True
-            self._job = None
+            self.job = None
         templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
         pieces = [encode_template(template) for template in templates]
         for index, node in enumerate(job.nodes):

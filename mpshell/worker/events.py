@@ -1,6 +1,10 @@
 """What a worker hears of its job, turned into calls of its handler. Part of `Worker`.
 
 Called by the coordinator, in the thread of the task. After an abort no line is told any more.
+
+Handlers of old read `worker.current_*` instead of arguments. `current_node` and `current_rc` belong
+together: the code is that of the node, or None. Output that no handler hears does not cross line by line;
+the last line of a node is then taken from what is recorded, when the node ends.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import Any
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key
+from mpshell.wire.messages import STDOUT
 from mpshell.worker.dispatch import Dispatch, warn_legacy
 
 
@@ -27,7 +32,7 @@ class WorkerEvents:
     _trace_name = "EXECCLIENT"
 
     _dispatch: Dispatch
-    _aborted: bool
+    aborted: bool
     _done: bool
     started: bool
     current_node: Any
@@ -43,21 +48,41 @@ class WorkerEvents:
         """Return what `current_node` is for a key."""
         return key
 
+    def _turn_to(self, key: Key, code: int | None = None) -> None:
+        """Make a key the current one, with its return code once that is known."""
+        self.current_node = self._key_shown(key)
+        self.current_rc = code
+
+    def _recall(self, job: Job, key: Key) -> None:
+        """Take over the last lines of a key that has ended, where no handler has heard them."""
+        if self._dispatch.wants_output and job.streams_lines(STDOUT):
+            return
+        lines = ((sname, job.results.last_line(key, sname)) for sname in job.snames)
+        last = {sname: line for sname, line in lines if line is not None}
+        if self.SNAME_STDERR in last:
+            self.current_errmsg = last[self.SNAME_STDERR]
+        said = [sname for sname in last if sname != self.SNAME_STDERR]
+        # Of several streams none is known to be the last.
+        if len(said) == 1:
+            self.current_msg = last[said[0]]
+        if last:
+            self.current_sname = next(iter(last)) if len(last) == 1 else None
+
     def job_starting(self, job: Job, indexes: Sequence[int]) -> None:
         dispatch = self._dispatch
         if not self.started:
             self.started = True
-            self.current_node = self._key_shown(job.keys_of(indexes[0])[0])
+            self._turn_to(job.keys_of(indexes[0])[0])
             if dispatch.start is not None:
                 dispatch.start(self)
-        if self._dispatch.pickup is None and not self._aborted:
+        if self._dispatch.pickup is None and not self.aborted:
             return
         for index in indexes:
             for key in job.keys_of(index):
-                if self._aborted:
+                if self.aborted:
                     job.untold.add(key)
                 elif self._dispatch.pickup is not None:
-                    self.current_node = self._key_shown(key)
+                    self._turn_to(key)
                     self._tell_pickup(key)
 
     def _tell_pickup(self, key: Key) -> None:
@@ -77,7 +102,7 @@ class WorkerEvents:
         # What one command says for many keys is told key by key.
         told = [lines] if len(keys) == 1 else itertools.tee(lines, len(keys))
         for key, key_lines in zip(keys, told, strict=True):
-            self.current_node = self._key_shown(key)
+            self._turn_to(key)
             self.current_sname = sname
             if job.spec.trace:
                 key_lines = self._traced(key, key_lines)
@@ -95,7 +120,7 @@ class WorkerEvents:
             if read is None:
                 continue
             for line in lines:
-                if self._aborted:
+                if self.aborted:
                     return
                 self.current_msg = line
                 if legacy:
@@ -105,12 +130,13 @@ class WorkerEvents:
                     read(self, key, sname, line)
                 if self._dispatch is not told:
                     break
-        collections.deque(lines, 0)
+        if unheard := collections.deque(lines, 1):
+            self.current_msg = unheard[0]
 
     def _tell_errors(self, key: Key, sname: str, lines: Iterator[bytes]) -> None:
         """Tell lines of stderr, as `_tell_lines` does."""
         for line in lines:
-            if self._aborted:
+            if self.aborted:
                 return
             self.current_errmsg = line
             if self._dispatch.error is not None:
@@ -125,7 +151,7 @@ class WorkerEvents:
         if written is None:
             return
         for key in job.keys_of(index):
-            self.current_node = self._key_shown(key)
+            self._turn_to(key)
             self.current_sname = self.SNAME_STDIN
             written(self, key, self.SNAME_STDIN, size)
 
@@ -133,7 +159,7 @@ class WorkerEvents:
         written = self._dispatch.written
         if written is not None:
             for key in job.keys:
-                self.current_node = self._key_shown(key)
+                self._turn_to(key)
                 self.current_sname = sname
                 written(self, key, sname, size)
 
@@ -142,14 +168,19 @@ class WorkerEvents:
     ) -> None:
         outcome = self._dispatch.outcome
         for key in keys:
-            self.current_node = self._key_shown(key)
+            self._end_of(job, key, code)
             if not timed_out:
                 self._tell_hup(key, code)
             if outcome is not None:
                 outcome(self, job.results.outcome_of(key))
 
+    def _end_of(self, job: Job, key: Key, code: int | None) -> None:
+        """Make a key that has ended the current one."""
+        self._turn_to(key, code)
+        if self._dispatch.hup is not None or self._dispatch.outcome is not None:
+            self._recall(job, key)
+
     def _tell_hup(self, key: Key, code: int | None) -> None:
-        self.current_rc = code
         hup = self._dispatch.hup
         if hup is None:
             return
@@ -163,6 +194,7 @@ class WorkerEvents:
         self._done = True
         if not self.started:
             return
+        self._turn_to_last(job)
         dispatch = self._dispatch
         if timed_out and dispatch.timeout is not None:
             if self._warns_of_timeout:
@@ -175,6 +207,14 @@ class WorkerEvents:
             dispatch.close(self)
         else:
             dispatch.close(self, timed_out)
+
+    def _turn_to_last(self, job: Job) -> None:
+        """Make the key that ended last the current one, whether or not its end was an event."""
+        ended = job.results.last_ended()
+        if ended is not None:
+            key, code = ended
+            self._turn_to(key, code)
+            self._recall(job, key)
 
     def job_trace(self, job: Job, line: str) -> None:
         self._tell_debug(f"{self._trace_name}: {line}")

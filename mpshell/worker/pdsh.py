@@ -27,7 +27,7 @@ from mpshell.worker.ssh_log import diagnose_words
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import Owner
 
 #: pdsh's own words about a node: "pdsh@here: node: ssh exited with exit code 3".
 _OWN = re.compile(rb"r?pd(?:sh|cp)@[^:]*: (?:(\S+): )?(.*)")
@@ -74,12 +74,12 @@ class WorkerPdsh(CommandWorker):
     def _check_writer(self, sname: str | None) -> None:
         raise EngineClientNotSupportedError("pdsh does not pass input on to its commands")
 
-    def _without_input(self) -> None:
+    def without_input(self) -> None:
         """There is none in any case."""
 
     # -- the job -------------------------------------------------------------------------------
 
-    def _make_job(self, task: Task) -> Job:
+    def _make_job(self, task: Owner) -> Job:
         nodes = list(self.nodes)
         fanout = self._fanout_of(task, len(nodes))
         count = min(self._engines(task, len(nodes)), fanout, len(nodes))
@@ -106,28 +106,28 @@ class WorkerPdsh(CommandWorker):
         job.fanout = max(1, count)
         return job
 
-    def _fanout_of(self, task: Task, nodes: int) -> int:
+    def _fanout_of(self, task: Owner, nodes: int) -> int:
         own = check_worker_fanout(self._fanout)
         fanout = int(task.info("fanout")) if own is None else own
         return nodes if fanout < 0 else fanout
 
     @staticmethod
-    def _engines(task: Task, nodes: int) -> int:
+    def _engines(task: Owner, nodes: int) -> int:
         wanted = task.info("engines")
         return default_engines(nodes, usable_cpus()) if wanted is None else int(wanted)
 
-    def _options(self, task: Task) -> list[Word]:
+    def _options(self, task: Owner) -> list[Word]:
         words: list[Word] = ["-b", "-f", (PART,)]
         limit = super()._effective_timeout(task)
         if limit:
             words += ["-u", str(math.ceil(limit))]
         return words
 
-    def _pdsh(self, task: Task) -> list[Word]:
+    def _pdsh(self, task: Owner) -> list[Word]:
         words: list[Word] = [*split_setting(task, "pdsh_path", "pdsh")]
         return [*words, *self._options(task), "-w", (NODE,), "--", self.command or ""]
 
-    def _pdcp(self, task: Task, copy: Copy) -> list[Word]:
+    def _pdcp(self, task: Owner, copy: Copy) -> list[Word]:
         name = "rpdcp" if copy.reverse else "pdcp"
         words: list[Word] = [*split_setting(task, f"{name}_path", name), *self._options(task)]
         if limit := connect_seconds(task):
@@ -137,7 +137,7 @@ class WorkerPdsh(CommandWorker):
             return [*words, copy.source, local_path(copy.dest)]
         return [*words, local_path(copy.source), copy.dest]
 
-    def _environment(self, task: Task) -> tuple[tuple[str, str], ...]:
+    def _environment(self, task: Owner) -> tuple[tuple[str, str], ...]:
         words = [os.environ.get("PDSH_SSH_ARGS_APPEND", "")]
         if limit := connect_seconds(task):
             words.append(f"-oConnectTimeout={limit}")
@@ -146,7 +146,7 @@ class WorkerPdsh(CommandWorker):
             words.append("-n")
         return (("PDSH_SSH_ARGS_APPEND", " ".join(word for word in words if word)),)
 
-    def _effective_timeout(self, task: Task) -> float | None:
+    def _effective_timeout(self, task: Owner) -> float | None:
         """Return when a pdsh has to be through with all its nodes: it ends each in time by itself."""
         limit = super()._effective_timeout(task)
         if not limit:
@@ -154,7 +154,7 @@ class WorkerPdsh(CommandWorker):
         each = math.ceil(limit) + connect_seconds(task)
         return self._rounds * each + float(task.info("grace")) + 5
 
-    def _mode(self, task: Task, sname: str) -> int:
+    def _mode(self, task: Owner, sname: str) -> int:
         # The nodes of one process end one by one: their ends are read as they come.
         return STREAM
 

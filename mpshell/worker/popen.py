@@ -11,7 +11,7 @@ from mpshell.errors import WorkerError
 from mpshell.worker.base import Worker, check_command
 
 if TYPE_CHECKING:
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import Owner
 
 
 class WorkerPopen(Worker):
@@ -40,14 +40,14 @@ class WorkerPopen(Worker):
 
     def set_key(self, key: Any) -> None:
         """Set the key, before the run only (WorkerError)."""
-        if self._job is not None:
+        if self.job is not None:
             raise WorkerError(f"{self!r} runs already: its key stays {self.key!r}")
         self.key = _check_key(key)
 
     def _own_key(self) -> Key:
         return self if self.key is None else self.key
 
-    def _make_job(self, task: Task) -> Job:
+    def _make_job(self, task: Owner) -> Job:
         return self._new_job(task, [""], [self._own_key()], shell=(self.command,))
 
     def _key_shown(self, key: Key) -> Any:

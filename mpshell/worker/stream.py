@@ -18,7 +18,7 @@ from mpshell.worker.base import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import Owner
 
 
 class StreamWorker(Worker):
@@ -55,7 +55,7 @@ class StreamWorker(Worker):
         self.key = key
 
     def _check_not_run(self) -> None:
-        if self._job is not None:
+        if self.job is not None:
             raise WorkerError(f"{self!r} has been started: key and streams stay what they are")
 
     def set_reader(self, sname: str, sfile: Any, retain: bool = True, closefd: bool = True) -> None:
@@ -98,21 +98,21 @@ class StreamWorker(Worker):
     def _own_key(self) -> Key:
         return self if self.key is None else self.key
 
-    def _enter(self, task: Task, run: Coordinator) -> None:
+    def enter(self, task: Owner, run: Coordinator) -> None:
         if not (self._readers or self._writers):
-            task._put_off(self)
+            self._bound().put_off(self)
             return
         job = self._new_job(task, [""], [self._own_key()])
         job.snames = tuple(reader.sname for reader in self._readers)
         run.serve(job, self._streams)
 
-    def _needs_engine(self) -> bool:
+    def needs_engine(self) -> bool:
         return False
 
     def _pass_input(self, job: Job) -> None:
         """Input is not for a command: the streams have it."""
 
-    def _effective_timeout(self, task: Task) -> float | None:
+    def _effective_timeout(self, task: Owner) -> float | None:
         # `command_timeout` is about commands.
         return self.timeout
 
@@ -120,7 +120,8 @@ class StreamWorker(Worker):
         self, job: Job, keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
         for key in keys:
-            self.current_node = self._key_shown(key)
+            self._turn_to(key, code)
+            self._recall(job, key)
             self._tell_hup(key, code)
 
     def _check_writer(self, sname: str | None) -> None:

@@ -31,7 +31,7 @@ from mpshell.worker.distant import CommandWorker
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
-    from mpshell.task.task import Task
+    from mpshell.worker.owner import AnyTask, Owner
 
 #: All that a module with a transport needs.
 __all__ = [
@@ -80,15 +80,15 @@ class Transport(CommandWorker):
         what = f"run {self.command!r}" if self._copy is None else f"copy {self.source!r}"
         return EngineClientNotSupportedError(f"{type(self).__name__} cannot {what}")
 
-    def command_argv(self, task: Task, command: str) -> Iterable[Word]:
+    def command_argv(self, task: AnyTask, command: str) -> Iterable[Word]:
         """Return the words to execute for `command` on a node; WorkerError when that cannot be."""
         raise self._cannot()
 
-    def copy_argv(self, task: Task, copy: Copy) -> Iterable[Word]:
+    def copy_argv(self, task: AnyTask, copy: Copy) -> Iterable[Word]:
         """Return the words to execute for a copy to (or from) a node; WorkerError when that cannot be."""
         raise self._cannot()
 
-    def environment(self, task: Task) -> Mapping[str, str]:
+    def environment(self, task: AnyTask) -> Mapping[str, str]:
         """Return variables for the environment of the program, on top of that of this process."""
         return {}
 
@@ -96,7 +96,7 @@ class Transport(CommandWorker):
         """Return what stands for a node in place of the mark NODE."""
         return node
 
-    def reader(self, task: Task, nodes: list[str]) -> Reader | None:
+    def reader(self, task: AnyTask, nodes: list[str]) -> Reader | None:
         """Return who reads the program's output before anybody else does, or None."""
         return None
 
@@ -104,7 +104,7 @@ class Transport(CommandWorker):
         """Return how the log is read that its program writes to LOG_PATH; None for a program without one."""
         return None
 
-    def _make_job(self, task: Task) -> Job:
+    def _make_job(self, task: Owner) -> Job:
         nodes = list(self.nodes)
         if self._copy is not None:
             words = self.copy_argv(task, self._copy)

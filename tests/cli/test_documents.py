@@ -60,7 +60,7 @@ def test_each_clash_is_told_in_both_places(clash: str) -> None:
 
 
 @pytest.fixture(params=["bash", pytest.param("zsh", marks=pytest.mark.needs("zsh"))])
-def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[pexpect.spawn]:
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[pexpect.spawn[str]]:
     """Give a shell that completes, as a user has set it up."""
     name: str = request.param
     script = mpshell("--print-completion", name)
@@ -98,12 +98,12 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[pexpect.sp
         ("mpshell -w n1 cat hosts-o\t", "hosts-of-rack-1 "),
     ],
 )
-def test_completion(shell: pexpect.spawn, typed: str, completed: str) -> None:
+def test_completion(shell: pexpect.spawn[str], typed: str, completed: str) -> None:
     shell.send(typed)
     shell.expect_exact(completed)
 
 
-def test_completion_offers_what_there_is(shell: pexpect.spawn) -> None:
+def test_completion_offers_what_there_is(shell: pexpect.spawn[str]) -> None:
     shell.send("mpshell --max\t\t")
     shell.expect_exact("--max-fail")
     shell.expect_exact("--maxrc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,33 @@ from tests.cli.program import ROOT, Done, mpshell
 
 TREES = ("mpshell", "docs")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
+
+#: Each line of a mistake is marked.
+MISTAKEN = """
+from mpshell import DistantWorker, EventHandler, Worker, WorkerPopen, task_self
+
+
+class Handler(EventHandler):
+    def ev_close(self, worker: str, timedout: bool) -> None: ...  # wrong
+
+
+def main() -> None:
+    task = task_self()
+    task.shell(3)  # wrong
+    task.shell("true", nodse="n1")  # wrong
+    task.shell("true", nodes=5)  # wrong
+    task.shell("true", nodes="n1", key="k")  # wrong
+    task.shell("true", nodes="n1", timeout="5")  # wrong
+    task.run("true", "n1")  # wrong
+    task.run(hanlder=Handler())  # wrong
+    local: DistantWorker = task.run("true")  # wrong
+    distant: WorkerPopen = task.run("true", nodes="n1")  # wrong
+    nothing: Worker = task.run()  # wrong
+    task.copy("a", "b")  # wrong
+    task.run("true", nodes="n1").retcode()  # wrong
+    task.run("true").node_buffer("n1")  # wrong
+    print(local, distant, nothing)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +91,28 @@ def test_what_is_installed(home: Path) -> None:
     assert (package / "py.typed").exists()
     names = {str(path.relative_to(ROOT / "mpshell")) for path in (ROOT / "mpshell").rglob("*.py")}
     assert names <= {str(path.relative_to(package)) for path in package.rglob("*.py")}
+
+
+def test_typed_programs_pass_the_type_checker_at_its_strictest(home: Path, tmp_path: Path) -> None:
+    """From the wheel: what a checkout shows to mypy may be more than a user has."""
+    shutil.copy(ROOT / "tests" / "system" / "typed_program.py", tmp_path)
+    (tmp_path / "mistaken_program.py").write_text(MISTAKEN)
+    mypy = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        str(home / "bin" / "python"),
+    ]
+    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MYPYPATH")}
+
+    def check(name: str) -> str:
+        words = [*mypy, "--cache-dir", str(tmp_path / "cache"), name]
+        return subprocess.run(words, cwd=tmp_path, env=env, text=True, capture_output=True).stdout
+
+    assert check("typed_program.py").startswith("Success: no issues found in 1 source file")
+    found = check("mistaken_program.py").splitlines()
+    lines = enumerate(MISTAKEN.splitlines(), 1)
+    wrong = {str(number) for number, line in lines if line.endswith("# wrong")}
+    assert {line.split(":")[1] for line in found if " error: " in line} == wrong

@@ -201,8 +201,13 @@ def test_output_that_is_stuck_holds_nobody(tmp_path: Path, mark: str) -> None:
     with started("-w", "n[1-2]", command, env={"MPSHELL_TEST_MARK": mark}) as program:
         assert begun(tmp_path, 2)
         program.send_signal(signal.SIGTERM)
+
         # Asked for again, it does not wait for its output to be read.
-        assert eventually(lambda: program.send_signal(signal.SIGINT) or program.poll() is not None)
+        def gone() -> bool:
+            program.send_signal(signal.SIGINT)
+            return program.poll() is not None
+
+        assert eventually(gone)
         assert program.returncode == 143
 
 

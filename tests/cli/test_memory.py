@@ -26,8 +26,8 @@ def peak(out: Path, *words: str, limit: int = 0) -> tuple[int, int, str]:
     limits: Callable[[], object] | None = None
     if limit:
 
-        def limits() -> object:
-            return resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        def limits() -> None:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
     with out.open("wb") as stdout:
         process = subprocess.Popen(

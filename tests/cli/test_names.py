@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mpshell.cli.text import visible, visible_lines
-from tests.cli.program import Done, local, mpshell
+from tests.cli.program import PROGRAM, Done, local, mpshell
 from tests.cli.test_terminal import BARE, rest, terminal
 from tests.system.recorder import until
 
@@ -87,8 +87,8 @@ def test_names_in_json_are_whole(hosts: str) -> None:
 
 @pytest.mark.parametrize("program", [None, BARE], ids=["tqdm", "plain"])
 def test_progress_and_ctrl_c(program: list[str] | None, tmp_path: Path) -> None:
-    options = {} if program is None else {"program": program}
-    with terminal("-w", f"x{EVIL[3]},x{EVIL[0]}", until(tmp_path / "go"), **options) as child:
+    names = f"x{EVIL[3]},x{EVIL[0]}"
+    with terminal("-w", names, until(tmp_path / "go"), program=program or PROGRAM) as child:
         child.expect(r"waiting for xn\\x1bcx\\x07,xn\\u202egnp")
         child.sendintr()
         child.expect(r"running: xn\\x1bcx\\x07,xn\\u202egnp")

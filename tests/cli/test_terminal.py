@@ -34,13 +34,15 @@ PATIENT = [
 
 
 @contextmanager
-def terminal(*words: str, program: list[str] = PROGRAM, **env: str) -> Iterator[pexpect.spawn]:
+def terminal(
+    *words: str, program: list[str] = PROGRAM, env: dict[str, str] | None = None
+) -> Iterator[pexpect.spawn[str]]:
     """Give the program on a terminal of its own, with local commands."""
-    command, *rest = [*program, "-R", "exec", *words]
+    line = [*program, "-R", "exec", *words]
     child = pexpect.spawn(
-        command,
-        rest,
-        env=environment(**{"TERM": "xterm", **env}),
+        line[0],
+        line[1:],
+        env=environment(**{"TERM": "xterm", **(env or {})}),
         timeout=30,
         dimensions=(24, 120),
         encoding="utf-8",
@@ -52,7 +54,7 @@ def terminal(*words: str, program: list[str] = PROGRAM, **env: str) -> Iterator[
         child.close(force=True)
 
 
-def rest(child: pexpect.spawn) -> str:
+def rest(child: pexpect.spawn[str]) -> str:
     """Return all that is said until the end."""
     child.expect(pexpect.EOF)
     child.wait()
@@ -94,7 +96,7 @@ def test_progress_tells_rate_and_time_left(tmp_path: Path) -> None:
 )
 def test_no_progress(program: list[str], words: tuple[str, ...], env: dict[str, str]) -> None:
     assert progress.FIRST >= 0.3, "which a short run does not reach"
-    with terminal("-w", "n[1-2]", *words, program=program, **env) as child:
+    with terminal("-w", "n[1-2]", *words, program=program, env=env) as child:
         said = rest(child)
     assert "0/2" not in said and "\033[K" not in said and "\033[J" not in said
 
@@ -131,8 +133,9 @@ def test_in_the_background(tmp_path: Path) -> None:
         shell.sendline(f"{script} & wait $!; echo status $?")
         shell.sendline("echo the shell is there")
         shell.expect(r"status (\d+)")
-        assert shell.match.group(1) == "0"
-        assert shell.before.count("\033[0m end") == 2 and "0/2" not in shell.before
+        assert isinstance(shell.match, re.Match) and shell.match.group(1) == "0"
+        said = shell.before or ""
+        assert said.count("\033[0m end") == 2 and "0/2" not in said
         shell.expect("the shell is there")
     finally:
         shell.close(force=True)
@@ -173,12 +176,14 @@ def test_the_line_keeps_within_a_terminal_that_gets_narrow(
     program: list[str], tmp_path: Path
 ) -> None:
     nodes = "node[1-9]x[1-9]y"
-    with terminal("-w", nodes, until(tmp_path / "go"), program=program, COLUMNS="200") as child:
+    with terminal(
+        "-w", nodes, until(tmp_path / "go"), program=program, env={"COLUMNS": "200"}
+    ) as child:
         child.expect(r"waiting for node.*\x1b\[\?7h\r")
         child.setwinsize(24, 40)
         child.expect(r"\x1b\[\?7l0/81[^\x1b]{0,35}\x1b\[\?7h\r")
         (tmp_path / "go").touch()
-        lines_of("".join((child.after, rest(child))))
+        lines_of(f"{child.after}{rest(child)}")
 
 
 @pytest.mark.parametrize("where", ["| cat", "2>&1 | cat"])
@@ -211,17 +216,17 @@ def test_nothing_remains_of_ctrl_c(how: tuple[str, ...], tmp_path: Path) -> None
     """Neither the line nor the ^C that the terminal shows, however often it is pressed."""
     command = f'trap "" TERM; echo x >{tmp_path}/%h; sleep 300; sleep 300'
     mark = uuid.uuid4().hex
-    with terminal(*how, "-w", "n[1-3]", command, MPSHELL_TEST_MARK=mark) as child:
+    with terminal(*how, "-w", "n[1-3]", command, env={"MPSHELL_TEST_MARK": mark}) as child:
         assert eventually(lambda: len(list(tmp_path.iterdir())) == 3)
         child.sendintr()
         child.expect(r"\^C([^\n]*)mpshell: 0 of 3 nodes done")
-        assert child.match.group(1).endswith("\r\x1b[J")
+        assert isinstance(child.match, re.Match) and child.match.group(1).endswith("\r\x1b[J")
         said = ""
         for _ in range(40):
             # Two within a second stop the run; one more ends the program, when the run has not ended before.
             child.sendintr()
             done = child.expect([pexpect.EOF, r"\^C"]) == 0
-            said += child.before
+            said += child.before or ""
             if done:
                 break
         child.wait()
@@ -234,8 +239,13 @@ def test_colors_on_a_terminal() -> None:
     with terminal("-w", "n1", "echo out; echo err >&2") as child:
         said = rest(child)
     assert "\033[34mn1:\033[0m out" in said and "\033[31mn1:\033[0m err" in said
-    for words, env in ((("--color=never",), {}), ((), {"NO_COLOR": "1"}), ((), {"TERM": "dumb"})):
-        with terminal(*words, "-w", "n1", "echo out", **env) as child:
+    plain: list[tuple[tuple[str, ...], dict[str, str]]] = [
+        (("--color=never",), {}),
+        ((), {"NO_COLOR": "1"}),
+        ((), {"TERM": "dumb"}),
+    ]
+    for words, env in plain:
+        with terminal(*words, "-w", "n1", "echo out", env=env) as child:
             assert "\033[" not in rest(child)
 
 
@@ -257,7 +267,7 @@ def test_what_is_typed_is_not_for_the_commands() -> None:
 def test_ctrl_c_as_a_key(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     command = "echo %h; sleep 300"
-    with terminal("-b", "-w", "n[1-3]", command, MPSHELL_TEST_MARK=mark) as child:
+    with terminal("-b", "-w", "n[1-3]", command, env={"MPSHELL_TEST_MARK": mark}) as child:
         child.expect("0/3")
         for _ in range(40):
             # Any but the first may be within a second of the one before.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -13,6 +13,8 @@ from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 
 TIMEOUT = 60.0
+
+_Message = TypeVar("_Message")
 
 
 class Driver:
@@ -43,7 +45,7 @@ class Driver:
             self.loop.run_once()
         late.cancel()
 
-    def of(self, kind: type) -> list[m.Message]:
+    def of(self, kind: type[_Message]) -> list[_Message]:
         return [event for event in self.events if isinstance(event, kind)]
 
     def results(self) -> dict[int, m.Result]:
@@ -67,7 +69,8 @@ class Driver:
             for client, which, block in event.blocks
             if (m.job_and_index(client)[1], which) == (index, stream)
         )
-        ref = self.results()[index][2 + stream]
+        _, _, _, stdout, stderr, *_ = self.results()[index]
+        ref = stdout if stream == m.STDOUT else stderr
         return passed + (bodies[ref] if ref >= 0 else b"")
 
     def run(self, job: m.JobSpec, nodes: list[str], slots: int = 64) -> None:

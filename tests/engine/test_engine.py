@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from pathlib import Path
@@ -234,12 +235,16 @@ def test_a_job_that_is_forgotten_in_a_grace_is_forgotten_after_it(driver: Driver
     [ready] = driver.of(m.Ready)
     engine = psutil.Process(ready.pid)
     before = engine.memory_info().rss
+
+    def has_ended(number: int) -> bool:
+        return len(driver.of(m.Finished)) == number
+
     command = job("trap '' TERM; sleep 0.3", timeout=0.05, stdin=True, grace=0.1)
     for number in range(1, 51):
         spec = command._replace(job_id=number, pool=number)
         submit = m.Submit(number, spec, 0, ["n"])
         driver.say(m.SetSlots(number, 1), submit, m.Write(number, bytes(4 << 20)))
-        driver.until(lambda number=number: len(driver.of(m.Finished)) == number)
+        driver.until(functools.partial(has_ended, number))
         driver.say(m.ForgetJob(number))
     assert eventually(lambda: engine.memory_info().rss - before < 50 << 20)
     driver.say(m.EndRun())

@@ -74,6 +74,22 @@ def test_room_that_others_make_is_seen_while_a_command_runs(driver: Driver, tmp_
     driver.until(lambda: 0 in driver.results())
 
 
+@pytest.mark.parametrize(("logs", "fits"), [(False, 77), (True, 58)])
+def test_a_log_is_a_descriptor_more_for_each_client(driver: Driver, logs: bool, fits: int) -> None:
+    """Three pipes a client, and the log of those that have one; the engine keeps 24 for itself."""
+    _, hard = resource.prlimit(pid_of(driver), resource.RLIMIT_NOFILE)
+    resource.prlimit(pid_of(driver), resource.RLIMIT_NOFILE, (256, min(256, hard)))
+    log = m.LogFormat(None, (), ()) if logs else None
+    spec = job("cat", stdin=True, separate_stderr=True, log=log)
+    driver.say(m.SetSlots(0, fits), m.Submit(1, spec, 0, ["a"]), m.CloseStdin(1))
+    driver.until(driver.results)
+    assert not driver.of(m.Warn)
+    driver.say(m.SetSlots(0, fits + 1), m.Ping())
+    driver.until(lambda: driver.of(m.Warn))
+    [warning] = driver.of(m.Warn)
+    assert f"open files has room for {fits} commands" in str(warning)
+
+
 def test_who_is_behind_one_that_waited_for_room_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at the next look for room only: here no time passes, so there is none."""
     channel, theirs = channel_pair()

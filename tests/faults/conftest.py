@@ -33,7 +33,7 @@ class Observer(EventHandler):
 
     def __init__(self, actions: dict[int, Callable[[], object]] | None = None) -> None:
         self.pickups: collections.Counter[str] = collections.Counter()
-        self.hups: dict[str, list[int]] = collections.defaultdict(list)
+        self.hups: dict[str, list[int | None]] = collections.defaultdict(list)
         self.closes: list[bool] = []
         self.starts = 0
         self._actions = dict(actions or {})
@@ -44,7 +44,7 @@ class Observer(EventHandler):
     def ev_pickup(self, worker: Any, node: str) -> None:
         self.pickups[node] += 1
 
-    def ev_hup(self, worker: Any, node: str, rc: int) -> None:
+    def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
         self.hups[node].append(rc)
         action = self._actions.pop(len(self.hups), None)
         if action is not None:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -166,7 +167,7 @@ def test_what_is_flushed_takes_no_memory(task: Task) -> None:
     class Flusher(EventHandler):
         size = 0
 
-        def ev_hup(self, worker: ExecWorker, node: str, rc: int) -> None:
+        def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
             self.size += len(worker.node_buffer(node) or b"")
             worker.flush_buffers()
 

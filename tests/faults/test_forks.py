@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -175,7 +176,7 @@ def test_forks_of_another_thread_hold_nothing_of_an_engine(task: Task, ledger: P
     try:
         task.set_info("fanout", 4)
         for n in range(5):
-            kill = dict.fromkeys((3, 9), lambda: hurt(engines()))
+            kill: dict[int, Callable[[], object]] = dict.fromkeys((3, 9), lambda: hurt(engines()))
             sweep = Sweep(task, ledger.with_suffix(f".{n}"), 20, Observer(kill), "echo out")
             sweep.run()
             sweep.check(at_most_lost=8)

@@ -70,7 +70,7 @@ class Log(EventHandler):
     def ev_written(self, worker: Any, node: str, sname: str, size: int) -> None:
         self._note("written", node)
 
-    def ev_hup(self, worker: Any, node: str, rc: int) -> None:
+    def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
         self._note("hup", node, rc)
 
     def ev_outcome(self, worker: Any, outcome: NodeOutcome) -> None:
@@ -312,8 +312,7 @@ def test_random_sequences() -> None:
     missing = list(_KINDS)
     # The draws are random: what none has done to a running Task yet, one of the next rounds does.
     for _ in range(5):
-        # Its own package has no types for it.
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             Driven,
             settings=settings(
                 max_examples=int(examples or 40),

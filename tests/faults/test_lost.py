@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_lost_node_is_told_when_its_processes_are_gone(
             if self.begun == 6:
                 hurt(engines(), number)
 
-        def ev_hup(self, worker: ExecWorker, node: str, rc: int) -> None:
+        def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
             told[node] = [pid for pid in read_pids(tmp_path / node) if alive(pid)]
 
     task.set_info("fanout", 6)
@@ -93,11 +94,11 @@ class Blow(EventHandler):
         second: Callable[[ExecWorker], object],
     ) -> None:
         self.begun = 0
-        self.hups: list[int] = []
+        self.hups: list[int | None] = []
         self.closes: list[bool] = []
         self._actions = {nodes: first, 2 * nodes: second}
 
-    def ev_read(self, worker: ExecWorker, node: str, sname: str, msg: bytes) -> None:
+    def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:
         self.begun += msg == b"begun"
         action = self._actions.pop(self.begun, None)
         if action is not None:
@@ -105,10 +106,10 @@ class Blow(EventHandler):
                 hurt(engines())
             action(worker)
 
-    def ev_hup(self, worker: ExecWorker, node: str, rc: int) -> None:
+    def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
         self.hups.append(rc)
 
-    def ev_close(self, worker: ExecWorker, timedout: bool) -> None:
+    def ev_close(self, worker: Any, timedout: bool) -> None:
         self.closes.append(timedout)
 
 
@@ -127,7 +128,7 @@ def run_twice(
     first: str = "echo begun",
     before: bytes = b"",
     nodes: int = NODES,
-    **options: object,
+    **options: Any,
 ) -> ExecWorker:
     """Run a command whose first try says that it has begun, and waits to be killed."""
     task.set_info("retry_lost", True)
@@ -188,7 +189,7 @@ def test_the_second_try_has_a_timeout_too(task: Task, tmp_path: Path) -> None:
 @pytest.mark.parametrize("tries", [1, 2])
 def test_an_abort_ends_the_tries(tries: int, task: Task, tmp_path: Path) -> None:
     """Before it is noticed that the engines are dead, or in the second try."""
-    actions = [nothing, nothing]
+    actions: list[Callable[[ExecWorker], object]] = [nothing, nothing]
     actions[tries - 1] = ExecWorker.abort
     handler = Blow(NODES, *actions)
     # More of them than run at once: some are handed out ahead, and have not started.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pickle
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -89,6 +91,18 @@ FANOUT = 8
 OF_ONE = [fault for fault in FAULTS if not fault.startswith(("engines", "all", "fork server"))]
 
 
+def is_dead(process: psutil.Process) -> bool:
+    return bool(process.status() == psutil.STATUS_ZOMBIE)
+
+
+def none(test: Callable[[psutil.Process], bool], processes: list[psutil.Process]) -> bool:
+    return not any(map(test, processes))
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return alive(process.pid)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_node_has_one_verdict_whatever_dies(fault: str, task: Task, ledger: Path) -> None:
     action, moments, times = FAULTS[fault]
@@ -96,7 +110,7 @@ def test_every_node_has_one_verdict_whatever_dies(fault: str, task: Task, ledger
     task.set_info("fanout", FANOUT)
     # Who spawns on a machine that is busy may be silent for a while.
     task.set_info("heartbeat", 1.5)
-    act = dict.fromkeys(moments, lambda: victims.extend(action()))
+    act: dict[int, Callable[[], object]] = dict.fromkeys(moments, lambda: victims.extend(action()))
     sweep = Sweep(task, ledger, 80, Observer(act))
     with within(60):
         sweep.run()
@@ -153,7 +167,7 @@ def test_the_output_of_a_dead_attempt_is_dropped(number: int, task: Task, tmp_pa
     class Reader(Observer):
         begun = 0
 
-        def ev_read(self, worker: ExecWorker, node: str, sname: str, msg: bytes) -> None:
+        def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:
             self.begun += msg == b"begun"
             if self.begun == 12 and msg == b"begun":
                 assert worker.node_buffer(node) == worker.node_error(node) == b"begun"
@@ -196,7 +210,7 @@ def test_a_fork_server_killed_between_runs_is_replaced(task: Task) -> None:
         assert task.run("echo ok", nodes="n[1-4]", remote=False).node_retcode("n4") == 0
         [server] = fork_servers()
         hurt([server])
-        assert eventually(lambda server=server: server.status() == psutil.STATUS_ZOMBIE)
+        assert eventually(functools.partial(is_dead, server))
     assert task.run("echo ok").read() == b"ok"
 
 
@@ -212,14 +226,14 @@ def test_an_engine_hurt_between_runs_costs_no_node(
         assert victims
         if number == signal.SIGSTOP:
             # It takes effect when the engine is next on a processor, maybe in the run.
-            assert eventually(lambda victims=victims: not any(awake(v) for v in victims))
+            assert eventually(functools.partial(none, awake, victims))
         if server_too:
             victims += hurt(fork_servers())
         worker = task.run("echo ok", nodes="n[1-40]", remote=False)
         told = {(outcome.reason, outcome.detail or "") for outcome in worker.outcomes()}
         assert told == {("exit", "")}
         assert len(dict(worker.iter_node_retcodes())) == 40
-        assert eventually(lambda victims=victims: not any(alive(v.pid) for v in victims))
+        assert eventually(functools.partial(none, is_alive, victims))
 
 
 def test_a_stopped_engine_ends_with_its_fork_server_also_between_runs(task: Task) -> None:
@@ -344,7 +358,7 @@ def test_what_was_lost_in_a_storm_of_forks_is_gone_when_that_is_told(
         def ev_read(self, *args: object) -> None:
             hurt(victims(), number)
 
-        def ev_hup(self, worker: object, node: str, rc: int) -> None:
+        def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
             # Others may run on an engine that was not there yet at the last blow.
             left.extend(marked(mark, node))
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,14 +27,14 @@ from tests.support import end_warm_engines, eventually
 ROOT = str(Path(mpshell.__path__[0]).parent)
 
 
-def run_program(source: str, **options: object) -> str:
+def run_program(source: str, **options: Any) -> str:
     """Run a program that finds the library; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\nsys.path.insert(0, {ROOT!r})\n{source}"],
         capture_output=True, text=True, timeout=90, **options,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
+    return str(done.stdout).strip()
 
 
 @pytest.mark.parametrize("engines", [4], indirect=True)
@@ -253,7 +254,7 @@ def test_handlers_of_any_kind(task: Task, tmp_path: Path) -> None:
             lock = threading.Lock()
             write = staticmethod(lambda text: file.write(text))
 
-            def ev_hup(self, worker: ExecWorker, node: str, rc: int) -> None:
+            def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
                 with self.lock:
                     self.write(f"{node}\n")
 

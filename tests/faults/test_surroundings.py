@@ -232,3 +232,32 @@ print("done", threading.active_count())
 """
     )
     assert (done.stdout, done.stderr) == ("done 1\n", "")
+
+
+@pytest.mark.parametrize("proc", ["not mounted", "of another PID namespace"])
+def test_without_proc_no_command_starts(proc: str, tmp_path: Path) -> None:
+    """Nothing could end what the commands of a killed engine leave, so none is started."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+import sys
+sys.path.insert(0, {ROOT!r})
+from mpshell import EngineStartError, task_self
+try:
+    task_self().run("touch {tmp_path}/ran", nodes="n[1-3]", remote=False)
+except EngineStartError as error:
+    print(error)
+"""
+    )
+    # A user's own namespaces: root is not needed.
+    if proc == "not mounted":
+        argv = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    else:
+        argv = ["unshare", "-Urpf"]
+    done = subprocess.run(
+        [*argv, sys.executable, str(program)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert "/proc is needed" in done.stdout, (done.stdout, done.stderr)
+    assert done.stderr == ""
+    assert not (tmp_path / "ran").exists()

@@ -38,7 +38,7 @@ def test_odd_names_are_copied_or_refused(
     Path(name).write_text(name)
     for place in ("out", "back"):
         Path(place).mkdir()
-    copies = (
+    copies: tuple[tuple[Any, ...], ...] = (
         (ssh_task.copy, name, tmp_path / "out", "node1"),
         (ssh_task.copy, name, tmp_path / "out" / f"{name}2", "node2"),
         (ssh_task.rcopy, tmp_path / name, "back", "node3"),

@@ -36,8 +36,8 @@ def options(ssh_server: SshServer, tmp_path: Path) -> Iterator[str]:
                 servers.append(
                     subprocess.Popen(
                         [sshd, "-i", "-f", str(ssh_server.directory / "sshd_config")],
-                        stdin=connection,
-                        stdout=connection,
+                        stdin=connection.fileno(),
+                        stdout=connection.fileno(),
                         stderr=subprocess.DEVNULL,
                     )
                 )

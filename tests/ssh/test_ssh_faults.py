@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -32,7 +33,7 @@ def outcomes(
     nodes: str,
     command: str = "exit 3",
     observer: Observer | None = None,
-    **options: object,
+    **options: Any,
 ) -> dict[str, NodeOutcome]:
     observer = observer or Observer()
     worker = task.run(command, nodes=nodes, handler=observer, **options)

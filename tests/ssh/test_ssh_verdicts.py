@@ -9,10 +9,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mpshell import NodeOutcome, Task, WorkerError
+from mpshell import DistantWorker, NodeOutcome, Task, WorkerError, WorkerSsh
 from tests.ssh.conftest import SshServer, each_ssh_server
 from tests.ssh.test_ssh_faults import write_config
 from tests.support import eventually
@@ -38,13 +39,13 @@ def more(task: Task, options: str) -> None:
     task.set_info("ssh_options", f"{options} {task.info('ssh_options')}")
 
 
-def run(task: Task, node: str = "node1", command: str = "exit 255", **more: object) -> NodeOutcome:
-    worker = task.run(command, nodes=node, stderr=True, **more)
+def run(task: Task, node: str = "node1", command: str = "exit 255", **more: Any) -> NodeOutcome:
+    worker: DistantWorker = task.run(command, nodes=node, stderr=True, **more)
     [outcome] = worker.outcomes()
     return outcome
 
 
-def copy(task: Task, source: Path, node: str = "node1", **how: object) -> NodeOutcome:
+def copy(task: Task, source: Path, node: str = "node1", **how: Any) -> NodeOutcome:
     worker = task.copy(source, source.with_name("there"), nodes=node, **how)
     task.resume()
     [outcome] = worker.outcomes()
@@ -370,6 +371,7 @@ def test_a_program_in_the_place_of_ssh(
 
 def test_a_dry_run_shows_what_a_user_would_type(ssh_task: Task) -> None:
     worker = ssh_task.shell("hostname", nodes="node1")
+    assert isinstance(worker, WorkerSsh)
     [(_, words)] = worker.command_lines(ssh_task)
     assert words[-2:] == ["node1", "hostname"]
     assert not [word for word in words if "LogVerbose" in word or word.startswith("-E")]

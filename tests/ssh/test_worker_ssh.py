@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from mpshell import EventHandler, MsgTreeElem, NodeSet, Task, WorkerSsh
 from tests.ssh.conftest import SshServer
@@ -78,7 +79,7 @@ def test_events_come_for_each_node(ssh_task: Task) -> None:
         def ev_read(self, worker: object, node: str, sname: str, msg: bytes) -> None:
             self.events.append((node, sname, msg))
 
-        def ev_hup(self, worker: object, node: str, rc: int) -> None:
+        def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
             self.events.append((node, rc))
 
         def ev_close(self, worker: object, timedout: bool) -> None:

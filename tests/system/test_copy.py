@@ -195,7 +195,7 @@ def test_bad_copies_are_refused_at_the_call(worker_class: Any, tmp_path: Path) -
 def test_the_task_refuses_bad_copies(solo_task: Task, tmp_path: Path) -> None:
     untyped: Any = solo_task
     with pytest.raises(ValueError, match="nodes=None"):
-        solo_task.copy("/etc/hosts", "/tmp/x", None)
+        untyped.copy("/etc/hosts", "/tmp/x", None)
     with pytest.raises(ValueError, match="no directory"):
         solo_task.rcopy("/etc/hosts", "/no/such", "n1")
     with pytest.raises(TypeError, match="presrve"):
@@ -214,7 +214,7 @@ def fake_scp(task: Task, path: Path) -> None:
 
 
 def scp_argv(task: Task, node: str, *args: Any, **options: Any) -> list[str]:
-    worker = task.copy(*args, node, **options)
+    worker = task.copy(args[0], args[1], node, *args[2:], **options)
     task.resume()
     return (worker.node_buffer(node) or b"").decode().split("\n")
 

@@ -110,16 +110,19 @@ def test_resuming_a_running_task_is_an_error(solo_task: Task) -> None:
 
 
 def test_key_with_nodes_is_refused(solo_task: Task) -> None:
+    untyped: Any = solo_task
     with pytest.raises(ASSERTIONS, match="key"):
-        solo_task.shell("true", nodes="n1", key="k")
+        untyped.shell("true", nodes="n1", key="k")
 
 
 @pytest.mark.parametrize("nodes", [None, "n[1-2]"])
 def test_an_unknown_keyword_is_refused_by_name(solo_task: Task, nodes: Any) -> None:
+    untyped: Any = solo_task
     with pytest.raises(MISTAKES, match="tiemout"):
-        solo_task.shell("true", nodes=nodes, tiemout=3)
+        untyped.shell("true", nodes=nodes, tiemout=3)
+    worker_class: Any = ExecWorker
     with pytest.raises(MISTAKES, match="tiemout"):
-        ExecWorker("n1", None, command="true", tiemout=3)
+        worker_class("n1", None, command="true", tiemout=3)
     with pytest.raises(MISTAKES, match="tiemout"):
         WorkerSsh("n1", None, command="true", tiemout=3)
 

@@ -204,11 +204,12 @@ def test_commands_hold_no_descriptor_but_their_three(sweep: Sweep, tmp_path: Pat
 
 def test_commands_are_not_in_the_group_of_the_program(solo_task: Task) -> None:
     worker = solo_task.run("ps -o pgid= -p $$ || cut -d' ' -f5 /proc/$$/stat")
-    assert int(worker.read()) != os.getpgrp()
+    assert int(worker.read() or 0) not in (0, os.getpgrp())
 
 
 def test_the_signals_of_a_command_are_as_after_login(solo_sweep: Sweep) -> None:
     worker = solo_sweep("n[1-2]", "grep -E '^Sig(Blk|Ign)' /proc/self/status")
     ordinary = (1 << 31) - 1
-    masks = [int(line.split()[1], 16) & ordinary for line in worker.node_buffer("n1").splitlines()]
+    said = worker.node_buffer("n1") or b""
+    masks = [int(line.split()[1], 16) & ordinary for line in said.splitlines()]
     assert masks == [0, 0]

@@ -69,7 +69,7 @@ def test_a_lone_carriage_return_loses_no_text(solo_sweep: Sweep, text: str) -> N
     doubled = text.replace("%%", "%%%%")
     worker = solo_sweep("n[1-2]", f"printf '{doubled}'", handler=seen)
     for got in (b"".join(seen.lines("n1")), worker.node_buffer("n2")):
-        assert got.replace(b"\r", b"").replace(b"\n", b"") == expected
+        assert got is not None and got.replace(b"\r", b"").replace(b"\n", b"") == expected
 
 
 def test_a_line_written_in_pieces_is_one_line(solo_sweep: Sweep) -> None:
@@ -147,7 +147,7 @@ def test_both_streams_full_at_once(sweep: Sweep) -> None:
     command = f"({half.format('out')}) & ({half.format('err')}) >&2; wait"
     worker = sweep("n[1-3]", command, stderr=True)
     for node in ("n1", "n2", "n3"):
-        out, err = worker.node_buffer(node), worker.node_error(node)
+        out, err = worker.node_buffer(node) or b"", worker.node_error(node) or b""
         assert set(out.split(b"\n")[:-1]) == {
             node.encode() + b" out 0123456789012345678901234567890123456789"
         }

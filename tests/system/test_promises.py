@@ -59,7 +59,7 @@ def test_methods_of_a_handler_may_be_any_callable(solo_task: Task) -> None:
 
     class Handler(EventHandler):
         @staticmethod
-        def ev_read(worker: Any, node: Any, sname: str, msg: bytes) -> None:  # type: ignore[override]
+        def ev_read(worker: Any, node: Any, sname: str, msg: bytes) -> None:
             got.append((node, sname, msg))
 
         @classmethod

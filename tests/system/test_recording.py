@@ -52,7 +52,7 @@ def test_a_worker_is_not_asked_either_for_what_is_not_recorded(solo_task: Task) 
     solo_task.schedule(worker)
     local = solo_task.shell("echo bar")
     solo_task.resume()
-    asked = [
+    asked: list[Callable[[], object]] = [
         worker.read,
         lambda: worker.node_buffer("n1"),
         lambda: list(worker.iter_buffers()),
@@ -132,7 +132,8 @@ def test_stderr_is_merged_in_order_unless_asked_for(task: Task, sweep: Sweep) ->
     worker = sweep("n[1-3]", command, handler=apart, stderr=True)
     for node in ("n1", "n2", "n3"):
         assert apart.lines(node, "stdout") == [b"1", b"3"]
-        assert apart.lines(node, "stderr") == [b"2", b"4"] == worker.node_error(node).split()
+        assert apart.lines(node, "stderr") == [b"2", b"4"]
+        assert worker.node_error(node) == b"2\n4"
 
 
 def test_stderr_default_of_the_task_and_its_override(solo_task: Task) -> None:

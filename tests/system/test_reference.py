@@ -54,8 +54,8 @@ def test_a_bad_argument_of_a_worker_is_a_value_error() -> None:
 def test_the_family_of_engine_exceptions() -> None:
     for error in (EngineAbortException, EngineTimeoutException, EngineIllegalOperationError):
         assert issubclass(error, EngineException)
-    for error in (EngineClientEOF, EngineClientError):
-        assert issubclass(error, EngineClientException)
+    for client_error in (EngineClientEOF, EngineClientError):
+        assert issubclass(client_error, EngineClientException)
     assert issubclass(EngineClientNotSupportedError, EngineClientError)
 
 

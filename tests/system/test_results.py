@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mpshell import ExecWorker, MsgTreeElem, NodeSet, Task, WorkerPopen
-from tests.system.recorder import Recorder, folded
+from mpshell import EventHandler, ExecWorker, MsgTreeElem, NodeSet, Task, WorkerPopen
+from tests.system.recorder import Recorder, folded, until
 
 Sweep = Callable[..., ExecWorker]
 PARITY = "echo $((%n % 2)); echo e$((%n % 3)) >&2; exit $((%n % 4))".replace(" % ", " %% ")
@@ -87,6 +89,75 @@ def test_retcodes_are_grouped(task: Task, sweep: Sweep) -> None:
         rc: sorted(nodes) for rc, nodes in groups.items()
     }
     assert sorted(worker.iter_node_retcodes()) == [(f"n{i + 1}", i % 4) for i in range(8)]
+
+
+class OneByOne(EventHandler):
+    """Lets the command of a node go on when the end of the one before was told: one end in a turn."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ended = 0
+        path.with_suffix(".0").touch()
+
+    def command(self, codes: str) -> str:
+        return f"{until(self.path.with_suffix('.%n'))}; set -- {codes}; shift %n; exit $1"
+
+    def ev_hup(self, worker: Any, node: Any, rc: int | None) -> None:
+        self.ended += 1
+        self.path.with_suffix(f".{self.ended}").touch()
+
+
+def test_codes_come_as_the_run_saw_them_first(
+    solo_task: Task, solo_sweep: Sweep, tmp_path: Path
+) -> None:
+    turns = OneByOne(tmp_path / "go")
+    worker = solo_sweep("n[1-6]", turns.command("3 0 1 0 3 2"), handler=turns)
+    assert [(rc, str(nodes)) for rc, nodes in worker.iter_retcodes()] == [
+        (3, "n[1,5]"),
+        (0, "n[2,4]"),
+        (1, "n3"),
+        (2, "n6"),
+    ]
+    assert [rc for rc, _ in solo_task.iter_retcodes()] == [3, 0, 1, 2]
+    assert [rc for rc, _ in worker.iter_retcodes(["n6", "n3", "n2"])] == [0, 1, 2]
+    assert [rc for rc, _ in solo_task.iter_retcodes(["n6"])] == [3, 0, 1, 2]
+
+
+def test_codes_of_a_worker_come_as_the_run_of_all_saw_them_first(solo_task: Task) -> None:
+    later: list[Any] = []
+
+    def go_on(worker: Any, timedout: bool) -> None:
+        later.append(solo_task.shell("exit $((3 * %n))", nodes="n[2-3]", remote=False))
+        later.append(solo_task.shell("exit 7", key="k"))
+
+    first = solo_task.run("exit 3", nodes="n1", remote=False, handler=Recorder(close=go_on))
+    assert [rc for rc, _ in first.iter_retcodes()] == [3]
+    assert [rc for rc, _ in later[0].iter_retcodes()] == [3, 0]
+    assert later[1].retcode() == 7
+    assert [rc for rc, _ in solo_task.iter_retcodes()] in ([3, 0, 7], [3, 7, 0])
+    # The next run begins anew.
+    solo_task.set_info("fanout", 1)
+    solo_task.run("exit $((3 * %n))", nodes="n[2-3]", remote=False)
+    assert [rc for rc, _ in solo_task.iter_retcodes()] == [0, 3]
+
+
+def test_codes_seen_in_one_turn_come_in_ascending_order(solo_task: Task, tmp_path: Path) -> None:
+    solo_task.set_info("engines", 1)
+
+    def wait_for_all(worker: Any) -> None:
+        """All have ended, and are in the frames of one turn, when this returns."""
+        while len(list(tmp_path.iterdir())) < 4:
+            time.sleep(0.05)
+        time.sleep(1)
+
+    worker = solo_task.run(
+        f"set -- 3 0 2 1; shift %n; touch {tmp_path}/%n; exit $1",
+        nodes="n[1-4]",
+        remote=False,
+        handler=Recorder(start=wait_for_all),
+    )
+    assert [rc for rc, _ in worker.iter_retcodes()] == [0, 1, 2, 3]
+    assert [rc for rc, _ in solo_task.iter_retcodes()] == [0, 1, 2, 3]
 
 
 def test_iteration_over_nodes(task: Task, sweep: Sweep) -> None:
@@ -300,7 +371,8 @@ def test_flush_during_the_run_keeps_what_comes_later(solo_task: Task, solo_sweep
             worker.flush_buffers()
 
     worker = solo_sweep("n1", "echo a; echo flush; echo b", handler=Recorder(read=flush))
-    assert worker.node_buffer("n1").endswith(b"b") and b"a" not in worker.node_buffer("n1")
+    said = worker.node_buffer("n1") or b""
+    assert said.endswith(b"b") and b"a" not in said
 
 
 def test_results_of_nodes_that_timed_out(task: Task, sweep: Sweep) -> None:

@@ -14,7 +14,6 @@ from mpshell import (
     EngineSelect,
     ExecWorker,
     Task,
-    TaskError,
     WorkerPdsh,
     WorkerRsh,
     WorkerSsh,
@@ -140,13 +139,6 @@ def test_a_transport_is_chosen_by_name_by_class_or_by_hand(
             assert type(worker) is worker_class
             assert (worker.metaworker, worker.metarefcnt, worker.started) == (None, 0, False)
     solo_task.abort()
-
-
-def test_neither_commands_nor_copies_go_over_gateways(solo_task: Task) -> None:
-    with pytest.raises(TaskError, match="tree=True"):
-        solo_task.shell("true", nodes="n1", tree=True)
-    with pytest.raises(TaskError, match="tree=True"):
-        solo_task.copy("/etc/hosts", "/x", "n1", tree=True)
 
 
 def test_any_key_of_the_user_is_kept(solo_task: Task) -> None:

@@ -28,7 +28,7 @@ def argv(task: Task, nodes: str = "n1", command: str = "uptime") -> list[str]:
     worker = task.shell(command, nodes=nodes)
     task.resume()
     assert type(worker) is WorkerSsh
-    return worker.node_buffer(NodeSet(nodes)[0]).decode().split("\n")
+    return (worker.node_buffer(NodeSet(nodes)[0]) or b"").decode().split("\n")
 
 
 def test_the_default_command_line(solo_task: Task, fake_ssh: Path) -> None:
@@ -90,14 +90,15 @@ def test_every_node_gets_its_own_line(solo_task: Task, fake_ssh: Path) -> None:
     solo_task.resume()
     assert worker.command == "uptime" and worker.nodes == NodeSet("n[1-20]")
     for node in NodeSet("n[1-20]"):
-        assert worker.node_buffer(node).split(b"\n")[-2:] == [node.encode(), b"uptime"]
+        said = worker.node_buffer(node) or b""
+        assert said.split(b"\n")[-2:] == [node.encode(), b"uptime"]
 
 
 def test_handler_and_timeout_are_optional(solo_task: Task, fake_ssh: Path) -> None:
     worker = WorkerSsh("node3", command="/bin/echo alright")
     solo_task.schedule(worker)
     solo_task.resume()
-    assert worker.node_buffer("node3").endswith(b"node3\n/bin/echo alright")
+    assert (worker.node_buffer("node3") or b"").endswith(b"node3\n/bin/echo alright")
     seen = Recorder()
     positional = WorkerSsh("node3", seen, 30, command="uptime")
     solo_task.schedule(positional)
@@ -135,7 +136,7 @@ def test_settings_are_those_of_the_start_of_the_run(solo_task: Task, fake_ssh: P
     worker = solo_task.shell("uptime", nodes="n1")
     solo_task.set_info("ssh_user", "late")
     solo_task.resume()
-    assert b"-l\nlate\n" in worker.node_buffer("n1")
+    assert b"-l\nlate\n" in (worker.node_buffer("n1") or b"")
 
 
 def test_a_worker_without_nodes_runs_nothing(solo_task: Task, fake_ssh: Path) -> None:

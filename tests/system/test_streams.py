@@ -7,6 +7,7 @@ import os
 import pty
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -304,11 +305,12 @@ def test_streams_and_key_are_set_before_the_run_only(solo_task: Task, pipes: Any
     worker = StreamWorker(None)
     worker.set_reader("stdout", read)
     run(solo_task, worker)
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: worker.set_reader("x", 0),
         lambda: worker.set_writer("x", 0),
         lambda: worker.set_key("k"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(WorkerError):
             call()
 
@@ -351,6 +353,7 @@ def test_worker_simple_serves_a_process_of_the_caller_s(solo_task: Task) -> None
         ["sh", "-c", "cat; echo oops >&2"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    assert child.stdin and child.stdout and child.stderr
     seen = Recorder()
     worker = WorkerSimple(child.stdout, child.stdin, child.stderr, "p", seen, stderr=True)
     assert worker.reader_fileno() == child.stdout.fileno()

@@ -237,7 +237,12 @@ def test_task_wait_waits_for_a_suspended_task(
     assert thread_task.suspend()
     (tmp_path / "go").touch()
     assert eventually((tmp_path / "done").exists, 20)
-    in_thread(lambda: (task_wait(), waited.set()))
+
+    def wait() -> None:
+        task_wait()
+        waited.set()
+
+    in_thread(wait)
     assert not waited.wait(0.6)
     thread_task.resume()
     assert waited.wait(20) and seen.closes() == [False]
@@ -417,7 +422,7 @@ def test_a_run_in_a_thread_beside_a_running_event_loop(in_thread: InThread) -> N
 def test_what_is_said_while_a_run_begins_is_not_put_off(
     thread_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules[Task.__module__]
+    module = sys.modules["mpshell.task.runs"]
     worker = thread_task.shell("sleep 60")
     pool = module.engine_pool
 

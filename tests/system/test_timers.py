@@ -92,7 +92,12 @@ def test_invalidate_may_be_repeated(solo_task: Task) -> None:
 
 def test_an_invalid_timer_cannot_be_set_again(solo_task: Task) -> None:
     timers: list[EngineTimer] = []
-    seen = Recorder(timer=lambda timer: (timers.append(timer), timer.invalidate()))
+
+    def end(timer: EngineTimer) -> None:
+        timers.append(timer)
+        timer.invalidate()
+
+    seen = Recorder(timer=end)
     solo_task.timer(0.05, seen, interval=0.05)
     solo_task.resume()
     with pytest.raises(EngineIllegalOperationError):
@@ -157,7 +162,12 @@ def test_invalidate_from_a_handler_of_a_worker(solo_task: Task) -> None:
 
 def test_a_timer_invalidated_by_another_of_the_same_turn_does_not_fire(solo_task: Task) -> None:
     timers: list[EngineTimer] = []
-    seen = Recorder(timer=lambda timer: [one.invalidate() for one in timers])
+
+    def end_all(timer: EngineTimer) -> None:
+        for one in timers:
+            one.invalidate()
+
+    seen = Recorder(timer=end_all)
     timers += [solo_task.timer(0.1, seen, interval=0.1) for _ in range(2)]
     solo_task.resume()
     assert seen.count("timer") == 1

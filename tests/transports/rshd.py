@@ -56,9 +56,9 @@ def serve(connection: socket.socket) -> None:
         connection.settimeout(None)
         child = subprocess.Popen(
             ["/bin/sh", "-c", command],
-            stdin=connection,
-            stdout=connection,
-            stderr=connection if second is None else second,
+            stdin=connection.fileno(),
+            stdout=connection.fileno(),
+            stderr=(connection if second is None else second).fileno(),
             env={**os.environ, "RSHD_NODE": connection.getsockname()[0]},
             start_new_session=True,
         )
@@ -83,7 +83,9 @@ def main() -> None:
         for key, _ in selector.select():
             if key.fileobj is sys.stdin:
                 os._exit(0)
-            connection, _ = key.fileobj.accept()
+            listener = key.fileobj
+            assert isinstance(listener, socket.socket)
+            connection, _ = listener.accept()
             threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 

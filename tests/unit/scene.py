@@ -58,6 +58,9 @@ class Told:
     def job_closed(self, job: Job, timed_out: bool) -> None:
         self._hear("close", timed_out)
 
+    def job_logged(self, messages: bytes) -> None:
+        self._hear("logged", messages)
+
     def job_trace(self, job: Job, text: str) -> None:
         self._hear("trace", text)
 

@@ -12,6 +12,7 @@ from mpshell.engine.libc import Environment
 from mpshell.engine.stdin import InputFeed, InputLog
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import Execution, Job
+from mpshell.errors import InvalidTransition
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
@@ -50,6 +51,9 @@ class FakeCarrier:
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
         yield from self.left
+
+    def rest_of_log(self) -> bytes:
+        return b""
 
     def terminate(self) -> None:
         self.asked.append("terminate")
@@ -229,7 +233,8 @@ def test_a_start_that_fails(error: Exception, waits: bool, bench: Bench) -> None
 
 
 def test_input_is_written_as_the_sink_takes_it() -> None:
-    log, sink, sizes = InputLog(), FakeCarrier(room=5), []
+    log, sink = InputLog(), FakeCarrier(room=5)
+    sizes: list[int] = []
     feed = InputFeed(sink, log, sizes.append)
     log.write(b"abcdefgh")
     assert sink.taken == b"abcde" and sink.on_room is not None
@@ -268,5 +273,5 @@ def test_an_end_before_a_start_is_an_error(bench: Bench) -> None:
     work = Job(job("true"), Environment({}))
     execution = Execution(work, 0, "n0")
     execution.state = states.RUNNING
-    with pytest.raises(states.InvalidTransition, match="TERMINATE without a carrier"):
+    with pytest.raises(InvalidTransition, match="TERMINATE without a carrier"):
         bench.clients.carry_out(execution, execution.handle(states.TIMEOUT))

@@ -154,6 +154,29 @@ def test_an_uncertain_end_loses_all_that_was_handed_out() -> None:
     assert [outcomes[f"n{number}"].started > 0 for number in range(4)] == [True, True, False, False]
 
 
+@pytest.mark.parametrize("unread", [False, True])
+def test_the_slots_of_an_engine_that_is_silent_are_held_until_it_is_gone(unread: bool) -> None:
+    scene = Scene(fanout=4, engines=2)
+    job = scene.job(40)
+    scene.after(8, lambda: scene.engine().fall_silent())
+    scene.loop.call_later(60, lambda: scene.launcher.engines[0].die("its host is gone", unread))
+    sent: list[int] = []
+
+    def look() -> None:
+        """Count what is handed out to it, long after."""
+        sent.append(sum(map(len, scene.launcher.engines[0].waiting.values())))
+        sent.append(sum(map(len, scene.launcher.engines[0].running.values())))
+
+    scene.loop.call_later(1, look)
+    scene.loop.call_later(59, look)
+    scene.run()
+    outcomes = scene.check(job)
+    assert scene.most <= 4
+    # Others ran everything that was not its own meanwhile, without its slots.
+    assert sent[:2] == sent[2:]
+    assert len(of_reason(outcomes, m.LOST)) == sent[1] + unread * sent[0] > 0
+
+
 # -- another attempt --------------------------------------------------------------------------------
 
 
@@ -362,11 +385,13 @@ def test_an_engine_that_does_not_come_to_an_end_is_fenced() -> None:
 
 #: What a history consists of, with how often it is chosen.
 STEPS = (
-    ["act"] * 12 + ["start"] * 3 + ["die", "lose", "stop", "fanout", "cancel", "withdraw", "say"]
+    ["act"] * 12
+    + ["start"] * 3
+    + ["die", "lose", "stop", "silence", "fanout", "cancel", "withdraw", "say"]
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     data=st.data(),
     engines=st.integers(1, 3),
@@ -412,6 +437,8 @@ def test_any_history_gives_each_node_one_verdict(
             engine.die(unread=True)
         elif kind == "stop":
             engine.stopped = True
+        elif kind == "silence":
+            engine.fall_silent()
         elif kind == "say":
             engine.say(m.EndRun())
         scene.loop.now += 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -66,7 +67,7 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
         # It ends by itself, its messages first; or its end is reported before they are read.
         (
             [c.FIRST_MESSAGE, c.CHANNEL_END, c.DEATH, c.NOTHING_LEFT],
-            [c.UNWATCH_CHANNEL, c.UNWATCH_SENTINEL, c.RELEASE, c.REPORT_GONE],
+            [c.UNWATCH_CHANNEL, c.REPORT_SILENT, c.UNWATCH_SENTINEL, c.RELEASE, c.REPORT_GONE],
             True,
         ),
         (
@@ -89,7 +90,8 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
         # What cannot be read may be the announcement of what has run.
         (
             [c.FIRST_MESSAGE, c.GARBAGE, c.DEATH, c.NOTHING_LEFT],
-            [c.KILL, c.INSIST, c.UNWATCH_CHANNEL, c.UNWATCH_SENTINEL, c.RELEASE, c.REPORT_GONE],
+            [c.KILL, c.INSIST, c.UNWATCH_CHANNEL, c.REPORT_SILENT, c.UNWATCH_SENTINEL, c.RELEASE,
+             c.REPORT_GONE],
             False,
         ),
         # It hangs in the kernel, with its channel open or not.
@@ -100,7 +102,8 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
         ),
         (
             [c.FIRST_MESSAGE, c.CHANNEL_END, c.FENCE, c.GIVEN_UP],
-            [c.UNWATCH_CHANNEL, c.KILL, c.INSIST, c.UNWATCH_SENTINEL, c.RELEASE, c.REPORT_GONE],
+            [c.UNWATCH_CHANNEL, c.REPORT_SILENT, c.KILL, c.INSIST, c.UNWATCH_SENTINEL, c.RELEASE,
+             c.REPORT_GONE],
             True,
         ),
         ([c.CLOSE, c.CLOSE, c.FENCE], [c.RELEASE], True),
@@ -128,8 +131,21 @@ def test_released_once_and_gone_only_when_both_have_ended(events: list[str]) -> 
         if c.REPORT_GONE in done:
             assert seen & {c.CHANNEL_END, c.GARBAGE} or c.GIVEN_UP in seen
             assert seen & {c.NOTHING_LEFT, c.GIVEN_UP}
-    for once in (c.RELEASE, c.REPORT_GONE, c.UNWATCH_CHANNEL, c.UNWATCH_SENTINEL):
+    for once in (c.RELEASE, c.REPORT_GONE, c.REPORT_SILENT, c.UNWATCH_CHANNEL, c.UNWATCH_SENTINEL):
         assert effects.count(once) <= 1
     assert (c.RELEASE in effects) == (life.state in (c.GONE, c.CLOSED))
     assert (c.REPORT_GONE in effects) == (life.state == c.GONE)
     assert life.certain == (c.GARBAGE not in seen)
+
+
+def test_the_page_has_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+    table = page.partition("## The state of a link")[2].partition("\n\n")[2].partition("\n\n")[0]
+    head, _, *rows = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n")
+    )
+    words = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+    assert list(words) == list(c.STATES) and {*head[1:], c.FENCE} == set(c.EVENTS)
+    for state, event in itertools.product(c.STATES, head[1:]):
+        after = c.TABLE[state].get(event)
+        assert words[state][event] == {None: "\N{EN DASH}", state: "stay"}.get(after, after)

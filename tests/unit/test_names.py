@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,26 @@ def test_all_public_names_can_be_imported_from_the_package(name: str) -> None:
     assert hasattr(mpshell, name) and name in dir(mpshell)
 
 
+def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
+    """Three lists of them: for type checkers, for `import *`, and for the loading."""
+    tree = ast.parse(Path(mpshell.__file__).read_text())
+    seen = {
+        alias.asname or alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module != "typing"
+        for alias in node.names
+    }
+    assert seen == mpshell._HOME_OF
+    assert sorted(mpshell.__all__) == sorted(seen)
+    # A literal, as far as type checkers read it.
+    (literal,) = (
+        n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
+    )
+    assert ast.literal_eval(literal.value) == mpshell.__all__
+
+
 @pytest.mark.parametrize("module", ["mpshell", "mpshell.engine.engine"])
 def test_an_unknown_name_is_an_attribute_error(module: str) -> None:
     with pytest.raises(AttributeError, match="EngineNonsense"):
@@ -68,7 +90,8 @@ def test_names_taken_with_a_star() -> None:
     names: dict[str, object] = {}
     exec("from mpshell.task import *", names)
     assert {*HOMES["mpshell.task"].split(), "os"} <= names.keys()
-    assert names["TimeoutError"] is mpshell.TimeoutError is not TimeoutError
+    assert names["TimeoutError"] is mpshell.TimeoutError
+    assert not issubclass(mpshell.TimeoutError, TimeoutError)
 
 
 def test_public_things_have_docstrings() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mpshell.nodeset import (
     AUTOSTEP_DISABLED,
+    RESOLVER_NOGROUP,
     NodeSet,
     NodeSetParseError,
     fold,
@@ -321,3 +322,18 @@ def test_long_sets_are_quick(text: str) -> None:
 def test_a_number_too_long_for_the_interpreter_is_named() -> None:
     with pytest.raises(NodeSetParseError, match="number too long"):
         str(NodeSet("a" + "1" * 5000))
+
+
+@pytest.mark.parametrize("resolver", [None, RESOLVER_NOGROUP])
+def test_a_resolver_makes_no_difference_to_plain_names(resolver: int | None) -> None:
+    nodes = NodeSet("n[1-3]", resolver=resolver)
+    assert nodes == NodeSet("n[1-3]") == NodeSet("n[1-3]", None, resolver)
+    assert nodes == NodeSet.fromlist(["n1", "n2", "n3"], resolver=resolver)
+
+
+@pytest.mark.parametrize("resolver", ["x", 5, -2, True, object()])
+def test_another_resolver_is_refused(resolver: Any) -> None:
+    with pytest.raises(ValueError, match="RESOLVER_NOGROUP is expected"):
+        NodeSet("n1", resolver=resolver)
+    with pytest.raises(ValueError, match="RESOLVER_NOGROUP is expected"):
+        NodeSet.fromlist(["n1"], resolver=resolver)

@@ -123,3 +123,35 @@ def test_bodies_that_nobody_has_any_more_are_forgotten(monkeypatch: pytest.Monke
     assert len(intern._bodies) < 50
     for n, body in enumerate(kept):
         assert intern(b"%0100d" % n) is body
+
+
+def test_codes_of_one_turn_are_in_ascending_order_after_those_of_earlier_ones() -> None:
+    results = WorkerResults()
+    results.codes.update({"a": 3, "b": 7, "c": 0, "d": 1, "e": 3})
+    results.first_seen.update({3: 5, 9: 5, 7: 6, 0: 6, 1: 6})
+    assert list(results.by_code().items()) == [(3, ["a", "e"]), (0, ["c"]), (1, ["d"]), (7, ["b"])]
+    assert list(results.by_code({"b", "d"}.__contains__).items()) == [
+        (3, []),
+        (0, []),
+        (1, ["d"]),
+        (7, ["b"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "last"),
+    [
+        ([b"one\n", b"two\n"], b"two"),
+        ([b"one\ntwo"], b"two"),
+        ([b"one\n\n"], b""),
+        ([b"\n"], b""),
+        ([b"one"], b"one"),
+    ],
+)
+def test_the_last_line_of_a_key(blocks: list[bytes], last: bytes) -> None:
+    store = StreamStore()
+    for block in blocks:
+        store.add_block("k", block)
+    assert store.last_line("k") == last and store.last_line("other") is None
+    store.settle("k", Interned())
+    assert store.last_line("k") == last

@@ -250,3 +250,21 @@ def test_clients_that_wait_for_a_moment_are_taken_back_with_their_job() -> None:
         pool.add_again(Slice(job_id, 0, 1), due=10.0 * job_id)
     assert pool.drop_work(1) == [Slice(1, 0, 1)]
     assert (pool.queued, pool.next_due()) == (0, 20.0)
+
+
+def test_a_frozen_engine_gets_nothing_and_keeps_its_slots() -> None:
+    pool = SlotPool(0, 8)
+    for engine_id in (1, 2):
+        pool.add_engine(engine_id)
+    pool.add_work(Slice(1, 0, 100))
+    pool.plan()
+    pool.freeze(1)
+    pool.finished(1, 4)
+    pool.finished(2, 8)
+    pool.add_engine(3)
+    slots, dealt = pool.plan()
+    assert 1 not in slots and {engine_id for engine_id, _ in dealt} == {2}
+    pool.held(2, 2)
+    assert pool.plan()[0] == {3: 2}
+    pool.remove_engine(1)
+    assert pool.plan()[0] == {2: 4, 3: 4}

@@ -9,7 +9,7 @@ import pytest
 from mpshell.engine.argv import Command, PathCache
 from mpshell.wire.messages import GATHER, NODE, RANK, JobSpec, Template
 from mpshell.worker.exec import parse_template
-from mpshell.worker.ssh import diagnose_ssh
+from mpshell.worker.ssh_log import diagnose_ssh
 
 
 def job(shell: Template | None, argv: tuple[Template, ...] = ()) -> JobSpec:

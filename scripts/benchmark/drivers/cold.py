@@ -7,21 +7,30 @@ without `site`, and told where its libraries are: the hooks of a development ins
 their own what a library does.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def one(library: str) -> None:
     begin = time.monotonic()
     if library == "mpshell":
-        from mpshell import task_self
+        import mpshell
+
+        task: Any = mpshell.task_self()
     elif library == "ClusterShell":
-        from ClusterShell.Task import task_self
+        import ClusterShell.Task
+
+        task = ClusterShell.Task.task_self()
     else:
         print(time.monotonic() - begin)
         return
-    task = task_self()
     task.run("true")
     if task.max_retcode() != 0:
         raise RuntimeError(f"true returned {task.max_retcode()}")

@@ -105,21 +105,26 @@ def keep_all_engines() -> None:
     """Let engines stay for their CPU time to be read, be they more than there are processors."""
     from mpshell.launch import fork
 
-    fork.usable_cpus = lambda: 64
+    vars(fork)["usable_cpus"] = lambda: 64
+
+
+def handler_of(api: Any, methods: type) -> Any:
+    """Return a handler of a library with these methods."""
+    return type(methods.__name__, (methods, api.EventHandler), {})()
 
 
 def read_lines(library: str, nodes: int, command: str, lines: int) -> dict[str, float]:
     """Have every line told to an `ev_read` handler, and recorded, as is the default."""
     api = load(library)
 
-    class Counter(api.EventHandler):  # type: ignore[misc]
+    class Counting:
         lines = 0
 
         def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:
             self.lines += 1
 
     task = new_task(api, nodes)
-    counter = Counter()
+    counter = handler_of(api, Counting)
     worker = api.ExecWorker(node_text(nodes), handler=counter, timeout=None, command=command)
     meter = Meter()
     task.schedule(worker)
@@ -155,7 +160,7 @@ def idle(library: str, nodes: int, seconds: float) -> dict[str, float]:
     api = load(library)
     task = new_task(api, nodes)
 
-    class Watch(api.EventHandler):  # type: ignore[misc]
+    class Watching:
         started = 0
         meter: Meter | None = None
         result: dict[str, float] = {}
@@ -174,14 +179,15 @@ def idle(library: str, nodes: int, seconds: float) -> dict[str, float]:
             self.result = self.meter.stop()
             task.abort()
 
-    watch = Watch()
+    watch = handler_of(api, Watching)
     command = f"sleep {int(seconds) * 10 + 60}"
     task.schedule(api.ExecWorker(node_text(nodes), handler=watch, timeout=None, command=command))
     task.resume()
     if not watch.result:
         raise RuntimeError("the commands have ended before their time")
-    watch.result["cpu_percent"] = 100 * watch.result["cpu"] / watch.result["seconds"]
-    return watch.result
+    result: dict[str, float] = watch.result
+    result["cpu_percent"] = 100 * result["cpu"] / result["seconds"]
+    return result
 
 
 def warm(library: str, runs: int, nodes: int = 0) -> dict[str, float]:

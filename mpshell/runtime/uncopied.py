@@ -1,0 +1,21 @@
+"""Objects that belong to one process, and to a thread in it: copies of them are refused."""
+
+from __future__ import annotations
+
+from typing import NoReturn, SupportsIndex
+
+
+class Uncopied:
+    """Base of what can be neither copied nor pickled: TypeError at the call.
+
+    A copy would share threads, locks and descriptors with the first: `copy`, `pickle` and all that is built on
+    them (`multiprocessing`, `concurrent.futures`) ask here, also for an object that has one of these in it.
+    """
+
+    #: What a program does instead, for the error.
+    _instead = "make another one"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be copied or pickled, it belongs to this process: {self._instead}"
+        )

@@ -1,0 +1,221 @@
+"""The runs of a Task: what takes part in one, how it begins, and how it ends. A part of `Task`.
+
+    Task (public) ──► Runs ──► Coordinator (one for each run)
+                       ├─ TaskThread: state, mailbox, waits
+                       ├─ Workload: workers
+                       ├─ RunResults: their results
+                       └─ timers and ports
+
+In the thread of the Task, or in any thread while no run goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mpshell.coordinator.interrupt import Interrupts
+from mpshell.errors import (
+    AlreadyRunningError,
+    EngineAbortException,
+    EngineTimeoutException,
+    TimeoutError,
+)
+from mpshell.launch.pool import engine_pool
+from mpshell.task import registry
+from mpshell.task.results import RunResults
+from mpshell.task.settings import Settings
+from mpshell.task.threads import START, TaskThread
+from mpshell.task.workload import Workload
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.task.ports import EnginePort
+    from mpshell.task.timers import EngineTimer
+    from mpshell.worker.owner import Owner
+
+
+class Runs:
+    """The parts of a Task that a run takes, and the run itself; the `Runner` of a TaskThread."""
+
+    def __init__(
+        self,
+        task: Owner,
+        settings: Settings,
+        thread: threading.Thread | None,
+        on_failure: Callable[[BaseException], object],
+    ) -> None:
+        self._task = task
+        self._settings = settings
+        self._on_failure = on_failure
+        self.life = TaskThread(self, thread)
+        self.results = RunResults(settings)
+        self.work = Workload(task, self.life, settings, self.results)
+        self._timers: list[EngineTimer] = []
+        self._ports: list[EnginePort] = []
+        #: Seconds given to the last run, or None.
+        self.timeout: float | None = None
+
+    # -- timers, ports and settings --------------------------------------------------------------
+
+    def add_timer(self, timer: EngineTimer) -> None:
+        """Take a timer, which takes part in the run that goes on."""
+        timer.bind(self.life.in_own_thread)
+        self.life.in_own_thread(self._take_part, self._timers, timer)
+
+    def add_port(self, port: EnginePort) -> None:
+        """Take a port, which takes part in the run that goes on."""
+        self.life.in_own_thread(self._take_part, self._ports, port)
+
+    def _take_part(self, members: list[Any], member: EngineTimer | EnginePort) -> None:
+        members.append(member)
+        coordinator = self.work.coordinator
+        if coordinator is not None and not coordinator.run.stopping:
+            member.enter(coordinator.run)
+
+    def remove_port(self, port: EnginePort) -> None:
+        """Close a port and let it go."""
+        if port in self._ports:
+            self._ports.remove(port)
+        port.close()
+
+    def apply_settings(self) -> None:
+        """Have the run that goes on take the settings of now."""
+        coordinator = self.work.coordinator
+        if coordinator is not None:
+            coordinator.set_engines(self._settings.info("engines"))
+            coordinator.set_rate(self._settings.info("rate"))
+            coordinator.set_fanout(self._fanout())
+
+    def _fanout(self) -> int | None:
+        fanout = self._settings.info("fanout")
+        return None if fanout == -1 else int(fanout)
+
+    # -- a run -----------------------------------------------------------------------------------
+
+    def resume(self, timeout: float | None) -> None:
+        """One run, here in the Task's thread; AlreadyRunningError from a handler."""
+        with Interrupts() as interrupts:
+            with self.life.condition:
+                self.life.check_alive()
+                if self.life.in_a_run:
+                    raise AlreadyRunningError("this task is running already")
+                self.life.handle(START)
+            self.run(timeout, interrupts)
+
+    def run(self, timeout: float | None, interrupts: Interrupts) -> None:
+        """One run, taken up by START; TimeoutError after `timeout` seconds."""
+        self.timeout = timeout
+        try:
+            self.results.reset()
+            pool = engine_pool()
+            if self.work.needs_engines:
+                pool.prepare()
+            # Late: the fork server starts meanwhile.
+            from mpshell.coordinator.coordinator import Coordinator
+            from mpshell.coordinator.retry import RetryLost
+
+            coordinator = Coordinator(
+                pool,
+                interrupts,
+                fanout=self._fanout(),
+                engines=self._settings.info("engines"),
+                records=self.results.records,
+                rate=self._settings.info("rate"),
+                heartbeat=self._settings.info("heartbeat"),
+                retry=RetryLost() if self._settings.info("retry_lost") else None,
+            )
+            try:
+                self._begin(coordinator)
+                coordinator.run_until_idle(timeout or None, self.life.on_idle)
+            finally:
+                self._end(coordinator)
+        except EngineTimeoutException:
+            raise TimeoutError(f"the run was not over after {timeout} s") from None
+        except EngineAbortException as abort:
+            self.terminate(abort.kill)
+        finally:
+            self.life.stopped()
+
+    def _begin(self, coordinator: Coordinator) -> None:
+        with self.life.condition:
+            self.work.coordinator = coordinator
+            self.life.begin(coordinator.run)
+        for port in list(self._ports):
+            port.enter(coordinator.run)
+        for timer in list(self._timers):
+            if timer.is_valid():
+                timer.enter(coordinator.run)
+        self.work.start_pending()
+
+    def _end(self, coordinator: Coordinator) -> None:
+        with self.life.condition:
+            self.life.end()
+            self.work.coordinator = None
+        # Only autoclose ones are left, unless the run came to an early end.
+        for timer in self._timers:
+            timer.invalidate()
+        self._timers.clear()
+        # Before the loop is closed: senders of other threads wake it.
+        for port in self._ports:
+            port.leave()
+        coordinator.close()
+
+    # -- the end of the Task ---------------------------------------------------------------------
+
+    def failed(self, error: BaseException) -> None:
+        """A run in a thread of the Task's own has raised."""
+        self._on_failure(error)
+
+    def waits(self) -> bool:
+        """Return whether workers wait for the next run."""
+        return bool(self.work.pending)
+
+    def abort(self, kill: bool) -> None:
+        """End everything, from any thread; from a handler it raises through the handler."""
+        if not self.life.is_own():
+            self.life.abort(kill)
+        elif self.life.in_a_run:
+            raise EngineAbortException(kill)
+        else:
+            self.terminate(kill)
+
+    def abort_run(self, kill: bool) -> None:
+        """Posted by another thread; the run may have come to its end meanwhile."""
+        if self.work.coordinator is None:
+            self.terminate(kill)
+        else:
+            raise EngineAbortException(kill)
+
+    def terminate(self, kill: bool, keep_results: bool = False) -> None:
+        """End everything of a Task whose run is over; with `kill`, or a thread of its own, the Task too."""
+        ports: list[EnginePort] = []
+        timers: list[EngineTimer] = []
+        with self.life.condition:
+            self.work.pending.clear()
+            if not keep_results:
+                self.results.reset()
+            if kill or self.life.owned:
+                ports, self._ports = self._ports, []
+                timers, self._timers = self._timers, []
+                self.life.kill()
+                registry.unbind(self._task)
+            self.life.condition.notify_all()
+        for port in ports:
+            port.close()
+        for timer in timers:
+            timer.invalidate()
+
+    # -- in the child of a fork ------------------------------------------------------------------
+
+    def renew_locks(self) -> None:
+        """Some may be held by threads of the parent."""
+        for port in self._ports:
+            port.renew_lock()
+
+    def lose_thread(self) -> None:
+        """The thread is the parent's."""
+        self.work.coordinator = None
+        for port in self._ports:
+            port.lose_owner()

@@ -1,0 +1,115 @@
+"""The workers of a Task: those that wait for a run, and those that a run has. A part of `Task`.
+
+`schedule` and `in_own_thread` are for any thread; a worker is started in the Task's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from mpshell.coordinator.job import Job
+from mpshell.errors import WorkerError
+from mpshell.task.results import RunResults
+from mpshell.task.settings import Settings
+from mpshell.task.threads import RUNNING, TaskThread
+from mpshell.worker.base import Worker
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.worker.owner import Owner
+
+
+class Workload:
+    """The workers of a Task: those that wait for a run, and the run that has the others.
+
+    It is the `Host` of its workers (`mpshell.worker.owner`).
+    """
+
+    def __init__(
+        self, owner: Owner, life: TaskThread, settings: Settings, results: RunResults
+    ) -> None:
+        self._owner = owner
+        self._life = life
+        self._settings = settings
+        self._results = results
+        #: Workers for the next run.
+        self.pending: list[Worker] = []
+        #: The run that goes on.
+        self.coordinator: Coordinator | None = None
+
+    @property
+    def needs_engines(self) -> bool:
+        """Whether a worker that waits has commands to run."""
+        return any(worker.needs_engine() for worker in self.pending)
+
+    def schedule(self, worker: Worker) -> None:
+        """Take a worker, from any thread (see `Task.schedule`)."""
+        if not isinstance(worker, Worker):
+            raise TypeError(f"a worker is expected, not {worker!r}")
+        with self._life.condition:
+            self._life.check_alive()
+            if worker.task is not None:
+                raise WorkerError(f"{worker!r} has been scheduled already")
+            worker.check_beside(self._unfinished)
+            worker.bind(self._owner, self)
+            if self._life.state is not RUNNING:
+                self.pending.append(worker)
+                return
+        self.in_own_thread(self._start, worker)
+
+    def _unfinished(self) -> list[Worker]:
+        running = [] if self.coordinator is None else list(self.coordinator.jobs.values())
+        return [*self.pending, *(cast(Worker, job.listener) for job in running)]
+
+    def start_pending(self) -> None:
+        """Start the workers that have waited; those without anything to do yet put themselves back."""
+        for _ in range(len(self.pending)):
+            if self.pending:
+                self._start(self.pending.pop(0))
+
+    def _start(self, worker: Worker) -> None:
+        if self.coordinator is None or self.coordinator.run.stopping:
+            # The run has ended meanwhile: it is for the next.
+            self.pending.append(worker)
+        elif not worker.aborted:
+            self._results.add(worker.results)
+            worker.enter(self._owner, self.coordinator)
+
+    # -- for the workers -----------------------------------------------------------------------
+
+    def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
+        """Call in the Task's thread, from any thread."""
+        self._life.in_own_thread(call, *args)
+
+    def check_recorded(self, sname: str) -> None:
+        """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
+        self._results.check_recorded(sname)
+
+    def put_off(self, worker: Worker) -> None:
+        """Leave a worker that has nothing to do yet to the next run."""
+        self.pending.append(worker)
+
+    def feed(self, job: Job) -> None:
+        """Send input that a job has got."""
+        if self.coordinator is not None:
+            self.coordinator.feed(job)
+
+    def abort_worker(self, worker: Worker) -> None:
+        """End a worker's commands, or drop it when it has not begun."""
+        if worker in self.pending:
+            self.pending.remove(worker)
+            worker.drop()
+        elif worker.job is not None and self.coordinator is not None:
+            self.coordinator.cancel(worker.job)
+
+    def withdraw_worker(self, worker: Worker) -> None:
+        """Start no more of a worker's commands; one that has not begun is dropped."""
+        if worker.job is not None and self.coordinator is not None:
+            self.coordinator.withdraw(worker.job)
+        else:
+            worker.abort()
+
+    def debug(self, line: str) -> None:
+        """Pass a line of debugging to the Task's `print_debug`."""
+        self._settings.info("print_debug")(self._owner, line)

@@ -1,0 +1,79 @@
+"""What a worker sees of the Task that it is scheduled on.
+
+A worker knows its Task by these protocols and nothing else: `Owner` is the public Task, for handlers and
+transports; `Host` is the Task's part that runs workers (`mpshell.task.workload.Workload`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.job import Job
+    from mpshell.worker.base import Worker
+
+
+#: The Task, as a parameter that a transport of a user annotates with `mpshell.Task`. An override may
+#: not ask for more than the method that it stands for.
+AnyTask: TypeAlias = Any
+
+
+class Tables(Protocol):
+    """The settings of a Task that tell how workers are made."""
+
+    def default(self, default_key: str, def_val: Any = None) -> Any: ...
+
+
+class Owner(Tables, Protocol):
+    """A Task, as its workers, their handlers and their transports use it (`mpshell.Task` documents it)."""
+
+    thread: threading.Thread
+
+    def set_default(self, default_key: str, value: Any) -> None: ...
+    def info(self, info_key: str, def_val: Any = None) -> Any: ...
+    def set_info(self, info_key: str, value: Any) -> None: ...
+    def schedule(self, worker: Worker) -> None: ...
+    def abort(self, kill: bool = False) -> None: ...
+    def suspend(self) -> bool: ...
+    def resume(self, timeout: float | None = None) -> None: ...
+    def max_retcode(self) -> int | None: ...
+    def num_timeout(self) -> int: ...
+    def remove_port(self, port: Any) -> None: ...
+
+    @property
+    def shell(self) -> Callable[..., Any]: ...
+    @property
+    def copy(self) -> Callable[..., Any]: ...
+    @property
+    def rcopy(self) -> Callable[..., Any]: ...
+    @property
+    def timer(self) -> Callable[..., Any]: ...
+    @property
+    def port(self) -> Callable[..., Any]: ...
+
+
+class Host(Protocol):
+    """Runs workers. In the thread of the Task, `in_own_thread` excepted."""
+
+    def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
+        """Call in the Task's thread, from any thread: at once there, or when no run goes on."""
+
+    def check_recorded(self, sname: str) -> None:
+        """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
+
+    def put_off(self, worker: Worker) -> None:
+        """Leave a worker that has nothing to do yet to the next run."""
+
+    def feed(self, job: Job) -> None:
+        """Send input that a job has got."""
+
+    def abort_worker(self, worker: Worker) -> None:
+        """End a worker's commands, or drop it when it has not begun."""
+
+    def withdraw_worker(self, worker: Worker) -> None:
+        """Start no more of a worker's commands."""
+
+    def debug(self, line: str) -> None:
+        """Pass a line of debugging to the Task's `print_debug`."""
