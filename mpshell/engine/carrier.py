@@ -3,8 +3,8 @@
     Clients ── start, write, terminate, kill, resume ──► Carrier (a child process, a channel of a connection)
     Clients ◄── received, stream_ended, ended ───────────────┘
 
-A family of carriers (`Family`) starts them and keeps what outlives one of them. A carrier reports to its
-`Owner` and never decides how a client has ended: that is the state machine's (`mpshell.engine.client`).
+Carriers are started by their family and report to their owner (`mpshell.engine.family`). A carrier never
+decides how a client has ended: that is the state machine's (`mpshell.engine.client`).
 Everything here is called in the engine's thread, by its loop, and nothing blocks.
 """
 
@@ -15,8 +15,6 @@ from mpshell.runtime.lean import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Protocol
-
-    from mpshell.engine.work import Execution
 
     class InputSink(Protocol):
         """Takes the bytes of a command's standard input."""
@@ -61,41 +59,3 @@ if TYPE_CHECKING:
 
         def close(self) -> None:
             """Close all that is open: the client's slot is free."""
-
-    class Family(Protocol):
-        """All carriers of one kind in an engine."""
-
-        @property
-        def busy(self) -> bool:
-            """Whether a command has not been seen off yet."""
-
-        def start(self, execution: Execution) -> Carrier:
-            """Begin to run a client's command; OSError or ValueError when that fails."""
-
-        def kill_all(self) -> None:
-            """Kill all that runs; to be called again for what each leaves, until nothing is left."""
-
-        def end_run(self) -> None:
-            """Nothing runs any more: what is still there is not of a run to come."""
-
-    class Owner(Protocol):
-        """What carriers report to."""
-
-        @property
-        def congested(self) -> bool:
-            """Whether the coordinator is behind: a carrier stops reading then, and calls `pause`."""
-
-        def pause(self, carrier: Carrier) -> None:
-            """Note that a carrier has stopped reading, to resume it later."""
-
-        def trace(self, execution: Execution, text: str) -> None:
-            """Report a command line, for a job that asks for it."""
-
-        def received(self, execution: Execution, stream: int, data: bytes) -> None:
-            """Take bytes that a command has written."""
-
-        def stream_ended(self, execution: Execution) -> None:
-            """Note that a stream is at its end; the carrier has closed it."""
-
-        def ended(self, execution: Execution, status: int, signaled: bool) -> None:
-            """Note that the command has ended, with its exit status or signal number."""

@@ -21,7 +21,8 @@ from mpshell.wire.messages import DISCARD, EXITED, GATHER, LOG, LOG_END, STDERR,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mpshell.engine.carrier import Carrier, Family
+    from mpshell.engine.carrier import Carrier
+    from mpshell.engine.family import Family
     from mpshell.runtime.loop import EventLoop
 
 #: Gathered bytes that an engine keeps over all its clients before it passes them on.

@@ -19,7 +19,7 @@ from mpshell.wire.messages import LOG, STDERR, STDOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mpshell.engine.carrier import Owner
+    from mpshell.engine.family import Owner
     from mpshell.engine.work import Execution, Job
     from mpshell.runtime.loop import EventLoop
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 
+import mpshell.task.registry as registry
 from mpshell.defaults import Defaults
 from mpshell.launch.pool import shutdown
-from mpshell.task import registry
 from mpshell.task.task import Task
 
 

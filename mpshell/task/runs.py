@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import mpshell.task.registry as registry
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import (
     AlreadyRunningError,
@@ -23,7 +24,6 @@ from mpshell.errors import (
     TimeoutError,
 )
 from mpshell.launch.pool import engine_pool
-from mpshell.task import registry
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar
 
+import mpshell.task.registry as registry
 from mpshell.defaults import Defaults
 from mpshell.errors import TaskError
 from mpshell.runtime.patched import check_unpatched
 from mpshell.runtime.uncopied import Uncopied
-from mpshell.task import registry
 from mpshell.task.ports import EnginePort
 from mpshell.task.results import ResultsAccess
 from mpshell.task.runs import Runs

@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import mpshell.task.registry as registry
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import InvalidTransition, TaskError
 from mpshell.runtime.forks import renewed
-from mpshell.task import registry
 
 if TYPE_CHECKING:
     from mpshell.coordinator.run import Run

@@ -17,7 +17,7 @@ from mpshell.worker.base import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.owner import Hosted, Owner
 
 
 class Workload:
@@ -86,16 +86,16 @@ class Workload:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
         self._results.check_recorded(sname)
 
-    def put_off(self, worker: Worker) -> None:
+    def put_off(self, worker: Hosted) -> None:
         """Leave a worker that has nothing to do yet to the next run."""
-        self.pending.append(worker)
+        self.pending.append(cast(Worker, worker))
 
     def feed(self, job: Job) -> None:
         """Send input that a job has got."""
         if self.coordinator is not None:
             self.coordinator.feed(job)
 
-    def abort_worker(self, worker: Worker) -> None:
+    def abort_worker(self, worker: Hosted) -> None:
         """End a worker's commands, or drop it when it has not begun."""
         if worker in self.pending:
             self.pending.remove(worker)
@@ -103,7 +103,7 @@ class Workload:
         elif worker.job is not None and self.coordinator is not None:
             self.coordinator.cancel(worker.job)
 
-    def withdraw_worker(self, worker: Worker) -> None:
+    def withdraw_worker(self, worker: Hosted) -> None:
         """Start no more of a worker's commands; one that has not begun is dropped."""
         if worker.job is not None and self.coordinator is not None:
             self.coordinator.withdraw(worker.job)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from mpshell.coordinator.job import Job
-    from mpshell.worker.base import Worker
 
 
 #: The Task, as a parameter that a transport of a user annotates with `mpshell.Task`. An override may
@@ -34,7 +33,7 @@ class Owner(Tables, Protocol):
     def set_default(self, default_key: str, value: Any) -> None: ...
     def info(self, info_key: str, def_val: Any = None) -> Any: ...
     def set_info(self, info_key: str, value: Any) -> None: ...
-    def schedule(self, worker: Worker) -> None: ...
+    def schedule(self, worker: Any) -> None: ...
     def abort(self, kill: bool = False) -> None: ...
     def suspend(self) -> bool: ...
     def resume(self, timeout: float | None = None) -> None: ...
@@ -54,6 +53,16 @@ class Owner(Tables, Protocol):
     def port(self) -> Callable[..., Any]: ...
 
 
+class Hosted(Protocol):
+    """A worker, as its Host has it."""
+
+    #: The job that it has become in a run.
+    job: Job | None
+
+    def abort(self) -> None: ...
+    def drop(self) -> None: ...
+
+
 class Host(Protocol):
     """Runs workers. In the thread of the Task, `in_own_thread` excepted."""
 
@@ -63,16 +72,16 @@ class Host(Protocol):
     def check_recorded(self, sname: str) -> None:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
 
-    def put_off(self, worker: Worker) -> None:
+    def put_off(self, worker: Hosted) -> None:
         """Leave a worker that has nothing to do yet to the next run."""
 
     def feed(self, job: Job) -> None:
         """Send input that a job has got."""
 
-    def abort_worker(self, worker: Worker) -> None:
+    def abort_worker(self, worker: Hosted) -> None:
         """End a worker's commands, or drop it when it has not begun."""
 
-    def withdraw_worker(self, worker: Worker) -> None:
+    def withdraw_worker(self, worker: Hosted) -> None:
         """Start no more of a worker's commands."""
 
     def debug(self, line: str) -> None:

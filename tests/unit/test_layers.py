@@ -24,19 +24,27 @@ ALLOWED = {
     "launch": {"errors", "runtime", "wire", "leaf", "launch", "package"},
     "coordinator": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "package"},
     "worker": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "worker"},
-    "task": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "worker", "task"},
-    "cli": {"errors", "leaf", "worker", "task", "package", "cli"},
+    "task": {
+        "errors",
+        "runtime",
+        "wire",
+        "leaf",
+        "launch",
+        "coordinator",
+        "worker",
+        "task",
+        "event",
+    },
+    "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
+    "cli": {"errors", "leaf", "event", "worker", "task", "package", "cli"},
 }
 #: ClusterShell's module paths: nothing but names from elsewhere, of any layer.
 PLATES = {"worker/engine_client.py", "worker/engineclient.py", "worker/worker.py"}
 #: Modules of an allowed layer that are not for everybody.
-_LOW = {"mpshell.wire.channel", "mpshell.runtime.loop"}
 FORBIDDEN = {
-    "engine": {"mpshell.event", "mpshell.nodeset", "mpshell.defaults", "mpshell.msgtree"},
-    "launch": {"mpshell.event"},
-    "coordinator": {"mpshell.event"},
-    "worker": _LOW,
-    "task": _LOW,
+    "engine": {"mpshell.nodeset", "mpshell.defaults", "mpshell.msgtree"},
+    "worker": {"mpshell.wire.channel", "mpshell.runtime.loop"},
+    "task": {"mpshell.wire.channel"},
 }
 #: System calls about processes, and who may make them: commands are engine/process.py's alone.
 PROCESS_CALLS = {"posix_spawn", "posix_spawnp", "fork", "waitpid", "waitid", "kill", "killpg"}
@@ -63,28 +71,27 @@ def layer(module: str) -> str:
     return parts[1] if parts[1] in ALLOWED else "leaf"
 
 
-def nodes_at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk a module without what only type checkers see."""
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            continue
-        yield child
-        yield from nodes_at_run_time(child)
+def dotted(path: Path) -> str:
+    return "mpshell." + relative(path).removesuffix(".py").replace("/", ".").removesuffix(
+        ".__init__"
+    )
+
+
+#: Every module of the package by its dotted name.
+NAMES = {dotted(path): path for path in MODULES if relative(path) != "__init__.py"}
 
 
 def imports(path: Path) -> Iterator[str]:
-    for node in nodes_at_run_time(ast.parse(path.read_text())):
+    """Return the modules that a module imports, those for type checkers included."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the layer"
-            if node.module == "mpshell":
-                yield from (
-                    f"mpshell.{a.name}" if (PACKAGE / f"{a.name}.py").exists() else "mpshell"
-                    for a in node.names
-                )
-            else:
-                yield node.module or ""
+            module = node.module or ""
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                yield inner if inner in NAMES else module
 
 
 def names_taken_from(tree: ast.AST) -> Iterator[str]:
@@ -102,15 +109,64 @@ def test_imports_point_down(path: Path) -> None:
         ]
         return
     if path.parent == PACKAGE and path.name == "__init__.py":
-        assert not [name for name in imports(path) if name.startswith("mpshell")]
         return
-    own = layer("mpshell." + relative(path).removesuffix(".py").replace("/", "."))
+    own = layer(dotted(path))
     for name in imports(path):
         if name.split(".")[0] == "mpshell":
             assert layer(name) in ALLOWED[own], name
             assert name not in FORBIDDEN.get(own, ()), name
     if own == "engine":
         assert not {"threading", "multiprocessing", "asyncio", "subprocess"} & set(imports(path))
+
+
+def test_no_import_leads_back() -> None:
+    """Modules are looked at once all that they import has been; what is never looked at is a circle."""
+    wanted = {
+        name: {other for other in imports(path) if other in NAMES and other != name}
+        for name, path in NAMES.items()
+    }
+    while ready := [name for name, others in wanted.items() if not others]:
+        for name in ready:
+            del wanted[name]
+        for others in wanted.values():
+            others.difference_update(ready)
+    assert not wanted
+
+
+#: Names with an underscore that are public: of NamedTuple, and the one way to end a process at once.
+PUBLIC = {"_replace", "_exit"}
+
+
+def defined_names(tree: ast.AST) -> Iterator[str]:
+    """Return the names that a module defines, attributes of its objects included."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_private_names_stay_in_their_module(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    own = set(defined_names(tree)) | PUBLIC
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            base = ast.unparse(node.value)
+            inherited = base in ("self", "cls", "super()")
+            special = (
+                node.attr.startswith("__") or base == "parser"
+            )  # argparse has no other way to its options
+            assert inherited or special or node.attr in own, (
+                f"line {node.lineno}: {ast.unparse(node)}"
+            )
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mpshell"):
+            taken = [a.name for a in node.names if a.name.startswith("_") and a.name[:2] != "__"]
+            assert not taken, f"line {node.lineno}: {taken}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)

@@ -1,0 +1,53 @@
+"""Families of carriers, and the owner that all carriers report to.
+
+A family (`Family`) starts the carriers of one kind, and keeps what outlives one of them: child processes
+are the first (`mpshell.engine.processes`). The owner is `mpshell.engine.clients.Clients`.
+"""
+
+from __future__ import annotations
+
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from mpshell.engine.carrier import Carrier
+    from mpshell.engine.work import Execution
+
+    class Family(Protocol):
+        """All carriers of one kind in an engine."""
+
+        @property
+        def busy(self) -> bool:
+            """Whether a command has not been seen off yet."""
+
+        def start(self, execution: Execution) -> Carrier:
+            """Begin to run a client's command; OSError or ValueError when that fails."""
+
+        def kill_all(self) -> None:
+            """Kill all that runs; to be called again for what each leaves, until nothing is left."""
+
+        def end_run(self) -> None:
+            """Nothing runs any more: what is still there is not of a run to come."""
+
+    class Owner(Protocol):
+        """What carriers report to."""
+
+        @property
+        def congested(self) -> bool:
+            """Whether the coordinator is behind: a carrier stops reading then, and calls `pause`."""
+
+        def pause(self, carrier: Carrier) -> None:
+            """Note that a carrier has stopped reading, to resume it later."""
+
+        def trace(self, execution: Execution, text: str) -> None:
+            """Report a command line, for a job that asks for it."""
+
+        def received(self, execution: Execution, stream: int, data: bytes) -> None:
+            """Take bytes that a command has written."""
+
+        def stream_ended(self, execution: Execution) -> None:
+            """Note that a stream is at its end; the carrier has closed it."""
+
+        def ended(self, execution: Execution, status: int, signaled: bool) -> None:
+            """Note that the command has ended, with its exit status or signal number."""
