@@ -126,6 +126,7 @@ def test_every_module_of_clustershell_is_a_module_here_is_borrowed_or_is_refused
         "Worker.fastsubprocess",
         "NodeUtils",
         "CLI.Display",
+        "CLI.Error",
     ],
 )
 def test_a_borrowed_module_has_all_its_names(name: str, peer: dict[str, list[str]]) -> None:
