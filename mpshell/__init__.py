@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from mpshell.msgtree import MODE_DEFER, MODE_SHIFT, MODE_TRACE, MsgTree, MsgTreeElem
     from mpshell.nodeset import (
         RESOLVER_NOGROUP,
+        NodeGroupError,
         NodeSet,
+        NodeSetBase,
         NodeSetError,
         NodeSetException,
         NodeSetExternalError,
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
         NodeSetParseRangeError,
         expand,
         fold,
+        grouplist,
+        set_std_group_resolver,
+        set_std_group_resolver_config,
+        std_group_resolver,
     )
     from mpshell.outcome import NodeOutcome
     from mpshell.pollers import EngineEPoll, EnginePoll, EngineSelect
@@ -110,8 +116,10 @@ __all__ = [
     "InputStorageError",
     "MsgTree",
     "MsgTreeElem",
+    "NodeGroupError",
     "NodeOutcome",
     "NodeSet",
+    "NodeSetBase",
     "NodeSetError",
     "NodeSetException",
     "NodeSetExternalError",
@@ -142,6 +150,10 @@ __all__ = [
     "WorkerSsh",
     "expand",
     "fold",
+    "grouplist",
+    "set_std_group_resolver",
+    "set_std_group_resolver_config",
+    "std_group_resolver",
     "task_cleanup",
     "task_self",
     "task_terminate",
@@ -164,8 +176,9 @@ _HOMES = {
     "mpshell.event": ("EventHandler",),
     "mpshell.msgtree": ("MODE_DEFER", "MODE_SHIFT", "MODE_TRACE", "MsgTree", "MsgTreeElem"),
     "mpshell.nodeset": (
-        "RESOLVER_NOGROUP", "NodeSet", "NodeSetError", "NodeSetException", "NodeSetExternalError",
-        "NodeSetParseError", "NodeSetParseRangeError", "expand", "fold",
+        "RESOLVER_NOGROUP", "NodeGroupError", "NodeSet", "NodeSetBase", "NodeSetError", "NodeSetException",
+        "NodeSetExternalError", "NodeSetParseError", "NodeSetParseRangeError", "expand", "fold", "grouplist",
+        "set_std_group_resolver", "set_std_group_resolver_config", "std_group_resolver",
     ),
     "mpshell.outcome": ("NodeOutcome",),
     "mpshell.pollers": ("EngineEPoll", "EnginePoll", "EngineSelect"),

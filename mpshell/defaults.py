@@ -36,36 +36,43 @@ TASK_INFO: dict[str, Any] = {
 }
 
 
+#: Node sets. Seconds for an upcall of a group source.
+NODESET: dict[str, Any] = {"upcall_timeout": 60.0}
+
+
 class Defaults:
-    """The values of `TASK_DEFAULT` and `TASK_INFO` as attributes; AttributeError for any other."""
+    """The values of `TASK_DEFAULT`, `TASK_INFO` and `NODESET` as attributes; AttributeError for any other."""
 
     _task_default: dict[str, Any]
     _task_info: dict[str, Any]
+    _nodeset: dict[str, Any]
 
     def __init__(self) -> None:
         object.__setattr__(self, "_task_default", dict(TASK_DEFAULT))
         object.__setattr__(self, "_task_info", dict(TASK_INFO))
+        object.__setattr__(self, "_nodeset", dict(NODESET))
 
     def __getattr__(self, name: str) -> Any:
-        for table in (self._task_default, self._task_info):
+        for table in (self._task_default, self._task_info, self._nodeset):
             if name in table:
                 return table[name]
         raise AttributeError(f"there is no default {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        for table in (self._task_default, self._task_info):
+        for table in (self._task_default, self._task_info, self._nodeset):
             if name in table:
                 table[name] = value
                 return
         raise AttributeError(f"there is no default {name!r}")
 
-    def __reduce__(self) -> tuple[type[Defaults], tuple[()], tuple[dict[str, Any], dict[str, Any]]]:
+    def __reduce__(self) -> tuple[type[Defaults], tuple[()], tuple[dict[str, Any], ...]]:
         """Return what copies and pickles are made of: their tables are their own."""
-        return type(self), (), (self.task_default(), self.task_info())
+        return type(self), (), (self.task_default(), self.task_info(), dict(self._nodeset))
 
-    def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    def __setstate__(self, state: tuple[dict[str, Any], ...]) -> None:
         """Take the tables that `__reduce__` returned."""
-        for table, values in zip((self._task_default, self._task_info), state, strict=True):
+        tables = (self._task_default, self._task_info, self._nodeset)
+        for table, values in zip(tables, state, strict=False):
             table.update(values)
 
     def task_default(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 from mpshell.cli.parser import Parser
 
 #: Options whose value is a file or a directory.
-_FILES, _DIRECTORIES = ("hostfile", "dest"), ("outdir", "errdir")
+_FILES, _DIRECTORIES = ("hostfile", "groupsconf", "dest"), ("outdir", "errdir")
 
 #: Values that are offered though others are possible, by option.
 _OFFERED = {"worker": ("ssh", "exec", "rsh", "pdsh")}

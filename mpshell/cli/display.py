@@ -17,7 +17,7 @@ from mpshell.cli.progress import Progress
 from mpshell.cli.terminal import PIECE, STDERR, STDOUT, Terminal
 from mpshell.cli.text import visible
 from mpshell.event import EventHandler
-from mpshell.nodeset import NodeSet
+from mpshell.nodeset import NodeSet, NodeSetException
 from mpshell.outcome import NodeOutcome
 
 
@@ -101,9 +101,9 @@ class Display(EventHandler):
         if tally.running:
             node, since = next(iter(tally.running.items()))
             longest = f"longest: {node}, for {time.monotonic() - since:.1f} s"
-            lines.append(f"running: {NodeSet.fromlist(tally.running)} ({longest})")
+            lines.append(f"running: {NodeSet.fromnames(tally.running)} ({longest})")
         if tally.waiting:
-            lines.append(f"not started yet: {NodeSet.fromlist(tally.not_started())}")
+            lines.append(f"not started yet: {NodeSet.fromnames(tally.not_started())}")
         lines.append("Ctrl-C again within a second stops everything")
         self.terminal.own(*lines)
 
@@ -179,10 +179,10 @@ class GatheredDisplay(KeptDisplay):
                     self._show_lines(node, said)
         elif options.by_node:
             for nodes, line in by_line(self._groups()):
-                self._show_lines(str(nodes), line)
+                self._show_lines(self._name(nodes), line)
         else:
             for nodes, said in self._groups():
-                header = b"" if options.no_label else self.terminal.header(counted(nodes))
+                header = b"" if options.no_label else self.terminal.header(self._counted(nodes))
                 self.terminal.out(header, said, b"\n")
 
     def _show_lines(self, name: str, said: bytes) -> None:
@@ -196,7 +196,23 @@ class GatheredDisplay(KeptDisplay):
         for node in self.tally.nodes:
             if (said := self.read(node)) is not None:
                 groups.setdefault(said, []).append(node)
-        return largest_first((NodeSet.fromlist(nodes), said) for said, nodes in groups.items())
+        return largest_first((NodeSet.fromnames(nodes), said) for said, nodes in groups.items())
+
+    def _counted(self, nodes: NodeSet) -> str:
+        """Return nodes folded, with their number when there are more than one."""
+        name = self._name(nodes)
+        return name if len(nodes) == 1 else f"{name} ({len(nodes)})"
+
+    def _name(self, nodes: NodeSet) -> str:
+        """Return nodes folded, with -r into groups."""
+        if self.options.regroup:
+            try:
+                return nodes.regroup()
+            except NodeSetException as error:
+                # It went well before the run. What was gathered is shown all the same.
+                self.options.regroup = False
+                self.terminal.message(f"-r: {error}")
+        return str(nodes)
 
     def _show_diff(self) -> None:
         """Show how each output differs from the most common one; no output is one, too."""
@@ -204,7 +220,7 @@ class GatheredDisplay(KeptDisplay):
         import os
 
         found = self._groups()
-        silent = NodeSet.fromlist(self.tally.ended - set(self.tally.failures))
+        silent = NodeSet.fromnames(self.tally.ended - set(self.tally.failures))
         for nodes, _ in found:
             silent.difference_update(nodes)
         texts: list[tuple[NodeSet, bytes | None]] = [*found]
@@ -214,7 +230,9 @@ class GatheredDisplay(KeptDisplay):
         # Lines take a multiple of their text: there are those of two outputs at a time.
         most_common = lines_of(texts[0][1]) if texts else []
         for nodes, said in texts[1:]:
-            before, after = (os.fsencode(visible(counted(named))) for named in (texts[0][0], nodes))
+            before, after = (
+                os.fsencode(visible(self._counted(named))) for named in (texts[0][0], nodes)
+            )
             for line in difflib.diff_bytes(
                 difflib.unified_diff, most_common, lines_of(said), before, after, lineterm=b""
             ):
@@ -245,11 +263,6 @@ def by_line(groups: list[tuple[NodeSet, bytes]]) -> Iterator[tuple[NodeSet, byte
 def lines_of(said: bytes | None) -> list[bytes]:
     """Return the lines of an output, none for a node without one."""
     return [] if said is None else said.split(b"\n")
-
-
-def counted(nodes: NodeSet) -> str:
-    """Return nodes folded, with their number when there are more than one."""
-    return str(nodes) if len(nodes) == 1 else f"{nodes} ({len(nodes)})"
 
 
 def labelled(label: bytes, said: bytes) -> Iterator[bytes]:

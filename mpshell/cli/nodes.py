@@ -1,4 +1,4 @@
-"""Which nodes a command is for: -w, --hostfile, Slurm's, less -x, a few picked of them."""
+"""Which nodes a command is for: -w, --hostfile, -a, -g, Slurm's, less -x and -X, a few picked of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import argparse
 import codecs
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from mpshell.nodeset import NodeSet, NodeSetException
+from mpshell.nodeset import (
+    RESOLVER_NOGROUP,
+    NodeSet,
+    NodeSetException,
+    set_default_source,
+    set_std_group_resolver_config,
+    std_group_resolver,
+)
 
 _STDIN = 0
 
@@ -31,31 +40,88 @@ class NoNodesError(Exception):
 
 def chosen_nodes(options: argparse.Namespace) -> NodeSet:
     """Return the nodes that the options say; NoNodesError when there is none."""
+    _configure_groups(options)
+    nodes = _named_nodes(options)
+    for text in options.exclude:
+        nodes.difference_update(_nodes_in("-x", text, options.worker))
+    for text in options.exclude_group:
+        nodes.difference_update(_members_of("-X", text))
+    if not nodes:
+        excluded = [f"-x {text!r}" for text in options.exclude]
+        excluded += [f"-X {text!r}" for text in options.exclude_group]
+        raise NoNodesError(f"no node is left after {', '.join(excluded)}")
+    if options.pick is not None and options.pick < len(nodes):
+        import random
+
+        nodes = NodeSet.fromnames(random.sample(list(nodes), options.pick))
+    if options.regroup:
+        # The sources are asked now: at the end of the run nothing could be done about an error.
+        with _named_errors("-r"):
+            nodes.regroup()
+    return nodes
+
+
+def _named_nodes(options: argparse.Namespace) -> NodeSet:
+    """Return the nodes without those that are excluded; NoNodesError when there is none."""
     sources = [("-w", text) for text in options.nodes]
     files = [("--hostfile", path) for path in options.hostfile]
-    if not (sources or files) and SLURM in os.environ:
+    groups = [("-g", text) for text in options.group]
+    if not (sources or files or groups or options.all) and SLURM in os.environ:
         sources = [(SLURM, os.environ[SLURM])]
-    if not (sources or files):
+    if not (sources or files or groups or options.all):
         raise NoNodesError(
-            f"no nodes: give them with -w or --hostfile, or run in a Slurm job ({SLURM} is not set)"
+            "no nodes: give them with -w or --hostfile, or groups with -g or -a, or run in a Slurm job "
+            f"({SLURM} is not set)"
         )
     nodes = NodeSet()
+    if options.all:
+        with _named_errors("-a"):
+            nodes.update(NodeSet.fromall())
+    for name, text in groups:
+        nodes.update(_members_of(name, text))
     for name, text in sources:
         nodes.update(_nodes_in(name, text, options.worker))
     for name, path in files:
         nodes.update(_nodes_of(name, path, options.worker, path, machines=True))
     if not nodes:
-        texts = (f"{name} {text!r}" for name, text in sources + files)
+        texts = ["-a"] if options.all else []
+        texts += [f"{name} {text!r}" for name, text in groups + sources + files]
         raise NoNodesError(f"no nodes in {', '.join(texts)}")
-    for text in options.exclude:
-        nodes.difference_update(_nodes_in("-x", text, options.worker))
-    if not nodes:
-        raise NoNodesError(f"no node is left after -x {', '.join(map(repr, options.exclude))}")
-    if options.pick is not None and options.pick < len(nodes):
-        import random
-
-        nodes = NodeSet.fromlist(random.sample(list(nodes), options.pick))
     return nodes
+
+
+def _configure_groups(options: argparse.Namespace) -> None:
+    """Use the group source, and the file of sources, that the options name; NoNodesError."""
+    if options.groupsconf is not None:
+        try:
+            # The resolver itself takes a file that it cannot read for one without sources.
+            with open(options.groupsconf, "rb"):
+                pass
+        except OSError as error:
+            raise NoNodesError(
+                f"--groupsconf {options.groupsconf!r} cannot be read: {error.strerror}"
+            ) from None
+        with _named_errors("--groupsconf"):
+            set_std_group_resolver_config(options.groupsconf)
+    if options.groupsource is not None:
+        with _named_errors("-s"):
+            set_default_source(std_group_resolver(), options.groupsource)
+
+
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """Let NoNodesError come for errors of groups, with the option that they are about."""
+    try:
+        yield
+    except NodeSetException as error:
+        raise NoNodesError(f"{name}: {error}") from None
+
+
+def _members_of(name: str, text: str) -> NodeSet:
+    """Return the nodes of the groups that one value of an option names: a[1-3],source:b."""
+    with _named_errors(f"{name} {text!r}"):
+        groups = NodeSet(_bare(text), resolver=RESOLVER_NOGROUP)
+        return NodeSet.fromlist(["@" + group.removeprefix("@") for group in groups])
 
 
 def _nodes_in(name: str, text: str, worker: str) -> NodeSet:

@@ -158,4 +158,4 @@ class Tally:
             key = (_ORDER.index(kind(outcome)), sentence(outcome))
             groups.setdefault(key, []).append(node)
         for (_, what), nodes in sorted(groups.items(), key=lambda item: item[0]):
-            yield what, NodeSet.fromlist(nodes)
+            yield what, NodeSet.fromnames(nodes)

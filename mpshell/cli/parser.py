@@ -15,9 +15,9 @@ from mpshell.cli import values
 from mpshell.cli.text import visible_lines
 
 #: Habits of clush and pdsh that have another form here, or none.
-_GROUPS = "there are no node groups yet: name the nodes with -w"
 _ELSEWHERE = {
-    **dict.fromkeys(("-a", "--all", "-A", "-g", "--group", "-G", "-X", "-s", "-r"), _GROUPS),
+    "-A": "all nodes are -a",
+    "-G": "a group is shown with its source only where -s does not name it",
     "-P": "progress shows by itself on a terminal",
     "--progress": "progress shows by itself on a terminal",
     "-O": "there is no configuration file: each setting is an option",
@@ -164,6 +164,15 @@ def _add_nodes(parser: Parser) -> None:
         help="not on these; the same forms, repeatable")
     add("--hostfile", "--machinefile", metavar="FILE", action="append", default=[],
         help="run on the nodes named in a file: node sets in words and lines, # begins a comment")
+    add("-a", "--all", action="store_true", help="run on all nodes, as the source of groups lists them")
+    add("-g", "--group", metavar="GROUP", action="append", default=[],
+        help="run on the nodes of a group: compute, rack[1-3], source:group; repeatable")
+    add("-X", "--exclude-group", metavar="GROUP", action="append", default=[],
+        help="not on the nodes of this group; repeatable")
+    add("-s", "--groupsource", metavar="SOURCE", type=values.given,
+        help="the source of groups that are named without one")
+    add("--groupsconf", metavar="FILE", type=values.given,
+        help="the sources of groups are those of this file (groups.conf of ClusterShell)")
     add("--pick", metavar="N", type=values.count,
         help="run on N of the nodes only, chosen at random")
 
@@ -220,6 +229,8 @@ def _add_output(parser: Parser) -> None:
     add("-L", "--by-node", action="store_true",
         help="order the lines by node; with -b: gathered line by line, no header, a label on each")
     add("-N", "--no-label", action="store_true", help="no labels and headers")
+    add("-r", "--regroup", action="store_true",
+        help="name gathered nodes by their groups, where these are whole")
     add("--diff", action="store_true", help="show how the outputs differ from the most common one")
     add("-q", "--quiet", action="store_true", help="show nothing but the output")
     add("-v", "--verbose", action="store_true", help="say what runs, and always a summary")
@@ -275,6 +286,8 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
+    if options.regroup and not (options.dshbak or options.gather_all or options.diff):
+        parser.error("-r is for gathered output: -b, -B or --diff must be given with it")
     if options.gather_all and options.errdir:
         parser.error("--errdir does not go with -B, which leaves no stderr apart")
     if options.json or options.jsonl:

@@ -75,7 +75,7 @@ class Progress:
         """Return what is to be said beside the counts."""
         news = [f"failed {self._tally.failed}"] if self._tally.failed else []
         if self._tally.running and now - self._moved_at > _PATIENCE:
-            names = visible(str(NodeSet.fromlist(self._tally.running)))
+            names = visible(str(NodeSet.fromnames(self._tally.running)))
             if len(names) > _LONGEST:
                 names = names[: _LONGEST - 3] + "..."
             news.append(f"waiting for {names}")

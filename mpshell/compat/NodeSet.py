@@ -2,7 +2,10 @@
 
 from mpshell.defaults import DEFAULTS
 from mpshell.nodeset import (
+    ILLEGAL_GROUP_CHARS,
+    RESOLVER_NOGROUP,
     NodeSet,
+    NodeSetBase,
     NodeSetError,
     NodeSetException,
     NodeSetExternalError,
@@ -10,13 +13,21 @@ from mpshell.nodeset import (
     NodeSetParseRangeError,
     expand,
     fold,
+    grouplist,
+    set_std_group_resolver,
+    set_std_group_resolver_config,
+    std_group_resolver,
 )
 from mpshell.rangeset import AUTOSTEP_DISABLED, RangeSet, RangeSetParseError
 
 __all__ = [
     "AUTOSTEP_DISABLED",
     "DEFAULTS",
+    "ILLEGAL_GROUP_CHARS",
+    "NOGROUP_RESOLVER",
+    "RESOLVER_NOGROUP",
     "NodeSet",
+    "NodeSetBase",
     "NodeSetError",
     "NodeSetException",
     "NodeSetExternalError",
@@ -26,4 +37,10 @@ __all__ = [
     "RangeSetParseError",
     "expand",
     "fold",
+    "grouplist",
+    "set_std_group_resolver",
+    "set_std_group_resolver_config",
+    "std_group_resolver",
 ]
+
+NOGROUP_RESOLVER = RESOLVER_NOGROUP

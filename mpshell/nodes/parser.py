@@ -10,9 +10,10 @@ A *name* is a plain string that holds none of the characters of the syntax; it m
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import product
 from math import prod
+from typing import Protocol
 
 from mpshell.nodes.indexes import MAX_INDEXES, RangeSetParseError, parse_indexes
 
@@ -24,7 +25,7 @@ _SPECIAL = "[],!&^@*?\0" + _BLANKS
 _HAS_SPECIAL = re.compile(f"[{re.escape(_SPECIAL)}]").search
 _MARKS = re.compile(r"[\[\],!&^]")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
-_BAD_CHARACTERS = re.compile(r"[*?\n\r\v\f\0]")
+_BAD_CHARACTERS = re.compile(r"[\n\r\v\f\0]")
 
 
 class NodeSetException(Exception):
@@ -57,6 +58,17 @@ class NodeSetExternalError(NodeSetError):
     """A text needs knowledge that it does not hold, such as the members of a group."""
 
 
+class Reader(Protocol):
+    """Knows what groups and wildcards stand for (`mpshell.nodes.groups.GroupReader`)."""
+
+    def resolve(self, names: Iterable[str]) -> Collection[str]:
+        """Return the nodes of names that begin with ``@``, or that hold ``*`` or ``?``."""
+
+
+Readers = Callable[[str], Reader]
+"""Makes the reader of a text, when a part of it is the first to need one; called with that part."""
+
+
 def is_plain(text: str) -> bool:
     """Tell whether `text` is one name as it stands, or empty."""
     return _HAS_SPECIAL(text) is None
@@ -71,10 +83,11 @@ def are_plain(names: Collection[str]) -> bool:
     )
 
 
-def parse(text: str) -> tuple[dict[str, None], bool]:
+def parse(text: str, readers: Readers | None = None) -> tuple[dict[str, None], bool]:
     """Return the names that `text` describes, and whether they are known to be in sorted order.
 
-    Raise NodeSetParseError, or NodeSetExternalError for groups and wildcards.
+    Without `readers`, ``@``, ``*`` and ``?`` are characters of names.  Raise NodeSetParseError, and
+    what a reader raises.
     """
     text = text.strip(_BLANKS)
     if not text:
@@ -88,9 +101,15 @@ def parse(text: str) -> tuple[dict[str, None], bool]:
             return dict.fromkeys(items), False
     names: dict[str, None] = {}
     operands = 0
+    reader: Reader | None = None
+    resolved = False
     for operator, operand in _operands(text):
         operands += 1
-        others = _expand(operand)
+        others: Collection[str] = _expand(operand)
+        if readers is not None and _needs_reader(operand):
+            reader = readers(operand) if reader is None else reader
+            others = reader.resolve(others)
+            resolved = True
         if operator == ",":
             names.update(dict.fromkeys(others))
         elif operator == "!":
@@ -104,7 +123,12 @@ def parse(text: str) -> tuple[dict[str, None], bool]:
                 names.update(dict.fromkeys(others))
                 for name in common:
                     del names[name]
-    return names, operands == 1
+    return names, operands == 1 and not resolved
+
+
+def _needs_reader(operand: str) -> bool:
+    """Tell whether an operand is a group, or has a wildcard."""
+    return operand[0] == "@" or "*" in operand or "?" in operand
 
 
 def _operands(text: str) -> Iterator[tuple[str, str]]:
@@ -160,25 +184,14 @@ def _expand(operand: str) -> list[str]:
 
 def _check_literals(operand: str, literals: list[str], ranges: list[str]) -> None:
     """Raise the error of what surrounds the ranges of an operand, if there is one."""
-    if operand[0] == "@":
-        raise NodeSetExternalError(
-            f'node groups are not supported yet: "{operand}" (expand it first with the tool of the'
-            " cluster that knows its groups, and pass the names, in any iterable)"
-        )
     for literal in literals:
         if "]" in literal and "[" not in literal[: literal.index("]")]:
             raise NodeSetParseError(operand, "illegal closing bracket")
         if "[" in literal:
             raise NodeSetParseError(operand, "missing bracket")
         bad = _BAD_CHARACTERS.search(literal)
-        if bad is None:
-            continue
-        if bad.group() in "*?":
-            raise NodeSetExternalError(
-                f'wildcards are not supported: "{operand}" (they would need a list of all known'
-                " nodes; pass the names themselves, in any iterable)"
-            )
-        raise NodeSetParseError(operand, f"control character {bad.group()!r} in a node name")
+        if bad is not None:
+            raise NodeSetParseError(operand, f"control character {bad.group()!r} in a node name")
     for literal, text in zip(literals[1:-1], ranges[1:], strict=True):
         if not literal.strip("0123456789"):
             raise NodeSetParseError(f"[{text}]", "illegal reopening bracket")

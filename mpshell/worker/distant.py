@@ -64,7 +64,7 @@ class DistantWorker(Worker):
         match = key_matcher(match_keys)
         if store is not None:
             for body, keys in store.groups(match).items():
-                yield MsgTreeElem(body), NodeSet.fromlist([str(key) for key in keys])
+                yield MsgTreeElem(body), NodeSet.fromnames(map(str, keys))
 
     def iter_node_buffers(
         self, match_keys: Iterable[str] | None = None
@@ -98,7 +98,7 @@ class DistantWorker(Worker):
         self._bound()
         for code, keys in self.results.by_code(matcher(match_keys)).items():
             if keys:
-                yield code, NodeSet.fromlist([str(key) for key in keys])
+                yield code, NodeSet.fromnames(map(str, keys))
 
     def iter_node_retcodes(self) -> Iterator[tuple[str, int]]:
         """Yield (node, return code) for each node that has one."""
@@ -210,7 +210,7 @@ class CommandWorker(DistantWorker):
         templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
         pieces = [encode_template(template) for template in templates]
         for index, node in enumerate(job.nodes):
-            keys = NodeSet.fromlist([str(key) for key in job.keys_of(index)])
+            keys = NodeSet.fromnames(map(str, job.keys_of(index)))
             part = os.fsencode(job.parts[index]) if job.parts else b""
             words = fill(pieces, os.fsencode(node), index, part)
             yield keys, [os.fsdecode(word) for word in words]

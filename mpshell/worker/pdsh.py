@@ -188,7 +188,7 @@ class WorkerPdsh(CommandWorker):
 
 def folded(nodes: list[str]) -> str:
     """Return nodes as pdsh takes them: it knows one pair of brackets in a name."""
-    text = str(NodeSet.fromlist(nodes))
+    text = str(NodeSet.fromnames(nodes))
     return ",".join(nodes) if re.search(r"\][^,]*\[", text) else text
 
 

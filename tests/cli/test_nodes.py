@@ -123,7 +123,10 @@ def test_a_slurm_list_whose_numbers_gain_a_digit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "no nodes: give them with -w or --hostfile, or run in a Slurm job"),
+        (
+            (),
+            "no nodes: give them with -w or --hostfile, or groups with -g or -a, or run in a Slurm job",
+        ),
         (("-w", "n[1-3]", "-x", "n[1-9]"), "no node is left after -x 'n[1-9]'"),
         (("-w", "-"), "no nodes in -w '-'"),
         (("-w", "n[1-"), "-w 'n[1-'"),
@@ -133,7 +136,7 @@ def test_a_slurm_list_whose_numbers_gain_a_digit(tmp_path: Path) -> None:
         (("--hostfile", "/dev/null"), "no nodes in --hostfile '/dev/null'"),
         (("-w", "^"), "-w '^': the name of a file must follow"),
         (("--hostfile", "/"), "--hostfile '/' cannot be read: Is a directory"),
-        (("-w", "@compute"), "-w '@compute'"),
+        (("-w", "n1", "-x", "@no:x"), '-x \'@no:x\': "@no:x": there is no group source "no"'),
         (("-w", "^/no/such/file"), "-w '/no/such/file' cannot be read: No such file"),
         (("--hostfile", "/no/such/file"), "--hostfile '/no/such/file' cannot be read"),
     ],

@@ -282,6 +282,26 @@ except ImportError as error:
     assert "ClusterShell is not installed" in out and "pip install 'mpshell[groups]'" in out
 
 
+@pytest.mark.parametrize("order", ["groups first", "NodeUtils first"])
+def test_the_errors_of_groups_are_those_that_a_program_imports(order: str, tmp_path: Path) -> None:
+    written(tmp_path, "[Main]\ndefault: file\n[file]\nmap: false\n", "groups.conf")
+    source = f"""
+import mpshell.compat
+mpshell.compat.install()
+from ClusterShell.NodeSet import NodeSet, RESOLVER_NOGROUP, set_std_group_resolver_config
+if {order!r} == "NodeUtils first":
+    from ClusterShell.NodeUtils import GroupSourceError
+set_std_group_resolver_config({str(tmp_path / "groups.conf")!r})
+try:
+    NodeSet("@x")
+except Exception as error:
+    from ClusterShell.NodeUtils import GroupSourceError
+    print(isinstance(error, GroupSourceError))
+print(NodeSet("n[1-2]", resolver=RESOLVER_NOGROUP))
+"""
+    assert printed("-c", source) == "True\nn[1-2]\n"
+
+
 def test_what_is_borrowed_is_one_object_under_both_names_and_no_other_of_clustershell_is_loaded() -> (
     None
 ):
@@ -298,6 +318,12 @@ print(ClusterShell.Topology is mpshell.compat.Topology, ClusterShell.NodeUtils i
         "['ClusterShell', 'ClusterShell.NodeUtils']",
         "True True",
     ]
+
+
+def test_the_nodeset_command_of_clustershell() -> None:
+    for args in (["-f", "n3", "n[1-2]"], ["-e", "n[08-10]"], ["-c", "n[1-5]", "-x", "n2"]):
+        ours = printed("-m", "mpshell.compat", "-m", "ClusterShell.CLI.Nodeset", *args)
+        assert ours == printed("-m", "ClusterShell.CLI.Nodeset", *args) != ""
 
 
 @pytest.mark.parametrize("module", ["Gateway", "Worker.Tree"])

@@ -25,6 +25,15 @@ def test_the_tour_prints_what_it_says() -> None:
     assert "node1 failed" not in done.stdout
 
 
+def test_the_page_of_groups_prints_what_it_says() -> None:
+    source = "\n".join(
+        re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "groups.md").read_text(), re.S)
+    )
+    expected = re.findall(r"print\(.*\)  # (.*)", source)
+    assert len(expected) >= 10
+    assert run_script(source).stdout.splitlines() == expected
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_tests_named_in_the_docs_exist(page: Path) -> None:
     for name, function in re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text()):

@@ -17,7 +17,6 @@ from mpshell.nodeset import (
     AUTOSTEP_DISABLED,
     RESOLVER_NOGROUP,
     NodeSet,
-    NodeSetExternalError,
     NodeSetParseError,
     fold,
 )
@@ -326,13 +325,10 @@ def test_a_number_too_long_for_the_interpreter_is_named() -> None:
 
 
 @pytest.mark.parametrize("resolver", [None, RESOLVER_NOGROUP])
-def test_a_resolver_that_looks_nothing_up_makes_no_difference(resolver: int | None) -> None:
+def test_a_resolver_makes_no_difference_to_plain_names(resolver: int | None) -> None:
     nodes = NodeSet("n[1-3]", resolver=resolver)
     assert nodes == NodeSet("n[1-3]") == NodeSet("n[1-3]", None, resolver)
     assert nodes == NodeSet.fromlist(["n1", "n2", "n3"], resolver=resolver)
-    for text in ("@group", "@*", "n*"):
-        with pytest.raises(NodeSetExternalError, match="not supported"):
-            NodeSet(text, resolver=resolver)
 
 
 @pytest.mark.parametrize("resolver", ["x", 5, -2, True, object()])

@@ -154,19 +154,6 @@ def test_an_address_in_brackets_is_shown_as_it_is_written_here(text: str) -> Non
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["@g", "@s:g", "a,@g", "@*", "@g[1-2]!a"])
-def test_groups_are_refused(text: str) -> None:
-    for source in (text, [text]):
-        with pytest.raises(NodeSetExternalError, match=r"groups are not supported yet.*@.*expand"):
-            NodeSet(source)
-
-
-@pytest.mark.parametrize("text", ["n*", "n?", "n[1-3]*", "a,*"])
-def test_wildcards_are_refused(text: str) -> None:
-    with pytest.raises(NodeSetExternalError, match="wildcards are not supported"):
-        NodeSet(text)
-
-
 def test_the_errors_form_a_family() -> None:
     assert issubclass(NodeSetParseRangeError, NodeSetParseError)
     assert issubclass(NodeSetParseError, NodeSetError)

@@ -1,0 +1,1 @@
+"""Node groups as ClusterShell's own resolver has them (the extra `mpshell[groups]`), loaded when one is met."""
