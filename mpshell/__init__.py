@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         RangeSetPaddingError,
         RangeSetParseError,
     )
+    from mpshell.rangesetnd import RangeSetND
     from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
     from mpshell.task.ports import EnginePort
     from mpshell.task.task import Task
@@ -126,6 +127,7 @@ __all__ = [
     "RangeSet",
     "RangeSetError",
     "RangeSetException",
+    "RangeSetND",
     "RangeSetPaddingError",
     "RangeSetParseError",
     "StreamWorker",
@@ -183,6 +185,7 @@ _HOMES = {
         "AUTOSTEP_DISABLED", "RangeSet", "RangeSetError", "RangeSetException", "RangeSetPaddingError",
         "RangeSetParseError",
     ),
+    "mpshell.rangesetnd": ("RangeSetND",),
     "mpshell.task.functions": ("task_cleanup", "task_self", "task_terminate", "task_wait"),
     "mpshell.task.task": ("Task",),
     "mpshell.worker.distant": ("DistantWorker",),
