@@ -4,6 +4,10 @@ Only names: whatever is asked for and told by `task.info("engine")`, the loop is
 and `mpshell.task.settings`.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class EngineSelect:
     """select(2)."""
@@ -25,3 +29,18 @@ class EngineEPoll:
 
 #: What `default("engine")` may be.
 IDENTIFIERS = ("auto", EngineEPoll.identifier, EnginePoll.identifier, EngineSelect.identifier)
+
+
+class PreferredEngine:
+    """The poll mechanism of a name: `PreferredEngine(hint, info)` is an instance of its class.
+
+    Raises KeyError for a name that there is not.
+    """
+
+    engines: dict[str, type[EngineEPoll | EnginePoll | EngineSelect]] = {
+        cls.identifier: cls for cls in (EngineEPoll, EnginePoll, EngineSelect)
+    }
+
+    def __new__(cls, hint: str | None, info: object = None) -> Any:
+        chosen = EngineEPoll.identifier if hint in (None, "", "auto") else hint
+        return cls.engines[chosen]()

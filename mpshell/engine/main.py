@@ -11,7 +11,7 @@ import sys
 
 from mpshell import __version__
 from mpshell.engine import process
-from mpshell.engine.engine import Engine
+from mpshell.engine.core import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.engine.program import Program
 from mpshell.runtime.lean import signal

@@ -8,10 +8,10 @@ from __future__ import annotations
 import configparser
 from typing import Any
 
-from mpshell.groups.installed import clustershell
+from mpshell.groups.installed import node_utils
 from mpshell.nodes.groups import NodeGroupError, NoGroupQueryError, title
 
-_utils: Any = clustershell("NodeUtils")
+_utils: Any = node_utils()
 
 
 class GroupQueryError(NodeGroupError, _utils.GroupSourceQueryFailed):  # type: ignore[misc]

@@ -1,44 +1,30 @@
-"""The modules of an installed ClusterShell, whatever stands in its place in `sys.modules`."""
+"""The modules of an installed ClusterShell that groups need; ImportError where it is not installed."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
-import sys
-from importlib.machinery import ModuleSpec, PathFinder
+import os
 from types import ModuleType
-
-#: Modules that were loaded beside a package that has ClusterShell's name.
-_loaded: dict[str, ModuleType] = {}
+from typing import Any
 
 
-def clustershell(name: str) -> ModuleType:
-    """Return a module that imports no other one of ClusterShell, as NodeUtils; ImportError without it."""
-    package = _package()
-    full = f"ClusterShell.{name}"
-    there = sys.modules.get("ClusterShell")
-    if there is None or _is(there, package):
-        return importlib.import_module(full)
-    spec = PathFinder.find_spec(full, package.submodule_search_locations)
+def node_utils() -> Any:
+    """Return ClusterShell's NodeUtils: the one that a program imports, so that its classes are the same."""
+    return importlib.import_module("ClusterShell.NodeUtils")
+
+
+@functools.cache
+def defaults() -> Any:
+    """Return ClusterShell's own Defaults, which knows where groups.conf is looked for.
+
+    Not under its name: a program may have mpshell in the place of it, or want that later.
+    """
+    path = os.path.join(os.path.dirname(node_utils().__file__), "Defaults.py")
+    spec = importlib.util.spec_from_file_location("mpshell.groups.clustershell_defaults", path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"the installed ClusterShell has no module {name!r}", name=full)
-    for module in (sys.modules.get(full), _loaded.get(full)):
-        if module is not None and _is(module, spec):
-            return module
-    module = _loaded[full] = importlib.util.module_from_spec(spec)
+        raise ImportError(f"ClusterShell has no {path}", path=path)
+    module: ModuleType = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _package() -> ModuleSpec:
-    spec = PathFinder.find_spec("ClusterShell")
-    if spec is None and "ClusterShell" not in sys.modules:
-        # Not on the path itself: an editable installation has a finder of its own.
-        spec = importlib.util.find_spec("ClusterShell")
-    if spec is None:
-        raise ImportError("ClusterShell is not installed", name="ClusterShell")
-    return spec
-
-
-def _is(module: ModuleType, spec: ModuleSpec) -> bool:
-    return getattr(module, "__file__", None) == spec.origin

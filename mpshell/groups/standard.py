@@ -33,7 +33,7 @@ def std_group_resolver() -> Any:
     if _set is not None:
         return _set
     if _default is None:
-        _default = _configured(_from_clustershell("Defaults").config_paths("groups.conf"))
+        _default = _configured(_found("defaults").config_paths("groups.conf"))
     return _default
 
 
@@ -60,14 +60,14 @@ def set_default_source(resolver: Any, source: str) -> None:
 
 def _configured(paths: str | list[str], illegal_chars: Iterable[str] | None = None) -> Any:
     chars = ILLEGAL_GROUP_CHARS if illegal_chars is None else illegal_chars
-    return _from_clustershell("NodeUtils").GroupResolverConfig(paths, set(chars))
+    return _found("node_utils").GroupResolverConfig(paths, set(chars))
 
 
-def _from_clustershell(module: str) -> Any:
-    from mpshell.groups.installed import clustershell
+def _found(module: str) -> Any:
+    from mpshell.groups import installed
 
     try:
-        return clustershell(module)
+        return getattr(installed, module)()
     except ImportError as error:
         raise NodeGroupError("", _MISSING) from error
 

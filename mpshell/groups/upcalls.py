@@ -18,7 +18,7 @@ from string import Template
 from typing import Any
 
 from mpshell.defaults import DEFAULTS
-from mpshell.groups.installed import clustershell
+from mpshell.groups.installed import node_utils
 
 #: The most bytes of an answer: what is longer is no list of nodes (`yes` has no end).
 _LONGEST = 1 << 26
@@ -26,10 +26,10 @@ _LONGEST = 1 << 26
 #: A group's or node's name is put into the command as it is, and a shell reads that.
 _SHELL_SYNTAX = re.compile(r"[;|&$`<>(){}\\'\"\n\r\0]")
 
-_utils = clustershell("NodeUtils")
+_utils: Any = node_utils()
 
 
-class UpcallError(_utils.GroupSourceQueryFailed):  # type: ignore[misc, name-defined]
+class UpcallError(_utils.GroupSourceQueryFailed):  # type: ignore[misc]
     """An upcall has failed; `upcall` is its kind, as "map"."""
 
     def __init__(self, message: str, source: Any, upcall: str) -> None:

@@ -22,6 +22,9 @@ _LONGEST = 2.0
 _known: dict[tuple[str, ...], SshLog | None] = {}
 _KEPT = 256
 
+#: A node that every ssh takes: what it refuses for this one too is not about a node.
+_PLAIN_NODE = "localhost"
+
 #: Status of a program that could not be started, or had to be stopped.
 _NOT_STARTED, _STOPPED = -1, -2
 
@@ -68,8 +71,9 @@ def _probe(program: list[str], options: list[str], nodes: list[str]) -> tuple[Ss
     if answer.status != _FAILED or "OpenSSH" not in _ask([*program, "-V"]).output:
         return None, False
     if diagnose_words(answer.output) is None:
-        for node in nodes[-1:] if len(nodes) > 1 else ():
-            if _try(program, guess, options, node) != answer:
+        for node in (nodes[-1], _PLAIN_NODE):
+            if node != nodes[0] and _try(program, guess, options, node) != answer:
+                # It is about that node: its name, or what the configuration has for it.
                 return guess, False
         raise WorkerError(f"{' '.join([*program, *options])}: {_complaint(answer.output)}")
     return guess, False

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import uuid
@@ -186,7 +187,7 @@ def test_a_reader_that_goes_away_ends_everything(mark: str) -> None:
     ],
 )
 def test_head(words: str, mark: str) -> None:
-    script = f"{' '.join(PROGRAM)} -R exec -n {words} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    script = f"{shlex.join(PROGRAM)} -R exec -n {words} | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, timeout=60, check=False,
         env=environment(MPSHELL_TEST_MARK=mark),
@@ -213,7 +214,7 @@ def test_output_that_is_stuck_holds_nobody(tmp_path: Path, mark: str) -> None:
 
 def redirected(words: str, where: str) -> subprocess.CompletedProcess[bytes]:
     """Run the program with local commands and the redirections of a shell."""
-    script = f"exec {' '.join(PROGRAM)} -R exec {words} {where}"
+    script = f"exec {shlex.join(PROGRAM)} -R exec {words} {where}"
     return subprocess.run(
         ["/bin/sh", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
         check=False, env=environment(),

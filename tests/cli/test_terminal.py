@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import uuid
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ def test_progress_names_what_is_not_utf8(program: list[str], tmp_path: Path) -> 
 
 def test_in_the_background(tmp_path: Path) -> None:
     """It leaves the terminal to the shell: it reads nothing, and shows no progress."""
-    script = f"{' '.join(PROGRAM)} -R exec -w n[1-2] 'cat; sleep 1.5; echo end'"
+    script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] 'cat; sleep 1.5; echo end'"
     shell = pexpect.spawn(
         "bash", ["--norc", "--noediting"], env=environment(TERM="xterm", PS1="> "), timeout=30,
         encoding="utf-8",
@@ -189,7 +190,7 @@ def test_the_line_keeps_within_a_terminal_that_gets_narrow(
 @pytest.mark.parametrize("where", ["| cat", "2>&1 | cat"])
 def test_no_progress_over_what_reads_the_output(where: str, tmp_path: Path) -> None:
     """A pager writes to the terminal itself."""
-    script = f"{' '.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' {where}"
+    script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' {where}"
     child = pexpect.spawn("/bin/sh", ["-c", script], env=environment(TERM="xterm"), timeout=30,
                           encoding="utf-8")  # fmt: skip
     try:
@@ -201,7 +202,7 @@ def test_no_progress_over_what_reads_the_output(where: str, tmp_path: Path) -> N
 
 
 def test_progress_beside_a_file(tmp_path: Path) -> None:
-    script = f"{' '.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' >{tmp_path}/out"
+    script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' >{tmp_path}/out"
     child = pexpect.spawn("/bin/sh", ["-c", script], env=environment(TERM="xterm"), timeout=30,
                           encoding="utf-8")  # fmt: skip
     try:

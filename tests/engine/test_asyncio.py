@@ -8,7 +8,7 @@ from pathlib import Path
 
 SOURCE = """
 import asyncio, os, signal
-from mpshell.engine.engine import Engine
+from mpshell.engine.core import Engine
 from mpshell.engine.libc import become_subreaper
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from mpshell.engine import client as states
-from mpshell.engine.engine import Engine
+from mpshell.engine.core import Engine
 from mpshell.engine.work import Execution
 from mpshell.runtime.loop import EventLoop
 from mpshell.runtime.procfs import children_of

@@ -170,7 +170,7 @@ if os.getuid() == 0:
             os.dup2(control, 3)
             os.closerange(4, 4096)
             try:
-                forkserver.main(3, "x", os.getppid())
+                forkserver.main(3, os.getppid())
             finally:
                 os._exit(0)
         return pid

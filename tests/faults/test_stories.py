@@ -7,6 +7,7 @@ import errno
 import itertools
 import os
 import resource
+import shlex
 import subprocess
 import sys
 import threading
@@ -183,7 +184,7 @@ print(len(dict(worker.iter_node_retcodes())), other.running())
 def test_a_line_in_very_many_pieces(task: Task) -> None:
     """Written two bytes at a time, it is one line, and no heap of small objects."""
     source = "import os\nfor _ in range(100_000): os.write(1, b'ab')"
-    command = f'{sys.executable} -I -S -c "{source}"'
+    command = f'{shlex.quote(sys.executable)} -I -S -c "{source}"'
     with peak_memory() as growth:
         worker = ExecWorker("n[1-2]", command=command)
         task.schedule(worker)

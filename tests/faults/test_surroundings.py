@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_a_program_that_is_no_interpreter_is_not_started_for_ever(
 ) -> None:
     script, starter, log = tmp_path / "itself.py", tmp_path / "starter", tmp_path / "log"
     script.write_text(ITSELF % marked)
-    starter.write_text(f"#!/bin/sh\nexec {sys.executable} {script} {log}\n")
+    starter.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {script} {log}\n")
     starter.chmod(0o755)
     done = subprocess.run(
         [starter], env={**os.environ, "STARTER": str(starter)}, timeout=60, capture_output=True, text=True

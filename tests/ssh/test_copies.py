@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import pwd
+import shlex
 import subprocess
 import threading
 from pathlib import Path
@@ -265,7 +266,7 @@ def slow_config(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
     config = tmp_path / "config"
     import sys
 
-    text = f"Host node1\n  ProxyCommand {sys.executable} {proxy} %h %p\n"
+    text = f"Host node1\n  ProxyCommand {shlex.quote(sys.executable)} {proxy} %h %p\n"
     config.write_text(text + Path(ssh_server.config).read_text())
     ssh_task.set_info("ssh_options", f"-F {config}")
 

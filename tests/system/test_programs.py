@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -268,7 +269,7 @@ task_self().resume()
 """
     mark = str(tmp_path)
     done = subprocess.run(
-        f"{sys.executable} {written(tmp_path, source)} 2>/dev/null | head -n 1",
+        f"{shlex.quote(sys.executable)} {written(tmp_path, source)} 2>/dev/null | head -n 1",
         shell=True,
         capture_output=True,
         text=True,

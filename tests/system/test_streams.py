@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mpshell import StreamWorker, Task, TaskMsgTreeError, WorkerError, WorkerSimple
-from mpshell.worker.worker import StreamWorker as SameStreamWorker
+from mpshell.compat.Worker.Worker import StreamWorker as SameStreamWorker
 from tests.system.recorder import Recorder
 
 

@@ -30,9 +30,9 @@ from mpshell import (
     fold,
     task_self,
 )
+from mpshell.compat.Worker.Worker import WorkerError
 from mpshell.task import task_wait
 from mpshell.worker.owner import Owner
-from mpshell.worker.worker import WorkerError
 
 
 class Handler(EventHandler):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mpshell.engine.engine import Engine
+from mpshell.engine.core import Engine
 from mpshell.engine.program import Program
 from mpshell.runtime import privileges
 from mpshell.runtime.loop import EventLoop

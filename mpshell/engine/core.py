@@ -11,7 +11,6 @@ spawned only when the frame has left this process.
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from itertools import count, repeat
 
@@ -22,13 +21,9 @@ from mpshell.engine.program import LOOK, Program
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import Execution, Job, Slots
 from mpshell.errors import ProtocolError
-from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.channel import Channel
-
-if TYPE_CHECKING:
-    from typing import Any
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
 _RETRY, _RETRIES = 0.05, 100
@@ -326,11 +321,3 @@ class Engine:
         self.clients.kill_all()
         if not self.clients.busy:
             self.loop.stop()
-
-
-def __getattr__(name: str) -> Any:
-    """Give a user the public names that ClusterShell's Engine.Engine has, late: no engine needs them."""
-    public = sys.modules["mpshell"]
-    if name.startswith("Engine") and name in public.__all__:
-        return getattr(public, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

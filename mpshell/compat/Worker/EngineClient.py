@@ -1,5 +1,6 @@
-"""Where ClusterShell has ports and the errors of clients (Worker.EngineClient): names to import from here."""
+"""The names of ClusterShell.Worker.EngineClient."""
 
+from mpshell.defaults import DEFAULTS
 from mpshell.errors import (
     EngineClientEOF,
     EngineClientError,
@@ -9,6 +10,7 @@ from mpshell.errors import (
 from mpshell.task.ports import EnginePort
 
 __all__ = [
+    "DEFAULTS",
     "EngineClientEOF",
     "EngineClientError",
     "EngineClientException",

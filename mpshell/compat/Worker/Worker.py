@@ -1,6 +1,7 @@
-"""The names that workers of every kind share, in one place to import them from."""
+"""The names of ClusterShell.Worker.Worker."""
 
 from mpshell.errors import WorkerBadArgumentError, WorkerError, WorkerException
+from mpshell.nodeset import NodeSet
 from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED, Worker
 from mpshell.worker.distant import DistantWorker
 from mpshell.worker.stream import StreamWorker, WorkerSimple
@@ -9,6 +10,7 @@ __all__ = [
     "FANOUT_DEFAULT",
     "FANOUT_UNLIMITED",
     "DistantWorker",
+    "NodeSet",
     "StreamWorker",
     "Worker",
     "WorkerBadArgumentError",

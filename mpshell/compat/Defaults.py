@@ -1,0 +1,5 @@
+"""The names of ClusterShell.Defaults."""
+
+from mpshell.defaults import DEFAULTS, Defaults
+
+__all__ = ["DEFAULTS", "Defaults"]

@@ -1,0 +1,5 @@
+"""The names of ClusterShell.Event."""
+
+from mpshell.event import EventHandler
+
+__all__ = ["EventHandler"]

@@ -1,0 +1,19 @@
+"""The names of ClusterShell.Worker.Pdsh."""
+
+from mpshell.errors import EngineClientError, EngineClientNotSupportedError, WorkerError
+from mpshell.nodeset import NodeSet
+from mpshell.worker.exec import ExecWorker
+from mpshell.worker.pdsh import WorkerPdsh
+
+#: What `distant_workername` and `local_workername` mean there by the name of this module.
+WORKER_CLASS = WorkerPdsh
+
+__all__ = [
+    "WORKER_CLASS",
+    "EngineClientError",
+    "EngineClientNotSupportedError",
+    "ExecWorker",
+    "NodeSet",
+    "WorkerError",
+    "WorkerPdsh",
+]

@@ -1,0 +1,10 @@
+"""The names of ClusterShell.Worker.Rsh."""
+
+from mpshell.errors import WorkerError
+from mpshell.worker.exec import ExecWorker
+from mpshell.worker.rsh import WorkerRsh
+
+#: What `distant_workername` and `local_workername` mean there by the name of this module.
+WORKER_CLASS = WorkerRsh
+
+__all__ = ["WORKER_CLASS", "ExecWorker", "WorkerError", "WorkerRsh"]

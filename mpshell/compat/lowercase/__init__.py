@@ -1,0 +1,4 @@
+"""ClusterShell's module paths in lower case, where `mpshell` has no module of that name.
+
+`mpshell.engine` and `mpshell.worker` look here for what is not in their own folders (their `__path__`).
+"""

@@ -1,0 +1,3 @@
+"""`mpshell.engine.poll`: the names of `mpshell.compat.Engine.Poll`."""
+
+from mpshell.compat.Engine.Poll import *  # noqa: F403
