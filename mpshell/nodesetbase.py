@@ -33,6 +33,7 @@ class NodeSetBase:
     __slots__ = ("_autostep", "_fold_axis", "_index", "_order")
 
     _index: dict[str, None] | None  # the names; None: those of the order, which is known then
+    _fold_axis: tuple[int, ...] | None
     _order: list[str] | None  # the names, sorted; None: not yet known; never changed in place
 
     def __init__(
@@ -133,7 +134,9 @@ class NodeSetBase:
 
     @fold_axis.setter
     def fold_axis(self, value: Iterable[int] | None) -> None:
-        if value is not None and (isinstance(value, (str, int)) or not isinstance(value, Iterable)):
+        if value is not None and (
+            isinstance(value, (str, bytes, int)) or not isinstance(value, Iterable)
+        ):
             raise TypeError(f"fold_axis is an iterable of integers or None, not {value!r}")
         self._fold_axis = None if value is None else tuple(map(int, value))
 
@@ -142,7 +145,9 @@ class NodeSetBase:
         axes = DEFAULTS.fold_axis or None if self._fold_axis is None else self._fold_axis
         if axes is not None:
             boxes = fold_names(self._any_order())
-            return ",".join([text for box in boxes for text in box_texts(box, self._autostep, axes)])
+            return ",".join(
+                [text for box in boxes for text in box_texts(box, self._autostep, axes)]
+            )
         return ",".join([box_text(box, self._autostep) for box in fold_names(self._any_order())])
 
     def __repr__(self) -> str:
@@ -214,7 +219,11 @@ class NodeSetBase:
 
     def copy(self) -> Self:
         """Return an independent copy."""
-        return self._ordered(self._order) if self._index is None and self._order is not None else self._new(self._names.copy(), self._order)
+        return (
+            self._ordered(self._order)
+            if self._index is None and self._order is not None
+            else self._new(self._names.copy(), self._order)
+        )
 
     __copy__ = copy
 
@@ -312,9 +321,7 @@ class NodeSetBase:
         return self.difference(other) if is_node_set(other) else NotImplemented
 
     def __xor__(self, other: NodeSetBase) -> Self:
-        return (
-            self.symmetric_difference(other) if is_node_set(other) else NotImplemented
-        )
+        return self.symmetric_difference(other) if is_node_set(other) else NotImplemented
 
     # A set of ClusterShell's on the left does not know ours.
 
@@ -355,7 +362,10 @@ class NodeSetBase:
         return self
 
     def __eq__(self, other: object) -> bool:
-        return self._names == self._names_of(other)[0] if is_node_set(other) else NotImplemented
+        if isinstance(other, NodeSetBase):
+            return self._names == other._names
+        # One of ClusterShell's.
+        return self._names.keys() == set(map(str, other)) if is_node_set(other) else NotImplemented  # type: ignore[call-overload]
 
     def __le__(self, other: NodeSetBase) -> bool:
         return self.issubset(other) if is_node_set(other) else NotImplemented

@@ -99,7 +99,9 @@ class RangeSetND:
     def _boxes(self) -> list[tuple[Column, ...]]:
         if not self._vectors:
             return []
-        return fold_columns([list(map(index_key, axis)) for axis in zip(*self._vectors, strict=True)])
+        return fold_columns(
+            [list(map(index_key, axis)) for axis in zip(*self._vectors, strict=True)]
+        )
 
     @property
     def autostep(self) -> float | None:
@@ -174,9 +176,7 @@ class RangeSetND:
             raise TypeError(f"a vector is a sequence of indexes, not {elem!r}")
         order = self._sorted()
         try:
-            return order.index(
-                tuple(map(str, elem)), start, len(order) if stop is None else stop
-            )
+            return order.index(tuple(map(str, elem)), start, len(order) if stop is None else stop)
         except ValueError:
             raise ValueError(f"{elem!r} is not in RangeSetND") from None
 
@@ -336,4 +336,6 @@ def _indexes(element: Any, pad: int) -> list[str]:
         return list(element)
     if isinstance(element, int) and element >= 0:
         return [str(element).zfill(pad)]
-    raise TypeError(f"an axis of a vector is a text, an int from 0 on or a RangeSet, not {element!r}")
+    raise TypeError(
+        f"an axis of a vector is a text, an int from 0 on or a RangeSet, not {element!r}"
+    )
