@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         RangeSetPaddingError,
         RangeSetParseError,
     )
+    from mpshell.rangesetnd import RangeSetND
     from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
     from mpshell.task.ports import EnginePort
     from mpshell.task.task import Task
@@ -128,6 +129,7 @@ __all__ = [
     "RangeSet",
     "RangeSetError",
     "RangeSetException",
+    "RangeSetND",
     "RangeSetPaddingError",
     "RangeSetParseError",
     "StreamWorker",
@@ -186,6 +188,7 @@ _HOMES = {
         "AUTOSTEP_DISABLED", "RangeSet", "RangeSetError", "RangeSetException", "RangeSetPaddingError",
         "RangeSetParseError",
     ),
+    "mpshell.rangesetnd": ("RangeSetND",),
     "mpshell.task.functions": ("task_cleanup", "task_self", "task_terminate", "task_wait"),
     "mpshell.task.task": ("Task",),
     "mpshell.worker.distant": ("DistantWorker",),

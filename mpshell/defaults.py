@@ -36,8 +36,8 @@ TASK_INFO: dict[str, Any] = {
 }
 
 
-#: Node sets. Seconds for an upcall of a group source.
-NODESET: dict[str, Any] = {"upcall_timeout": 60.0}
+#: Node sets. Seconds for an upcall of a group source; the numbers of names that are folded, () for all.
+NODESET: dict[str, Any] = {"upcall_timeout": 60.0, "fold_axis": ()}
 
 
 class Defaults:

@@ -34,10 +34,12 @@ from mpshell.nodes.parser import (
     NodeSetParseRangeError,
     are_plain,
     parse,
+    parse_sorted,
 )
 from mpshell.nodes.regroup import cover, groups_of
-from mpshell.nodesetbase import Names, Nodes, NodeSetBase
+from mpshell.nodesetbase import Names, Nodes, NodeSetBase, is_node_set
 from mpshell.rangeset import RangeSet, RangeSetParseError
+from mpshell.rangesetnd import RangeSetND
 
 __all__ = [
     "AUTOSTEP_DISABLED",
@@ -54,6 +56,7 @@ __all__ = [
     "NodeSetParseRangeError",
     "Nodes",
     "RangeSet",
+    "RangeSetND",
     "RangeSetParseError",
     "expand",
     "fold",
@@ -80,6 +83,7 @@ class NodeSet(NodeSetBase):
         nodes: Nodes | None = None,
         autostep: float | None = None,
         resolver: Resolver = None,
+        fold_axis: Iterable[int] | None = None,
     ) -> None:
         """Take the nodes; see `NodeSet.autostep` for the second argument, by default a node set's own.
 
@@ -87,15 +91,24 @@ class NodeSet(NodeSetBase):
         ClusterShell's NodeUtils, `RESOLVER_NOGROUP`, or None for that of the process.
         Raise NodeSetParseError for a bad text, NodeGroupError for a group that cannot be resolved.
         """
-        super().__init__(autostep=autostep)
+        super().__init__(autostep=autostep, fold_axis=fold_axis)
         self._resolver = check_resolver(resolver)
         if nodes is None:
             return
-        self._names, self._order = self._names_of(nodes)
         if isinstance(nodes, NodeSetBase):
-            self._names = self._names.copy()
+            other = nodes.copy()
+            self._index, self._order = other._index, other._order
             if autostep is None:
                 self._autostep = nodes._autostep
+            return
+        if isinstance(nodes, str):
+            found = parse_sorted(nodes, readers_of(self._resolver))
+            if isinstance(found, list):
+                self._index, self._order = None, found
+            else:
+                self._index = found
+            return
+        self._names, self._order = self._names_of(nodes)
 
     @classmethod
     def fromlist(
@@ -136,9 +149,8 @@ class NodeSet(NodeSetBase):
     def _names_of(self, nodes: Nodes | None) -> Names:
         """Return the names of a text, a node set or an iterable of texts.  Those of a set are its own."""
         if isinstance(nodes, str):
-            names, is_sorted = parse(nodes, readers_of(self._resolver))
-            return names, list(names) if is_sorted else None
-        if nodes is None or isinstance(nodes, NodeSetBase):
+            return parse(nodes, readers_of(self._resolver)), None
+        if nodes is None or is_node_set(nodes):
             return super()._names_of(nodes)
         return self._names_of_many(nodes), None
 

@@ -6,12 +6,13 @@ process and any thread, but one set belongs to one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Self, overload
 
-from mpshell.nodes.folding import box_text, contiguous_texts, fold_names, sort_names
-from mpshell.nodes.indexes import check_autostep, chunks
-from mpshell.nodes.parser import parse
+from mpshell.defaults import DEFAULTS
+from mpshell.nodes.folding import box_text, box_texts, contiguous_texts, fold_names, sort_names
+from mpshell.nodes.indexes import check_autostep, chunks, known_autostep
+from mpshell.nodes.parser import parse_sorted
 
 Nodes = str | Iterable[str]
 """What the methods of a NodeSet take for nodes: a text, a node set, or any iterable of texts."""
@@ -27,10 +28,12 @@ class NodeSetBase:
     """
 
     # A dict stands for the set of names because it keeps the order in which they came, mostly the
-    # sorted one: sorting is then nearly free, and walking a long one stays kind to the cache.
-    __slots__ = ("_autostep", "_names", "_order")
+    # sorted one: sorting is then nearly free, and walking a long one stays kind to the cache.  Of a set
+    # whose order is known it is made when it is needed: that takes longer than to parse the names.
+    __slots__ = ("_autostep", "_fold_axis", "_index", "_order")
 
-    _names: dict[str, None]
+    _index: dict[str, None] | None  # the names; None: those of the order, which is known then
+    _fold_axis: tuple[int, ...] | None
     _order: list[str] | None  # the names, sorted; None: not yet known; never changed in place
 
     def __init__(
@@ -39,6 +42,7 @@ class NodeSetBase:
         rangeset: Iterable[Any] | None = None,
         copy_rangeset: bool = True,
         autostep: float | None = None,
+        fold_axis: Iterable[int] | None = None,
     ) -> None:
         """Take the names of a pattern with a ``%s`` for each number, filled in from a set of indexes.
 
@@ -46,6 +50,9 @@ class NodeSetBase:
         `copy_rangeset` has no effect: the set keeps names only.
         """
         self._autostep = None if autostep is None else check_autostep(autostep)
+        self._fold_axis = None
+        if fold_axis is not None:
+            self.fold_axis = fold_axis
         self._order = None
         if pattern:
             filled = [pattern % index for index in rangeset] if rangeset else [pattern % ()]
@@ -55,12 +62,28 @@ class NodeSetBase:
         else:
             self._names = {}
 
+    @property
+    def _names(self) -> dict[str, None]:
+        if self._index is None:
+            self._index = dict.fromkeys(self._order or ())
+        return self._index
+
+    @_names.setter
+    def _names(self, names: dict[str, None]) -> None:
+        self._index = names
+
+    def _any_order(self) -> Collection[str]:
+        """Return the names in the order that costs nothing."""
+        return self._order if self._order is not None else self._names
+
     def _names_of(self, nodes: Nodes | None) -> Names:
         """Return the names of what a method takes.  Those of a node set are its own: do not change them."""
         if isinstance(nodes, NodeSetBase):
             return nodes._names, nodes._order
         if nodes is None:
             return {}, []
+        if _is_clustershell(nodes):
+            return dict.fromkeys(map(str, nodes)), None
         raise TypeError(f"not a node set: {nodes!r}")
 
     def _names_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
@@ -74,6 +97,7 @@ class NodeSetBase:
         """Return an empty set with the settings of this one."""
         result = type(self)()
         result._autostep = self._autostep
+        result._fold_axis = self._fold_axis
         return result
 
     def _new(self, names: dict[str, None], order: list[str] | None = None) -> Self:
@@ -81,6 +105,12 @@ class NodeSetBase:
         result = self._like()
         result._names = names
         result._order = order
+        return result
+
+    def _ordered(self, order: list[str]) -> Self:
+        """Return a set like this one of names that are sorted, each once."""
+        result = self._like()
+        result._index, result._order = None, order
         return result
 
     def _sorted(self) -> list[str]:
@@ -97,9 +127,28 @@ class NodeSetBase:
     def autostep(self, value: float | None) -> None:
         self._autostep = check_autostep(value)
 
+    @property
+    def fold_axis(self) -> tuple[int, ...] | None:
+        """The numbers of names that are folded, the first is 0, the last -1; None: `DEFAULTS.fold_axis`."""
+        return self._fold_axis
+
+    @fold_axis.setter
+    def fold_axis(self, value: Iterable[int] | None) -> None:
+        if value is not None and (
+            isinstance(value, (str, bytes, int)) or not isinstance(value, Iterable)
+        ):
+            raise TypeError(f"fold_axis is an iterable of integers or None, not {value!r}")
+        self._fold_axis = None if value is None else tuple(map(int, value))
+
     def __str__(self) -> str:
         """Return the folded text, which describes the same nodes."""
-        return ",".join([box_text(box, self._autostep) for box in fold_names(self._names)])
+        axes = DEFAULTS.fold_axis or None if self._fold_axis is None else self._fold_axis
+        if axes is not None:
+            boxes = fold_names(self._any_order())
+            return ",".join(
+                [text for box in boxes for text in box_texts(box, self._autostep, axes)]
+            )
+        return ",".join([box_text(box, self._autostep) for box in fold_names(self._any_order())])
 
     def __repr__(self) -> str:
         """Return the class and the folded text."""
@@ -107,7 +156,7 @@ class NodeSetBase:
 
     def __len__(self) -> int:
         """Return the number of nodes."""
-        return len(self._names)
+        return len(self._any_order())
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted; a change meanwhile does not disturb the iteration."""
@@ -121,10 +170,9 @@ class NodeSetBase:
 
     def contiguous(self) -> Iterator[Self]:
         """Yield a set for each part that has one range of step 1 in place of each number."""
-        for box in fold_names(self._names):
+        for box in fold_names(self._any_order()):
             for text in contiguous_texts(box):
-                names, _ = parse(text)
-                yield self._new(names, list(names))
+                yield self._ordered(_listed(parse_sorted(text)))
 
     def split(self, nbr: int) -> Iterator[Self]:
         """Return at most `nbr` sets in order, of sizes that differ by one at most.
@@ -132,7 +180,7 @@ class NodeSetBase:
         Raise ValueError where `nbr` is under 1.
         """
         parts = chunks(self._sorted(), nbr)
-        return (self._new(dict.fromkeys(part), part) for part in parts)
+        return (self._ordered(part) for part in parts)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -142,7 +190,7 @@ class NodeSetBase:
         """Return the name at a position, or the set of those at a slice."""
         if isinstance(index, slice):
             names = self._sorted()[index]
-            return self._new(dict.fromkeys(names), names[::-1] if (index.step or 1) < 0 else names)
+            return self._ordered(names[::-1] if (index.step or 1) < 0 else names)
         if not isinstance(index, int):
             raise TypeError(f"NodeSet positions are integers or slices, not {index!r}")
         try:
@@ -171,7 +219,11 @@ class NodeSetBase:
 
     def copy(self) -> Self:
         """Return an independent copy."""
-        return self._new(self._names.copy(), self._order)
+        return (
+            self._ordered(self._order)
+            if self._index is None and self._order is not None
+            else self._new(self._names.copy(), self._order)
+        )
 
     __copy__ = copy
 
@@ -260,63 +312,106 @@ class NodeSetBase:
     # Operators take node sets only: a text beside one is more likely a slip.
 
     def __or__(self, other: NodeSetBase) -> Self:
-        return self.union(other) if isinstance(other, NodeSetBase) else NotImplemented
+        return self.union(other) if is_node_set(other) else NotImplemented
 
     def __and__(self, other: NodeSetBase) -> Self:
-        return self.intersection(other) if isinstance(other, NodeSetBase) else NotImplemented
+        return self.intersection(other) if is_node_set(other) else NotImplemented
 
     def __sub__(self, other: NodeSetBase) -> Self:
-        return self.difference(other) if isinstance(other, NodeSetBase) else NotImplemented
+        return self.difference(other) if is_node_set(other) else NotImplemented
 
     def __xor__(self, other: NodeSetBase) -> Self:
-        return (
-            self.symmetric_difference(other) if isinstance(other, NodeSetBase) else NotImplemented
-        )
+        return self.symmetric_difference(other) if is_node_set(other) else NotImplemented
+
+    # A set of ClusterShell's on the left does not know ours.
+
+    def __ror__(self, other: Any) -> Self:
+        return self._new(self._names_of(other)[0]) | self if is_node_set(other) else NotImplemented
+
+    def __rand__(self, other: Any) -> Self:
+        return self._new(self._names_of(other)[0]) & self if is_node_set(other) else NotImplemented
+
+    def __rsub__(self, other: Any) -> Self:
+        return self._new(self._names_of(other)[0]) - self if is_node_set(other) else NotImplemented
+
+    def __rxor__(self, other: Any) -> Self:
+        return self._new(self._names_of(other)[0]) ^ self if is_node_set(other) else NotImplemented
 
     def __ior__(self, other: NodeSetBase) -> Self:
-        if not isinstance(other, NodeSetBase):
+        if not is_node_set(other):
             return NotImplemented
         self.update(other)
         return self
 
     def __iand__(self, other: NodeSetBase) -> Self:
-        if not isinstance(other, NodeSetBase):
+        if not is_node_set(other):
             return NotImplemented
         self.intersection_update(other)
         return self
 
     def __isub__(self, other: NodeSetBase) -> Self:
-        if not isinstance(other, NodeSetBase):
+        if not is_node_set(other):
             return NotImplemented
         self.difference_update(other)
         return self
 
     def __ixor__(self, other: NodeSetBase) -> Self:
-        if not isinstance(other, NodeSetBase):
+        if not is_node_set(other):
             return NotImplemented
         self.symmetric_difference_update(other)
         return self
 
     def __eq__(self, other: object) -> bool:
-        return self._names == other._names if isinstance(other, NodeSetBase) else NotImplemented
+        if isinstance(other, NodeSetBase):
+            return self._names == other._names
+        # One of ClusterShell's.
+        return self._names.keys() == set(map(str, other)) if is_node_set(other) else NotImplemented  # type: ignore[call-overload]
 
     def __le__(self, other: NodeSetBase) -> bool:
-        return self.issubset(other) if isinstance(other, NodeSetBase) else NotImplemented
+        return self.issubset(other) if is_node_set(other) else NotImplemented
 
     def __lt__(self, other: NodeSetBase) -> bool:
-        return self <= other and self != other if isinstance(other, NodeSetBase) else NotImplemented
+        return self <= other and self != other if is_node_set(other) else NotImplemented
 
     def __ge__(self, other: NodeSetBase) -> bool:
-        return self.issuperset(other) if isinstance(other, NodeSetBase) else NotImplemented
+        return self.issuperset(other) if is_node_set(other) else NotImplemented
 
     def __gt__(self, other: NodeSetBase) -> bool:
-        return self >= other and self != other if isinstance(other, NodeSetBase) else NotImplemented
+        return self >= other and self != other if is_node_set(other) else NotImplemented
 
-    def __getstate__(self) -> tuple[float | None, list[str]]:
+    def __getstate__(self) -> dict[str, Any]:
         """Return what pickle keeps: the sorted names, once."""
-        return self._autostep, self._sorted()
+        return {"autostep": self._autostep, "fold_axis": self._fold_axis, "names": self._sorted()}
 
-    def __setstate__(self, state: tuple[float | None, list[str]]) -> None:
-        """Take what `__getstate__` returned."""
-        self._autostep, self._order = state
-        self._names = dict.fromkeys(self._order)
+    def __setstate__(self, state: Any) -> None:
+        """Take what `__getstate__`, or ClusterShell's class of the name, has returned."""
+        if isinstance(state, tuple):
+            # Of mpshell before there was a fold_axis.
+            state = {"autostep": state[0], "names": state[1]}
+        names: dict[str, None] = {}
+        if "_patterns" in state:
+            for pattern, indexes in state["_patterns"].items():
+                names.update(NodeSetBase(pattern, indexes)._names)
+            self._autostep = known_autostep(state.get("_autostep"))
+            self._names, self._order = names, None
+        else:
+            self._autostep, self._order = state["autostep"], state["names"]
+            self._index = None
+        self._fold_axis = None
+        self.fold_axis = state.get("fold_axis")
+
+
+def _listed(names: Collection[str]) -> list[str]:
+    return names if isinstance(names, list) else list(names)
+
+
+def is_node_set(value: object) -> bool:
+    """Tell whether a value is a node set, one of ClusterShell's too."""
+    return isinstance(value, NodeSetBase) or _is_clustershell(value)
+
+
+def _is_clustershell(value: object) -> bool:
+    return any(
+        kind.__name__ == "NodeSetBase" and kind.__module__ == "ClusterShell.NodeSet"
+        for kind in type(value).__mro__
+    )

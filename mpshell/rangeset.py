@@ -24,6 +24,7 @@ from mpshell.nodes.indexes import (
     index_key,
     is_padded,
     key_index,
+    known_autostep,
     parse_indexes,
     spans,
 )
@@ -327,3 +328,29 @@ class RangeSet(MutableSet[str]):
         if isinstance(other, RangeSet):
             return self._items == other._items
         return self._items == other if isinstance(other, AbstractSet) else NotImplemented
+
+    def __setstate__(self, state: Any) -> None:
+        """Take what pickle keeps of a set, also of ClusterShell's class of the name."""
+        if isinstance(state, tuple):
+            self._autostep, self._items = state[1]["_autostep"], state[1]["_items"]
+            return
+        # One of 1.6 or later has made its indexes of a text already.
+        if "_ranges" in state:
+            self._items = set()
+            for kept in state["_ranges"]:
+                self._add_kept(kept)
+        elif state.get("padding") and state.get("_version", 0) < 4:
+            self.padding = state["padding"]
+        self._autostep = known_autostep(state.get("_autostep"), less=1)
+
+    def _add_kept(self, kept: tuple[Any, ...]) -> None:
+        """Add a range as ClusterShell 1.3 (with its last index) to 1.5 (without) has kept it."""
+        if len(kept) == 4:
+            start, last, step, pad = kept
+            stop = last + 1
+        else:
+            span, pad = kept
+            start, stop, step = (
+                (span.start, span.stop, span.step) if isinstance(span, slice) else span
+            )
+        self.add_range(start, stop, step or 1, pad or 0)

@@ -19,6 +19,7 @@ from mpshell.nodeset import (
     std_group_resolver,
 )
 from mpshell.rangeset import AUTOSTEP_DISABLED, RangeSet, RangeSetParseError
+from mpshell.rangesetnd import RangeSetND
 
 __all__ = [
     "AUTOSTEP_DISABLED",
@@ -34,6 +35,7 @@ __all__ = [
     "NodeSetParseError",
     "NodeSetParseRangeError",
     "RangeSet",
+    "RangeSetND",
     "RangeSetParseError",
     "expand",
     "fold",

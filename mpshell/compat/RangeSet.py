@@ -8,12 +8,14 @@ from mpshell.rangeset import (
     RangeSetPaddingError,
     RangeSetParseError,
 )
+from mpshell.rangesetnd import RangeSetND
 
 __all__ = [
     "AUTOSTEP_DISABLED",
     "RangeSet",
     "RangeSetError",
     "RangeSetException",
+    "RangeSetND",
     "RangeSetPaddingError",
     "RangeSetParseError",
 ]

@@ -11,7 +11,7 @@ pattern with a column of sorted keys for each number: it stands for their produc
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import product
 
 from mpshell.nodes.indexes import contiguous, fold_keys, index_key, key_index
@@ -60,6 +60,19 @@ def box_text(box: Box, autostep: float | None) -> str:
         indexes = fold_keys(column, autostep)
         text += (indexes if len(column) == 1 else f"[{indexes}]") + literal
     return text
+
+
+def box_texts(box: Box, autostep: float | None, fold_axis: Iterable[int]) -> Iterator[str]:
+    """Yield texts of a box that are folded in some of its numbers only: the first is 0, the last -1."""
+    pattern, columns = box
+    count = len(columns)
+    folded = {axis if axis >= 0 else count + axis for axis in fold_axis}
+    parts = [
+        [column] if axis in folded else [(key,) for key in column]
+        for axis, column in enumerate(columns)
+    ]
+    for chosen in product(*parts):
+        yield box_text((pattern, chosen), autostep)
 
 
 def contiguous_texts(box: Box) -> Iterator[str]:
@@ -117,15 +130,23 @@ def _ranks(names: Sequence[str], numbers: int) -> list[int]:
 
 
 def _fold_vectors(names: Sequence[str], numbers: int) -> list[tuple[Column, ...]]:
-    """Return the columns of boxes that hold the names of one pattern exactly.
+    """Return the columns of boxes that hold the names of one pattern exactly."""
+    keys = _keys(names)
+    return fold_columns([keys[axis::numbers] for axis in range(numbers)])
+
+
+def fold_columns(axes: Sequence[Sequence[int]]) -> list[tuple[Column, ...]]:
+    """Return boxes that hold exactly the vectors whose keys are given, axis by axis.
 
     The last axis is folded first: vectors that differ there only become one; then those that
     differ only in the axis before it, and so on.  Linear, and good for the usual rectangles.
     """
-    keys = _keys(names)
-    heads = zip(*(keys[axis::numbers] for axis in range(numbers - 1)), strict=True)
+    numbers = len(axes)
+    if numbers == 1:
+        return [(tuple(sorted(set(axes[0]))),)]
+    heads = zip(*axes[:-1], strict=True)
     tails: dict[tuple[int, ...], list[int]] = {}
-    for head, key in zip(heads, keys[numbers - 1 :: numbers], strict=True):
+    for head, key in zip(heads, axes[-1], strict=True):
         if head in tails:
             tails[head].append(key)
         else:

@@ -152,7 +152,7 @@ def _names_in(
     found: dict[str, None] = {}
     for text in texts:
         try:
-            found.update(parse(text, reader)[0])
+            found.update(parse(text, reader))
         except NodeGroupError:
             raise
         except NodeSetException as error:

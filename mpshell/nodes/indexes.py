@@ -69,6 +69,11 @@ def check_autostep(autostep: float | None) -> float | None:
     return autostep
 
 
+def known_autostep(kept: float | None, less: int = 0) -> float | None:
+    """Return the autostep that an object of ClusterShell's keeps, which may be `less` than it was given."""
+    return None if kept is None or kept >= AUTOSTEP_DISABLED else max(2, kept + less)
+
+
 def index_key(index: str) -> int:
     """Return the key of an index."""
     return int("1" + index)

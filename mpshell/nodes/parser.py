@@ -10,7 +10,7 @@ A *name* is a plain string that holds none of the characters of the syntax; it m
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from itertools import product
 from math import prod
 from typing import Protocol
@@ -83,33 +83,43 @@ def are_plain(names: Collection[str]) -> bool:
     )
 
 
-def parse(text: str, readers: Readers | None = None) -> tuple[dict[str, None], bool]:
-    """Return the names that `text` describes, and whether they are known to be in sorted order.
+def parse(text: str, readers: Readers | None = None) -> dict[str, None]:
+    """Return the names that `text` describes; see `parse_sorted`."""
+    names = parse_sorted(text, readers)
+    return dict.fromkeys(names) if isinstance(names, list) else names
+
+
+def parse_sorted(text: str, readers: Readers | None = None) -> list[str] | dict[str, None]:
+    """Return the names that `text` describes: a list, sorted and each once, or a dict in any order.
 
     Without `readers`, ``@``, ``*`` and ``?`` are characters of names.  Raise NodeSetParseError, and
     what a reader raises.
     """
     text = text.strip(_BLANKS)
     if not text:
-        return {}, True
+        return []
     if is_plain(text):
-        return {text: None}, True
+        return [text]
     if "," in text:
         # Most long texts are a plain list: spare them the search for brackets and operators.
         items = text.split(",")
         if "" not in items and are_plain(items):
-            return dict.fromkeys(items), False
+            return dict.fromkeys(items)
+    operands = _operands(text)
+    if len(operands) == 1 and (readers is None or not _needs_reader(text)):
+        return _expand(text)
+    return _combined(operands, readers)
+
+
+def _combined(operands: list[tuple[str, str]], readers: Readers | None) -> dict[str, None]:
+    """Return the names of operands, each with the operator before it, from left to right."""
     names: dict[str, None] = {}
-    operands = 0
     reader: Reader | None = None
-    resolved = False
-    for operator, operand in _operands(text):
-        operands += 1
+    for operator, operand in operands:
         others: Collection[str] = _expand(operand)
         if readers is not None and _needs_reader(operand):
             reader = readers(operand) if reader is None else reader
             others = reader.resolve(others)
-            resolved = True
         if operator == ",":
             names.update(dict.fromkeys(others))
         elif operator == "!":
@@ -123,7 +133,7 @@ def parse(text: str, readers: Readers | None = None) -> tuple[dict[str, None], b
                 names.update(dict.fromkeys(others))
                 for name in common:
                     del names[name]
-    return names, operands == 1 and not resolved
+    return names
 
 
 def _needs_reader(operand: str) -> bool:
@@ -131,8 +141,8 @@ def _needs_reader(operand: str) -> bool:
     return operand[0] == "@" or "*" in operand or "?" in operand
 
 
-def _operands(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each operand of a non-empty text with the operator before it, "," for the first."""
+def _operands(text: str) -> list[tuple[str, str]]:
+    """Return each operand of a non-empty text with the operator before it, "," for the first."""
     operators, operands = [","], []
     start = 0
     inside = False
@@ -152,7 +162,7 @@ def _operands(text: str) -> Iterator[tuple[str, str]]:
             operator, part = (operators[at], at - 1) if last else (operators[at + 1], at + 1)
             message = f"missing nodeset operand with '{operator}' operator"
             raise NodeSetParseError(operands[part], message)
-    return zip(operators, operands, strict=True)
+    return list(zip(operators, operands, strict=True))
 
 
 def _expand(operand: str) -> list[str]:

@@ -52,7 +52,7 @@ def _listed(queries: Queries, source: str | None) -> list[str]:
 
 def _members(group: str, queries: Queries, source: str | None) -> dict[str, None]:
     text = ",".join(queries.nodes(group, source))
-    return parse(text, lambda part: GroupReader(queries, source))[0]
+    return parse(text, lambda part: GroupReader(queries, source))
 
 
 def cover(

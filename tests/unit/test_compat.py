@@ -40,9 +40,8 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "Engine.Engine": _EVENTS | because(_ENGINE, "EPSILON EngineBaseTimer"),
     "Engine.Poll": _EVENTS,
     "Engine.Select": _EVENTS,
-    "NodeSet": because(_SETS, "ParsingEngine RESOLVER_NOINIT RangeSetND")
+    "NodeSet": because(_SETS, "ParsingEngine RESOLVER_NOINIT")
     | because(_RESOLVER, "DEF_GROUPS_CONFIGS RESOLVER_STD_GROUP STD_GROUP_RESOLVER config_paths"),
-    "RangeSet": because(_SETS, "RangeSetND"),
     "Task": because(
         _TREE,
         "PropagationChannel PropagationTreeRouter TopologyError TopologyParser TreeWorker",
