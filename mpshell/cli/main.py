@@ -184,7 +184,8 @@ def _out_of_memory(run: Run, display: Display, seconds: float) -> int:
         shown = "not all that was gathered could be shown"
     if display.unshown:
         shown += f", but not of {NodeSet.fromnames(display.unshown)}, which takes too much itself"
-    display.terminal.message(f"out of memory: the run was stopped, and {shown}")
+    # Also where it has to be quiet: it is an error.
+    display.terminal.own(f"out of memory: the run was stopped, and {shown}")
     return _INTERNAL_ERROR
 
 

@@ -77,11 +77,9 @@ def ssh_program(task: Owner, nodes: list[str]) -> SshProgram:
     if task.info("ssh_user"):
         ours += ["-l", str(task.info("ssh_user"))]
     ours += connection(task)
+    flags = _read_flags(program, given, "ssh", SSH_WITH_ARGUMENT)
     plain = SshProgram([*program, *given, *ours])
-    if not nodes:
-        return plain
-    flags, rest = read_flags(given, SSH_WITH_ARGUMENT)
-    if rest:
+    if not nodes or flags is None:
         return plain
     kept = [flag for flag in flags if flag.letter not in "Ey"]
     log = ssh_log(program, [*flag_words(kept), *ours], nodes)
@@ -121,11 +119,9 @@ def scp_program(task: Owner, nodes: list[str]) -> SshProgram:
         *own,
         *split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", ""),
     ]
+    flags = _read_flags(program, given, "scp", SCP_WITH_ARGUMENT)
     plain = SshProgram([*program, *given])
-    if not nodes or os.path.basename(program[-1]) != "scp" or not os.access(_WRAPPER, os.X_OK):
-        return plain
-    flags, rest = read_flags(given, SCP_WITH_ARGUMENT)
-    if rest:
+    if not nodes or flags is None or not os.access(_WRAPPER, os.X_OK):
         return plain
     ssh = next((f.argument for f in reversed(flags) if f.letter == "S" and f.argument), None)
     ssh = ssh or _beside(program[-1])
@@ -150,6 +146,22 @@ def _split(task: Owner, key: str, name: str) -> tuple[list[str], list[str]]:
         if os.path.basename(word) == name:
             return words[: at + 1], words[at + 1 :]
     return words, []
+
+
+def _read_flags(
+    program: list[str], given: list[str], name: str, with_argument: str
+) -> list[Flag] | None:
+    """Return the options in words for the program of that name, None when it is another one.
+
+    Raise WorkerError for a word that is neither an option nor one's value: it would be the node, or a file.
+    """
+    if os.path.basename(program[-1]) != name:
+        return None
+    flags, rest = read_flags(given, with_argument)
+    if rest:
+        hint = f"-o{rest[0]}" if "=" in rest[0] else "an option begins with '-'"
+        raise WorkerError(f"{rest[0]!r} is no option of {name} ({hint}): {shlex.join(given)}")
+    return flags
 
 
 def _beside(scp: str) -> str:

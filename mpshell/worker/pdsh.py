@@ -18,12 +18,22 @@ from mpshell.coordinator.job import Ended, Job, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.launch.cpus import usable_cpus
 from mpshell.nodeset import NodeSet
-from mpshell.wire.messages import EXITED, LOST, NODE, PART, SPAWN_FAILED, STREAM, TIMED_OUT
+from mpshell.wire.messages import (
+    EXITED,
+    LOG_END,
+    LOST,
+    NODE,
+    PART,
+    SIGNALED,
+    SPAWN_FAILED,
+    STREAM,
+    TIMED_OUT,
+)
 from mpshell.worker.base import check_worker_fanout
 from mpshell.worker.copy import Copy, check_shell_names, local_path
 from mpshell.worker.distant import CommandWorker
 from mpshell.worker.openssh import connect_seconds, split_setting
-from mpshell.worker.ssh_log import diagnose_words
+from mpshell.worker.ssh_log import diagnose_unproven
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
@@ -32,14 +42,31 @@ if TYPE_CHECKING:
 #: pdsh's own words about a node: "pdsh@here: node: ssh exited with exit code 3".
 _OWN = re.compile(rb"r?pd(?:sh|cp)@[^:]*: (?:(\S+): )?(.*)")
 _EXITED = re.compile(rb".* exited with exit code (\d+)")
+_KILLED = re.compile(rb".* killed by signal (\d+)")
+
+#: The same behind a line that a NUL has cut: pdsh leaves the rest of that out, with its newline.
+_GLUED = re.compile(
+    rb"r?pdsh@" + re.escape(os.fsencode(os.uname().nodename.partition(".")[0]))
+    + rb": (\S+): (.* (?:exited with exit code|killed by signal) \d+)"
+)  # fmt: skip
+
+#: Its modules say this of a node that they have not given a command to yet (xrcmd.c).
+_NOT_CONNECTED = re.compile(rb"connect: |rcmd: socket: |socket: ")
 
 #: Names that pdsh takes for one node, and says again in front of each line.
 _NODE = re.compile(r"[\w.][\w.-]*")
 
+#: What pdsh -S counts a node for that it has not had a return code of (RC_FAILED), or that a signal has ended.
+_FAILED, _KILLED_COUNT = 254, 0
 
-def diagnose_pdsh(words: str) -> str | None:
-    """Return why a node has 255 by its last words, or pdsh's own; None when its command has."""
-    return "unreachable" if words.startswith("pdsh: ") else diagnose_words(words)
+
+def diagnose_pdsh(detail: str) -> str | None:
+    """Return why a node has 255, by pdsh's own words and the node's (`LOG_END`); None when its command has.
+
+    The node's last words may be its command's: that nothing has run is told by pdsh's own alone.
+    """
+    own, _, last = detail.partition(LOG_END)
+    return "unreachable" if own else diagnose_unproven(last)
 
 
 class WorkerPdsh(CommandWorker):
@@ -185,6 +212,10 @@ class PdshReader:
         #: The last line of each node that has said one.
         self._heard: dict[str, bytes] = {}
         self._words: dict[int, list[str]] = {}
+        #: What may be pdsh's own words on how a node has ended, behind a node's.
+        self._glued: dict[str, bytes] = {}
+        #: What pdsh -S counts each node for.
+        self._counts: dict[str, int] = {}
 
     def read(self, index: int, stream: int, lines: bytes) -> Iterator[Said | Ended]:
         said: dict[str, list[bytes]] = {}
@@ -201,6 +232,9 @@ class PdshReader:
             elif node is not None:
                 said.setdefault(node, []).append(text)
                 self._heard[node] = text
+                glued = _GLUED.search(text) if b"pdsh@" in text else None
+                if glued is not None and glued.end() == len(text) and glued[1] in self._names:
+                    self._glued[self._names[glued[1]]] = glued[2]
             elif not line.startswith(b"sending "):
                 self._words.setdefault(index, []).append(os.fsdecode(line))
         for node, texts in said.items():
@@ -220,36 +254,45 @@ class PdshReader:
 
     def _end_of(self, node: str, words: bytes) -> Ended:
         text = os.fsdecode(words)
+        exited, killed = _EXITED.fullmatch(words), _KILLED.fullmatch(words)
+        self._counts[node] = int(exited[1]) if exited else _KILLED_COUNT if killed else _FAILED
         if words == b"command timeout":
             return Ended(node, TIMED_OUT, 0, None)
-        exited = _EXITED.fullmatch(words)
         if self._copies:
             return Ended(node, EXITED, errno.ENOENT, text)
+        if killed is not None:
+            return Ended(node, SIGNALED, int(killed[1]), None)
         if exited is None:
-            # Anything else that it says of a node is that it could not get there.
-            return Ended(node, EXITED, 255, f"pdsh: {text}")
+            if _NOT_CONNECTED.match(words):
+                return Ended(node, EXITED, 255, f"pdsh: {text}{LOG_END}")
+            # The command may have begun by then.
+            return Ended(node, LOST, 255, f"pdsh: {text}")
         code = int(exited[1])
-        last = os.fsdecode(self._heard[node]) if code == 255 and node in self._heard else None
-        return Ended(node, EXITED, code, last)
+        if code != 255 or node not in self._heard:
+            return Ended(node, EXITED, code, None)
+        last = os.fsdecode(self._heard[node]).replace(LOG_END, "\\0")
+        return Ended(node, EXITED, code, f"{LOG_END}{last}")
 
     def finish(
         self, index: int, reason: int, status: int, detail: str | None
     ) -> Iterator[Said | Ended]:
+        if not self._copies:
+            for node in self._shards[index]:
+                if node in self._glued and node not in self._ends:
+                    self._ends[node] = self._end_of(node, self._glued[node])
         rest, told = EXITED, 0
         if reason != EXITED:
             rest, told = reason, status
         elif status and not any(n in self._ends or n in self._heard for n in self._shards[index]):
             rest, detail = SPAWN_FAILED, "; ".join(self._words.get(index, [])) or f"pdsh: {status}"
         elif status and status != self._largest(index):
-            # With -S it ends with the largest of its nodes' codes; this is something else.
+            # With -S it ends with the largest of its nodes' counts; this is something else.
             rest, detail = LOST, f"pdsh has ended with {status}"
         for node in self._shards[index]:
             yield self._ends.get(node) or Ended(node, rest, told, detail)
 
     def _largest(self, index: int) -> int:
-        return max(
-            (self._ends[n].status for n in self._shards[index] if n in self._ends), default=0
-        )
+        return max((self._counts.get(node, 0) for node in self._shards[index]), default=0)
 
 
 WORKER_CLASS = WorkerPdsh

@@ -102,11 +102,16 @@ _DIAGNOSES = (
 
 
 def diagnose_words(words: str) -> str | None:
-    """Return why a program of OpenSSH has ended, by its last words; None when they say nothing of it.
-
-    The words may be the command's: for a program whose log cannot be had.
-    """
+    """Return why a program of OpenSSH has ended, by its own words; None when they say nothing of it."""
     return next((reason for reason, text in _DIAGNOSES if text.search(words)), None)
+
+
+def diagnose_unproven(words: str) -> str | None:
+    """Return "lost" for last words like ssh's where there is no log, None for others.
+
+    They may be those of a command that has run: then no other reason may be given.
+    """
+    return None if diagnose_words(words) is None else "lost"
 
 
 def diagnose_ssh(detail: str) -> str | None:
@@ -116,7 +121,7 @@ def diagnose_ssh(detail: str) -> str | None:
     """
     notes, logged, words = detail.partition(LOG_END)
     if not logged:
-        return diagnose_words(detail)
+        return diagnose_unproven(detail)
     if _OPENED.search(notes):
         return None if _ended(notes) else "transport" if _refused(notes) else "lost"
     return _not_connected(notes, words)
@@ -126,7 +131,7 @@ def diagnose_scp(detail: str) -> str | None:
     """Return why the ssh(1) below a scp(1) that has failed has, or None when scp has by itself."""
     notes, logged, words = detail.partition(LOG_END)
     if not logged:
-        return diagnose_words(detail)
+        return diagnose_unproven(detail)
     if not _OPENED.search(notes):
         return _not_connected(notes, words)
     if _refused(notes):

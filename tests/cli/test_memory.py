@@ -64,7 +64,7 @@ def test_gathered_output_takes_at_most_one_and_a_half_times_its_size(
     assert memory - least < 1.5 * EACH * NODES
 
 
-@pytest.mark.parametrize("option", ["-b", "-L", "--json"])
+@pytest.mark.parametrize("option", ["-b", "-qb", "-L", "--json"])
 def test_out_of_memory_is_one_sentence_with_the_output_so_far(option: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, _, text = peak(out, option, DISTINCT, limit=130_000_000)

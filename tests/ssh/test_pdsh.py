@@ -41,6 +41,77 @@ def test_streams_are_kept_apart_when_asked_for(pdsh_task: Task) -> None:
     assert codes(worker) == {1: "node[1-5]"}
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("ssh: connect to host x port 22: Connection refused", "lost"),
+        ("me@x: Permission denied (publickey).", "lost"),
+        ("Host key verification failed.", "lost"),
+        ("pdsh: connect: Connection refused", "exit"),
+        ("pdsh@x: node1: connect: Connection refused", "exit"),
+    ],
+)
+def test_no_words_of_a_command_prove_that_it_has_not_run(
+    words: str, reason: str, pdsh_task: Task
+) -> None:
+    worker = pdsh_task.run(f"printf '{words}\\n' >&2; exit 255", nodes="node1")
+    [outcome] = worker.outcomes()
+    assert (outcome.reason, outcome.returncode) == (reason, 255)
+    assert outcome.detail == words
+
+
+def script(path: Path, text: str) -> str:
+    """Return a program as pdsh's module exec takes it: one word."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+@pytest.mark.parametrize("end", ["exit 5", "kill -9 $$"])
+def test_a_nul_in_the_output_hides_no_end(
+    end: str, stderr: bool, pdsh_task: Task, tmp_path: Path
+) -> None:
+    """pdsh cuts the line there, its newline too: what it has to say itself comes behind it."""
+    pdsh_task.set_info("pdsh_path", "pdsh -R exec")
+    command = script(tmp_path / "script", rf"printf 'x\000y\nz\000' >&2; {end}")
+    worker = pdsh_task.run(command, nodes="a,b", stderr=stderr)
+    code = 5 if end.startswith("exit") else 137
+    assert codes(worker) == {code: "a,b"}
+
+
+def test_a_command_that_says_what_pdsh_does(pdsh_task: Task) -> None:
+    worker = pdsh_task.run("echo pdsh@far: node1: ssh exited with exit code 3", nodes="node1")
+    assert codes(worker) == {0: "node1"}
+
+
+@pytest.mark.parametrize("option", ["", " -S"])
+def test_a_command_that_a_signal_has_ended_is_not_unreachable(
+    option: str, pdsh_task: Task, tmp_path: Path
+) -> None:
+    pdsh_task.set_info("pdsh_path", f"pdsh{option} -R exec")
+    text = f"mkdir {tmp_path}/one 2>/dev/null || exit 3\nkill -9 $$"
+    worker = pdsh_task.run(script(tmp_path / "script", text), nodes="a,b,c")
+    ends = [(o.reason, o.signal, o.returncode) for o in worker.outcomes()]
+    assert sorted(ends, key=str) == [("exit", None, 3), ("exit", None, 3), ("signal", 9, 137)]
+
+
+def test_a_connection_that_rsh_does_not_get_is_unreachable(pdsh_task: Task) -> None:
+    pdsh_task.set_info("pdsh_path", "pdsh -R rsh")
+    [outcome] = pdsh_task.run("true", nodes="127.0.0.9").outcomes()
+    assert (outcome.reason, outcome.returncode) == ("unreachable", 255)
+    assert outcome.detail == "pdsh: connect: Connection refused"
+
+
+def test_a_node_without_a_return_code_costs_no_other_one(pdsh_task: Task, tmp_path: Path) -> None:
+    """With -S pdsh ends with 254 then."""
+    pdsh_task.set_info("pdsh_path", "pdsh -S -R exec")
+    pdsh_task.set_info("engines", 1)
+    text = f"mkdir {tmp_path}/one 2>/dev/null || exit 0\nsleep 60"
+    worker = pdsh_task.run(script(tmp_path / "script", text), nodes="a,b", timeout=5)
+    assert sorted(outcome.reason for outcome in worker.outcomes()) == ["exit", "timeout"]
+
+
 @pytest.mark.parametrize("stderr", [False, True])
 def test_events_are_each_node_s(stderr: bool, pdsh_task: Task) -> None:
     seen = Recorder()
@@ -70,7 +141,9 @@ def test_unreachable_nodes_have_255_and_the_others_go_on(pdsh_task: Task) -> Non
     assert codes(worker) == {0: "node[1-3]", 255: "127.0.0.1,no-such-host.invalid"}
     assert b"refused" in (worker.node_buffer("127.0.0.1") or b"")
     ends = {outcome.node: outcome for outcome in worker.outcomes()}
-    assert ends["127.0.0.1"].reason == "unreachable" == ends["no-such-host.invalid"].reason
+    # A command may write as much: that nothing has run there is not proven.
+    assert ends["127.0.0.1"].reason == "lost" == ends["no-such-host.invalid"].reason
+    assert "refused" in (ends["127.0.0.1"].detail or "")
     assert ends["127.0.0.1"].engine > 0 and ends["127.0.0.1"].started_at is not None
     assert ends["node1"].ok
 

@@ -33,12 +33,20 @@ class ReadOnly:
         """Take a line."""
 
 
-def with_options(task: Task, options: str) -> None:
-    task.set_info("ssh_options", options)
+def with_setting(task: Task, key: str, value: str, *, copy: bool = False) -> None:
+    task.set_info(key, value)
     try:
-        task.run("x", nodes="n1")
+        if copy:
+            task.copy(__file__, "/no/such/place", nodes="n1")
+            task.resume()
+        else:
+            task.run("x", nodes="n1")
     finally:
-        task.set_info("ssh_options", "")
+        task.set_info(key, "")
+
+
+def with_options(task: Task, options: str) -> None:
+    with_setting(task, "ssh_options", options)
 
 
 #: The package as a caller without a type checker has it; so are the tasks of the table.
@@ -64,6 +72,23 @@ CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         lambda t: with_options(t, "-oX=\ud800"),
         WorkerError,
         "ssh_options .*ud800",
+    ),
+    "option-without-dash": (
+        lambda t: with_options(t, "-v Port=422"),
+        WorkerError,
+        "'Port=422' is no option of ssh .-oPort=422.",
+    ),
+    "option-behind-a-value": (lambda t: with_options(t, "-p 422 n57"), WorkerError, "'n57'"),
+    "end-of-options": (lambda t: with_options(t, "-v --"), WorkerError, "'--' is no option"),
+    "option-in-the-path": (
+        lambda t: with_setting(t, "ssh_path", "ssh Port=422"),
+        WorkerError,
+        "'Port=422' is no option of ssh",
+    ),
+    "option-of-scp": (
+        lambda t: with_setting(t, "scp_options", "-l 9 User=n57", copy=True),
+        WorkerError,
+        "'User=n57' is no option of scp",
     ),
     "command-none": (lambda t: untyped.WorkerPopen(None), ValueError, "command"),
     "keyword-of-run": (lambda t: t.run("x", handlr=HANDLER), TypeError, "handlr"),

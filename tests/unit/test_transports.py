@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from mpshell.engine.argv import Command, PathCache
-from mpshell.wire.messages import GATHER, NODE, RANK, JobSpec, Template
+from mpshell.wire.messages import GATHER, LOG_END, NODE, RANK, JobSpec, Template
 from mpshell.worker.exec import parse_template
-from mpshell.worker.ssh_log import diagnose_ssh
+from mpshell.worker.pdsh import diagnose_pdsh
+from mpshell.worker.ssh_log import diagnose_ssh, diagnose_words
 
 
 def job(shell: Template | None, argv: tuple[Template, ...] = ()) -> JobSpec:
@@ -102,4 +103,6 @@ def test_templates_of_the_user() -> None:
     ],
 )
 def test_what_ssh_says_tells_why(words: str, reason: str | None) -> None:
-    assert diagnose_ssh(words) == reason
+    assert diagnose_words(words) == reason
+    # Without a log they may be the command's, which has run then.
+    assert diagnose_ssh(words) == diagnose_pdsh(f"{LOG_END}{words}") == (reason and "lost")
