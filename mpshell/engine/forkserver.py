@@ -77,10 +77,19 @@ class ForkServer:
                         raise _Gone
                     else:
                         self._take_packet()
-                if self._program.watched and not self._program.unchanged():
+                if self._has_changed():
                     self._on_changed_program()
         except _Gone:
             self._end(poll)
+
+    def _has_changed(self) -> bool:
+        """Whether the program has dropped privileges.
+
+        A /proc of another PID namespace shows some other process under its number: no engine is forked there,
+        and the reason for that has to be sent.
+        """
+        program = self._program
+        return program.watched and not procfs.why_unusable() and not program.unchanged()
 
     def _on_changed_program(self) -> None:
         """Serve the runs that go on, and nobody else."""

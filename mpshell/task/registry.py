@@ -101,7 +101,9 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-# Before the interpreter waits for its threads, as concurrent.futures does it: atexit comes after that.
+# Before the interpreter waits for its threads, as concurrent.futures does it: atexit comes after that. The name
+# is private to CPython. Without it a program whose Tasks nobody ended, in threads of their own, does not end by
+# itself: it has to call task_cleanup().
 _register = getattr(threading, "_register_atexit", None)
 if _register is not None:
     _register(_at_exit)

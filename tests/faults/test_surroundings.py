@@ -235,7 +235,18 @@ print("done", threading.active_count())
     assert (done.stdout, done.stderr) == ("done 1\n", "")
 
 
-@pytest.mark.parametrize("proc", ["not mounted", "of another PID namespace"])
+#: Ways to have no /proc of one's own; in a user's own namespaces, for which root is not needed.
+PROC = {
+    "not mounted": ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"],
+    "of another PID namespace": ["unshare", "-Urpf"],
+    # As in a container: under each number there is another process (which takes root).
+    "of another PID namespace with low numbers": [
+        "unshare", "-pf", "--mount-proc", "sh", "-c", 'for i in 1 2 3 4; do unshare -Urpf "$@"; done', "sh",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("proc", PROC)
 def test_without_proc_no_command_starts(proc: str, tmp_path: Path) -> None:
     """Nothing could end what the commands of a killed engine leave, so none is started."""
     program = tmp_path / "program.py"
@@ -250,15 +261,11 @@ except EngineStartError as error:
     print(error)
 """
     )
-    # A user's own namespaces: root is not needed.
-    if proc == "not mounted":
-        argv = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
-    else:
-        argv = ["unshare", "-Urpf"]
     done = subprocess.run(
-        [*argv, sys.executable, str(program)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        [*PROC[proc], sys.executable, str(program)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
-    assert "/proc is needed" in done.stdout, (done.stdout, done.stderr)
+    lines = done.stdout.splitlines()
+    assert lines and all("/proc is needed" in line for line in lines), (done.stdout, done.stderr)
     assert done.stderr == ""
     assert not (tmp_path / "ran").exists()
