@@ -47,7 +47,7 @@ _KILLED = re.compile(rb".* killed by signal (\d+)")
 #: The same behind a line that a NUL has cut: pdsh leaves the rest of that out, with its newline.
 _GLUED = re.compile(
     rb"r?pdsh@" + re.escape(os.fsencode(os.uname().nodename.partition(".")[0]))
-    + rb": (\S+): (.* (?:exited with exit code|killed by signal) \d+)"
+    + rb": (\S+): (.*? (?:exited with exit code|killed by signal) \d+)"
 )  # fmt: skip
 
 #: Its modules say this of a node that they have not given a command to yet (xrcmd.c).
@@ -232,9 +232,11 @@ class PdshReader:
             elif node is not None:
                 said.setdefault(node, []).append(text)
                 self._heard[node] = text
-                glued = _GLUED.search(text) if b"pdsh@" in text else None
-                if glued is not None and glued.end() == len(text) and glued[1] in self._names:
-                    self._glued[self._names[glued[1]]] = glued[2]
+                if b"pdsh@" in text:
+                    # Of any node: its threads write as they come, and a cut line has no end.
+                    for name, words in _GLUED.findall(text):
+                        if name in self._names:
+                            self._glued[self._names[name]] = words
             elif not line.startswith(b"sending "):
                 self._words.setdefault(index, []).append(os.fsdecode(line))
         for node, texts in said.items():

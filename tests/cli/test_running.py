@@ -346,8 +346,6 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("--dest", "/tmp"), ("--dest", "-c or --rcopy")),
         (("--print-completion", "fish"), ("--print-completion", "'fish'", "bash", "zsh")),
         (("--fan", "3"), ("--fan",)),
-        (("-g", "compute"), ("-g", "no node groups yet", "-w")),
-        (("-bX", "rack1"), ("-X", "no node groups yet")),
         (("-P",), ("-P", "progress shows by itself")),
         (("-O", "fanout=3"), ("-O", "no configuration file")),
         (("-V",), ("-V", "--version")),

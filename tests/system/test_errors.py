@@ -159,11 +159,6 @@ def test_a_bad_node_pattern_is_refused_by_name(solo_task: Task, pattern: str) ->
         assert part in str(caught.value) or part.strip("n[]") in str(caught.value)
 
 
-def test_a_node_group_is_refused_with_a_hint(solo_task: Task) -> None:
-    with pytest.raises(NodeSetException, match="@compute"):
-        solo_task.shell("true", nodes="@compute")
-
-
 def test_an_unknown_transport_is_refused_by_name(solo_task: Task) -> None:
     with pytest.raises(ImportError, match="carrier"):
         solo_task.set_default("distant_workername", "carrierpigeon")
