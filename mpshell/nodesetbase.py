@@ -7,7 +7,7 @@ process and any thread, but one set belongs to one thread.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Self, overload
+from typing import Any, Self, cast, overload
 
 from mpshell.defaults import DEFAULTS
 from mpshell.nodes.folding import box_text, box_texts, contiguous_texts, fold_names, sort_names
@@ -365,7 +365,9 @@ class NodeSetBase:
         if isinstance(other, NodeSetBase):
             return self._names == other._names
         # One of ClusterShell's.
-        return self._names.keys() == set(map(str, other)) if is_node_set(other) else NotImplemented  # type: ignore[call-overload]
+        if not is_node_set(other):
+            return NotImplemented
+        return self._names.keys() == set(map(str, cast("Iterable[object]", other)))
 
     def __le__(self, other: NodeSetBase) -> bool:
         return self.issubset(other) if is_node_set(other) else NotImplemented

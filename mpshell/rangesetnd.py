@@ -300,8 +300,6 @@ class RangeSetND:
     def __eq__(self, other: object) -> bool:
         return self._vectors == other._vectors if isinstance(other, RangeSetND) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __le__(self, other: RangeSetND) -> bool:
         return self.issubset(other) if isinstance(other, RangeSetND) else NotImplemented
 

@@ -14,23 +14,23 @@ from mpshell.nodes.groups import NodeGroupError, NoGroupQueryError, title
 _utils: Any = node_utils()
 
 
-class GroupQueryError(NodeGroupError, _utils.GroupSourceQueryFailed):  # type: ignore[misc]
+class GroupQueryError(NodeGroupError, _utils.GroupSourceQueryFailed):
     """A group source has failed."""
 
 
-class GroupWithoutQueryError(NoGroupQueryError, _utils.GroupSourceNoUpcall):  # type: ignore[misc]
+class GroupWithoutQueryError(NoGroupQueryError, _utils.GroupSourceNoUpcall):
     """A group source does not have the query that is needed."""
 
 
-class GroupSourceUnknownError(NodeGroupError, _utils.GroupResolverSourceError):  # type: ignore[misc]
+class GroupSourceUnknownError(NodeGroupError, _utils.GroupResolverSourceError):
     """There is no group source of that name."""
 
 
-class GroupIllegalNameError(NodeGroupError, _utils.GroupResolverIllegalCharError):  # type: ignore[misc]
+class GroupIllegalNameError(NodeGroupError, _utils.GroupResolverIllegalCharError):
     """A group source lists a group whose name means something else in node sets."""
 
 
-class GroupConfigError(NodeGroupError, _utils.GroupResolverConfigError):  # type: ignore[misc]
+class GroupConfigError(NodeGroupError, _utils.GroupResolverConfigError):
     """The configuration of groups cannot be used."""
 
 
@@ -70,7 +70,8 @@ def failure(
         # It is not about a query.
         upcall = None
     made = ours(part, reason, source, upcall)
-    made.group_source = getattr(error, "group_source", None)  # type: ignore[attr-defined]
+    # What programs written for NodeUtils read of its errors.
+    vars(made)["group_source"] = getattr(error, "group_source", None)
     return made
 
 

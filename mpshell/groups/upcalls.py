@@ -29,7 +29,7 @@ _SHELL_SYNTAX = re.compile(r"[;|&$`<>(){}\\'\"\n\r\0]")
 _utils: Any = node_utils()
 
 
-class UpcallError(_utils.GroupSourceQueryFailed):  # type: ignore[misc]
+class UpcallError(_utils.GroupSourceQueryFailed):
     """An upcall has failed; `upcall` is its kind, as "map"."""
 
     def __init__(self, message: str, source: Any, upcall: str) -> None:

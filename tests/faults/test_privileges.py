@@ -186,7 +186,7 @@ def test_whatever_is_dropped_no_idle_process_keeps_it(change: str, tmp_path: Pat
     assert (
         attack(
             f"""
-time.sleep(2.5)
+time.sleep(2.5)  # two looks and more: that nothing ends in them has no sign to wait for
 print(alive() == before)
 {change}
 print(eventually(lambda: not alive(), 10))

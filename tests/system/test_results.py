@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mpshell import EventHandler, ExecWorker, MsgTreeElem, NodeSet, Task, WorkerPopen
+from tests.support import eventually
 from tests.system.recorder import Recorder, folded, until
 
 Sweep = Callable[..., ExecWorker]
@@ -146,8 +147,8 @@ def test_codes_seen_in_one_turn_come_in_ascending_order(solo_task: Task, tmp_pat
 
     def wait_for_all(worker: Any) -> None:
         """All have ended, and are in the frames of one turn, when this returns."""
-        while len(list(tmp_path.iterdir())) < 4:
-            time.sleep(0.05)
+        assert eventually(lambda: len(list(tmp_path.iterdir())) == 4)
+        # The ends are in the socket now or soon, which nothing tells while this holds the loop.
         time.sleep(1)
 
     worker = solo_task.run(
