@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import termios
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ def terminal(
         encoding="utf-8",
         codec_errors="replace",
     )
+    # An interrupt from a terminal discards what its reader has not read yet, so a key that follows at once
+    # would take away what the program had written before it.
+    mode = termios.tcgetattr(child.child_fd)
+    mode[3] |= termios.NOFLSH
+    termios.tcsetattr(child.child_fd, termios.TCSANOW, mode)
     try:
         yield child
     finally:
