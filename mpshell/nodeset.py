@@ -37,7 +37,7 @@ from mpshell.nodes.parser import (
     parse_sorted,
 )
 from mpshell.nodes.regroup import cover, groups_of
-from mpshell.nodesetbase import Names, Nodes, NodeSetBase, is_node_set
+from mpshell.nodesetbase import Nodes, NodeSetBase, is_node_set
 from mpshell.rangeset import RangeSet, RangeSetParseError
 from mpshell.rangesetnd import RangeSetND
 
@@ -96,10 +96,9 @@ class NodeSet(NodeSetBase):
         if nodes is None:
             return
         if isinstance(nodes, NodeSetBase):
+            self._inherit_step(nodes)
             other = nodes.copy()
             self._index, self._order = other._index, other._order
-            if autostep is None:
-                self._autostep = nodes._autostep
             return
         if isinstance(nodes, str):
             found = parse_sorted(nodes, readers_of(self._resolver))
@@ -108,7 +107,7 @@ class NodeSet(NodeSetBase):
             else:
                 self._index = found
             return
-        self._names, self._order = self._names_of(nodes)
+        self._names = self._members_of(nodes)
 
     @classmethod
     def fromlist(
@@ -118,7 +117,7 @@ class NodeSet(NodeSetBase):
         if isinstance(nodelist, str):
             raise TypeError(f"fromlist takes an iterable of nodes, not one text: {nodelist!r}")
         result = cls(autostep=autostep, resolver=resolver)
-        result._names = result._names_of_many(nodelist)
+        result._names = result._members_of_many(nodelist)
         return result
 
     @classmethod
@@ -146,15 +145,15 @@ class NodeSet(NodeSetBase):
         result._resolver = self._resolver
         return result
 
-    def _names_of(self, nodes: Nodes | None) -> Names:
+    def _members_of(self, other: Nodes | None) -> dict[str, None]:
         """Return the names of a text, a node set or an iterable of texts.  Those of a set are its own."""
-        if isinstance(nodes, str):
-            return parse(nodes, readers_of(self._resolver)), None
-        if nodes is None or is_node_set(nodes):
-            return super()._names_of(nodes)
-        return self._names_of_many(nodes), None
+        if isinstance(other, str):
+            return parse(other, readers_of(self._resolver))
+        if other is None or is_node_set(other):
+            return super()._members_of(other)
+        return self._members_of_many(other)
 
-    def _names_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
+    def _members_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
         """Return the names of all of an iterable of texts and node sets, in one new dict."""
         if isinstance(many, (str, bytes)) or not isinstance(many, Iterable):
             raise TypeError(f"not nodes (a text, a NodeSet or an iterable of texts): {many!r}")
@@ -164,13 +163,10 @@ class NodeSet(NodeSetBase):
             names = dict.fromkeys(texts)
             names.pop("", None)
             return names
-        names = {}
-        for item in items:
-            if item is None:
-                # Most likely a failed look-up: leaving that node out would go unnoticed.
-                raise TypeError("not nodes (a text, a NodeSet or an iterable of texts): None")
-            names.update(self._names_of(item)[0])
-        return names
+        if None in items:
+            # Most likely a failed look-up: leaving that node out would go unnoticed.
+            raise TypeError("not nodes (a text, a NodeSet or an iterable of texts): None")
+        return super()._members_of_many(items)
 
     def __contains__(self, nodes: Nodes | None) -> bool:
         """Tell whether each of the nodes is here."""
