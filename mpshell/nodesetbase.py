@@ -12,7 +12,14 @@ from typing import Any, Self, overload
 from mpshell.defaults import DEFAULTS
 from mpshell.nodes.algebra import DictSet
 from mpshell.nodes.autostep import Stepped
-from mpshell.nodes.folding import box_text, box_texts, contiguous_texts, fold_names, sort_names
+from mpshell.nodes.folding import (
+    Box,
+    box_text,
+    box_texts,
+    contiguous_texts,
+    fold_names,
+    sort_names,
+)
 from mpshell.nodes.indexes import check_autostep, chunks, known_autostep
 from mpshell.nodes.parser import parse, parse_sorted
 
@@ -29,9 +36,12 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
     # A dict stands for the set of names because it keeps the order in which they came, mostly the
     # sorted one: sorting is then nearly free, and walking a long one stays kind to the cache.  Of a set
     # whose order is known it is made when it is needed: that takes longer than to parse the names.
-    __slots__ = ("_fold_axis", "_index", "_order", "_step")
+    __slots__ = ("_fold_axis", "_given", "_index", "_order", "_step")
 
-    _index: dict[str, None] | None  # the names; None: those of the order, which is known then
+    _index: (
+        dict[str, None] | None
+    )  # the names; None: those of the order or, without one, those given
+    _given: list[str]  # names in any order, some of them perhaps several times
     _fold_axis: tuple[int, ...] | None
     _order: list[str] | None  # the names, sorted; None: not yet known; never changed in place
     _step: float | None  # where there is no autostep, that of the first set that was taken in
@@ -54,6 +64,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         self._fold_axis = None
         if fold_axis is not None:
             self.fold_axis = fold_axis
+        self._given = []
         self._order = None
         if pattern:
             filled = [pattern % index for index in rangeset] if rangeset else [pattern % ()]
@@ -66,7 +77,8 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
     @property
     def _names(self) -> dict[str, None]:
         if self._index is None:
-            self._index = dict.fromkeys(self._order or ())
+            self._index = dict.fromkeys(self._given if self._order is None else self._order)
+            self._given = []
         return self._index
 
     @_names.setter
@@ -74,8 +86,10 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         self._index = names
 
     def _any_order(self) -> Collection[str]:
-        """Return the names in the order that costs nothing."""
-        return self._order if self._order is not None else self._names
+        """Return the names as it costs nothing: in any order, some of them perhaps several times."""
+        if self._order is not None:
+            return self._order
+        return self._given if self._index is None else self._index
 
     def _members(self) -> dict[str, None]:
         return self._names
@@ -126,9 +140,14 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         result._index, result._order = None, order
         return result
 
+    def _adopt(self, other: NodeSetBase) -> None:
+        """Have the names of a set that nothing else has."""
+        self._index, self._order, self._given = other._index, other._order, other._given
+
     def _sorted(self) -> list[str]:
         if self._order is None:
-            self._order = sort_names(self._names)
+            self._order = sort_names(self._any_order())
+            self._given = []
         return self._order
 
     def get_autostep(self) -> float | None:
@@ -156,14 +175,18 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
             raise TypeError(f"fold_axis is an iterable of integers or None, not {value!r}")
         self._fold_axis = None if value is None else tuple(map(int, value))
 
+    def _boxes(self) -> list[Box]:
+        distinct = self._order is not None or self._index is not None
+        return fold_names(self._any_order(), distinct)
+
     def __str__(self) -> str:
         """Return the folded text, which describes the same nodes."""
         step = self._autostep or self._step
         axes = DEFAULTS.fold_axis or None if self._fold_axis is None else self._fold_axis
         if axes is not None:
-            boxes = fold_names(self._any_order())
+            boxes = self._boxes()
             return ",".join([text for box in boxes for text in box_texts(box, step, axes)])
-        return ",".join([box_text(box, step) for box in fold_names(self._any_order())])
+        return ",".join([box_text(box, step) for box in self._boxes()])
 
     def __repr__(self) -> str:
         """Return the class and the folded text."""
@@ -171,7 +194,10 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
 
     def __len__(self) -> int:
         """Return the number of nodes."""
-        return len(self._any_order())
+        return len(self._names if self._order is None else self._order)
+
+    def __bool__(self) -> bool:
+        return bool(self._any_order())
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted; a change meanwhile does not disturb the iteration."""
@@ -185,7 +211,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
 
     def contiguous(self) -> Iterator[Self]:
         """Yield a set for each part that has one range of step 1 in place of each number."""
-        for box in fold_names(self._any_order()):
+        for box in self._boxes():
             for text in contiguous_texts(box):
                 yield self._ordered(_listed(parse_sorted(text)))
 
@@ -234,11 +260,11 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
 
     def copy(self) -> Self:
         """Return an independent copy."""
-        return (
-            self._ordered(self._order)
-            if self._index is None and self._order is not None
-            else self._new(self._names.copy(), self._order)
-        )
+        result = self._like()
+        result._adopt(self)
+        if self._index is not None:
+            result._index = self._index.copy()
+        return result
 
     __copy__ = copy
 
@@ -307,7 +333,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
             self._replace(_kept_names(state))
         else:
             self._autostep, self._order = state["autostep"], state["names"]
-            self._index = None
+            self._index, self._given = None, []
         self._fold_axis = None
         self.fold_axis = state.get("fold_axis")
 

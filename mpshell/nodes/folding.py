@@ -25,29 +25,34 @@ Box = tuple[str, tuple[Column, ...]]
 
 
 def sort_names(names: Collection[str]) -> list[str]:
-    """Return the names in order of pattern, then of their numbers."""
+    """Return the names in order of pattern, then of their numbers, each once."""
     result: list[str] = []
     for pattern, group in _by_pattern(names):
         numbers = pattern.count(_MARK)
         if numbers == 0:
-            result += group
+            result.append(pattern)
         else:
             named = dict(zip(_ranks(group, numbers), group, strict=True))
             result += [named[rank] for rank in sorted(named)]
     return result
 
 
-def fold_names(names: Collection[str]) -> list[Box]:
-    """Return the boxes of the names, in order of pattern, then as `fold_columns` has them."""
+def fold_names(names: Collection[str], distinct: bool = True) -> list[Box]:
+    """Return the boxes of the names, in order of pattern, then as `fold_columns` has them.
+
+    `distinct` says that no name is there twice, which saves a look at each.
+    """
     boxes: list[Box] = []
     for pattern, group in _by_pattern(names):
         numbers = pattern.count(_MARK)
         if numbers == 0:
             boxes.append((pattern, ()))
         elif numbers == 1:
-            boxes.append((pattern, (tuple(sorted(_keys(group))),)))
+            keys = _keys(group)
+            boxes.append((pattern, (tuple(sorted(keys if distinct else set(keys))),)))
         else:
-            boxes += [(pattern, columns) for columns in _fold_vectors(group, numbers)]
+            different = group if distinct else list(dict.fromkeys(group))
+            boxes += [(pattern, columns) for columns in _fold_vectors(different, numbers)]
     return boxes
 
 

@@ -312,6 +312,26 @@ def test_folding_round_trips(names: set[str], autostep: float | None) -> None:
     assert sorted(name for part in parts for name in part) == sorted(names)
 
 
+@given(st.lists(NAMES, max_size=30), st.lists(NAMES, max_size=9))
+def test_a_list_with_names_twice_is_a_set(names: list[str], others: list[str]) -> None:
+    nodes = NodeSet.fromlist
+    expected = NodeSet.fromnames(set(names))
+    ordered = sorted(set(names), key=order_key)
+    assert str(nodes(names)) == str(expected)
+    assert list(nodes(names)) == ordered == list(nodes(names).copy()) == list(nodes(names)[:])
+    assert len(nodes(names)) == len(ordered) and bool(nodes(names)) is bool(names)
+    assert nodes(names) == expected and all(name in nodes(names) for name in names)
+    assert [len(part) for part in nodes(names).split(3)] == [len(p) for p in expected.split(3)]
+    assert list(map(str, nodes(names).contiguous())) == list(map(str, expected.contiguous()))
+    changed = nodes(names)
+    kept = changed.copy()
+    changed.update(nodes(others))
+    assert set(changed) == {*names, *others} and list(kept) == ordered
+    assert set(nodes(names) - nodes(others)) == set(names) - set(others)
+    assert set(nodes(names) ^ nodes(others)) == set(names) ^ set(others)
+    assert pickle.loads(pickle.dumps(nodes(names))) == expected
+
+
 @given(NAME_SETS, st.integers(1, 70))
 def test_split_is_a_partition_in_order(names: set[str], nbr: int) -> None:
     nodes = NodeSet(names)
