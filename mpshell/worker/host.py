@@ -1,6 +1,6 @@
 """What a worker sees of the Task that it is scheduled on.
 
-A worker knows its Task by these protocols and nothing else: `Owner` is the public Task, for handlers and
+A worker knows its Task by these protocols and nothing else: `PublicTask` is the public Task, for handlers and
 transports; `Host` is the Task's part that runs workers (`mpshell.task.workload.Workload`).
 """
 
@@ -25,7 +25,7 @@ class Tables(Protocol):
     def default(self, default_key: str, def_val: Any = None) -> Any: ...
 
 
-class Owner(Tables, Protocol):
+class PublicTask(Tables, Protocol):
     """A Task, as its workers, their handlers and their transports use it (`mpshell.Task` documents it)."""
 
     thread: threading.Thread
@@ -74,6 +74,9 @@ class Host(Protocol):
 
     def put_off(self, worker: Hosted) -> None:
         """Leave a worker that has nothing to do yet to the next run."""
+
+    def engines_for(self, commands: int) -> int:
+        """Return how many engines of the run a number of commands is worth; during a run only."""
 
     def feed(self, job: Job) -> None:
         """Send input that a job has got."""
