@@ -11,7 +11,7 @@ turn has received is then still recorded, without events, before the error goes 
 from collections.abc import Callable
 
 from mpshell.coordinator import job as states
-from mpshell.coordinator.engines import EngineSet, default_engines
+from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
@@ -54,12 +54,12 @@ class Coordinator:
         self._next_id = 0
         self._grace = 0.0
         self._engine_setting = engines
-        self._capacity = pool.capacity
+        self._pool = pool
         intern = Interned()
         self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
         self._engines = EngineSet(
-            self.run, pool, self.engines_for, surroundings(), self._intake, heartbeat
+            self.run, pool, self._engines_for, surroundings(), self._intake, heartbeat
         )
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
@@ -75,11 +75,8 @@ class Coordinator:
     def set_rate(self, rate: float | None) -> None:
         self._engines.set_rate(rate)
 
-    def engines_for(self, clients: int) -> int:
-        """Return how many engines a number of commands is worth, by setting and processors."""
-        if self._engine_setting is not None:
-            return self._engine_setting
-        return default_engines(clients, self._capacity())
+    def _engines_for(self, clients: int) -> int:
+        return self._pool.engines_for(clients, self._engine_setting)
 
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""

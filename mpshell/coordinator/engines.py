@@ -37,9 +37,6 @@ _FALSE_STARTS, _FAILURES = 10, 3
 #: Seconds by which a turn has to be earlier than the next planned one to be planned beside it.
 _EARLIER = 1e-3
 
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
-
 
 class EngineSet:
     """Leased engines, slot pools, and the frames that go down to them."""
@@ -411,8 +408,3 @@ class EngineSet:
             else:
                 self._pool.discard(engine.link)
         self._engines.clear()
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))

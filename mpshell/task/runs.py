@@ -92,6 +92,10 @@ class Runs:
         fanout = self._settings.info("fanout")
         return None if fanout == -1 else int(fanout)
 
+    def engines_for(self, commands: int) -> int:
+        """Return how many engines run a number of commands, by the setting of now."""
+        return engine_pool().engines_for(commands, self._settings.info("engines"))
+
     # -- a run -----------------------------------------------------------------------------------
 
     def resume(self, timeout: float | None) -> None:

@@ -134,6 +134,10 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         if info_key in ("fanout", "engines", "rate"):
             self._runs.task_thread.in_own_thread(self._runs.apply_settings)
 
+    def engines_for(self, commands: int) -> int:
+        """Return how many engine processes run so many commands: info `engines`, or one for each 8 of them."""
+        return self._runs.engines_for(commands)
+
     # -- timers and ports ------------------------------------------------------------------------
 
     def timer(

@@ -90,12 +90,6 @@ class Workload:
         """Leave a worker that has nothing to do yet to the next run."""
         self.pending.append(cast(Worker, worker))
 
-    def engines_for(self, commands: int) -> int:
-        """Return how many engines of the run a number of commands is worth."""
-        if self.coordinator is None:
-            raise WorkerError("engines are a run's, and none goes on")
-        return self.coordinator.engines_for(commands)
-
     def feed(self, job: Job) -> None:
         """Send input that a job has got."""
         if self.coordinator is not None:

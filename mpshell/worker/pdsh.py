@@ -107,7 +107,7 @@ class WorkerPdsh(CommandWorker):
     def _make_job(self, task: PublicTask) -> Job:
         nodes = list(self.nodes)
         fanout = self._fanout_of(task, len(nodes))
-        count = min(self._bound().engines_for(len(nodes)), fanout, len(nodes))
+        count = min(task.engines_for(len(nodes)), fanout, len(nodes))
         shards = [nodes[at * len(nodes) // count : (at + 1) * len(nodes) // count]
                   for at in range(count)]  # fmt: skip
         parts = [fanout // count + (at < fanout % count) for at in range(count)]
