@@ -25,6 +25,7 @@ from mpshell.worker.text import check_text
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.worker.host import Host, PublicTask, Tables
+    from mpshell.worker.public import TaskOf
 
 #: Values of a worker's `_fanout`: no limit; the task's.
 FANOUT_UNLIMITED = -1
@@ -69,8 +70,9 @@ class Worker(Uncopied, WorkerEvents):
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
-        #: The Task that it is scheduled on.
-        self.task: PublicTask | None = None
+        #: The Task that it is scheduled on; None before. `Any` frees handlers, which are called only after
+        #: that, from a comparison with None.
+        self.task: TaskOf[Worker] | Any = None
         self._host: Host | None = None
         self.started = False
         self.metaworker: Any = None
