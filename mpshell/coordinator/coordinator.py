@@ -11,7 +11,8 @@ turn has received is then still recorded, without events, before the error goes 
 from collections.abc import Callable
 
 from mpshell.coordinator import job as states
-from mpshell.coordinator.engines import EngineSet, default_engines
+from mpshell.coordinator.engine import default_engines
+from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
@@ -22,7 +23,6 @@ from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
-from mpshell.launch.surroundings import surroundings
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.messages import CANCELLED, TIMED_OUT
@@ -62,7 +62,7 @@ class Coordinator:
         self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
         self._engines = EngineSet(
-            self.run, pool, self._wanted_engines, surroundings(), self._intake, heartbeat
+            self.run, pool, self._wanted_engines, pool.surroundings(), self._intake, heartbeat
         )
         self._engines.add_pool(TASK_POOL, fanout)
         self._engines.set_rate(rate)

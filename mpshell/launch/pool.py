@@ -16,6 +16,7 @@ from mpshell.launch.link import Launcher
 
 if TYPE_CHECKING:
     from mpshell.launch.link import Link
+    from mpshell.wire.messages import Configure
 
 
 class EnginePool:
@@ -36,6 +37,10 @@ class EnginePool:
     def capacity(self) -> int:
         """Return how many engines there are processors for."""
         return self._launcher.capacity()
+
+    def surroundings(self) -> Configure:
+        """Return the working directory, mask and environment of commands now."""
+        return self._launcher.surroundings()
 
     def lease(self) -> Link:
         """Return an engine for one run: a warm one, or a new one (EngineStartError)."""
