@@ -1,4 +1,4 @@
-"""Engines of another host in a run: work after the first message, checked reports, certain and uncertain ends."""
+"""Engines of another host in a run: work after the first message, checked reports, uncertain ends."""
 
 from __future__ import annotations
 
