@@ -123,11 +123,11 @@ class FakeEngine:
             if command.job is not None:
                 self.jobs[command.job_id] = command.job
             first = m.client_id(command.job_id, command.first)
-            pool = self.jobs[command.job_id].pool
+            pool = m.slot_pool_of(command.job_id, self.jobs[command.job_id])
             self.waiting.setdefault(pool, deque()).extend(range(first, first + len(command.nodes)))
         elif isinstance(command, m.SetSlots):
-            self.slots[command.pool] = command.slots
-            self._owed.add(command.pool)
+            self.slots[command.slot_pool] = command.slots
+            self._owed.add(command.slot_pool)
         elif isinstance(command, m.Write):
             self.stdin.setdefault(command.job_id, []).append(command.data)
         elif isinstance(command, m.CloseStdin):
@@ -155,7 +155,8 @@ class FakeEngine:
             self.report.append(m.Finished([(client, m.CANCELLED, -1, -1, -1, 0.0, 0.0, None)]))
 
     def pool_of(self, client: int) -> int:
-        return self.jobs[m.job_and_index(client)[0]].pool
+        job_id, _ = m.job_and_index(client)
+        return m.slot_pool_of(job_id, self.jobs[job_id])
 
     # -- what it does --------------------------------------------------------------------------
 

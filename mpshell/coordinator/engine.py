@@ -15,14 +15,6 @@ _HIGH_WATER = 1 << 20
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
 
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))
-
 
 class EngineState:
     """What the coordinator knows of one engine in this run."""

@@ -77,7 +77,7 @@ class Report:
             frame.append(Bodies(*self.bodies.take()))
         if self.finished:
             frame.append(Finished(self.finished))
-        frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]
+        frame += [SlotsHeld(slot_pool, slots) for slot_pool, slots in self.slots_held]
         frame += [Warn(text) for text in self.warnings]
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]
         if self.pong:

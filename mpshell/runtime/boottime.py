@@ -30,7 +30,7 @@ class Alarm:
     """A descriptor that can be read from a moment on (timerfd_create(2)); OSError where there is no room."""
 
     def __init__(self) -> None:
-        self._fd = _libc.timerfd_create(_CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK)
+        self._fd: int = _libc.timerfd_create(_CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
 

@@ -219,7 +219,7 @@ class WorkAccess:
         AlreadyRunningError from a handler. From another thread it wakes the Task and returns.
         """
         timeout = check_timeout(timeout)
-        if self._runs.life.is_own():
+        if self._runs.task_thread.is_own():
             self._runs.resume(timeout)
         else:
-            self._runs.life.ask(timeout)
+            self._runs.task_thread.ask(timeout)

@@ -32,14 +32,14 @@ from mpshell import (
 )
 from mpshell.compat.Worker.Worker import WorkerError
 from mpshell.task import task_wait
-from mpshell.worker.owner import Owner
+from mpshell.worker.host import PublicTask
 
 
 class Handler(EventHandler):
     """Every event, with the types that it is called with."""
 
     def ev_start(self, worker: Worker) -> None:
-        assert_type(worker.task, Owner | None)
+        assert_type(worker.task, PublicTask | None)
         assert_type(worker.current_rc, int | None)
 
     def ev_pickup(self, worker: Worker, node: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_a_certain_loss_costs_what_was_announced_and_an_uncertain_one_all_that_w
 
 
 #: What an engine claims that it has no right to, made from a client that it runs.
-FALSE_CLAIMS = {
+FALSE_CLAIMS: dict[str, Callable[[int], m.Message]] = {
     "a start of a client that it was not handed": lambda client: m.Starting([OTHER]),
     "a second start": lambda client: m.Starting([client]),
     "the end of another's client": lambda client: m.Finished(

@@ -18,7 +18,7 @@ from mpshell.errors import ProtocolError
 from mpshell.wire import messages as m
 
 JOB = m.JobSpec(
-    1, 0, ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
+    ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
 LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
 EVERY: list[m.Message] = [
@@ -186,8 +186,8 @@ def texts(value: object) -> bool:
 
 NONE = type(None)
 JOB_FIELDS: dict[str, Any] = {
-    **dict.fromkeys(("job_id", "pool", "stdout_mode", "stderr_mode", "diagnose"), (int,)),
-    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree"), (bool,)),
+    **dict.fromkeys(("stdout_mode", "stderr_mode", "diagnose"), (int,)),
+    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree", "own_slots"), (bool,)),
     "timeout": (float, int, NONE), "drain": (float, int, NONE), "grace": (float, int),
     "shell": lambda v: v is None or template(v),
     "argv": lambda v: type(v) is tuple and all(map(template, v)),
