@@ -54,6 +54,7 @@ class FakeEngine:
         self.configured: m.Configure | None = None
         self.detail = ""
         self.credentials: object = None
+        self.far, self.host, self.offset = launcher.far, "gw1" if launcher.far else "", 0.0
         self.patience = PATIENCE
         self.pending = 0
         self.gone = False
@@ -262,7 +263,11 @@ class FakeEngine:
 class FakeLauncher:
     """Makes such engines; `ledger` has the clients that were really started, in their order."""
 
-    def __init__(self, make: Callable[[int, FakeLauncher], FakeEngine] = FakeEngine) -> None:
+    def __init__(
+        self, make: Callable[[int, FakeLauncher], FakeEngine] = FakeEngine, far: bool = False
+    ) -> None:
+        #: Whether they are on another host.
+        self.far = far
         self.lock = threading.RLock()
         self.engines: list[FakeEngine] = []
         self.ledger: list[int] = []
@@ -281,6 +286,9 @@ class FakeLauncher:
 
     def prepare(self) -> None:
         """There is nothing that takes time."""
+
+    def surroundings(self) -> m.Configure:
+        return m.Configure(b"/", None, None if self.far else {})
 
     def credentials(self) -> object:
         return None

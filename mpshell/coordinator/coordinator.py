@@ -22,7 +22,6 @@ from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
-from mpshell.launch.surroundings import surroundings
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
@@ -59,7 +58,7 @@ class Coordinator:
         self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
         self._engines = EngineSet(
-            self.run, pool, self._engines_for, surroundings(), self._intake, heartbeat
+            self.run, pool, self._engines_for, pool.surroundings(), self._intake, heartbeat
         )
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)

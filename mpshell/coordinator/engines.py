@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mpshell
+from mpshell.coordinator import claims
 from mpshell.coordinator.engine import ClientEvents, EngineState
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -99,7 +100,7 @@ class EngineSet:
         if slot_pool is None:
             slot_pool = self._slot_pools[number] = SlotPool(number, fanout)
             for engine_id, engine in self._engines.items():
-                if not (engine.frozen or engine_id in self._retired):
+                if engine.admitted and not (engine.frozen or engine_id in self._retired):
                     slot_pool.add_engine(engine_id)
         slot_pool.fanout = fanout
         self._end_of_turn()
@@ -160,6 +161,8 @@ class EngineSet:
         self._heartbeat.heard(link.engine_id)
         for event in events:
             try:
+                if link.far:
+                    claims.check(engine, event)
                 handler = self._handlers.get(type(event))
                 if handler is None:
                     raise ProtocolError(f"a coordinator got {event!r}")
@@ -205,6 +208,8 @@ class EngineSet:
                 "the package was replaced, and the program has to be started anew"
             )
         self._false_starts = 0
+        if not engine.admitted and engine.link.engine_id not in self._retired:
+            self._admit(engine)
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
         if event.text not in self._warned:
@@ -239,15 +244,7 @@ class EngineSet:
         if link.ready is None:
             self._false_starts += 1
             self._false_start = link.detail
-        if not link.certain:
-            # Any of them may have been announced, and have run.
-            engine.running.update(dict.fromkeys(engine.assigned, 0.0))
-            engine.assigned.clear()
-        not_run: dict[int, list[int]] = {}
-        for client in sorted(engine.assigned, reverse=True):
-            job_id, index = job_and_index(client)
-            not_run.setdefault(job_id, []).append(index)
-        for job_id, indexes in not_run.items():
+        for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
         self._clients.lost(engine, sorted(engine.running.items()))
         self._end_of_turn()
@@ -320,7 +317,7 @@ class EngineSet:
             slot_pool.release(now)
             slots, dealt = slot_pool.plan(self._bucket.available())
             for engine_id, number in slots.items():
-                self._engines[engine_id].outbox.append(messages.SetSlots(slot_pool.number, number))
+                self._engines[engine_id].give_slots(slot_pool.number, number)
             for engine_id, work in dealt:
                 self._engines[engine_id].hand_out(self._jobs[work.job_id], work)
                 self._bucket.take(work.stop - work.first)
@@ -371,10 +368,17 @@ class EngineSet:
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)
-        for slot_pool in self._slot_pools.values():
-            slot_pool.add_engine(link.engine_id)
+        # A fork takes a millisecond. A host may not answer at all, and would hold what it was handed.
+        if not link.far or link.ready is not None:
+            self._admit(engine)
         link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed, self._on_silent)
         self._heartbeat.watch(link)
+
+    def _admit(self, engine: EngineState) -> None:
+        """Have the slot pools hand out work to an engine."""
+        engine.admitted = True
+        for slot_pool in self._slot_pools.values():
+            slot_pool.add_engine(engine.link.engine_id)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -382,6 +386,8 @@ class EngineSet:
         """Ask every engine to finish; `drained` tells when they have."""
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
+            # One that has got no work has nothing to finish: its host may never answer.
+            engine.drained = engine.drained or not engine.admitted
         self._turn()
 
     def kill_all(self, reason: int) -> None:
@@ -403,7 +409,7 @@ class EngineSet:
         """Give the engines back; those that are not drained end."""
         for engine in self._engines.values():
             engine.link.detach()
-            if engine.drained and not engine.link.gone:
+            if engine.drained and engine.admitted and not engine.link.gone:
                 self._pool.give_back(engine.link)
             else:
                 self._pool.discard(engine.link)

@@ -28,6 +28,7 @@ from mpshell.wire import messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
+    from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
@@ -74,6 +75,8 @@ class Engine:
         self._capacity = _UNLIMITED
         self._retries = 0
         self._retry_timer: TimerHandle | None = None
+        #: Until when it goes on without news; None: for ever.
+        self._lease: Alarm | None = None
         loop.add_reader(channel.fileno(), self._on_commands)
         if program is not None and program.watched:
             loop.call_later(LOOK, self._look, program)
@@ -134,10 +137,22 @@ class Engine:
                 self._forget_job(job)
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
+        elif isinstance(command, messages.Lease):
+            self._hold(command.until)
         elif isinstance(command, messages.EndRun):
             self._life.handle(life.END_RUN)
         else:
             raise ProtocolError(f"an engine got {command!r}")
+
+    def _hold(self, until: float) -> None:
+        """Take a lease, the first or the next one; at its end this engine leaves."""
+        if self._lease is None:
+            # Late: engines of the coordinator's own host have none.
+            from mpshell.runtime.boottime import Alarm
+
+            self._lease = Alarm()
+            self.loop.add_reader(self._lease.fileno(), self.leave)
+        self._lease.set(until)
 
     def _keep_input(self, job: EngineJob, data: bytes) -> None:
         try:
@@ -147,14 +162,21 @@ class Engine:
             self._uplink.report.inputs_lost.append((job.id, str(error)))
 
     def _configure(self, command: messages.Configure) -> None:
-        self.clients.processes.set_environment(command.env)
+        env = dict(os.environb) if command.env is None else command.env
         if command.umask is not None:
             os.umask(command.umask)
-        try:
-            os.chdir(command.cwd)
-        except OSError:
-            # Removed meanwhile; most commands, those over ssh above all, don't care where they are.
-            os.chdir("/")
+        # Removed meanwhile, or not on this host; most commands, those over ssh above all, don't care where they
+        # are.
+        home = env.get(b"HOME", b"/") if command.env is None else b"/"
+        for directory in (command.cwd, home, b"/"):
+            try:
+                os.chdir(directory)
+                break
+            except OSError:
+                continue
+        if command.env is None:
+            env[b"PWD"] = os.getcwdb()
+        self.clients.processes.set_environment(env)
 
     def _slots_of(self, number: int) -> Slots:
         slots = self._slots.get(number)
@@ -328,6 +350,8 @@ class Engine:
         """
         if self._life.handle(life.LEAVE):
             self._uplink.muted = True
+            if self._lease is not None:
+                self.loop.remove_reader(self._lease.fileno())
             self.loop.remove_reader(self._channel.fileno())
             self.clients.kill_all()
             self.loop.stop()

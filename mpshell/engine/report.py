@@ -51,7 +51,7 @@ class Report:
         self.inputs_lost: list[tuple[int, str]] = []
         self.pong = False
         self.drained = False
-        #: Bytes in `output`.
+        #: Bytes in `output`, and of the new bodies.
         self.size = 0
 
     def new_run(self) -> None:

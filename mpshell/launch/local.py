@@ -32,6 +32,10 @@ class LocalLink:
     its process and all that it left behind are gone, and its last messages have been read.
     """
 
+    far = False
+    host = ""
+    offset = 0.0
+
     def __init__(
         self,
         engine_id: int,

@@ -16,6 +16,7 @@ from mpshell.launch.link import Launcher
 
 if TYPE_CHECKING:
     from mpshell.launch.link import Link
+    from mpshell.wire.messages import Configure
 
 #: Commands that make one more engine worth it, when the number of engines is not asked for.
 _COMMANDS_AN_ENGINE = 8
@@ -46,6 +47,10 @@ class EnginePool:
         if wanted is not None:
             return wanted
         return default_engines(commands, self._launcher.capacity())
+
+    def surroundings(self) -> Configure:
+        """Return the working directory, mask and environment of commands now."""
+        return self._launcher.surroundings()
 
     def lease(self) -> Link:
         """Return an engine for one run: a warm one, or a new one (EngineStartError)."""

@@ -107,11 +107,15 @@ class JobSpec(NamedTuple):
 
 
 class Configure(NamedTuple):
-    """Working directory, file mode mask and environment of the commands to come."""
+    """Working directory, file mode mask and environment of the commands to come.
+
+    On another host these are the engine's own: `env` is None, and where there is no such directory as `cwd`
+    commands run in the home directory.
+    """
 
     cwd: bytes
     umask: int | None  # None: leave it
-    env: dict[bytes, bytes]
+    env: dict[bytes, bytes] | None
 
 
 class Submit(NamedTuple):
@@ -171,6 +175,15 @@ class EndRun(NamedTuple):
 
 class Ping(NamedTuple):
     """Say Pong."""
+
+
+class Lease(NamedTuple):
+    """Go on until this moment of CLOCK_BOOTTIME, or that of the next Lease; then kill what runs, and leave.
+
+    For an engine whose coordinator is on another host, and may be cut off.
+    """
+
+    until: float
 
 
 # -- events: engine to coordinator --------------------------------------------------------------
@@ -262,17 +275,8 @@ class Drained(NamedTuple):
 
 
 Command: TypeAlias = (
-    Configure
-    | Submit
-    | Write
-    | CloseStdin
-    | SetSlots
-    | Cancel
-    | Withdraw
-    | ForgetJob
-    | EndRun
-    | Ping
-)
+    Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping | Lease
+)  # fmt: skip
 Event: TypeAlias = (
     Ready
     | Starting
@@ -303,7 +307,9 @@ _JOB_SPEC = checks.fields(
 
 #: Every message that a frame may hold, with the check of its fields.
 _CHECKS: dict[type, checks.Check] = {
-    Configure: checks.fields(_BYTES, checks.maybe(_INT), checks.mapping(bytes, bytes)),
+    Configure: checks.fields(
+        _BYTES, checks.maybe(_INT), checks.maybe(checks.mapping(bytes, bytes))
+    ),
     Submit: checks.fields(
         _INT,
         lambda job: job is None or (job.__class__ is JobSpec and _JOB_SPEC(job)),
@@ -319,6 +325,7 @@ _CHECKS: dict[type, checks.Check] = {
     ForgetJob: checks.fields(_INT),
     EndRun: checks.fields(),
     Ping: checks.fields(),
+    Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
     Starting: checks.starting,
     Output: checks.output,
