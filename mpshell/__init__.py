@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         WorkerException,
     )
     from mpshell.event import EventHandler
+    from mpshell.hosts.srun import srun
+    from mpshell.hosts.ssh import ssh_hosts
     from mpshell.msgtree import MODE_DEFER, MODE_SHIFT, MODE_TRACE, MsgTree, MsgTreeElem
     from mpshell.nodeset import (
         RESOLVER_NOGROUP,
@@ -155,6 +157,8 @@ __all__ = [
     "grouplist",
     "set_std_group_resolver",
     "set_std_group_resolver_config",
+    "srun",
+    "ssh_hosts",
     "std_group_resolver",
     "task_cleanup",
     "task_self",
@@ -176,6 +180,8 @@ _HOMES = {
         "WorkerException",
     ),
     "mpshell.event": ("EventHandler",),
+    "mpshell.hosts.srun": ("srun",),
+    "mpshell.hosts.ssh": ("ssh_hosts",),
     "mpshell.msgtree": ("MODE_DEFER", "MODE_SHIFT", "MODE_TRACE", "MsgTree", "MsgTreeElem"),
     "mpshell.nodeset": (
         "RESOLVER_NOGROUP", "NodeGroupError", "NodeSet", "NodeSetBase", "NodeSetError", "NodeSetException",

@@ -33,6 +33,7 @@ TASK_INFO: dict[str, Any] = {
     "drain": 5.0,
     "heartbeat": 8.0,
     "retry_lost": False,
+    "launcher": None,
 }
 
 

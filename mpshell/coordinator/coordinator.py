@@ -8,13 +8,16 @@ the `Run`'s. In the thread that owns the Task. A handler of the user's may do an
 turn has received is then still recorded, without events, before the error goes on.
 """
 
+import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mpshell.coordinator import job as states
 from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.results import Interned
 from mpshell.coordinator.retry import RetryPolicy
 from mpshell.coordinator.run import Run
@@ -25,6 +28,9 @@ from mpshell.launch.pool import EnginePool
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.places import Places
 
 #: Seconds beyond the grace that engines have to finish, before they are killed.
 _PATIENCE = 5.0
@@ -38,6 +44,7 @@ class Coordinator:
         pool: EnginePool,
         interrupts: Interrupts,
         *,
+        here: Callable[[], EnginePool] | None = None,
         fanout: int | None,
         engines: int | None,
         records: Callable[[str], bool],
@@ -53,13 +60,24 @@ class Coordinator:
         self._next_id = 0
         self._grace = 0.0
         self._engine_setting = engines
-        self._pool = pool
         intern = Interned()
         self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
-        self._engines = EngineSet(
-            self.run, pool, self._engines_for, pool.surroundings(), self._intake, heartbeat
-        )
+        bucket = TokenBucket(self.run.loop.time)
+
+        def engines_of(pool: EnginePool) -> EngineSet:
+            return EngineSet(
+                self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
+                heartbeat, bucket,
+            )  # fmt: skip
+
+        self._engines: EngineSet | Places = engines_of(pool)
+        if here is not None:
+            # Late: only where the engines of the run are on other hosts.
+            from mpshell.coordinator import places
+
+            pool_here = here
+            self._engines = places.Places(self._engines, lambda: engines_of(pool_here()))
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
 
@@ -74,8 +92,8 @@ class Coordinator:
     def set_rate(self, rate: float | None) -> None:
         self._engines.set_rate(rate)
 
-    def _engines_for(self, clients: int) -> int:
-        return self._pool.engines_for(clients, self._engine_setting)
+    def _engines_for(self, pool: EnginePool, clients: int) -> int:
+        return pool.engines_for(clients, self._engine_setting)
 
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""

@@ -50,6 +50,7 @@ class EngineSet:
         configure: messages.Configure,
         clients: ClientEvents,
         heartbeat: float | None,
+        bucket: TokenBucket | None = None,
     ) -> None:
         self._run = run
         self._loop = run.loop
@@ -71,7 +72,7 @@ class EngineSet:
         self._most = 1
         self._warned: set[str] = set()
         #: Starts a second, over all slot pools and engines.
-        self._bucket = TokenBucket(run.loop.time)
+        self._bucket = bucket or TokenBucket(run.loop.time)
         #: The moment of the next turn that is only made to start a client then.
         self._start_at = math.inf
         self._heartbeat = Heartbeat(run.loop, heartbeat)

@@ -127,6 +127,8 @@ class Job:
         self.autoclose = autoclose
         self.wants_events = wants_events
         self.groups = groups
+        #: Whether its commands run on this host, wherever the other engines are.
+        self.here = False
         self.reader = reader
         #: Clients that have not ended.
         self.unfinished = len(nodes)

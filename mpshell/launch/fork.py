@@ -18,7 +18,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import mpshell
@@ -26,6 +26,7 @@ from mpshell.errors import EngineStartError
 from mpshell.launch.cpus import usable_cpus
 from mpshell.launch.outbox import Outbox
 from mpshell.runtime.descriptors import Descriptor
+from mpshell.runtime.lean import NamedTuple
 from mpshell.runtime.privileges import privileges_of
 from mpshell.runtime.procfs import started
 from mpshell.wire import control
@@ -34,6 +35,7 @@ from mpshell.wire.credentials import ask_for_senders
 if TYPE_CHECKING:
     from mpshell.launch.link import Closable
     from mpshell.launch.local import LocalLink
+    from mpshell.wire.channel import Channel
     from mpshell.wire.messages import Configure
 
 #: In the environment of a program that is started as a fork server until it is one. Where it is found, the
@@ -45,7 +47,7 @@ _MARK = "MPSHELL_FORK_SERVER"
 _CODE = (
     f"import os, sys; os.environ.pop({_MARK!r}); control = int(sys.argv[1]);"
     " os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
-    " sys.path += sys.argv[4:]; from mpshell.engine.forkserver import main;"
+    " sys.path.append(sys.argv[4]); from {module} import main;"
     " main(control, int(sys.argv[2]), sys.argv[3])"
 )
 _CONTROL_FD = 3
@@ -57,11 +59,15 @@ _plain: set[object] = set()
 _END = 3.0
 
 
-class _ForkServerProcess:
-    """The exec'ed fork server and the control socket to it."""
+class ServerProcess:
+    """The exec'ed fork server and the control socket to it.
 
-    def __init__(self, lock: threading.RLock) -> None:
+    Or a process of another module whose `main` is called in the same way.
+    """
+
+    def __init__(self, lock: threading.RLock, module: str = "mpshell.engine.forkserver") -> None:
         _check_interpreter()
+        self._module = module
         self._pidfd: Descriptor | None = None
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0)
         ask_for_senders(theirs)
@@ -83,8 +89,7 @@ class _ForkServerProcess:
         finally:
             theirs.close()
 
-    @staticmethod
-    def _spawn(control: int) -> int:
+    def _spawn(self, control: int) -> int:
         home = os.path.dirname(mpshell.__path__[0])
         argv = [
             sys.executable,
@@ -94,7 +99,7 @@ class _ForkServerProcess:
             "-X",
             f"utf8={int(sys.getfilesystemencoding() == 'utf-8')}",
             "-c",
-            _CODE,
+            _CODE.format(module=self._module),
             str(_CONTROL_FD),
             str(os.getpid()),
             # Read before there is a process that has them: the program may drop them from now on.
@@ -207,6 +212,17 @@ def _is_inherited(fd: int) -> bool:
         return False
 
 
+class NewEngine(NamedTuple):
+    """An engine that has been asked for: this process's ends of its channel and sentinel."""
+
+    engine_id: int
+    channel: Channel
+    sentinel: int
+    fence: Callable[[], object]
+    credentials: object
+    server: ServerProcess
+
+
 class ForkLauncher:
     """Engines forked by the fork server of this process, which it starts when first asked.
 
@@ -216,7 +232,7 @@ class ForkLauncher:
     def __init__(self) -> None:
         #: Held over forks of this process too (`mpshell.launch.pool`).
         self.lock = threading.RLock()
-        self._servers: dict[object, _ForkServerProcess] = {}
+        self._servers: dict[object, ServerProcess] = {}
         self._next_id = 0
 
     def capacity(self) -> int:
@@ -228,7 +244,11 @@ class ForkLauncher:
         with self.lock, contextlib.suppress(OSError, EngineStartError):
             now = credentials()
             if now not in self._servers:
-                self._servers[now] = _ForkServerProcess(self.lock)
+                self._servers[now] = self._new_server()
+
+    def _new_server(self) -> ServerProcess:
+        """Start the process that engines are asked of."""
+        return ServerProcess(self.lock)
 
     def surroundings(self) -> Configure:
         """Return what commands have from this process."""
@@ -251,7 +271,25 @@ class ForkLauncher:
     def start(self) -> LocalLink:
         """Fork an engine; a fork server that was killed is replaced."""
         from mpshell.launch.local import LocalLink
-        from mpshell.wire.channel import channel_pair
+
+        new = self.start_process()
+        return LocalLink(
+            new.engine_id,
+            new.channel,
+            new.sentinel,
+            new.fence,
+            credentials=new.credentials,
+            session=new.server.pid,
+            served=new.server.outbox.ours,
+            requested=lambda: not new.server.outbox.holds(new.engine_id),
+        )
+
+    def start_process(self, longest: int | None = None, place: int = 0) -> NewEngine:
+        """Ask for the process of an engine, at a place that the launcher knows; EngineStartError without any.
+
+        Frames of more than `longest` bytes are not taken from it.
+        """
+        from mpshell.wire.channel import MAX_FRAME, channel_pair
 
         with self.lock:
             self._next_id += 1
@@ -259,7 +297,7 @@ class ForkLauncher:
             try:
                 sentinel, sentinel_write = os.pipe()
                 try:
-                    channel, theirs = channel_pair()
+                    channel, theirs = channel_pair(longest or MAX_FRAME)
                 except OSError:
                     os.close(sentinel)
                     os.close(sentinel_write)
@@ -268,7 +306,7 @@ class ForkLauncher:
                 raise EngineStartError(f"no engine process can be started: {error}") from error
             now = credentials()
             try:
-                server = self._fork(now, engine_id, (theirs, sentinel_write))
+                server = self._ask(now, engine_id, place, (theirs, sentinel_write))
             except (OSError, EngineStartError) as error:
                 channel.close()
                 os.close(sentinel)
@@ -276,32 +314,29 @@ class ForkLauncher:
             finally:
                 os.close(theirs)
                 os.close(sentinel_write)
-        return LocalLink(
-            engine_id,
-            channel,
-            sentinel,
-            lambda: self._fence(server, engine_id),
-            credentials=now,
-            session=server.pid,
-            served=server.outbox.ours,
-            requested=lambda: not server.outbox.holds(engine_id),
-        )
+        fence = lambda: self._fence(server, engine_id)  # noqa: E731
+        return NewEngine(engine_id, channel, sentinel, fence, now, server)
 
-    def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
-        packet = control.PACKET.pack(control.FORK, engine_id)
+    def _ask(self, now: object, engine_id: int, place: int, fds: tuple[int, int]) -> ServerProcess:
         if (server := self._servers.get(now)) is not None:
             try:
-                server.outbox.send(packet, fds)
+                self._request(server, engine_id, place, fds)
             except (BrokenPipeError, ConnectionError):
                 del self._servers[now]
                 server.close()
             else:
                 return server
-        server = self._servers[now] = _ForkServerProcess(self.lock)
-        server.outbox.send(packet, fds)
+        server = self._servers[now] = self._new_server()
+        self._request(server, engine_id, place, fds)
         return server
 
-    def _fence(self, server: _ForkServerProcess, engine_id: int) -> None:
+    def _request(
+        self, server: ServerProcess, engine_id: int, place: int, fds: tuple[int, int]
+    ) -> None:
+        """Send what asks a server for an engine."""
+        server.outbox.send(control.PACKET.pack(control.FORK, engine_id), fds)
+
+    def _fence(self, server: ServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""
         # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
         with contextlib.suppress(OSError):

@@ -184,16 +184,21 @@ class LocalLink:
             end = self.channel.error
         except (EOFError, ProtocolError) as error:
             end = error
-        if self.ready is None:
-            self.ready = next((e for e in events if isinstance(e, messages.Ready)), None)
-            if self.ready is not None:
-                self._handle(lifecycle.FIRST_MESSAGE)
+        events = self._hear(events)
         try:
             if events and self._on_frame is not None:
                 self._on_frame(self, events)
         finally:
             if end is not None and self._lifecycle.state in lifecycle.SPEAKING:
                 self._end_of_channel(end)
+
+    def _hear(self, events: list[messages.Message]) -> list[messages.Message]:
+        """Take note of what is for the link itself; return what is for the run."""
+        if self.ready is None:
+            self.ready = next((e for e in events if isinstance(e, messages.Ready)), None)
+            if self.ready is not None:
+                self._handle(lifecycle.FIRST_MESSAGE)
+        return events
 
     def _end_of_channel(self, end: Exception) -> None:
         if isinstance(end, ProtocolError):
@@ -238,11 +243,14 @@ class LocalLink:
         if self._loop is None:
             return
         if step == len(_MEASURES):
-            self._handle(lifecycle.GIVEN_UP)
+            self._give_up()
             return
         if self.ready is not None and self.session:
             _MEASURES[step](self.ready.pid, self.session)
         self._measure = self._loop.call_later(_MEASURE, self._take_measure, step + 1)
+
+    def _give_up(self) -> None:
+        self._handle(lifecycle.GIVEN_UP)
 
     def _look(self) -> None:
         """Read once: its fork server is gone before it has been heard of.

@@ -121,44 +121,46 @@ class EnginePool:
 
 # Locks that a signal handler which forks may hold already.
 _lock = threading.RLock()
-_pool: EnginePool | None = None
+#: The pools of this process by launcher; None: that of the engines here.
+_pools: dict[Launcher | None, EnginePool] = {}
 
 
-def engine_pool() -> EnginePool:
-    """Return the pool of this process."""
-    global _pool
+def engine_pool(launcher: Launcher | None = None) -> EnginePool:
+    """Return the pool of a launcher in this process; by default that of engines of this host."""
     with _lock:
-        if _pool is None:
-            _pool = EnginePool(ForkLauncher())
-        return _pool
+        pool = _pools.get(launcher)
+        if pool is None:
+            pool = _pools[launcher] = EnginePool(launcher or ForkLauncher())
+        return pool
 
 
 def shutdown() -> None:
-    """End the warm engines and the fork server now; the next run starts new ones."""
+    """End the warm engines and what serves them now; the next run starts new ones."""
     with _lock:
-        pool = _pool
-    if pool is not None:
+        pools = list(_pools.values())
+    for pool in pools:
         pool.close()
 
 
 def _before_fork() -> None:
     """A fork in another thread's `lease` would take copies of ends that nobody closes in the child."""
     _lock.acquire()
-    if _pool is not None:
-        _pool.hold()
+    for pool in _pools.values():
+        pool.hold()
 
 
 def _after_fork_in_parent() -> None:
-    if _pool is not None:
-        _pool.let_go()
+    for pool in _pools.values():
+        pool.let_go()
     _lock.release()
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _pool
+    global _lock
     _lock = threading.RLock()
-    pool, _pool = _pool, None
-    if pool is not None:
+    pools = list(_pools.values())
+    _pools.clear()
+    for pool in pools:
         pool.forget()
 
 

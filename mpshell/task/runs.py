@@ -31,6 +31,7 @@ from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.launch.pool import EnginePool
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.host import PublicTask
@@ -92,9 +93,12 @@ class Runs:
         fanout = self._settings.info("fanout")
         return None if fanout == -1 else int(fanout)
 
+    def _engine_pool(self) -> EnginePool:
+        return engine_pool(self._settings.info("launcher"))
+
     def engines_for(self, commands: int) -> int:
         """Return how many engines run a number of commands, by the setting of now."""
-        return engine_pool().engines_for(commands, self._settings.info("engines"))
+        return self._engine_pool().engines_for(commands, self._settings.info("engines"))
 
     # -- a run -----------------------------------------------------------------------------------
 
@@ -113,7 +117,7 @@ class Runs:
         self.timeout = timeout
         try:
             self.results.reset()
-            pool = engine_pool()
+            pool = self._engine_pool()
             if self.work.needs_engines:
                 pool.prepare()
             # Late: the fork server starts meanwhile.
@@ -123,6 +127,7 @@ class Runs:
             coordinator = Coordinator(
                 pool,
                 interrupts,
+                here=None if self._settings.info("launcher") is None else engine_pool,
                 fanout=self._fanout(),
                 engines=self._settings.info("engines"),
                 records=self.results.records,

@@ -14,6 +14,7 @@ from typing import Any
 
 from mpshell.defaults import DEFAULTS, Defaults
 from mpshell.errors import TaskSettingError
+from mpshell.launch.fork import ForkLauncher
 from mpshell.pollers import IDENTIFIERS
 from mpshell.worker.loading import is_worker_class, load_worker_class
 
@@ -61,6 +62,11 @@ def _check_grace(value: Any) -> None:
         raise TaskSettingError("grace is a finite number of seconds")
 
 
+def _check_launcher(value: Any) -> None:
+    if value is not None and not isinstance(value, ForkLauncher):
+        raise TaskSettingError(f"launcher is that of ssh_hosts() or srun(), or None, not {value!r}")
+
+
 def _check_print_debug(value: Any) -> None:
     if value is not None and not callable(value):
         raise TaskSettingError(f"print_debug is a function of a task and a string, not {value!r}")
@@ -95,6 +101,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "rate": _check_rate,
     "heartbeat": _check_heartbeat,
     "print_debug": _check_print_debug,
+    "launcher": _check_launcher,
 }
 
 

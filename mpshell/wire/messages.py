@@ -197,6 +197,13 @@ class Ready(NamedTuple):
     version: str
 
 
+class Located(NamedTuple):
+    """Comes before all of an engine on another host, from this one: its host has answered."""
+
+    offset: float  # seconds from the monotonic clock there to the one here
+    cpus: int
+
+
 class Starting(NamedTuple):
     """Written ahead: these clients are about to be spawned, in this order."""
 
@@ -279,6 +286,7 @@ Command: TypeAlias = (
 )  # fmt: skip
 Event: TypeAlias = (
     Ready
+    | Located
     | Starting
     | Output
     | Written
@@ -327,6 +335,7 @@ _CHECKS: dict[type, checks.Check] = {
     Ping: checks.fields(),
     Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
+    Located: checks.fields(_FLOAT, _INT),
     Starting: checks.starting,
     Output: checks.output,
     Written: checks.fields(checks.pairs(_INT, _INT)),

@@ -48,7 +48,9 @@ class WorkerPopen(Worker):
         return self if self.key is None else self.key
 
     def _make_job(self, task: PublicTask) -> Job:
-        return self._new_job(task, [""], [self._own_key()], shell=(self.command,))
+        job = self._new_job(task, [""], [self._own_key()], shell=(self.command,))
+        job.here = True
+        return job
 
     def _key_shown(self, key: Key) -> Any:
         return None

@@ -174,7 +174,7 @@ if os.getuid() == 0:
             finally:
                 os._exit(0)
         return pid
-    launcher._ForkServerProcess._spawn = staticmethod(spawn)
+    launcher.ServerProcess._spawn = staticmethod(spawn)
     os.chdir("/")
     # Capabilities stay permitted, none is in effect (prctl(2), PR_SET_KEEPCAPS).
     ctypes.CDLL(None).prctl(8, 1, 0, 0, 0)

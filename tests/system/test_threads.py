@@ -426,11 +426,11 @@ def test_what_is_said_while_a_run_begins_is_not_put_off(
     worker = thread_task.shell("sleep 60")
     pool = module.engine_pool
 
-    def with_an_abort_from_elsewhere() -> object:
+    def with_an_abort_from_elsewhere(launcher: object) -> object:
         other = threading.Thread(target=worker.abort)
         other.start()
         other.join()
-        return pool()
+        return pool(launcher)
 
     monkeypatch.setattr(module, "engine_pool", with_an_abort_from_elsewhere)
     thread_task.resume()

@@ -1,0 +1,99 @@
+"""The engines of a run that has some on other hosts: those, and the engines here for commands without nodes.
+
+Both have slots of their own: the fanout holds for each place by itself. For a Coordinator it is an EngineSet.
+"""
+
+from collections.abc import Callable, Iterator
+
+from mpshell.coordinator.engines import EngineSet
+from mpshell.coordinator.job import Job
+from mpshell.wire import messages
+from mpshell.wire.messages import TASK_SLOTS
+
+
+class Places:
+    """Engines far away, and engines here once there is a job for them (`Job.here`)."""
+
+    def __init__(self, far: EngineSet, make_here: Callable[[], EngineSet]) -> None:
+        self._far = far
+        self._make_here = make_here
+        self._here: EngineSet | None = None
+        #: The fanouts of slot pools, by number.
+        self._fanouts: dict[int, int | None] = {}
+
+    def _all(self) -> Iterator[EngineSet]:
+        yield self._far
+        if self._here is not None:
+            yield self._here
+
+    def _of(self, job: Job) -> EngineSet:
+        if not job.here:
+            return self._far
+        if self._here is None:
+            self._here = self._make_here()
+            self._here.add_slot_pool(TASK_SLOTS, self._fanouts[TASK_SLOTS])
+        return self._here
+
+    def add_slot_pool(self, number: int, fanout: int | None) -> None:
+        """Make a slot pool, or give one another fanout."""
+        self._fanouts[number] = fanout
+        for engines in self._all():
+            engines.add_slot_pool(number, fanout)
+
+    def set_rate(self, rate: float | None) -> None:
+        """Hand out no more than `rate` clients a second, in both places together."""
+        for engines in self._all():
+            engines.set_rate(rate)
+
+    def submit(self, job: Job) -> None:
+        """Queue all clients of a job."""
+        engines = self._of(job)
+        if job.fanout is not None:
+            engines.add_slot_pool(job.id, self._fanouts[job.id])
+        engines.submit(job)
+
+    def drop(self, job: Job) -> list[int]:
+        """Take a job's clients that no engine has back; return their indexes."""
+        return self._of(job).drop(job)
+
+    def tell_about(self, job: Job, command: messages.Cancel | messages.Withdraw) -> None:
+        """Say something to every engine that has clients of a job."""
+        self._of(job).tell_about(job, command)
+
+    def forget(self, job: Job) -> None:
+        """No engine needs to know of a closed job any more."""
+        self._fanouts.pop(job.id, None)
+        for engines in self._all():
+            engines.forget(job)
+
+    def again(self, job: Job, index: int, delay: float = 0.0) -> None:
+        """Queue a client once more, in front: for now, or in `delay` seconds."""
+        self._of(job).again(job, index, delay)
+
+    def feed(self, job: Job) -> None:
+        """Send what is new of a job's stdin."""
+        self._of(job).feed(job)
+
+    def end_run(self) -> None:
+        """Ask every engine to finish; `drained` tells when they have."""
+        for engines in self._all():
+            engines.end_run()
+
+    def kill_all(self, reason: int) -> None:
+        """Give what still runs no more grace."""
+        for engines in self._all():
+            engines.kill_all(reason)
+
+    def drained(self) -> bool:
+        """Return whether every engine has finished."""
+        return all(engines.drained() for engines in self._all())
+
+    def fence(self) -> None:
+        """Kill the engines that do not come to an end."""
+        for engines in self._all():
+            engines.fence()
+
+    def release(self) -> None:
+        """Give the engines back; those that are not drained end."""
+        for engines in self._all():
+            engines.release()

@@ -1,0 +1,186 @@
+"""One engine's way over a line: frames of a channel to pieces on the line, and back. The same on both ends.
+
+    coordinator ══ Channel ══ Circuit ── pieces, credit ── line ── pieces, credit ── Circuit ══ Channel ══ engine
+
+A side sends no more than `WINDOW` bytes that the other one has not passed on: an engine that does not read, or a
+coordinator whose handler is slow, keeps neither the others of its host waiting nor the beats of the line.
+"""
+
+import select
+from collections import deque
+from collections.abc import Callable
+
+from mpshell.errors import ProtocolError
+from mpshell.hosts import frames
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire.channel import Channel
+
+#: Bytes on the way to one engine, or from it.
+WINDOW = 1 << 20
+
+Send = Callable[[bytes, int, bytes], object]
+
+
+class Circuit:
+    """Passes on what a channel and the line say; `on_end` is called when the channel is at its end."""
+
+    def __init__(
+        self,
+        number: int,
+        channel: Channel,
+        loop: EventLoop,
+        send: Send,
+        on_end: Callable[["Circuit"], object],
+        longest: int,
+    ) -> None:
+        self.number = number
+        self.channel = channel
+        self._loop = loop
+        self._send = send
+        self._on_end = on_end
+        #: Bytes of a frame from the line, at most.
+        self._longest = longest
+        self._window = WINDOW
+        #: Pieces for the line that wait for the window.
+        self._out: deque[tuple[bytes, bytes]] = deque()
+        #: The beginning of a frame from the line.
+        self._frame = bytearray()
+        #: Bytes that have come from the line, and those of them that were given credit for.
+        self._taken = self._credited = 0
+        self.closed = self._reading = self._writing = False
+        #: The channel is at its end; nothing more comes into it; its end was reported.
+        self._ended = self._draining = self._reported = False
+        self._on_flushed: list[Callable[[], object]] = []
+        self._on_drained: Callable[[], object] | None = None
+
+    def open(self) -> None:
+        """Begin to read from the channel."""
+        self._pump()
+
+    # -- from the channel to the line ------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        self._receive()
+        self._pump()
+
+    def _receive(self) -> None:
+        try:
+            found = self.channel.receive()
+        except (EOFError, ProtocolError):
+            self._ended = True
+            return
+        # A program that has dropped privileges has nothing run by those that it had (`mpshell.engine.program`).
+        self._ended = self.channel.altered
+        for frame in () if self._ended else found:
+            for start in range(0, len(frame), frames.BODY):
+                kind = frames.LAST if start + frames.BODY >= len(frame) else frames.PIECE
+                self._out.append((kind, frame[start : start + frames.BODY]))
+
+    def _pump(self) -> None:
+        """Send what the window lets through, and read on when all of it has gone."""
+        while True:
+            while self._out and self._window > 0:
+                kind, piece = self._out.popleft()
+                self._window -= len(piece)
+                self._send(kind, self.number, piece)
+            if self._out or self._ended or not self._draining:
+                break
+            if _has_input(self.channel.fileno()):
+                self._receive()
+            else:
+                self._ended = True
+        self._read(not (self._out or self._ended))
+        if self._ended and not (self._out or self._reported):
+            self._reported = True
+            self._on_end(self)
+            if self._on_drained is not None:
+                self._on_drained()
+
+    def when_drained(self, call: Callable[[], object]) -> None:
+        """Nothing is written to the channel any more: send what is in it, take that for its end, then call."""
+        self._on_drained = call
+        self._draining = True
+        if self._reported:
+            call()
+        else:
+            self._pump()
+
+    def credit(self, size: int) -> None:
+        """The other side has passed on so many bytes; ProtocolError for more than were sent."""
+        self._window += size
+        if self._window > WINDOW:
+            raise ProtocolError("more credit than was used")
+        self._pump()
+
+    def _read(self, wanted: bool) -> None:
+        if wanted and not self._reading:
+            self._loop.add_reader(self.channel.fileno(), self._on_readable)
+        elif self._reading and not wanted:
+            self._loop.remove_reader(self.channel.fileno())
+        self._reading = wanted
+
+    # -- from the line to the channel ------------------------------------------------------------
+
+    def take(self, kind: bytes, piece: bytes) -> None:
+        """Take a piece; ProtocolError for a frame that is too long, or more than the window."""
+        if self.closed:
+            return
+        self._taken += len(piece)
+        if self._taken - self._credited > WINDOW + frames.BODY:
+            raise ProtocolError("more than the window")
+        self._frame += piece
+        if len(self._frame) > self._longest:
+            raise ProtocolError(f"a frame of more than {self._longest} bytes")
+        if kind == frames.LAST:
+            frame, self._frame = bytes(self._frame), bytearray()
+            self.channel.send(frame)
+        self._settle()
+
+    def tell(self, frame: bytes) -> None:
+        """Write a frame of this end's own to the channel."""
+        if not self.closed:
+            self.channel.send(frame)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Write what the channel takes, and give credit for what has left."""
+        self.channel.flush()
+        pending = self.channel.pending
+        if pending and not self._writing:
+            self._loop.add_writer(self.channel.fileno(), self._settle)
+        elif self._writing and not pending:
+            self._loop.remove_writer(self.channel.fileno())
+        self._writing = bool(pending)
+        # A channel has heads of its own, a few bytes more than what came.
+        owed = self._taken - self._credited - pending
+        if owed >= WINDOW // 4:
+            self._credited += owed
+            self._send(frames.CREDIT, self.number, frames.pack_number(owed))
+        if not pending and self._on_flushed:
+            calls, self._on_flushed = self._on_flushed, []
+            for call in calls:
+                call()
+
+    def when_flushed(self, call: Callable[[], object]) -> None:
+        """Call it once all that has come from the line has left for the channel's other end."""
+        if self.channel.pending:
+            self._on_flushed.append(call)
+        else:
+            call()
+
+    def close(self) -> None:
+        """Close this end of the channel; what it holds is dropped. Harmless when done already."""
+        if self.closed:
+            return
+        self.closed = self._ended = self._reported = True
+        self._out.clear()
+        self._read(False)
+        if self._writing:
+            self._loop.remove_writer(self.channel.fileno())
+        self.channel.close()
+
+
+def _has_input(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,215 @@
+"""One other host, at the switchboard: its line, its program, its lease, and the engines that it runs or is to run.
+
+What happens when is the table of `mpshell.hosts.contact`; this module sees the events and carries out the effects.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import mpshell
+from mpshell.errors import ProtocolError
+from mpshell.hosts import contact, frames, lease
+from mpshell.hosts.connector import Connector
+from mpshell.hosts.line import Line
+from mpshell.hosts.seat import Seat
+from mpshell.runtime.boottime import now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpshell.hosts.packets import Way
+    from mpshell.runtime.loop import EventLoop, TimerHandle
+
+#: Seconds for the last words of a program whose line has ended.
+_LAST_WORDS = 1.0
+
+
+class Host:
+    """A host, called when the first engine is wanted there."""
+
+    def __init__(self, way: Way, loop: EventLoop) -> None:
+        self._way = way
+        self._loop = loop
+        self._contact = contact.Contact()
+        self._seats: dict[int, Seat] = {}
+        self._line: Line | None = None
+        self._program: Connector | None = None
+        self._lease = lease.Grantor()
+        self._patience: TimerHandle | None = None
+        #: Why the line has ended, as far as it is known.
+        self._why = ""
+        self._offset, self._cpus = 0.0, 1
+        self._effects: dict[str, Callable[[], object]] = {
+            contact.CALL: self._call,
+            contact.START_ALL: self._start_all,
+            contact.HANG_UP: self.hang_up,
+            contact.REFUSE: lambda: self._each(lambda seat: seat.refuse(self._words())),
+            contact.FREEZE: lambda: self._each(Seat.freeze),
+            contact.AWAIT_LEASE: self._await_lease,
+            contact.GIVE_UP: lambda: self._each(lambda seat: seat.give_up(self._words())),
+        }
+
+    def _handle(self, event: str) -> None:
+        for effect in self._contact.handle(event):
+            self._effects[effect]()
+
+    def _each(self, call: Callable[[Seat], object]) -> None:
+        for seat in list(self._seats.values()):
+            call(seat)
+
+    def _words(self) -> str:
+        last = "" if self._program is None else self._program.last_words
+        return f"{self._way.name}: {self._why or last or 'its line has ended'}"
+
+    # -- engines -------------------------------------------------------------------------------
+
+    def take(self, seat: Seat) -> None:
+        """Run an engine there, or refuse it."""
+        seat.wait_for(self)
+        self._seats[seat.number] = seat
+        if self._contact.state is contact.UP:
+            seat.start(self, self._offset, self._cpus)
+        elif self._contact.state is contact.IDLE and not self.has_program:
+            self._handle(contact.OPEN)
+        elif self._contact.state is not contact.CALLING:
+            seat.refuse(self._words())
+
+    def send(self, kind: bytes, engine: int = 0, body: bytes = b"") -> None:
+        """Send a frame, if there is a line."""
+        if self._line is not None:
+            self._line.send(kind, engine, body)
+
+    def forget(self, number: int) -> None:
+        """An engine's end is reported."""
+        self._seats.pop(number, None)
+
+    def _start_all(self) -> None:
+        self._each(lambda seat: seat.start(self, self._offset, self._cpus))
+
+    # -- the line ------------------------------------------------------------------------------
+
+    def _call(self) -> None:
+        way = self._way
+        self._why = ""
+        self._lease = lease.Grantor()
+        try:
+            self._program = Connector(
+                way.argv, {**os.environ, **dict(way.env)}, self._loop, self._on_program_end
+            )
+        except OSError as error:
+            self._why = f"{way.argv[0]}: {error.strerror}"
+            # The caller's engine is not in the list of a turn that goes on.
+            self._loop.call_soon(self._cut, self._why)
+            return
+        self._line = Line(
+            (self._program.fd, self._program.fd),
+            self._loop,
+            self._on_frame,
+            self._on_line_end,
+            False,
+        )
+        self._patience = self._loop.call_later(way.patience, self._on_no_greeting)
+
+    def _on_no_greeting(self) -> None:
+        self._cut(f"no answer within {self._way.patience:g} s")
+
+    def _on_frame(self, kind: bytes, engine: int, body: bytes) -> None:
+        clock = now()
+        self._lease.heard(clock)
+        if kind == frames.HELLO:
+            self._greet(body, clock)
+        elif kind == frames.BEAT:
+            self._confirm(frames.unpack_clock(body), clock)
+        elif (seat := self._seats.get(engine)) is not None:
+            seat.take(kind, body)
+
+    def _greet(self, body: bytes, clock: float) -> None:
+        if self._contact.state is not contact.CALLING:
+            raise ProtocolError("it has greeted already")
+        try:
+            about = json.loads(body)
+            version, cpus = str(about["version"]), int(about["cpus"])
+            sent, monotonic = float(about["boottime"]), float(about["monotonic"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProtocolError(f"no greeting: {error!r}") from error
+        if version != mpshell.__version__:
+            raise ProtocolError(f"it has mpshell {version}, this program {mpshell.__version__}")
+        self._cpus = max(1, min(cpus, 1024))
+        self._offset = time.monotonic() - monotonic
+        if self._patience is not None:
+            self._patience.cancel()
+        self._confirm(sent, clock)
+        self._loop.call_later(lease.BEAT, self._watch, self._line)
+        self._handle(contact.GREET)
+
+    def _confirm(self, sent: float, clock: float) -> None:
+        self._lease.beat(sent, clock)
+        self.send(frames.CONFIRM, 0, frames.pack_clock(sent))
+
+    def _watch(self, line: Line) -> None:
+        """Take a host for cut off that has been silent for too long."""
+        if line is not self._line or line.closed:
+            return
+        # What has come while this process stood still is no silence.
+        line.receive()
+        if self._lease.silent(now()):
+            self._cut(f"no sign of life for {lease.SILENCE:g} s")
+        else:
+            self._loop.call_later(lease.BEAT, self._watch, line)
+
+    def _on_line_end(self, why: str) -> None:
+        if self._contact.state is contact.CALLING and not why and self.has_program:
+            # Its program says why, before it ends.
+            self._loop.call_later(_LAST_WORDS, self._cut_line, self._line)
+        else:
+            self._cut(why)
+
+    def _cut_line(self, line: Line) -> None:
+        if line is self._line:
+            self._cut("")
+
+    def _on_program_end(self) -> None:
+        while self._line is not None and self._line.receive():
+            pass  # all that it has passed on before its end
+        self._cut("")
+        if self._contact.state is contact.IDLE:
+            self._program = None
+
+    def _cut(self, why: str) -> None:
+        if self._contact.state in (contact.CALLING, contact.UP):
+            self._why = why
+            self._handle(contact.CUT)
+
+    def _await_lease(self) -> None:
+        self._loop.call_later(max(0.0, self._lease.ended() - now()), self._on_lease_end)
+
+    def _on_lease_end(self) -> None:
+        self._handle(contact.OVER)
+        if self._program is not None and self._program.ended:
+            self._program = None
+
+    # -- the end -------------------------------------------------------------------------------
+
+    @property
+    def has_program(self) -> bool:
+        """Whether its program runs."""
+        return self._program is not None and not self._program.ended
+
+    def hang_up(self) -> None:
+        """Close the line: its program, and what it leads to, take that as their end."""
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        if self.has_program:
+            self._loop.call_later(_LAST_WORDS, self.kill)
+
+    def kill(self) -> None:
+        """End its program."""
+        if self._program is not None and not self._program.ended:
+            self._program.end()

@@ -1,0 +1,148 @@
+"""The launcher whose engines run on other hosts: which host gets the next one, and which hosts cannot be used.
+
+    HostsLauncher ── packets ──► switchboard (one process) ══ a line a host ══► outposts ─► engines
+
+In the process of the user, for any thread.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+from mpshell.errors import EngineStartError
+from mpshell.hosts.far import FarLink
+from mpshell.hosts.packets import Way, fork_packet, host_packet
+from mpshell.launch.fork import ForkLauncher, ServerProcess
+from mpshell.wire.channel import MAX_FAR_FRAME
+from mpshell.wire.messages import Configure
+
+#: Seconds for which a host that could not be used is not tried again.
+_SKIP = 30.0
+
+
+class _HostState:
+    """A host as its launcher sees it."""
+
+    def __init__(self, number: int, way: Way, engines: int | None) -> None:
+        self.number = number
+        self.way = way
+        #: Engines that there is room for: as asked for, or its processors once they are known.
+        self.room = 1 if engines is None else engines
+        self.room_is_set = engines is not None
+        self.engines = 0
+        #: Why it could not be used, and until when that holds.
+        self.why = ""
+        self.skipped_until = 0.0
+        self.answered = False
+
+    def usable(self, now: float) -> bool:
+        return now >= self.skipped_until
+
+
+class HostsLauncher(ForkLauncher):
+    """Engines on other hosts, `engines` on each: by default as many as it has processors.
+
+    A host that cannot be reached is skipped for a while; `skipped` has the reasons.
+    """
+
+    def __init__(self, ways: Sequence[Way], engines: int | None = None) -> None:
+        super().__init__()
+        self._hosts = [_HostState(number, way, engines) for number, way in enumerate(ways)]
+        #: The numbers of the hosts that a switchboard knows.
+        self._known: dict[ServerProcess, set[int]] = {}
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The hosts that could not be used when they were last tried, with the reason of each."""
+        return {state.way.name: state.why for state in self._hosts if state.why}
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The hosts that have been asked for an engine and have not answered yet."""
+        return [s.way.name for s in self._hosts if s.engines and not (s.answered or s.why)]
+
+    def capacity(self) -> int:
+        """Return how many engines there is room for on the hosts that can be used."""
+        now = time.monotonic()
+        return max(1, sum(state.room for state in self._hosts if state.usable(now)))
+
+    def surroundings(self) -> Configure:
+        """Return the working directory; environment and mask are those of the other host."""
+        try:
+            cwd = os.getcwdb()
+        except FileNotFoundError:
+            cwd = b"/"
+        return Configure(cwd, None, None)
+
+    def _new_server(self) -> ServerProcess:
+        return ServerProcess(self.lock, "mpshell.hosts.switchboard")
+
+    def close(self) -> None:
+        """End the switchboard, and with it all lines; hosts that were skipped are tried again."""
+        super().close()
+        with self.lock:
+            self._known.clear()
+            for state in self._hosts:
+                state.skipped_until = 0.0
+
+    def forget(self) -> None:
+        """In the child of a fork: this launcher serves that process from now on, with a switchboard of its own."""
+        super().forget()
+        self.lock = threading.RLock()
+        self._servers.clear()
+        self._known.clear()
+        for state in self._hosts:
+            state.engines = 0
+
+    def start(self) -> FarLink:
+        """Ask for an engine on the host that has the most room; EngineStartError when no host can be used."""
+        with self.lock:
+            state = self._choose()
+            state.engines += 1
+            try:
+                new = self.start_process(MAX_FAR_FRAME, state.number)
+            except EngineStartError:
+                state.engines -= 1
+                raise
+            return FarLink(
+                new.engine_id,
+                new.channel,
+                new.sentinel,
+                new.fence,
+                credentials=new.credentials,
+                served=new.server.outbox.ours,
+                host=state.way.name,
+                on_located=lambda cpus: self._on_located(state, cpus),
+                on_end=lambda why: self._on_end(state, why),
+            )
+
+    def _choose(self) -> _HostState:
+        now = time.monotonic()
+        usable = [state for state in self._hosts if state.usable(now)]
+        if not usable:
+            reasons = "; ".join(self.skipped.values())
+            raise EngineStartError(f"no host can be used: {reasons}")
+        return min(usable, key=lambda state: state.engines / state.room)
+
+    def _request(
+        self, server: ServerProcess, engine_id: int, place: int, fds: tuple[int, int]
+    ) -> None:
+        known = self._known.setdefault(server, set())
+        if place not in known:
+            server.outbox.send(host_packet(place, self._hosts[place].way))
+            known.add(place)
+        server.outbox.send(fork_packet(engine_id, place), fds)
+
+    def _on_located(self, state: _HostState, cpus: int) -> None:
+        with self.lock:
+            state.answered, state.why = True, ""
+            if not state.room_is_set:
+                state.room = cpus
+
+    def _on_end(self, state: _HostState, why: str) -> None:
+        with self.lock:
+            state.engines -= 1
+            if why:
+                state.answered, state.why = False, why
+                state.skipped_until = time.monotonic() + _SKIP

@@ -1,0 +1,131 @@
+"""One end of a line: its descriptors in a loop. Frames go out in their order, but for those that must not wait.
+
+A beat that stood behind a megabyte of output would let a lease run out on a slow network. So frames that are
+about time and room go first, and a body is short (`mpshell.hosts.frames.BODY`).
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable
+
+from mpshell.errors import ProtocolError
+from mpshell.hosts import frames
+from mpshell.runtime.loop import EventLoop
+
+#: Frames that go before the others. An engine's START is one, so that a FENCE never comes before it.
+_URGENT = frozenset(
+    (frames.HELLO, frames.START, frames.FENCE, frames.CONFIRM, frames.BEAT, frames.CREDIT)
+)  # fmt: skip
+
+_READ_SIZE = 1 << 18
+
+OnFrame = Callable[[bytes, int, bytes], object]
+
+
+class Line:
+    """Frames in and out of two descriptors, which may be one, and which it owns.
+
+    `on_frame` gets a kind, an engine's number and a body, and may raise ProtocolError; `on_end` gets the reason
+    why nothing comes or goes any more, once.
+    """
+
+    def __init__(
+        self,
+        fds: tuple[int, int],
+        loop: EventLoop,
+        on_frame: OnFrame,
+        on_end: Callable[[str], object],
+        greeted: bool,
+    ) -> None:
+        self._read_fd, self._write_fd = fds
+        self._loop = loop
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._frames = frames.Frames(greeted)
+        self._urgent: deque[bytes] = deque()
+        self._bulk: deque[bytes] = deque()
+        #: What is being written.
+        self._out = memoryview(b"")
+        self._flush_is_due = self._writing = False
+        self.closed = False
+        for fd in set(fds):
+            os.set_blocking(fd, False)
+        loop.add_reader(self._read_fd, self.receive)
+
+    def send(self, kind: bytes, engine: int = 0, body: bytes = b"") -> None:
+        """Send a frame with what else this turn has to send."""
+        if self.closed:
+            return
+        (self._urgent if kind in _URGENT else self._bulk).append(frames.pack(kind, engine, body))
+        if not (self._flush_is_due or self._writing):
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def greet(self) -> None:
+        """Send the greeting, before all frames."""
+        self._urgent.append(frames.GREETING)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        while not self.closed and (self._out or self._fill()):
+            try:
+                written = os.write(self._write_fd, self._out)
+            except BlockingIOError:
+                if not self._writing:
+                    self._writing = True
+                    self._loop.add_writer(self._write_fd, self._flush)
+                return
+            except OSError as error:
+                self._fail(os.strerror(error.errno or 0))
+                return
+            self._out = self._out[written:]
+        if self._writing and not self.closed:
+            self._writing = False
+            self._loop.remove_writer(self._write_fd)
+
+    def _fill(self) -> bool:
+        """Take what is to be written next; return whether there is anything."""
+        chosen, size = [], 0
+        while (self._urgent or self._bulk) and size < frames.BODY:
+            chosen.append((self._urgent or self._bulk).popleft())
+            size += len(chosen[-1])
+        self._out = memoryview(b"".join(chosen))
+        return bool(chosen)
+
+    def receive(self) -> bool:
+        """Take what has come; return whether anything has."""
+        if self.closed:
+            return False
+        try:
+            data = os.read(self._read_fd, _READ_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._fail(os.strerror(error.errno or 0))
+            return False
+        if not data:
+            self._fail("")
+            return False
+        try:
+            for kind, engine, body in self._frames.feed(data):
+                self._on_frame(kind, engine, body)
+                if self.closed:
+                    break
+        except ProtocolError as error:
+            self._fail(str(error))
+        return True
+
+    def _fail(self, why: str) -> None:
+        if not self.closed:
+            self.close()
+            self._on_end(why)
+
+    def close(self) -> None:
+        """Close the descriptors; what is not written is dropped. Harmless when done already."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._read_fd)
+        self._loop.remove_writer(self._write_fd)
+        for fd in {self._read_fd, self._write_fd}:
+            os.close(fd)

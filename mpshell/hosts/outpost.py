@@ -1,0 +1,185 @@
+"""The process on another host that starts engines there: `python -m mpshell.hosts.outpost`.
+
+Its standard input and output are the line to the switchboard (`mpshell.hosts.frames`). Engines are forked as on any
+host (`mpshell.launch.fork`), so that what they run is cleared up by the same means; here their frames are passed
+on, unread. When the line ends, or the switchboard has confirmed nothing for a while (`mpshell.hosts.lease`),
+all that runs here ends.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import mpshell
+from mpshell.errors import EngineStartError, ProtocolError
+from mpshell.hosts import frames, lease
+from mpshell.hosts.circuit import Circuit
+from mpshell.hosts.line import Line
+from mpshell.launch.cpus import usable_cpus
+from mpshell.launch.fork import ForkLauncher, NewEngine
+from mpshell.runtime.boottime import Alarm, now
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire import messages
+from mpshell.wire.channel import MAX_FRAME
+
+#: Seconds beyond the end of its lease after which an outpost takes its line for cut for good.
+_FORSAKEN = 30.0
+
+
+class _Post(NamedTuple):
+    """An engine that runs here."""
+
+    process: NewEngine
+    circuit: Circuit
+
+
+class Outpost:
+    """The engines of this host, and the line that they are commanded over."""
+
+    def __init__(self, fds: tuple[int, int], loop: EventLoop) -> None:
+        self._loop = loop
+        self._launcher = ForkLauncher()
+        self._posts: dict[int, _Post] = {}
+        self._line = Line(fds, loop, self._on_frame, self._on_line_end, greeted=True)
+        hello = now()
+        self._lease = lease.Holder(hello)
+        self._alarm = Alarm()
+        loop.add_reader(self._alarm.fileno(), self._on_lease_end)
+        self._alarm.set(self._lease.until)
+        self._ending = False
+        self._line.greet()
+        about = {
+            "version": mpshell.__version__,
+            "cpus": usable_cpus(),
+            "boottime": hello,
+            "monotonic": time.monotonic(),
+        }
+        self._line.send(frames.HELLO, 0, json.dumps(about).encode())
+        loop.call_later(lease.BEAT, self._beat)
+
+    def _beat(self) -> None:
+        self._line.send(frames.BEAT, 0, frames.pack_clock(now()))
+        self._loop.call_later(lease.BEAT, self._beat)
+
+    # -- the lease -----------------------------------------------------------------------------
+
+    def _confirmed(self, sent: float) -> None:
+        if self._lease.confirmed(sent, now()):
+            self._ending = False
+            self._alarm.set(self._lease.until)
+            for post in self._posts.values():
+                self._let_on(post)
+
+    def _let_on(self, post: _Post) -> None:
+        """Have an engine go on as long as this process may: it ends by itself, also when this one is stopped."""
+        post.circuit.tell(messages.encode([messages.Lease(self._lease.until)]))
+
+    def _on_lease_end(self) -> None:
+        """End what runs; the line may come back, and then hears of that."""
+        if self._ending:
+            self._loop.stop()
+            return
+        self._ending = True
+        for post in self._posts.values():
+            post.process.fence()
+        self._alarm.set(now() + _FORSAKEN)
+
+    def _on_line_end(self, why: str) -> None:
+        self._loop.stop()
+
+    # -- what the switchboard sends --------------------------------------------------------------
+
+    def _on_frame(self, kind: bytes, number: int, body: bytes) -> None:
+        post = self._posts.get(number)
+        if kind == frames.CONFIRM:
+            self._confirmed(frames.unpack_clock(body))
+        elif kind == frames.START and post is None:
+            self._start(number)
+        elif post is None:
+            return  # it is gone, which the switchboard has not heard yet
+        elif kind in (frames.PIECE, frames.LAST):
+            post.circuit.take(kind, body)
+        elif kind == frames.CREDIT:
+            post.circuit.credit(frames.unpack_number(body))
+        elif kind == frames.FENCE:
+            post.process.fence()
+        elif kind == frames.END:
+            post.circuit.close()
+        else:
+            raise ProtocolError(f"an outpost got a frame of kind {kind!r}")
+
+    # -- engines -------------------------------------------------------------------------------
+
+    def _start(self, number: int) -> None:
+        try:
+            process = self._launcher.start_process()
+        except EngineStartError as error:
+            self._line.send(frames.GONE, number, str(error).encode()[:200])
+            return
+        circuit = Circuit(
+            number, process.channel, self._loop, self._line.send, self._on_circuit_end, MAX_FRAME
+        )
+        post = self._posts[number] = _Post(process, circuit)
+        self._let_on(post)
+        circuit.open()
+        self._loop.add_reader(process.sentinel, self._on_sentinel, number, [])
+
+    def _on_circuit_end(self, circuit: Circuit) -> None:
+        self._line.send(frames.END, circuit.number)
+
+    def _on_sentinel(self, number: int, words: list[bytes]) -> None:
+        """Take an engine's end, and report it behind the last of what it has sent."""
+        post = self._posts[number]
+        text = os.read(post.process.sentinel, 200)
+        if text:
+            words.append(text)
+            return
+        self._loop.remove_reader(post.process.sentinel)
+        os.close(post.process.sentinel)
+        del self._posts[number]
+        post.circuit.when_drained(lambda: self._report(post.circuit, b"".join(words)))
+
+    def _report(self, circuit: Circuit, text: bytes) -> None:
+        circuit.close()
+        self._line.send(frames.GONE, circuit.number, text[:200])
+
+    def close(self) -> None:
+        """End all engines with what they run."""
+        self._line.close()
+        for post in self._posts.values():
+            post.circuit.close()
+        self._launcher.close()
+
+
+def _own_streams() -> tuple[int, int]:
+    """Return the standard input and output, and leave others in their place: nothing else reads or writes them."""
+    fds = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    return fds
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Serve the line until it ends; return the exit status."""
+    if argv:
+        print(
+            "usage: python -m mpshell.hosts.outpost (started by mpshell on another host)",
+            file=sys.stderr,
+        )
+        return 2
+    loop = EventLoop()
+    outpost = Outpost(_own_streams(), loop)
+    try:
+        loop.run_forever()
+    finally:
+        outpost.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

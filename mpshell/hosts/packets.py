@@ -1,0 +1,66 @@
+"""What a launcher sends to its switchboard, beside the packets for a fork server (`mpshell.wire.control`).
+
+HOST, with the number of a host, is followed by JSON: its name, the words of the program that leads to it, the
+program's environment on top of the switchboard's, and the seconds that it has to greet. FORK is followed by the
+number of the engine's host; like a fork server's it carries the engine's channel and sentinel.
+
+The end of an engine is written to its sentinel as by a fork server, and these as well:
+"""
+
+import json
+import struct
+from typing import NamedTuple
+
+from mpshell.errors import ProtocolError
+from mpshell.wire import control
+
+HOST = b"H"
+_NUMBER = struct.Struct("!I")
+
+#: Begins the end of an engine that has never started; the rest is why its host cannot be used.
+REFUSED = "?"
+
+#: Begins an uncertain end: what the engine has sent may not all have arrived.
+UNCERTAIN = "!"
+
+#: Bytes of a packet at most; a program's words have to fit.
+LONGEST = 1 << 13
+
+
+class Way(NamedTuple):
+    """How a host is reached."""
+
+    name: str
+    #: The program and its words; its standard input and output lead to an outpost.
+    argv: tuple[str, ...]
+    #: Seconds that it has to greet.
+    patience: float
+    #: Variables for the program, on top of the environment of this process.
+    env: tuple[tuple[str, str], ...] = ()
+
+
+def host_packet(number: int, way: Way) -> bytes:
+    """Return the packet that makes a host known."""
+    return control.PACKET.pack(HOST, number) + json.dumps(way).encode()
+
+
+def read_host(body: bytes) -> Way:
+    """Return what such a packet has behind its number; ProtocolError for anything else."""
+    try:
+        name, argv, patience, env = json.loads(body)
+        return Way(str(name), tuple(map(str, argv)), float(patience), tuple((k, v) for k, v in env))
+    except (ValueError, TypeError) as error:
+        raise ProtocolError(f"no host: {error}") from error
+
+
+def fork_packet(engine_id: int, host: int) -> bytes:
+    """Return the packet that asks for an engine on a host."""
+    return control.PACKET.pack(control.FORK, engine_id) + _NUMBER.pack(host)
+
+
+def read_fork(body: bytes) -> int:
+    """Return the number of the host."""
+    if len(body) != _NUMBER.size:
+        raise ProtocolError("no number of a host")
+    (host,) = _NUMBER.unpack(body)
+    return int(host)
