@@ -48,6 +48,10 @@ PROGRAMS = {
     "netkit-rsh": Program("netkit-rsh", "rsh-client"),
     # It asks Slurm's own reading of its lists of nodes, and needs no cluster for that.
     "scontrol": Program("scontrol", "slurm-client"),
+    "srun": Program("srun", "slurm-client"),
+    "slurmctld": Program("slurmctld", "slurmctld"),
+    "slurmd": Program("slurmd", "slurmd"),
+    "munged": Program("munged", "munge"),
     # netkit's rsh looks up the number of its port there.
     "services": Program("/etc/services", "netbase"),
     "root": Program(ROOT, ""),

@@ -164,6 +164,10 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
         status = _IO_ERROR
     display.show_rest(seconds, status)
     _sum_up(run, display, options, terminal, seconds)
+    if options.hosts is not None or options.srun:
+        from mpshell.cli.hosts import report_hosts
+
+        report_hosts(run.task, terminal)
     if terminal.unsaid is not None and status == 0:
         raise terminal.unsaid
     return status

@@ -146,6 +146,7 @@ def build_parser() -> Parser:
     )
     _add_nodes(parser)
     _add_running(parser)
+    _add_hosts(parser)
     _add_copying(parser)
     _add_output(parser)
     _add_other(parser)
@@ -206,6 +207,20 @@ def _add_running(parser: Parser) -> None:
     add("--dry-run", action="store_true", help="show what would be executed for which node, and run nothing")
     add("-S", "--maxrc", action="store_true", help="exit with the largest return code; the default")
     add("--always-zero", action="store_true", help="exit with 0 whatever the nodes return")
+
+
+def _add_hosts(parser: Parser) -> None:
+    group = parser.add_argument_group("engines on other hosts")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--hosts", metavar="HOSTS", type=values.given,
+        help="run the engines on these hosts, which are reached with ssh, and the commands from there")
+    where.add_argument("--srun", action="store_true",
+        help="run the engines on the nodes of this Slurm job, one step of srun on each")
+    add = group.add_argument
+    add("--hosts-options", metavar="OPTIONS", action="append", default=[], type=values.words,
+        help="options of the ssh or srun that leads to the hosts; repeatable")
+    add("--hosts-python", metavar="PATH", type=values.given,
+        help="the Python on the hosts that has mpshell (the path of this one if it is there, else python3)")
 
 
 def _add_copying(parser: Parser) -> None:
@@ -279,6 +294,10 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
     if options.print_completion:
         return
     copying = options.copy or options.rcopy
+    if not (options.hosts or options.srun):
+        for name in ("hosts_options", "hosts_python"):
+            if getattr(options, name):
+                parser.error(f"--{name.replace('_', '-')} is for --hosts or --srun")
     if not any(options.command):
         what = "files to copy" if copying else "a command (there is no interactive mode)"
         parser.error(f"{what} must be given")

@@ -44,6 +44,10 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
     ):
         if value is not None:
             task.set_info(key, value)
+    if options.hosts is not None or options.srun:
+        from mpshell.cli.hosts import configure_hosts
+
+        configure_hosts(task, options)
     _configure_transport(task, options)
     if options.debug:
         task.set_info("debug", True)

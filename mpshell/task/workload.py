@@ -52,6 +52,8 @@ class Workload:
             if worker.task is not None:
                 raise WorkerError(f"{worker!r} has been scheduled already")
             worker.check_beside(self._unfinished)
+            if self._settings.info("launcher") is not None:
+                worker.check_far()
             worker.bind(self._task, self)
             if self._task_thread.state is not RUNNING:
                 self.pending.append(worker)

@@ -241,6 +241,9 @@ class Worker(Uncopied, WorkerEvents):
     def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
         """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
 
+    def check_far(self) -> None:
+        """Raise EngineClientNotSupportedError for what engines on other hosts cannot do."""
+
     def enter(self, task: PublicTask, run: Coordinator) -> None:
         """Take part in a run; WorkerError for a bad command."""
         run.start(self._make_job(task))

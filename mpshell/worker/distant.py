@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.results import key_matcher, matcher
-from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
 from mpshell.wire.messages import encode_template, fill
@@ -190,6 +190,14 @@ class CommandWorker(DistantWorker):
         for other in unfinished():
             if isinstance(other, CommandWorker) and other._copy and other._copy.reverse:
                 check_apart(self._copy, self.nodes, other._copy, other.nodes)
+
+    def check_far(self) -> None:
+        if self._copy is not None:
+            # The engines would look for the files on their own hosts, and may find others of the same names.
+            raise EngineClientNotSupportedError(
+                f"the copy of {self._copy.source!r} is not done by engines on other hosts: the info key "
+                "'launcher' is set"
+            )
 
     def _check_writer(self, sname: str | None) -> None:
         if self._copy is not None:

@@ -7,77 +7,97 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
-import time
-from collections import Counter
-from collections.abc import Callable
 
+import psutil
 import pytest
 
 from mpshell import Task
-from tests.hosts.conftest import Chain, Ledger, local_hosts, switchboard
+from tests.engine.conftest import alive
+from tests.hosts.conftest import Chain, Ledger, local_hosts
+from tests.hosts.killrows import EVERYWHERE, check
 from tests.support import eventually
 
-NODES = 80
-FANOUT = 8
 
-#: The first commands take longer than a loss may take to be reported; all others are short.
-LONG = 14
-
-
-def kill(name: str, number: int = signal.SIGKILL) -> Callable[[Chain], object]:
-    return lambda chain: os.kill(chain.of(name).pid, number)
-
-
-def kill_switchboard(chain: Chain) -> None:
-    os.kill(switchboard().pid, signal.SIGKILL)
-
-
-def stop_switchboard(chain: Chain) -> None:
-    os.kill(switchboard().pid, signal.SIGSTOP)
-
-
-#: What is hurt, and how; whether all that was announced is lost, or of one host only.
-FAULTS: dict[str, Callable[[Chain], object]] = {
-    "engine killed": kill("engine"),
-    "engine stopped": kill("engine", signal.SIGSTOP),
-    "fork server killed": kill("fork_server"),
-    "outpost killed": kill("outpost"),
-    "outpost stopped": kill("outpost", signal.SIGSTOP),
-    "switchboard killed": kill_switchboard,
-    "switchboard stopped": stop_switchboard,
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", EVERYWHERE)
 def test_one_verdict_a_node_whatever_is_hurt(fault: str, task: Task, ledger: Ledger) -> None:
-    task.set_info("launcher", local_hosts(2, engines=1))
-    task.set_info("fanout", FANOUT)
-    line = f"{ledger.command}; case %n in [0-{FANOUT - 1}]) exec sleep {LONG};; esac; sleep 0.05"
-    worker = task.shell(line, nodes=f"n[1-{NODES}]", remote=False, handler=ledger)
-    hurt_at: list[float] = []
+    check(task, ledger, local_hosts(2, engines=1), EVERYWHERE[fault])
+
+
+def test_lost_nodes_run_again_where_that_is_asked_for(task: Task, ledger: Ledger) -> None:
+    """One after the other: the second attempt begins when nothing of the first one is left."""
+    task.set_info("launcher", local_hosts(1, engines=1))
+    task.set_info("fanout", 4)
+    task.set_info("retry_lost", True)
+    worker = task.shell(
+        f"{ledger.command}; mkdir {ledger.path}.%h || exit 9; sleep 1; rmdir {ledger.path}.%h",
+        nodes="n[1-12]", remote=False,
+    )  # fmt: skip
 
     def hurt() -> None:
-        assert eventually(lambda: len(ledger.lines()) >= FANOUT)
-        chain = Chain(ledger.lines()[0][1])
-        hurt_at.append(time.monotonic())
-        FAULTS[fault](chain)
+        if eventually(lambda: len(ledger.lines()) >= 4):
+            os.kill(Chain(ledger.lines()[0][1]).of("outpost").pid, signal.SIGKILL)
 
     thread = threading.Thread(target=hurt)
     thread.start()
     task.resume()
     thread.join()
-    outcomes = {outcome.node: outcome for outcome in worker.outcomes()}
-    assert len(outcomes) == NODES
-    ran = Counter(node for node, _, _ in ledger.lines())
-    assert max(ran.values()) == 1, "at most once"
-    ok = {node for node, outcome in outcomes.items() if outcome.ok}
-    assert ok <= ran.keys()
-    assert {o.reason for o in outcomes.values()} == {"exit", "lost"}
-    assert set(outcomes) == ok | ledger.lost
-    # Slots, and as many again that were handed out ahead of need.
-    assert 1 <= len(ledger.lost) <= 2 * FANOUT
-    assert not ledger.alive
-    assert ledger.lost_at - hurt_at[0] < 25, "ten seconds, and a machine that is busy"
-    again = task.run("echo %h", nodes="n[1-20]", remote=False)
-    assert all(outcome.ok for outcome in again.outcomes())
+    # A directory that the first attempt has left is the user's: exit 9 says that it was left, and not removed.
+    assert {outcome.reason for outcome in worker.outcomes()} == {"exit"}
+    assert len(ledger.lines()) > 12
+
+
+PROGRAM = """
+import os, sys
+from mpshell import task_self
+from tests.hosts.conftest import local_hosts
+task = task_self()
+task.set_info("launcher", local_hosts(2, engines=1))
+task.set_info("fanout", 4)
+task.shell(sys.argv[1], nodes="n[1-4]", remote=False)
+{}
+task.resume()
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "terminated", "killed while the switchboard is stopped"])
+def test_the_end_of_the_program_is_the_end_of_all_it_started_there(
+    end: str, ledger: Ledger
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(""), f"{ledger.command}; exec sleep 100"],
+        cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))),
+    )
+    try:
+        assert eventually(lambda: len(ledger.lines()) == 4)
+        family = psutil.Process(process.pid).children(recursive=True)
+        [board] = [p for p in family if "mpshell.hosts.switchboard" in " ".join(p.cmdline())]
+        if "stopped" in end:
+            board.suspend()
+        process.send_signal(signal.SIGTERM if end == "terminated" else signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert eventually(lambda: not any(alive(p.pid) for p in family), 20)
+    assert not any(alive(pid) for _, _, pid in ledger.lines())
+
+
+def test_a_child_of_the_program_has_hosts_of_its_own(task: Task) -> None:
+    task.set_info("launcher", local_hosts(1, engines=1))
+    assert task.run("true", nodes="n1", remote=False).node_retcode("n1") == 0
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            from mpshell import task_cleanup, task_self
+
+            own = task_self()
+            own.set_info("launcher", local_hosts(1, engines=1))
+            status = own.run("exit 7", nodes="n1", remote=False).node_retcode("n1") - 7
+            task_cleanup()
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert task.run("true", nodes="n1", remote=False).node_retcode("n1") == 0

@@ -1,0 +1,153 @@
+"""Hosts that are reached with ssh: the whole chain, what is killed in it, and the hosts that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mpshell import Task, ssh_hosts
+from mpshell.hosts.launcher import HostsLauncher
+from tests.hosts.conftest import Chain, Ledger, switchboard
+from tests.hosts.killrows import EVERYWHERE, Hurt, check
+from tests.hosts.test_runs import digest
+from tests.ssh.conftest import SshServer, ssh_server
+
+__all__ = ["ssh_server"]
+
+
+def gateways(server: SshServer, hosts: str = "node[1-2]", engines: int | None = 1) -> HostsLauncher:
+    # Of two engines that log in at once on a busy machine.
+    return ssh_hosts(hosts, engines=engines, options=f"-F {server.config} -oConnectTimeout=60")
+
+
+def kill_session(chain: Chain) -> None:
+    """Kill the sshd that has the session of an outpost."""
+    sshd = next(p for p in chain.of("engine").parents() if p.name().startswith("sshd"))
+    os.kill(sshd.pid, signal.SIGKILL)
+
+
+def hurt_ssh(number: int) -> Hurt:
+    """Return what sends a signal to the ssh that leads to the host of an engine."""
+
+    def send(chain: Chain) -> None:
+        # Node K of the server has the address 127.100.0.(K + 1).
+        address = chain.of("outpost").environ()["SSH_CONNECTION"].split()[2]
+        node = f"node{int(address.rpartition('.')[2]) - 1}"
+        [ssh] = [p for p in switchboard().children() if node in p.cmdline()]
+        os.kill(ssh.pid, number)
+
+    return send
+
+
+FAULTS = {
+    **EVERYWHERE,
+    "ssh killed": hurt_ssh(signal.SIGKILL),
+    "ssh stopped": hurt_ssh(signal.SIGSTOP),
+    "sshd killed": kill_session,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_verdict_a_node_whatever_is_hurt_over_ssh(
+    fault: str, task: Task, ledger: Ledger, ssh_server: SshServer
+) -> None:
+    check(task, ledger, gateways(ssh_server), FAULTS[fault])
+
+
+def test_the_results_over_ssh_are_those_of_engines_here(task: Task, ssh_server: SshServer) -> None:
+    here = digest(task, 300)
+    task.set_info("launcher", gateways(ssh_server, "node[1-3]", None))
+    assert digest(task, 300) == here
+
+
+def test_the_nodes_of_gateways_are_reached_over_ssh_from_there(
+    task: Task, ssh_server: SshServer
+) -> None:
+    task.set_info("launcher", gateways(ssh_server))
+    task.set_info("ssh_options", f"-F {ssh_server.config}")
+    task.set_info("connect_timeout", 60)
+    worker = task.run("echo $SSH_CONNECTION; exit 4", nodes="node[5-8]")
+    assert {(o.reason, o.returncode, bool(o.host)) for o in worker.outcomes()} == {
+        ("exit", 4, True)
+    }
+
+
+def test_the_environment_and_the_agent_are_those_of_the_gateway(
+    task: Task, ssh_server: SshServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPSHELL_TEST_SECRET", "of the head")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent/agent")
+    task.set_info("launcher", gateways(ssh_server))
+    worker = task.run('echo "[$MPSHELL_TEST_SECRET][$SSH_AUTH_SOCK]"', nodes="n1", remote=False)
+    assert worker.node_buffer("n1") == b"[][]"
+
+
+def run_command(server: SshServer, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mpshell", "--hosts-options", f"-F {server.config} -oConnectTimeout=60", *words],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_runs_on_hosts(ssh_server: SshServer) -> None:
+    done = run_command(
+        ssh_server,
+        "--hosts",
+        "node[1-2]",
+        "-R",
+        "exec",
+        "-w",
+        "n[1-30]",
+        "--json",
+        "echo %h; exit 3",
+    )
+    nodes = json.loads(done.stdout)["nodes"]
+    assert done.returncode == 3
+    assert {node["host"] for node in nodes} <= {"node1", "node2"}
+    assert [node["stdout"] for node in nodes] == [node["node"] for node in nodes]
+
+
+def test_the_command_lists_the_hosts_that_it_could_not_use(ssh_server: SshServer) -> None:
+    done = run_command(
+        ssh_server, "--hosts", "node1,nosuch.invalid", "-R", "exec", "-f", "4", "-w", "n[1-60]",
+        "sleep 0.2; echo %h",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 60
+    assert "host not used: nosuch.invalid: ssh: Could not resolve hostname" in done.stderr
+
+
+def test_the_command_without_any_host_ends_with_each_reason(ssh_server: SshServer) -> None:
+    done = run_command(
+        ssh_server, "--hosts", "a.invalid,b.invalid", "-R", "exec", "-w", "n1", "true"
+    )
+    assert done.returncode == 70
+    assert "no host can be used" in done.stderr
+    assert "a.invalid: ssh: Could not resolve hostname a.invalid" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--hosts", "gw[1-", "-w", "n1", "true"], "gw[1-"),
+        (["--hosts", "gw1", "--srun", "-w", "n1", "true"], "not allowed"),
+        (["--hosts-python", "/x", "-w", "n1", "true"], "--hosts-python"),
+        (["--srun", "-w", "n1", "true"], "SLURM_JOB_ID"),
+        (["--hosts", "gw1", "-w", "n1", "-c", "/etc/hostname"], "launcher"),
+    ],
+)
+def test_wrong_options_are_one_line(words: list[str], text: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mpshell", *words],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 64
+    assert text in done.stderr and "Traceback" not in done.stderr
+    assert psutil.pid_exists(os.getpid())
