@@ -46,7 +46,9 @@ SlurmdTimeout=30
 
 def _free_ports(count: int) -> int:
     """Return the first of so many neighbouring ports that nobody listens on."""
-    for first in range(20100, 32000, count):
+    # Another process of a test run may look at the same moment.
+    begin = 20100 + os.getpid() % 1000 * count
+    for first in range(begin, 32000, count):
         try:
             for port in range(first, first + count):
                 with socket.socket() as sock:
