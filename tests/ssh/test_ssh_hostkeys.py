@@ -100,7 +100,8 @@ def site(ssh_server: SshServer, tmp_path_factory: pytest.TempPathFactory) -> Sit
     if not directory.exists():
         directory.mkdir(mode=0o700)
     for name, kind, *more in (
-        ("host_ed25519", "ed25519"), ("host_rsa", "rsa", "-b", "2048"), ("host_ecdsa", "ecdsa"), ("wrong", "ed25519"),
+        ("host_ed25519", "ed25519"), ("host_rsa", "rsa", "-b", "2048"), ("host_ecdsa", "ecdsa"),
+        ("wrong", "ed25519"),
         ("wrong_rsa", "rsa", "-b", "2048"), ("ca", "ed25519"), ("wrong_ca", "ed25519"), ("user", "ed25519"),
         ("host_rsa1024", "rsa", "-b", "1024"), ("host_signed", "ed25519"),
     ):  # fmt: skip
