@@ -75,6 +75,19 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def reasons(text: str) -> frozenset[str]:
+    """Return reasons for another attempt, a list with commas; "not-started" is one word for "not started"."""
+    from mpshell.coordinator.retry import POSSIBLE_REASONS
+
+    found = frozenset(word.strip().replace("-", " ") for word in text.split(","))
+    for word in found:
+        if word not in POSSIBLE_REASONS:
+            raise argparse.ArgumentTypeError(
+                f"{word!r} in {text!r} is none of {', '.join(POSSIBLE_REASONS)}"
+            )
+    return found
+
+
 def words(text: str) -> str:
     """Return words as a shell has them, unchanged."""
     import shlex

@@ -15,13 +15,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import mpshell
-from mpshell.coordinator.engine import ClientEvents, EngineState
+from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
-from mpshell.coordinator.sharding import Slice, SlotPool
+from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
@@ -37,9 +36,6 @@ _FALSE_STARTS, _FAILURES = 10, 3
 #: Seconds by which a turn has to be earlier than the next planned one to be planned beside it.
 _EARLIER = 1e-3
 
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
-
 
 class EngineSet:
     """Leased engines, slot pools, and the frames that go down to them."""
@@ -52,6 +48,9 @@ class EngineSet:
         configure: messages.Configure,
         clients: ClientEvents,
         heartbeat: float | None,
+        *,
+        in_waves: bool = False,
+        ahead: bool = True,
     ) -> None:
         self._run = run
         self._loop = run.loop
@@ -62,6 +61,8 @@ class EngineSet:
         self._clients = clients
         self._engines: dict[int, EngineState] = {}
         self._pools: dict[int, SlotPool] = {}
+        #: Whether clients wait for their wave, and whether engines are handed out some ahead of need.
+        self._in_waves, self._ahead = in_waves, ahead
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
@@ -100,7 +101,8 @@ class EngineSet:
         """Make a slot pool, or give one another fanout."""
         pool = self._pools.get(number)
         if pool is None:
-            pool = self._pools[number] = SlotPool(number, fanout)
+            queue = InWaves() if self._in_waves else InOrder()
+            pool = self._pools[number] = SlotPool(number, fanout, queue)
             for engine_id, engine in self._engines.items():
                 if not (engine.frozen or engine_id in self._retired):
                     pool.add_engine(engine_id)
@@ -113,9 +115,14 @@ class EngineSet:
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
-        """Queue all clients of a job."""
+        """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
         self._pools[job.spec.pool].add_work(Slice(job.id, 0, len(job.nodes)))
+        self._end_of_turn()
+
+    def release_wave(self, job: Job, stop: int) -> None:
+        """Let the clients of a job before an index start."""
+        self._pools[job.spec.pool].release_wave(job.id, stop)
         self._end_of_turn()
 
     def drop(self, job: Job) -> list[int]:
@@ -202,11 +209,7 @@ class EngineSet:
             pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
-        if event.version != mpshell.__version__:
-            raise EngineStartError(
-                f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
-                "the package was replaced, and the program has to be started anew"
-            )
+        check_version(event)
         self._false_starts = 0
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
@@ -293,6 +296,10 @@ class EngineSet:
         if not self._run.stopping:
             if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
+            # First: clients that have waited for another attempt need an engine, and there may be none.
+            now = self._loop.time()
+            for pool in self._pools.values():
+                pool.release(now)
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
@@ -319,8 +326,7 @@ class EngineSet:
         """Move slots and hand out clients, and see to a turn when the next one may start."""
         now = self._loop.time()
         for pool in self._pools.values():
-            pool.release(now)
-            slots, dealt = pool.plan(self._bucket.available())
+            slots, dealt = pool.plan(self._bucket.available(), ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].outbox.append(messages.SetSlots(pool.number, number))
             for engine_id, work in dealt:
@@ -409,8 +415,3 @@ class EngineSet:
             else:
                 self._pool.discard(engine.link)
         self._engines.clear()
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))

@@ -282,13 +282,19 @@ class Engine:
             return picked
         for pool in self._pools.values():
             pending = pool.pending
+            early: list[tuple[Job, int, str, str]] = []
             while pending and pool.running < pool.slots and self._running < self._capacity:
                 job, index, node, part = pending.popleft()
+                if index in job.running:
+                    # Another attempt; the command of the one before is still in its grace.
+                    early.append((job, index, node, part))
+                    continue
                 execution = Execution(job, index, node, part)
                 job.running[index] = execution
                 pool.running += 1
                 self._running += 1
                 picked.append(execution)
+            pending.extendleft(reversed(early))
         return picked
 
     def _start_announced(self) -> None:

@@ -31,6 +31,8 @@ from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.coordinator.retry import RetryPolicy
+    from mpshell.coordinator.rollout import RolloutPlan
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.owner import Owner
@@ -92,6 +94,22 @@ class Runs:
         fanout = self._settings.info("fanout")
         return None if fanout == -1 else int(fanout)
 
+    def _retry_policy(self) -> RetryPolicy | None:
+        policy: RetryPolicy | None = self._settings.info("retry")
+        if not self._settings.info("retry_lost"):
+            return policy
+        from mpshell.coordinator.retry import RETRY_LOST
+
+        return RETRY_LOST if policy is None else policy.also_on("lost")
+
+    def _rollout_plan(self) -> RolloutPlan | None:
+        limits = [self._settings.info(key) for key in ("canary", "batch", "max_fail")]
+        if not any(limits):
+            return None
+        from mpshell.coordinator.rollout import RolloutPlan
+
+        return RolloutPlan(*limits)
+
     # -- a run -----------------------------------------------------------------------------------
 
     def resume(self, timeout: float | None) -> None:
@@ -114,7 +132,6 @@ class Runs:
                 pool.prepare()
             # Late: the fork server starts meanwhile.
             from mpshell.coordinator.coordinator import Coordinator
-            from mpshell.coordinator.retry import RetryLost
 
             coordinator = Coordinator(
                 pool,
@@ -124,7 +141,8 @@ class Runs:
                 records=self.results.records,
                 rate=self._settings.info("rate"),
                 heartbeat=self._settings.info("heartbeat"),
-                retry=RetryLost() if self._settings.info("retry_lost") else None,
+                retry=self._retry_policy(),
+                plan=self._rollout_plan(),
             )
             try:
                 self._begin(coordinator)

@@ -54,6 +54,9 @@ class Worker(Uncopied, WorkerEvents):
     #: The least exit status that may be the transport's own.
     _diagnosed_from = 255
 
+    #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
+    _in_waves = False
+
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
 
@@ -207,6 +210,15 @@ class Worker(Uncopied, WorkerEvents):
         self._bound()
         return self.results.iter_outcomes()
 
+    def attempts(self, node: Any) -> list[NodeOutcome]:
+        """Return each attempt of a node that has ended, in their order, the last one is its outcome.
+
+        More than one only with a policy for that (info keys `retry`, `retry_lost`); none for a node that was
+        not run. KeyError for a node without an outcome.
+        """
+        self._bound()
+        return self.results.attempts_of(node)
+
     def flush_buffers(self) -> None:
         """Drop what was recorded of its stdout."""
         self._flush(self.SNAME_STDOUT)
@@ -279,6 +291,7 @@ class Worker(Uncopied, WorkerEvents):
             groups=groups,
             reader=reader,
             parts=parts,
+            in_waves=self._in_waves,
         )
         job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
         self._pass_input(job)

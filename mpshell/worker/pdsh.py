@@ -13,10 +13,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.engines import default_engines
 from mpshell.coordinator.job import Ended, Job, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
-from mpshell.launch.cpus import usable_cpus
+from mpshell.launch.cpus import default_engines, usable_cpus
 from mpshell.nodeset import NodeSet
 from mpshell.wire.messages import (
     EXITED,
@@ -107,6 +106,9 @@ class WorkerPdsh(CommandWorker):
     # -- the job -------------------------------------------------------------------------------
 
     def _make_job(self, task: Owner) -> Job:
+        for key in ("canary", "batch", "max_fail"):
+            if (limit := task.info(key)) is not None:
+                raise WorkerError(f"{key}={limit}: pdsh starts its commands by itself")
         nodes = list(self.nodes)
         fanout = self._fanout_of(task, len(nodes))
         count = min(self._engines(task, len(nodes)), fanout, len(nodes))
@@ -292,6 +294,14 @@ class PdshReader:
             rest, detail = LOST, f"pdsh has ended with {status}"
         for node in self._shards[index]:
             yield self._ends.get(node) or Ended(node, rest, told, detail)
+        self._forget(index)
+
+    def _forget(self, index: int) -> None:
+        """Drop what is known of a process that has ended: another attempt has the same index."""
+        self._words.pop(index, None)
+        for node in self._shards[index]:
+            for known in (self._ends, self._heard, self._glued, self._counts):
+                known.pop(node, None)
 
     def _largest(self, index: int) -> int:
         return max((self._counts.get(node, 0) for node in self._shards[index]), default=0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mpshell.coordinator.engines import default_engines
 from mpshell.launch import cpus
+from mpshell.launch.cpus import default_engines
 
 Layout = Callable[[str, dict[str, str]], float | None]
 
