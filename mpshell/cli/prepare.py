@@ -15,7 +15,7 @@ from mpshell.nodeset import NodeSet
 from mpshell.task.task import Task
 
 if TYPE_CHECKING:
-    from mpshell.coordinator.retry import RetryPolicy
+    from mpshell import RetryPolicy
 
 #: An option behind which a value may stand in a word of its own; of ssh it is known which do (OpenSSH 9.9).
 _AWAITS = {
@@ -65,9 +65,11 @@ def _retry_policy(options: argparse.Namespace) -> RetryPolicy | None:
     """Return which nodes are tried again, None for none."""
     if options.retry is None:
         return None
-    from mpshell.coordinator.retry import DEFAULT_REASONS, RetryPolicy
+    from mpshell import RetryPolicy
 
-    return RetryPolicy(options.retry, options.retry_on or DEFAULT_REASONS)
+    if options.retry_on is None:
+        return RetryPolicy(options.retry)
+    return RetryPolicy(options.retry, options.retry_on)
 
 
 def _configure_transport(task: Task, options: argparse.Namespace) -> None:

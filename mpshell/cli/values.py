@@ -77,15 +77,13 @@ def _number(text: str) -> float:
 
 def reasons(text: str) -> frozenset[str]:
     """Return reasons for another attempt, a list with commas; "not-started" is one word for "not started"."""
-    from mpshell.coordinator.retry import POSSIBLE_REASONS
+    from mpshell import RetryPolicy
 
     found = frozenset(word.strip().replace("-", " ") for word in text.split(","))
-    for word in found:
-        if word not in POSSIBLE_REASONS:
-            raise argparse.ArgumentTypeError(
-                f"{word!r} in {text!r} is none of {', '.join(POSSIBLE_REASONS)}"
-            )
-    return found
+    try:
+        return RetryPolicy(on=found).on
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
 def words(text: str) -> str:

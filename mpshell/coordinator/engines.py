@@ -38,7 +38,10 @@ _EARLIER = 1e-3
 
 
 class EngineSet:
-    """Leased engines, slot pools, and the frames that go down to them."""
+    """Leased engines, slot pools, and the frames that go down to them.
+
+    With `in_waves` clients wait for `release_wave`. Without `ahead` engines are handed out none ahead of need.
+    """
 
     def __init__(
         self,
@@ -52,8 +55,7 @@ class EngineSet:
         in_waves: bool = False,
         ahead: bool = True,
     ) -> None:
-        self._run = run
-        self._loop = run.loop
+        self._run, self._loop = run, run.loop
         self._pool = pool
         #: The number of engines for a number of clients, by setting and processors.
         self._wanted = wanted
@@ -61,16 +63,14 @@ class EngineSet:
         self._clients = clients
         self._engines: dict[int, EngineState] = {}
         self._pools: dict[int, SlotPool] = {}
-        #: Whether clients wait for their wave, and whether engines are handed out some ahead of need.
         self._in_waves, self._ahead = in_waves, ahead
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._retired: set[int] = set()  # engines with ids of before: they end what they run
-        self._false_starts = 0
+        self._false_starts = self._failures = 0
         #: How the last of them ended.
         self._false_start = ""
-        self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
         #: Starts a second, over all pools and engines.

@@ -128,8 +128,10 @@ class Verdicts:
     def judge(self, job: Job, keys: list[Key], outcome: Outcome) -> None:
         """Record and tell the one outcome of keys: nothing else writes a verdict into results."""
         results = job.results
+        # After an abort no end is an event any more.
+        told = outcome.reason != CANCELLED
         if results.earlier and (last := self._last_attempt(job, keys, outcome)) is not None:
-            outcome = last
+            outcome, told = last, not job.is_aborted
         else:
             for key in keys:
                 self._note_attempt(job, key, outcome)
@@ -145,8 +147,7 @@ class Verdicts:
             results.timeouts.update(dict.fromkeys(keys))
         if results.in_blocks:
             results.settle(keys, self._intern)
-        # After an abort no end is an event any more.
-        if job.wants_events and reason != CANCELLED:
+        if job.wants_events and told:
             if job.untold:
                 keys = [key for key in keys if key not in job.untold]
             self._run.tell(job.listener.job_finished, job, keys, code, reason == TIMED_OUT)

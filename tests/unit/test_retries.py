@@ -196,7 +196,7 @@ def test_what_waits_for_another_attempt_can_be_called_off(end: str) -> None:
         1,
         1,
     )
-    assert told_of(job).of("end") == (["n0"] if end in ("cancel", "withdraw") else [])
+    assert told_of(job).of("end") == (["n0"] if end == "withdraw" else [])
     assert [o.attempt for o in job.results.attempts_of("n0")] == [1]
     assert len(scene.launcher.ledger) == 1
 
