@@ -54,6 +54,7 @@ class Outcome(NamedTuple):
     detail: str | None
     engine: int  # the engine's id; 0 for none
     attempt: int = 1  # which one this is; 0 where none was made
+    host: str = ""  # of its engine; "" for this one
 
 
 class NodeOutcome(NamedTuple):
@@ -71,6 +72,8 @@ class NodeOutcome(NamedTuple):
     timed_out: bool
     detail: str | None
     engine: int
+    #: The host whose engine ran it; "" for this one.
+    host: str = ""
     #: Which attempt has ended so, from 1; 0 where none was made.
     attempt: int = 1
 
@@ -105,12 +108,12 @@ def node_outcome(
     diagnose: Callable[[str], str | None] | None,
 ) -> NodeOutcome:
     """Make an outcome of what is recorded; `diagnose` is for `reason_of`."""
-    reason, status, started, duration, detail, engine, attempt = recorded
+    reason, status, started, duration, detail, engine, attempt, host = recorded
     name = reason_of(recorded, diagnose)
     if reason == EXITED and detail is not None and diagnose is not None:
         detail = _readable(detail, failed=name != "exit")
     began = started + _EPOCH if started else None
     number = status if reason == SIGNALED else None
     return NodeOutcome(
-        key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine, attempt
+        key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine, host, attempt
     )

@@ -4,7 +4,7 @@ A `SlotPool` is one fanout: the task's, or a worker's own. Its slots over all en
 more than the fanout, so that a fanout of 1 is strictly serial. Slices are handed out in the order of
 the nodes as slots free up, and a little ahead of need; never a fixed share.
 
-The coordinator tells a pool what happened (work came, clients finished, an engine holds fewer slots)
+The coordinator tells a slot pool what happened (work came, clients finished, an engine holds fewer slots)
 and asks it for a `plan`. No I/O, no clock.
 """
 
@@ -12,7 +12,7 @@ import heapq
 from collections import deque
 from typing import NamedTuple, Protocol
 
-#: Slots of an engine in a pool without limit.
+#: Slots of an engine in a slot pool without limit.
 UNLIMITED = 1 << 30
 
 
@@ -25,7 +25,7 @@ class Slice(NamedTuple):
 
 
 class WorkQueue(Protocol):
-    """The clients of a pool that wait for a slot, and the choice of those that get one next."""
+    """The clients of a slot pool that wait for a slot, and the choice of those that get one next."""
 
     def __len__(self) -> int:
         """Return how many clients wait."""
@@ -116,7 +116,7 @@ class InWaves(InOrder):
 
 
 class Share:
-    """One engine's part in a pool."""
+    """One engine's part in a slot pool."""
 
     __slots__ = ("assigned", "bound", "frozen", "lowering", "slots")
 

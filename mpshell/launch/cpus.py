@@ -4,9 +4,6 @@ import functools
 import math
 import os
 
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
-
 _CGROUPS = "/sys/fs/cgroup"
 _MEMBERSHIP = "/proc/self/cgroup"
 
@@ -20,11 +17,6 @@ def usable_cpus() -> int:
     cpus = len(os.sched_getaffinity(0))
     quota = cgroup_quota()
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth, on so many processors."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))
 
 
 @functools.cache

@@ -77,7 +77,9 @@ def test_a_node_that_can_be_reached_later_is_tried_again(
 
     retried: list[tuple[str, str]] = []
     config = tmp_path / "config"
-    config.write_text(f"Host node1\n  HostName 127.0.0.1\n  Port 1\nInclude {ssh_server.config}\n")
+    config.write_text(
+        f"Host node1\n  HostName 127.0.0.1\n  Port 1\nMatch all\n  Include {ssh_server.config}\n"
+    )
     ssh_task.set_info("ssh_options", f"-F {config}")
     ssh_task.set_info("retry", RetryPolicy(2, delay=0.1))
     worker = ssh_task.shell("cat; exit 255", nodes="node[1-2]", handler=Repair())

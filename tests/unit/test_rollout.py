@@ -273,7 +273,11 @@ def test_any_plan(
     outcomes = scene.check(job)
     assert scene.most <= fanout
     started = set(order_of(scene, job))
-    assert started == set(range(len(started))), "in the order of the nodes"
+    missing = set(range(max(started) + 1)) - started
+    # Of what has been handed out to several engines some is withdrawn when a limit is reached elsewhere.
+    assert not missing or (max_fail is not None and len(missing) < fanout), (
+        "in the order of the nodes"
+    )
 
     def wave_of(index: int) -> int:
         first = canary or 0
