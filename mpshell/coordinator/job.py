@@ -164,6 +164,10 @@ class Job:
         return self.state is ABORTED
 
     @property
+    def is_closed(self) -> bool:
+        return self.state is CLOSED
+
+    @property
     def is_told(self) -> bool:
         """Whether what its clients say is an event."""
         return self.wants_events and self.state is not ABORTED

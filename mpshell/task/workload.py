@@ -99,7 +99,6 @@ class Workload:
         """End a worker's commands, or drop it when it has not begun."""
         if worker in self.pending:
             self.pending.remove(worker)
-            worker.drop()
         elif worker.job is not None and self.coordinator is not None:
             self.coordinator.cancel(worker.job)
 
