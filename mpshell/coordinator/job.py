@@ -26,6 +26,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     CLOSED: {},
 }
 
+#: The states in which its clients are heard: a handler may end that in the middle of what it is called for.
+HEARD: Final = frozenset((OPEN, WITHDRAWN))
+
 
 class Listener(Protocol):
     """Who is told what happens to a job's clients: a worker. Called in the coordinator's thread."""

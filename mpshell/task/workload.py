@@ -72,7 +72,7 @@ class Workload:
         if self.coordinator is None or self.coordinator.run.stopping:
             # The run has ended meanwhile: it is for the next.
             self.pending.append(worker)
-        elif not worker.aborted:
+        elif not worker.is_over:
             self._results.add(worker.results)
             worker.enter(self._task, self.coordinator)
 

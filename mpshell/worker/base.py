@@ -111,11 +111,6 @@ class Worker(Uncopied, WorkerEvents):
         return self._state is STARTED
 
     @property
-    def aborted(self) -> bool:
-        """Whether `abort()` ended it, or has begun to."""
-        return self._state is DROPPED if self.job is None else self.job.is_aborted
-
-    @property
     def is_over(self) -> bool:
         """Whether nothing of it runs any more, nor will."""
         return self._state is DROPPED if self.job is None else self.job.is_closed

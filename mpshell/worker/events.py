@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from mpshell.coordinator.job import ABORTED, Job
+from mpshell.coordinator.job import HEARD, Job
 from mpshell.coordinator.results import Key
 from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT
@@ -80,11 +80,11 @@ class WorkerEvents:
             self._turn_to(job.keys_of(indexes[0])[0])
             if dispatch.start is not None:
                 dispatch.start(self)
-        if self._dispatch.pickup is None and not job.is_aborted:
+        if self._dispatch.pickup is None and job.state in HEARD:
             return
         for index in indexes:
             for key in job.keys_of(index):
-                if job.is_aborted:
+                if job.state not in HEARD:
                     job.untold.add(key)
                 elif self._dispatch.pickup is not None:
                     self._turn_to(key)
@@ -125,7 +125,7 @@ class WorkerEvents:
             if read is None:
                 continue
             for line in lines:
-                if job.state is ABORTED:
+                if job.state not in HEARD:
                     return
                 self.current_msg = line
                 if legacy:
@@ -141,7 +141,7 @@ class WorkerEvents:
     def _tell_errors(self, job: Job, key: Key, sname: str, lines: Iterator[bytes]) -> None:
         """Tell lines of stderr, as `_tell_lines` does."""
         for line in lines:
-            if job.state is ABORTED:
+            if job.state not in HEARD:
                 return
             self.current_errmsg = line
             if self._dispatch.error is not None:
