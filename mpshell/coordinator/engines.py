@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mpshell.coordinator import claims
+from mpshell.coordinator import engine as states
 from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -66,7 +67,6 @@ class EngineSet:
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
-        self._retired: set[int] = set()  # engines with ids of before: they end what they run
         self._false_starts = self._failures = 0
         #: How the last of them ended.
         self._false_start = ""
@@ -102,7 +102,7 @@ class EngineSet:
             queue = InWaves() if self._in_waves else InOrder()
             slot_pool = self._slot_pools[number] = SlotPool(number, fanout, queue)
             for engine_id, engine in self._engines.items():
-                if engine.admitted and not (engine.frozen or engine_id in self._retired):
+                if engine.state is states.SERVING:
                     slot_pool.add_engine(engine_id)
         slot_pool.fanout = fanout
         self._end_of_turn()
@@ -211,8 +211,7 @@ class EngineSet:
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
         check_version(event)
         self._false_starts = 0
-        if not engine.admitted and engine.link.engine_id not in self._retired:
-            self._admit(engine)
+        self._admit(engine)
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
         if event.text not in self._warned:
@@ -224,7 +223,7 @@ class EngineSet:
         self._run.note(InputStorageError(event.text))
 
     def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
-        engine.drained = True
+        engine.handle(states.DRAIN)
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
@@ -267,7 +266,7 @@ class EngineSet:
         """What it runs may go on for a while: others are not started in its place before it is gone."""
         engine = self._engines.get(link.engine_id)
         if engine is not None:
-            engine.frozen = True
+            engine.handle(states.FALL_SILENT)
             for slot_pool in self._slot_pools.values():
                 slot_pool.freeze(link.engine_id)
 
@@ -311,9 +310,9 @@ class EngineSet:
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""
         self._ids = os.getuid(), os.getgid()
-        self._retired = set(self._engines)
-        for slot_pool in self._slot_pools.values():
-            for engine_id in self._retired:
+        for engine_id, engine in self._engines.items():
+            engine.handle(states.RETIRE)
+            for slot_pool in self._slot_pools.values():
                 slot_pool.remove_engine(engine_id)
 
     def _deal(self) -> None:
@@ -348,13 +347,12 @@ class EngineSet:
             min(clients if slot_pool.fanout is None else slot_pool.fanout, clients)
             for slot_pool in self._slot_pools.values()
         )
-        while len(self._engines.keys() - self._retired) < max(
-            1, min(self._wanted(commands), fanout)
-        ):
+        wanted = max(1, min(self._wanted(commands), fanout))
+        while (engines := sum(e.is_counted for e in self._engines.values())) < wanted:
             try:
                 link = self._pool.lease()
             except EngineStartError:
-                if not self._engines.keys() - self._retired:
+                if not engines:
                     raise
                 return
             self._attach(link)
@@ -372,8 +370,9 @@ class EngineSet:
         self._heartbeat.watch(link)
 
     def _admit(self, engine: EngineState) -> None:
-        """Have the slot pools hand out work to an engine."""
-        engine.admitted = True
+        """Have the slot pools hand out work to an engine, once."""
+        if not engine.handle(states.ADMIT):
+            return
         for slot_pool in self._slot_pools.values():
             slot_pool.add_engine(engine.link.engine_id)
 
@@ -384,7 +383,7 @@ class EngineSet:
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
             # One that has got no work has nothing to finish: its host may never answer.
-            engine.drained = engine.drained or not engine.admitted
+            engine.handle(states.END_RUN)
         self._turn()
 
     def kill_all(self, reason: int) -> None:
@@ -394,19 +393,19 @@ class EngineSet:
         self._turn()
 
     def drained(self) -> bool:
-        return all(engine.drained for engine in self._engines.values())
+        return all(engine.is_over for engine in self._engines.values())
 
     def fence(self) -> None:
         """Kill the engines that do not come to an end."""
         for engine in self._engines.values():
-            if not engine.drained:
+            if not engine.is_over:
                 engine.link.fence()
 
     def release(self) -> None:
         """Give the engines back; those that are not drained end."""
         for engine in self._engines.values():
             engine.link.detach()
-            if engine.drained and engine.admitted and not engine.link.gone:
+            if engine.state is states.DRAINED and not engine.link.gone:
                 self._pool.give_back(engine.link)
             else:
                 self._pool.discard(engine.link)

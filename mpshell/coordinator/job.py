@@ -27,6 +27,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     CLOSED: {},
 }
 
+#: The states in which its clients are heard: a handler may end that in the middle of what it is called for.
+HEARD: Final = frozenset((OPEN, WITHDRAWN))
+
 
 class Listener(Protocol):
     """Who is told what happens to a job's clients: a worker. Called in the coordinator's thread."""
@@ -169,6 +172,10 @@ class Job:
     @property
     def is_aborted(self) -> bool:
         return self.state is ABORTED
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state is CLOSED
 
     @property
     def is_told(self) -> bool:
