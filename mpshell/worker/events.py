@@ -182,7 +182,7 @@ class WorkerEvents:
 
     def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
         for key, outcome in attempts:
-            if self._dispatch.retry is None or self.aborted:
+            if self._dispatch.retry is None or job.state not in HEARD:
                 return
             ended = job.results.attempt(key, outcome)
             self._turn_to(key, ended.returncode)
