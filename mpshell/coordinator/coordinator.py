@@ -8,8 +8,10 @@ the `Run`'s. In the thread that owns the Task. A handler of the user's may do an
 turn has received is then still recorded, without events, before the error goes on.
 """
 
+from __future__ import annotations
+
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator import job as states
@@ -19,7 +21,7 @@ from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.results import Interned
-from mpshell.coordinator.retry import RetryPolicy
+from mpshell.coordinator.rollout import Rollout, RolloutPlan
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
@@ -31,6 +33,7 @@ from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
 
 if TYPE_CHECKING:
     from mpshell.coordinator.places import Places
+    from mpshell.coordinator.retry import RetryPolicy
 
 #: Seconds beyond the grace that engines have to finish, before they are killed.
 _PATIENCE = 5.0
@@ -51,6 +54,7 @@ class Coordinator:
         rate: float | None = None,
         heartbeat: float | None = None,
         retry: RetryPolicy | None = None,
+        plan: RolloutPlan | None = None,
         loop: EventLoop | None = None,
     ) -> None:
         self.run = Run(loop or EventLoop(), interrupts, self._is_unstarted)
@@ -61,7 +65,8 @@ class Coordinator:
         self._grace = 0.0
         self._engine_setting = engines
         intern = Interned()
-        self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
+        self._rollout = None if plan is None else self._make_rollout(plan)
+        self._verdicts = Verdicts(self.run, intern, retry, self._rollout, self._again, self._close)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
         bucket = TokenBucket(self.run.loop.time)
 
@@ -69,6 +74,9 @@ class Coordinator:
             return EngineSet(
                 self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
                 heartbeat, bucket,
+                in_waves=plan is not None and plan.has_waves,
+                # After the last failure that is allowed nothing may start that waits in an engine.
+                ahead=plan is None or plan.max_fail is None,
             )  # fmt: skip
 
         self._engines: EngineSet | Places = engines_of(pool)
@@ -80,6 +88,18 @@ class Coordinator:
             self._engines = places.Places(self._engines, lambda: engines_of(pool_here()))
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
+
+    def _make_rollout(self, plan: RolloutPlan) -> Rollout:
+        return Rollout(
+            plan,
+            release=lambda job, stop: self._engines.release_wave(job, stop),
+            stop=self._stop_jobs,
+            later=self.run.loop.call_soon,
+        )
+
+    def _stop_jobs(self, jobs: Iterable[Job], why: str | None) -> None:
+        for job in jobs:
+            self.withdraw(job, why)
 
     # -- for the Task --------------------------------------------------------------------------
 
@@ -105,6 +125,8 @@ class Coordinator:
             self.jobs[job.id] = job
             job.results.first_seen = self._verdicts.first_seen
             self._engines.submit(job)
+            if self._rollout is not None:
+                self._rollout.add(job)
             if not job.nodes:
                 self.run.loop.call_soon(self._close, job)
 
@@ -133,12 +155,12 @@ class Coordinator:
         self._engines.tell_about(job, messages.Cancel(job.id, reason, False))
         self._verdicts.dropped(job, self._engines.drop(job))
 
-    def withdraw(self, job: Job) -> None:
-        """Start no more of a job's clients; those that run go on."""
+    def withdraw(self, job: Job, why: str | None = None) -> None:
+        """Start no more of a job's clients, for a reason that their outcomes have; those that run go on."""
         job.handle(states.WITHDRAW)
         if job.state is not states.CLOSED:
             self._engines.tell_about(job, messages.Withdraw(job.id))
-            self._verdicts.dropped(job, self._engines.drop(job))
+            self._verdicts.dropped(job, self._engines.drop(job), why)
 
     def feed(self, job: Job) -> None:
         """There is more for a job's stdin, or its end."""

@@ -66,6 +66,10 @@ class Places:
         for engines in self._all():
             engines.forget(job)
 
+    def release_wave(self, job: Job, stop: int) -> None:
+        """Let the clients of a job below the index `stop` start."""
+        self._of(job).release_wave(job, stop)
+
     def again(self, job: Job, index: int, delay: float = 0.0) -> None:
         """Queue a client once more, in front: for now, or in `delay` seconds."""
         self._of(job).again(job, index, delay)

@@ -93,7 +93,8 @@ class Seat:
             circuit.when_flushed(circuit.close)
         elif kind == frames.GONE:
             text = body.decode(errors="replace")
-            self._end_with(text or "it has ended")
+            # Not as if it were this process that reports it.
+            self._end_with(text.lstrip(REFUSED + UNCERTAIN) or "it has ended")
 
     # -- ends ----------------------------------------------------------------------------------
 

@@ -77,6 +77,20 @@ def test_outcomes_say_where_and_when(task: Task) -> None:
         assert before - 0.5 <= outcome.started_at <= after + 0.5
 
 
+@pytest.mark.needs("root")
+def test_a_host_may_have_any_clock(task: Task) -> None:
+    """In a time namespace the clocks since boot are far ahead of those here (time_namespaces(7))."""
+    ahead = ("unshare", "-T", "--monotonic", "100000", "--boottime", "200000", "--fork", *OUTPOST)
+    task.set_info("launcher", HostsLauncher([Way("gw1", ahead, 60.0)], 1))
+    before = time.time()
+    worker = task.run("sleep 6", nodes="n[1-2]", remote=False)
+    for outcome in worker.outcomes():
+        assert outcome.ok, "the lease goes on"
+        assert outcome.started_at is not None
+        assert before - 0.5 <= outcome.started_at <= time.time()
+        assert 6 <= outcome.duration < 30
+
+
 def test_commands_without_nodes_run_here(task: Task) -> None:
     task.set_info("launcher", local_hosts(1, engines=1))
     os.environ["MPSHELL_TEST_PLACE"] = "here"

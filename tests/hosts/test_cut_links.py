@@ -1,0 +1,97 @@
+"""A link to a host is cut, both ways and each way alone, for good and for a while."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mpshell import Task
+from mpshell.hosts import lease
+from mpshell.hosts.launcher import HostsLauncher
+from mpshell.hosts.packets import Way
+from tests.engine.conftest import alive
+from tests.hosts.conftest import OUTPOST, Ledger
+from tests.support import eventually
+
+FANOUT = 4
+
+
+class Link:
+    """A host behind a link that can be cut."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        words = (sys.executable, "-m", "tests.hosts.cutter", str(directory), *OUTPOST)
+        root = str(Path(__file__).parents[2])
+        self.launcher = HostsLauncher([Way("gw1", words, 60.0, (("PYTHONPATH", root),))], 1)
+
+    def cut(self, ways: tuple[str, ...]) -> None:
+        for way in ways:
+            (self.directory / way).touch()
+
+    def heal(self) -> None:
+        for way in ("up", "down"):
+            (self.directory / way).unlink(missing_ok=True)
+
+
+def run_with_a_cut(
+    task: Task, ledger: Ledger, link: Link, ways: tuple[str, ...], seconds: float, length: int
+) -> tuple[list[str], float]:
+    """Cut a link for a while in the middle of a run; return the reasons and when the first loss came."""
+    task.set_info("launcher", link.launcher)
+    task.set_info("fanout", FANOUT)
+    worker = task.shell(
+        f"{ledger.command}; exec sleep {length}",
+        nodes=f"n[1-{FANOUT}]",
+        remote=False,
+        handler=ledger,
+    )
+    cut_at: list[float] = []
+
+    def cut() -> None:
+        if eventually(lambda: len(ledger.lines()) == FANOUT):
+            cut_at.append(time.monotonic())
+            link.cut(ways)
+            threading.Event().wait(seconds)
+            link.heal()
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    task.resume()
+    thread.join()
+    assert max(Counter(node for node, _, _ in ledger.lines()).values()) == 1
+    assert not ledger.alive
+    return [outcome.reason for outcome in worker.outcomes()], ledger.lost_at - cut_at[0]
+
+
+@pytest.mark.parametrize("ways", [("up", "down"), ("up",), ("down",)], ids="-".join)
+def test_a_host_that_is_cut_off_is_lost_after_its_commands_are_gone(
+    ways: tuple[str, ...], task: Task, ledger: Ledger, tmp_path: Path
+) -> None:
+    reasons, after = run_with_a_cut(task, ledger, Link(tmp_path), ways, 14, 30)
+    assert reasons == ["lost"] * FANOUT
+    # 10 s; and some for a machine that is busy.
+    assert lease.LEASE - lease.BEAT < after < 25
+    assert not any(alive(pid) for _, _, pid in ledger.lines())
+
+
+def test_a_cut_that_heals_in_time_costs_nothing(task: Task, ledger: Ledger, tmp_path: Path) -> None:
+    reasons, _ = run_with_a_cut(task, ledger, Link(tmp_path), ("up", "down"), 2.5, 5)
+    assert reasons == ["exit"] * FANOUT
+
+
+def test_a_cut_that_heals_after_the_lease_makes_the_loss_certain(
+    task: Task, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The outpost has ended what ran, and says so: each loss is reported with the end of its engine."""
+    link = Link(tmp_path)
+    reasons, _ = run_with_a_cut(task, ledger, link, ("up", "down"), 6.5, 30)
+    assert reasons == ["lost"] * FANOUT
+    assert not any(alive(pid) for _, _, pid in ledger.lines())
+    again = task.run("echo %h", nodes="n1", remote=False)
+    assert again.node_buffer("n1") == b"n1"
