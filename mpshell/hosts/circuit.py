@@ -1,9 +1,9 @@
 """One engine's way over a line: frames of a channel to pieces on the line, and back. The same on both ends.
 
-    coordinator ══ Channel ══ Circuit ── pieces, credit ── line ── pieces, credit ── Circuit ══ Channel ══ engine
+    coordinator ══ Channel ══ Circuit ── pieces, credit on the line ── Circuit ══ Channel ══ engine
 
-A side sends no more than `WINDOW` bytes that the other one has not passed on: an engine that does not read, or a
-coordinator whose handler is slow, keeps neither the others of its host waiting nor the beats of the line.
+A side sends no more than `WINDOW` bytes that the other one has not passed on: an engine that does not read, or
+a coordinator whose handler is slow, keeps neither the others of its host waiting nor the beats of the line.
 """
 
 import select

@@ -17,7 +17,8 @@ _GRACE = 1.0
 class Connector:
     """A program, from its start until it is reaped; `on_end` is called then.
 
-    OSError when it cannot be started. Its standard input and output are one socket, `fd`, which is the caller's.
+    OSError when it cannot be started. Its standard input and output are one socket: `fd`, which is the
+    caller's to close.
     """
 
     def __init__(

@@ -21,8 +21,8 @@ _UNGUARDED = lease.LEASE + lease.CLEAR
 class FarLink(LocalLink):
     """A `Link` to an engine on another host; both its ends here are the switchboard's.
 
-    It has no session: no pid that it reports is signalled here. `on_located` is called with the processors of its
-    host, `on_end` once, with why the host cannot be used, or "".
+    It has no session: no pid that it reports is signalled here. `on_located` is called with the processors of
+    its host, `on_end` once, with the reason why the host cannot be used, or "".
     """
 
     far = True

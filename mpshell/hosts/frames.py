@@ -1,7 +1,7 @@
 """What crosses a line: the stream between the switchboard and the outpost of one host.
 
-A line is the standard input and output of one program (`ssh gw1 ...`). It begins with a greeting, as what a
-login writes may come before it, and goes on with frames: the length of the body, a kind, the number of an engine
+A line is the standard input and output of one program (`ssh gw1 ...`). It begins with a greeting, as a login
+may write something before it, and goes on with frames: the length of the body, a kind, the number of an engine
 (0: of none), and the body. Both ends use this module; nothing here does I/O.
 
     switchboard ── START CONFIRM FENCE ──►            ◄── HELLO BEAT GONE ── outpost

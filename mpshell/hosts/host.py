@@ -1,6 +1,6 @@
-"""One other host, at the switchboard: its line, its program, its lease, and the engines that it runs or is to run.
+"""One other host, at the switchboard: its line, its program, its lease, and its engines.
 
-What happens when is the table of `mpshell.hosts.contact`; this module sees the events and carries out the effects.
+Its states are the table of `mpshell.hosts.contact`; this module sees the events and carries out the effects.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class HostsLauncher(ForkLauncher):
                 state.skipped_until = 0.0
 
     def forget(self) -> None:
-        """In the child of a fork: this launcher serves that process from now on, with a switchboard of its own."""
+        """In the child of a fork: serve that process from now on, with a switchboard of its own."""
         super().forget()
         self.lock = threading.RLock()
         self._servers.clear()

@@ -1,4 +1,4 @@
-"""How long an outpost may go on without its switchboard, and from when it surely does not: pure, without a clock.
+"""How long an outpost may go on without its switchboard, and when that is surely over. Pure: without a clock.
 
 The outpost sends its clock as a beat, each second; the switchboard confirms each one. A confirmed beat lets the
 outpost go on for `LEASE` seconds *from when it was sent*: one that was stuck on the way gives no time that the

@@ -1,9 +1,9 @@
 """The process on another host that starts engines there: `python -m mpshell.hosts.outpost`.
 
-Its standard input and output are the line to the switchboard (`mpshell.hosts.frames`). Engines are forked as on any
-host (`mpshell.launch.fork`), so that what they run is cleared up by the same means; here their frames are passed
-on, unread. When the line ends, or the switchboard has confirmed nothing for a while (`mpshell.hosts.lease`),
-all that runs here ends.
+Its standard input and output are the line to the switchboard (`mpshell.hosts.frames`). Engines are forked as on
+any host (`mpshell.launch.fork`), so that their commands are cleared up by the same means; here their frames
+are passed on, unread. When the line ends, or the switchboard has confirmed nothing for a while
+(`mpshell.hosts.lease`), all that runs here ends.
 """
 
 import json
@@ -74,7 +74,7 @@ class Outpost:
                 self._let_on(post)
 
     def _let_on(self, post: _Post) -> None:
-        """Have an engine go on as long as this process may: it ends by itself, also when this one is stopped."""
+        """Have an engine go on as long as this process may: then it ends, also when this one is stopped."""
         post.circuit.tell(messages.encode([messages.Lease(self._lease.until)]))
 
     def _on_lease_end(self) -> None:
@@ -155,7 +155,7 @@ class Outpost:
 
 
 def _own_streams() -> tuple[int, int]:
-    """Return the standard input and output, and leave others in their place: nothing else reads or writes them."""
+    """Return the standard input and output; others take their place, so that nothing else uses them."""
     fds = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -23,7 +23,7 @@ _WORDS = 200
 
 
 class Seat:
-    """An engine, from when it is asked for until its end is reported; `on_end` is called with its number then."""
+    """An engine, from its start until its end is reported; `on_end` is called with its number then."""
 
     def __init__(
         self,

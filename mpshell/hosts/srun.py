@@ -24,8 +24,9 @@ def srun(
 ) -> HostsLauncher:
     """Return a launcher whose engines run on the nodes of this job's allocation, one step of srun(1) on each.
 
-    Arguments as for `ssh_hosts`; `options` are more options of srun. The variables that Slurm sets in a job tell
-    the nodes (SLURM_JOB_ID, SLURM_JOB_NODELIST, SLURM_JOB_CPUS_PER_NODE): TaskSettingError without them.
+    Arguments as for `ssh_hosts`; `options` are more options of srun. The nodes are those of the variables that
+    Slurm sets in a job (SLURM_JOB_ID, SLURM_JOB_NODELIST, SLURM_JOB_CPUS_PER_NODE): TaskSettingError without
+    them.
     """
     check_engines(engines)
     job, nodes = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NODELIST")

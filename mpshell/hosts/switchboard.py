@@ -1,4 +1,4 @@
-"""The process on this host that holds the lines to the others: one for all engines that a launcher has elsewhere.
+"""The process on this host that holds the lines to the others: one for all far engines of a launcher.
 
     launcher ── packets ──► switchboard ══ line ══ outpost on gw1 ─► engines
     coordinator ══ channel and sentinel of each engine ══╝ ╚══ line ══ outpost on gw2 ─► engines

@@ -1,9 +1,9 @@
-"""A program that leads to an outpost, over a link that a test can cut: it passes bytes both ways, or holds them.
+"""A program that leads to an outpost over a link that a test can cut: it passes bytes on, or holds them.
 
-    python -m tests.hosts.cutter DIRECTORY WORD...      runs the words; holds what goes up while DIRECTORY/up exists,
-                                                        what goes down while DIRECTORY/down exists
+    python -m tests.hosts.cutter DIRECTORY WORD...
 
-Like a network that loses packets it drops nothing for good: what was held arrives when the link heals.
+Runs the words. Bytes that go up are held while DIRECTORY/up exists, those that go down while DIRECTORY/down
+does. As over TCP nothing is lost: held bytes arrive when the link heals.
 """
 
 from __future__ import annotations

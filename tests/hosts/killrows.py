@@ -45,7 +45,7 @@ EVERYWHERE: dict[str, Hurt] = {
 
 
 def check(task: Task, ledger: Ledger, launcher: HostsLauncher, fault: Hurt) -> None:
-    """Hurt something in the middle of a run: one verdict a node, nothing twice, nothing alive when it is lost."""
+    """Hurt something in the middle of a run: one verdict a node, nothing twice, no lost node alive."""
     task.set_info("launcher", launcher)
     task.set_info("fanout", FANOUT)
     line = f"{ledger.command}; case %n in [0-{FANOUT - 1}]) exec sleep {LONG};; esac; sleep 0.05"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -166,7 +167,7 @@ BYTES = b"".join(frames.pack(*frame) for frame in SOME)
 def test_frames_arrive_however_they_are_cut(cuts: list[int]) -> None:
     reader = frames.Frames(greeted=True)
     edges = [0, *sorted(cuts), len(BYTES)]
-    found = [f for a, b in zip(edges, edges[1:], strict=False) for f in reader.feed(BYTES[a:b])]
+    found = [f for a, b in itertools.pairwise(edges) for f in reader.feed(BYTES[a:b])]
     assert found == SOME
 
 

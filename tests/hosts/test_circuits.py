@@ -1,0 +1,128 @@
+"""Two circuits with a line between them that is a list: frames of any size arrive whole, and windows hold."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from mpshell.errors import ProtocolError
+from mpshell.hosts import frames
+from mpshell.hosts.circuit import WINDOW, Circuit
+from mpshell.runtime.loop import EventLoop
+from mpshell.wire.channel import MAX_FRAME, Channel, channel_pair
+
+
+class Pair:
+    """A coordinator's channel, two circuits, an engine's channel; `way` has what is between them."""
+
+    def __init__(self) -> None:
+        self.loop = EventLoop()
+        self.coordinator, near = channel_pair()
+        self.engine, far = channel_pair()
+        self.way: list[tuple[str, bytes, bytes]] = []
+        self.ends: list[str] = []
+        self.near = self._circuit(near, "down")
+        self.far = self._circuit(far, "up")
+        self.near.open()
+        self.far.open()
+
+    def _circuit(self, fd: int, way: str) -> Circuit:
+        return Circuit(
+            1, Channel(fd), self.loop, lambda kind, number, body: self.way.append((way, kind, body)),
+            lambda circuit: self.ends.append(way), MAX_FRAME,
+        )  # fmt: skip
+
+    def deliver(self, only: str = "down up") -> None:
+        """Deliver what is on the way, and what comes of it, until nothing is."""
+        for _ in range(2000):
+            self.loop.run_once(poll_only=True)
+            now = [item for item in self.way if item[0] in only]
+            self.way = [item for item in self.way if item[0] not in only]
+            for way, kind, body in now:
+                circuit = self.far if way == "down" else self.near
+                if kind == frames.CREDIT:
+                    circuit.credit(frames.unpack_number(body))
+                else:
+                    circuit.take(kind, body)
+
+    def close(self) -> None:
+        for part in (self.near, self.far, self.coordinator, self.engine):
+            part.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    pair = Pair()
+    yield pair
+    pair.close()
+
+
+@pytest.mark.parametrize("size", [1, frames.BODY, frames.BODY + 1, 5 * WINDOW])
+def test_a_frame_of_any_size_arrives_whole(size: int, pair: Pair) -> None:
+    data = os.urandom(1024) * (size // 1024 + 1)
+    pair.coordinator.send(data[:size])
+    found: list[bytes] = []
+    for _ in range(200):
+        pair.coordinator.flush()
+        pair.deliver()
+        found += pair.engine.receive()
+        if found:
+            break
+    assert found == [data[:size]]
+
+
+def test_no_more_is_on_the_way_than_a_window(pair: Pair) -> None:
+    """The other end reads nothing: what is sent to it waits in its own channel, and not here."""
+    for _ in range(64):
+        pair.engine.send(b"x" * (1 << 16))
+    pair.engine.send(b"y" * WINDOW)
+    for _ in range(20):
+        pair.engine.flush()
+        pair.loop.run_once(poll_only=True)
+    on_the_way = sum(len(body) for way, _, body in pair.way if way == "up")
+    assert WINDOW <= on_the_way <= WINDOW + frames.BODY
+    assert pair.engine.pending
+
+
+def test_more_credit_than_was_used_is_refused(pair: Pair) -> None:
+    with pytest.raises(ProtocolError, match="credit"):
+        pair.near.credit(1)
+
+
+def test_more_than_the_window_is_refused(pair: Pair) -> None:
+    with pytest.raises(ProtocolError, match="window"):
+        for _ in range(WINDOW // frames.BODY + 2):
+            pair.near.take(frames.LAST, b"x" * frames.BODY)
+
+
+def test_what_an_engine_has_sent_is_passed_on_before_its_end(pair: Pair) -> None:
+    for number in range(100):
+        pair.engine.send(b"%d" % number * 1000)
+    ended: list[str] = []
+    pair.far.when_drained(lambda: ended.append("drained"))
+    for _ in range(20):
+        pair.engine.flush()
+        pair.deliver()
+    assert ended == ["drained"] and pair.ends == ["up"]
+    found: list[bytes] = []
+    for _ in range(20):
+        found += pair.coordinator.receive()
+    assert found == [b"%d" % number * 1000 for number in range(100)]
+
+
+def test_a_plain_run_loads_nothing_of_this() -> None:
+    source = (
+        "import sys, mpshell\n"
+        "mpshell.task_self().run('true', nodes='n[1-3]', remote=False)\n"
+        "mpshell.task_self().run('true')\n"
+        "print([name for name in sys.modules if 'hosts' in name or 'places' in name])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
