@@ -55,6 +55,9 @@ class Worker(Uncopied, WorkerEvents):
     #: The least exit status that may be the transport's own.
     _diagnosed_from = 255
 
+    #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
+    _in_waves = False
+
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
 
@@ -220,6 +223,15 @@ class Worker(Uncopied, WorkerEvents):
         self._bound()
         return self.results.iter_outcomes()
 
+    def attempts(self, node: Any) -> list[NodeOutcome]:
+        """Return each attempt of a node that has ended, in their order, the last one is its outcome.
+
+        More than one only with a policy for that (info keys `retry`, `retry_lost`); none for a node that was
+        not run. KeyError for a node without an outcome.
+        """
+        self._bound()
+        return self.results.attempts_of(node)
+
     def flush_buffers(self) -> None:
         """Drop what was recorded of its stdout."""
         self._flush(self.SNAME_STDOUT)
@@ -303,6 +315,7 @@ class Worker(Uncopied, WorkerEvents):
             reader=reader,
             parts=parts,
             snames=snames,
+            in_waves=self._in_waves,
         )
         self._pass_input(job)
         self.job = job
