@@ -105,6 +105,9 @@ class Job:
     and what it says and how it ends is said of each, or what the `reader` makes of it.
     """
 
+    #: Whether its commands run on this host, wherever the other engines are.
+    here = False
+
     def __init__(
         self,
         spec: JobSpec,
@@ -135,8 +138,6 @@ class Job:
         self.autoclose = autoclose
         self.wants_events = wants_events
         self.groups = groups
-        #: Whether its commands run on this host, wherever the other engines are.
-        self.here = False
         self.reader = reader
         #: Whether canary, batches and the limit of failures are about it (`mpshell.coordinator.rollout`).
         self.in_waves = in_waves

@@ -40,7 +40,8 @@ class FarLink(LocalLink):
         self._on_located = on_located
         self._on_end: Callable[[str], object] | None = on_end
         self._located = False
-        self._orphaned = False
+        #: Its end has been reported by the switchboard; that has ended without.
+        self._end_is_known = self._orphaned = False
 
     @property
     def patience(self) -> float:
@@ -68,22 +69,23 @@ class FarLink(LocalLink):
         elif text.startswith(REFUSED):
             self._end(text.removeprefix(REFUSED))
         if text:
+            self._end_is_known = True
             self.detail = self.detail or text.lstrip(UNCERTAIN + REFUSED)
             self._handle(lifecycle.DEATH)
-        elif self._lifecycle.dead or self._loop is None:
+        elif self._end_is_known or self.loop is None:
             self._handle(lifecycle.NOTHING_LEFT)
         else:
             self._be_orphaned()
 
     def _be_orphaned(self) -> None:
         """The switchboard is gone without a word: the engine ends with its lease, which nobody can confirm."""
-        if self._orphaned or self._loop is None:
+        if self._orphaned or self.loop is None:
             return
         self._orphaned = True
         self._lifecycle.certain = False
         self.detail = self.detail or f"{self.host}: the switchboard has ended"
-        self._loop.remove_reader(self._sentinel.fd)
-        self._loop.call_later(_UNGUARDED, self._on_unguarded_end)
+        self.loop.remove_reader(self._sentinel.fd)
+        self.loop.call_later(_UNGUARDED, self._on_unguarded_end)
 
     def _on_unguarded_end(self) -> None:
         if self._lifecycle.state in lifecycle.GUARDED:

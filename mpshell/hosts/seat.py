@@ -15,8 +15,14 @@ from mpshell.wire.channel import MAX_FAR_FRAME, Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from mpshell.hosts.host import Host
+    class Home(Protocol):
+        """The host of an engine (`mpshell.hosts.host`), as the engine's seat uses it."""
+
+        def send(self, kind: bytes, engine: int = 0, body: bytes = b"") -> None: ...
+        def forget(self, number: int) -> None: ...
+
 
 #: Bytes of an engine's end, which its link reads at once.
 _WORDS = 200
@@ -38,17 +44,17 @@ class Seat:
         self._sentinel = sentinel
         self._loop = loop
         self._on_end = on_end
-        self._host: Host | None = None
+        self._host: Home | None = None
         self._circuit: Circuit | None = None
         self._ending = False
         # The writing end of a pipe can be read when the other one is closed: nobody wants the engine any more.
         loop.add_reader(sentinel, self._on_let_go)
 
-    def wait_for(self, host: Host) -> None:
+    def wait_for(self, host: Home) -> None:
         """Note where it is to run."""
         self._host = host
 
-    def start(self, host: Host, offset: float, cpus: int) -> None:
+    def start(self, host: Home, offset: float, cpus: int) -> None:
         """Have it started on a host that is up."""
         host.send(frames.START, self.number)
         self._circuit = Circuit(

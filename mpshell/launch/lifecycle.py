@@ -93,11 +93,6 @@ class Lifecycle:
         #: The events so far, for an error's text.
         self.history: list[str] = []
 
-    @property
-    def dead(self) -> bool:
-        """Whether its end has been reported."""
-        return DEATH in self.history
-
     def handle(self, event: str) -> tuple[str, ...]:
         """Take one event and return the effects; InvalidTransition for one that cannot be."""
         before = self.state

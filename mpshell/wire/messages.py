@@ -285,21 +285,9 @@ Command: TypeAlias = (
     Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping | Lease
 )  # fmt: skip
 Event: TypeAlias = (
-    Ready
-    | Located
-    | Starting
-    | Output
-    | Written
-    | Bodies
-    | Finished
-    | SlotsHeld
-    | Trace
-    | Pong
-    | Warn
-    | InputLost
-    | EngineFailed
-    | Drained
-)
+    Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace
+    | Pong | Warn | InputLost | EngineFailed | Drained
+)  # fmt: skip
 Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))

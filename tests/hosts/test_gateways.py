@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import psutil
 import pytest
 
 from mpshell import Task, ssh_hosts
@@ -131,23 +129,3 @@ def test_the_command_without_any_host_ends_with_each_reason(ssh_server: SshServe
     assert done.returncode == 70
     assert "no host can be used" in done.stderr
     assert "a.invalid: ssh: Could not resolve hostname a.invalid" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["--hosts", "gw[1-", "-w", "n1", "true"], "gw[1-"),
-        (["--hosts", "gw1", "--srun", "-w", "n1", "true"], "not allowed"),
-        (["--hosts-python", "/x", "-w", "n1", "true"], "--hosts-python"),
-        (["--srun", "-w", "n1", "true"], "SLURM_JOB_ID"),
-        (["--hosts", "gw1", "-w", "n1", "-c", "/etc/hostname"], "launcher"),
-    ],
-)
-def test_wrong_options_are_one_line(words: list[str], text: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mpshell", *words],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 64
-    assert text in done.stderr and "Traceback" not in done.stderr
-    assert psutil.pid_exists(os.getpid())

@@ -23,6 +23,7 @@ ALLOWED = {
     "engine": {"errors", "runtime", "wire", "leaf", "engine", "package"},
     "ssh": {"errors", "runtime", "wire", "ssh"},
     "launch": {"errors", "runtime", "wire", "leaf", "launch", "package"},
+    "hosts": {"errors", "runtime", "wire", "leaf", "engine", "launch", "hosts", "package"},
     "coordinator": {
         "errors",
         "runtime",
@@ -46,7 +47,7 @@ ALLOWED = {
         "event",
     },
     "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
-    "cli": {"errors", "leaf", "event", "worker", "task", "package", "cli"},
+    "cli": {"errors", "leaf", "event", "worker", "task", "hosts", "package", "cli"},
     # Names, of any layer that users import from, and how they are imported.
     "compat": {"errors", "leaf", "event", "worker", "task", "compat"},
 }

@@ -36,6 +36,7 @@ EVERY: list[m.Message] = [
     m.EndRun(),
     m.Ping(),
     m.Lease(1.5),
+    m.Located(1.5, 8),
     m.Ready(1, 2, "0.1.0"),
     m.Starting([1, 2]),
     m.Output([(1, m.STDOUT, b"line\n")]),
@@ -202,6 +203,7 @@ FIELDS: dict[tuple[type, str], Any] = {
         v is None or (type(v) is dict and rows(list(v.items()), bytes, bytes))
     ),
     (m.Lease, "until"): (float,),
+    (m.Located, "offset"): (float,),
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
     (m.Submit, "parts"): lambda v: texts(v),

@@ -9,6 +9,7 @@ import pytest
 
 from mpshell.coordinator import engine, job
 from mpshell.engine import client, life
+from mpshell.hosts import contact
 from mpshell.launch import lifecycle
 from mpshell.task import ports, threads
 
@@ -26,6 +27,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Table, set[str]]] = {
     "launch/lifecycle.py": (
         lifecycle.STATES, lifecycle.EVENTS, lifecycle.TABLE, {lifecycle.FENCE},
     ),
+    "hosts/contact.py": (contact.STATES, contact.EVENTS, contact.TABLE, set()),
     "engine/life.py": (life.STATES, life.EVENTS, life.TABLE, set()),
     "engine/client.py": (client.STATES, client.EVENTS, client.TABLE, set()),
 }  # fmt: skip

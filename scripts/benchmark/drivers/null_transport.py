@@ -92,7 +92,7 @@ def million(library: str, nodes: int, fanout: int, engines: int) -> dict[str, fl
         made.append(NullEngine(engine_id, launcher))
         return made[-1]
 
-    pool._pool = pool.EnginePool(FakeLauncher(make))
+    pool._pools[None] = pool.EnginePool(FakeLauncher(make))
     task = task_self()
     task.set_info("fanout", fanout)
     task.set_info("engines", engines)
