@@ -96,10 +96,14 @@ class Circuit:
             if self._on_drained is not None:
                 self._on_drained()
 
-    def when_drained(self, call: Callable[[], object]) -> None:
-        """Nothing is written to the channel any more: send what is in it, take that for its end, then call."""
+    def when_ended(self, call: Callable[[], object], drained: bool) -> None:
+        """Call it once all that has come over the channel was sent, and its end.
+
+        `drained`: nothing is written to it any more, so that it is at its end when it is empty, whoever has it
+        open.
+        """
         self._on_drained = call
-        self._draining = True
+        self._draining = drained
         if self._reported:
             call()
         else:

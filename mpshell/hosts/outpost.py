@@ -140,7 +140,10 @@ class Outpost:
         self._loop.remove_reader(post.process.sentinel)
         os.close(post.process.sentinel)
         del self._posts[number]
-        post.circuit.when_drained(lambda: self._report(post.circuit, b"".join(words)))
+        # Without a word it is the fork server that has ended: the engine sees that and ends by itself, which only
+        # the end of its channel shows.
+        text = b"".join(words) or b"its fork server has ended"
+        post.circuit.when_ended(lambda: self._report(post.circuit, text), drained=bool(words))
 
     def _report(self, circuit: Circuit, text: bytes) -> None:
         circuit.close()

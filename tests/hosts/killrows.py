@@ -69,8 +69,8 @@ def check(task: Task, ledger: Ledger, launcher: HostsLauncher, fault: Hurt) -> N
     assert ok <= ran.keys()
     assert {o.reason for o in outcomes.values()} == {"exit", "lost"}
     assert set(outcomes) == ok | ledger.lost
-    # Slots, and as many again that were handed out ahead of need.
-    assert 1 <= len(ledger.lost) <= 2 * FANOUT
+    # Slots, as many again that were handed out ahead of need, and some while slots move to other engines.
+    assert 1 <= len(ledger.lost) <= 4 * FANOUT
     assert not ledger.alive
     # Ten seconds, and a machine that is busy.
     assert ledger.lost_at - hurt_at[0] < 25

@@ -104,7 +104,7 @@ def test_what_an_engine_has_sent_is_passed_on_before_its_end(pair: Pair) -> None
     for number in range(40):
         pair.engine.send(b"%d" % number * 1000)
     ended: list[str] = []
-    pair.far.when_drained(lambda: ended.append("drained"))
+    pair.far.when_ended(lambda: ended.append("drained"), drained=True)
     for _ in range(20):
         pair.engine.flush()
         pair.deliver()
