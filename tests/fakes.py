@@ -54,6 +54,7 @@ class FakeEngine:
         self.configured: m.Configure | None = None
         self.detail = ""
         self.credentials: object = None
+        self.library = ""
         self.patience = PATIENCE
         self.pending = 0
         self.gone = False
@@ -287,8 +288,9 @@ class FakeLauncher:
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         return []
 
-    def start(self) -> FakeEngine:
+    def start(self, library: str = "") -> FakeEngine:
         self.engines.append(self._make(len(self.engines) + 1, self))
+        self.engines[-1].library = library
         return self.engines[-1]
 
     def forget(self) -> None:

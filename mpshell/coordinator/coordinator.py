@@ -11,13 +11,14 @@ turn has received is then still recorded, without events, before the error goes 
 from collections.abc import Callable
 
 from mpshell.coordinator import job as states
-from mpshell.coordinator.engines import EngineSet, default_engines
+from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Interned
 from mpshell.coordinator.retry import RetryPolicy
 from mpshell.coordinator.run import Run
+from mpshell.coordinator.sharding import default_engines
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
@@ -213,6 +214,7 @@ class Coordinator:
                 if run.interrupted():
                     # Once more Ctrl-C: no more grace.
                     self._engines.kill_all(reason)
+            self._engines.notices.tell_counts()
             for job in list(self.jobs.values()):
                 self._verdicts.rest(job)
                 self._close(job)

@@ -10,7 +10,6 @@ lost its announced clients can be told from those that have surely not run. In t
 
 import math
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +18,10 @@ import mpshell
 from mpshell.coordinator.engine import ClientEvents, EngineState
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.notices import Notices
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
-from mpshell.coordinator.sharding import Slice, SlotPool
+from mpshell.coordinator.sharding import InOrder, Slice, SlotPool
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
@@ -36,9 +36,6 @@ _FALSE_STARTS, _FAILURES = 10, 3
 
 #: Seconds by which a turn has to be earlier than the next planned one to be planned beside it.
 _EARLIER = 1e-3
-
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
 
 
 class EngineSet:
@@ -66,12 +63,14 @@ class EngineSet:
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._retired: set[int] = set()  # engines with ids of before: they end what they run
+        #: The library whose connections the run needs; "" as long as it needs none.
+        self._library = ""
+        self.notices = Notices(run)
         self._false_starts = 0
         #: How the last of them ended.
         self._false_start = ""
         self._failures = 0
         self._most = 1
-        self._warned: set[str] = set()
         #: Starts a second, over all pools and engines.
         self._bucket = TokenBucket(run.loop.time)
         #: The moment of the next turn that is only made to start a client then.
@@ -88,8 +87,9 @@ class EngineSet:
             messages.Ready: self._on_ready,
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
-            messages.Warn: self._on_warn,
+            messages.Warn: lambda engine, event: self.notices.warn(event.text),
             messages.InputLost: self._on_input_lost,
+            messages.Notices: lambda engine, event: self.notices.count(event.counts),
             messages.Drained: self._on_engine_drained,
             messages.EngineFailed: self._on_failure,
         }
@@ -100,7 +100,7 @@ class EngineSet:
         """Make a slot pool, or give one another fanout."""
         pool = self._pools.get(number)
         if pool is None:
-            pool = self._pools[number] = SlotPool(number, fanout)
+            pool = self._pools[number] = SlotPool(number, fanout, InOrder(self._can_run))
             for engine_id, engine in self._engines.items():
                 if not (engine.frozen or engine_id in self._retired):
                     pool.add_engine(engine_id)
@@ -115,8 +115,14 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job."""
         self._jobs[job.id] = job
+        # An engine that hosts connections can run anything.
+        self._library = job.library or self._library
         self._pools[job.spec.pool].add_work(Slice(job.id, 0, len(job.nodes)))
         self._end_of_turn()
+
+    def _can_run(self, engine_id: int, job_id: int) -> bool:
+        library = self._jobs[job_id].library
+        return not library or self._engines[engine_id].link.library == library
 
     def drop(self, job: Job) -> list[int]:
         """Take a job's clients that no engine has back; return their indexes."""
@@ -208,11 +214,6 @@ class EngineSet:
                 "the package was replaced, and the program has to be started anew"
             )
         self._false_starts = 0
-
-    def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
-        if event.text not in self._warned:
-            self._warned.add(event.text)
-            self._run.call(warnings.warn, event.text, RuntimeWarning)
 
     def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
         """End the run: its commands must not take what they have got for all."""
@@ -355,16 +356,21 @@ class EngineSet:
             min(clients if pool.fanout is None else pool.fanout, clients)
             for pool in self._pools.values()
         )
-        while len(self._engines.keys() - self._retired) < max(
-            1, min(self._wanted(commands), fanout)
-        ):
+        while (able := self._able()) < max(1, min(self._wanted(commands), fanout)):
             try:
-                link = self._pool.lease()
+                link = self._pool.lease(self._library)
             except EngineStartError:
-                if not self._engines.keys() - self._retired:
+                if not able:
                     raise
                 return
             self._attach(link)
+
+    def _able(self) -> int:
+        """Return how many engines can run all that this run has."""
+        return sum(
+            engine_id not in self._retired and engine.link.library == self._library
+            for engine_id, engine in self._engines.items()
+        )
 
     def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)
@@ -409,8 +415,3 @@ class EngineSet:
             else:
                 self._pool.discard(engine.link)
         self._engines.clear()
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))

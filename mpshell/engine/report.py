@@ -7,6 +7,7 @@ from mpshell.wire.messages import (
     Finished,
     InputLost,
     Message,
+    Notices,
     Output,
     Pong,
     Result,
@@ -26,6 +27,7 @@ class Report:
         "drained",
         "finished",
         "inputs_lost",
+        "notices",
         "output",
         "pong",
         "size",
@@ -49,6 +51,7 @@ class Report:
         self.starting: list[int] = []
         self.warnings: list[str] = []
         self.inputs_lost: list[tuple[int, str]] = []
+        self.notices: dict[str, int] = {}
         self.pong = False
         self.drained = False
         #: Bytes in `output`.
@@ -79,6 +82,8 @@ class Report:
             frame.append(Finished(self.finished))
         frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]
         frame += [Warn(text) for text in self.warnings]
+        if self.notices:
+            frame.append(Notices(list(self.notices.items())))
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]
         if self.pong:
             frame.append(Pong())

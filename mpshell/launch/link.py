@@ -45,6 +45,8 @@ class Link(Protocol):
     detail: str
     #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
     credentials: object
+    #: The library of connections that it hosts; "" for none.
+    library: str
 
     @property
     def patience(self) -> float:
@@ -121,8 +123,11 @@ class Launcher(Protocol):
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return what serves no engine of these credentials, nor a next one: to be closed."""
 
-    def start(self) -> Link:
-        """Start an engine, without waiting for its first message; EngineStartError when that cannot be."""
+    def start(self, library: str = "") -> Link:
+        """Start an engine, without waiting for its first message; EngineStartError when that cannot be.
+
+        With a `library` it hosts connections of that, beside child processes.
+        """
 
     def forget(self) -> None:
         """In the child of a fork: close the copies of what is the parent's."""

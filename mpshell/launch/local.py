@@ -41,6 +41,7 @@ class LocalLink:
         fence: Callable[[], object],
         *,
         credentials: object = None,
+        library: str = "",
         session: int = 0,
         served: Callable[[], bool] = lambda: True,
         requested: Callable[[], bool] = lambda: True,
@@ -51,6 +52,7 @@ class LocalLink:
         self.configured: messages.Configure | None = None
         self.detail = ""
         self.credentials = credentials
+        self.library = library
         #: The session of its fork server, and its own: its process is known by that. 0: not known.
         self.session = session
         #: Whether its fork server is still within reach: without that it ends.

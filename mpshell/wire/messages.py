@@ -34,6 +34,10 @@ STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
 
+#: The same of a connection that has failed: cut after the login, which makes no difference to the user between
+#: that and a lost engine, but to the policy of retries; none at all, no login, a wrong host key, no session.
+CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT = range(6, 11)
+
 #: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
 #: the path of its log.
 NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
@@ -80,6 +84,16 @@ class LogFormat(NamedTuple):
     apart: bool = False  # as LOG, and not the way of stderr
 
 
+class Connect(NamedTuple):
+    """A command over connections that the engine makes itself, and how it makes them."""
+
+    library: str
+    command: str
+    user: str | None
+    timeout: float  # seconds to connect; 0: no limit
+    options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
+
+
 class JobSpec(NamedTuple):
     """One worker's commands, as an engine needs them."""
 
@@ -102,6 +116,7 @@ class JobSpec(NamedTuple):
         False  # its own children lead groups of theirs: signals go to all that descends from it
     )
     log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
+    connect: Connect | None = None  # and `argv` for the nodes that it cannot be used for
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
@@ -252,6 +267,12 @@ class InputLost(NamedTuple):
     text: str
 
 
+class Notices(NamedTuple):
+    """What the user should know of nodes, once a run for all of them: (text about nodes, how many more)."""
+
+    counts: list[tuple[str, int]]
+
+
 class EngineFailed(NamedTuple):
     """The engine met an error of its own and leaves."""
 
@@ -263,32 +284,12 @@ class Drained(NamedTuple):
 
 
 Command: TypeAlias = (
-    Configure
-    | Submit
-    | Write
-    | CloseStdin
-    | SetSlots
-    | Cancel
-    | Withdraw
-    | ForgetJob
-    | EndRun
-    | Ping
-)
+    Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping
+)  # fmt: skip
 Event: TypeAlias = (
-    Ready
-    | Starting
-    | Output
-    | Written
-    | Bodies
-    | Finished
-    | SlotsHeld
-    | Trace
-    | Pong
-    | Warn
-    | InputLost
-    | EngineFailed
-    | Drained
-)
+    Ready | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
+    | Notices | EngineFailed | Drained
+)  # fmt: skip
 Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
@@ -296,10 +297,12 @@ _NUMBER = checks.kind(int, float)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _TEXTS = checks.series(tuple, _STR)
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
+_CONNECT = checks.fields(_STR, _STR, checks.maybe(_STR), _NUMBER, _TEXTS)
 _JOB_SPEC = checks.fields(
     _INT, _INT, checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
     _BOOL, lambda log: log is None or (log.__class__ is LogFormat and _LOG_FORMAT(log)),
+    lambda connect: connect is None or (connect.__class__ is Connect and _CONNECT(connect)),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -331,12 +334,13 @@ _CHECKS: dict[type, checks.Check] = {
     Pong: checks.fields(),
     Warn: checks.fields(_STR),
     InputLost: checks.fields(_INT, _STR),
+    Notices: checks.fields(checks.pairs(_STR, _INT)),
     EngineFailed: checks.fields(_STR),
     Drained: checks.fields(),
 }
 
-#: What the unpickler may make: messages, and the job within one, with its log.
-_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat)}
+#: What the unpickler may make: messages, and the job within one, with its log and its connections.
+_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect)}
 
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS = 32

@@ -79,11 +79,19 @@ def each_ssh_server(
         yield server
 
 
+@pytest.fixture(params=["ssh", "asyncssh"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Give the name of each transport over SSH: what they do is to be the same."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def ssh_task(ssh_server: SshServer) -> Iterator[Task]:
-    """Give a Task whose nodes are those of the server."""
+def ssh_task(ssh_server: SshServer, transport: str) -> Iterator[Task]:
+    """Give a Task whose nodes are those of the server, for each transport over SSH."""
     task_terminate()
     task = task_self()
+    task.set_default("distant_workername", transport)
     task.set_info("engines", 2)
     # All of a sweep log in at once, maybe on a machine that is busy.
     task.set_info("connect_timeout", 60)

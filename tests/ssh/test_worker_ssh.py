@@ -61,8 +61,10 @@ def test_a_wrong_ssh_path_is_255_for_each_node(ssh_task: Task) -> None:
     assert [code for _, code in worker.iter_node_retcodes()] == [255] * 3
 
 
-def test_the_remote_end_of_a_signal_is_255(ssh_task: Task) -> None:
-    assert ssh_task.run("kill -9 $$", nodes="node1").node_retcode("node1") == 255
+def test_the_remote_end_of_a_signal(ssh_task: Task, transport: str) -> None:
+    """ssh(1) makes a 255 of it (ssh(1), EXIT STATUS); the other transport says what it is."""
+    code = {"ssh": 255, "asyncssh": 137}[transport]
+    assert ssh_task.run("kill -9 $$", nodes="node1").node_retcode("node1") == code
 
 
 def test_a_timeout_ends_ssh_and_keeps_what_was_said(ssh_task: Task) -> None:

@@ -1,0 +1,38 @@
+"""What engines want the user to know: warnings, once each, and counts of nodes, once a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+
+from mpshell.coordinator.run import Run
+
+
+class Notices:
+    """The warnings of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._warned: set[str] = set()
+        #: Texts about nodes, and how many nodes each is true of.
+        self._counts: Counter[str] = Counter()
+
+    def warn(self, text: str) -> None:
+        """Warn at once, unless that has been done in this run."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._run.call(warnings.warn, text, RuntimeWarning)
+
+    def count(self, counts: list[tuple[str, int]]) -> None:
+        """Count nodes that a text is true of."""
+        self._counts.update(dict(counts))
+
+    def tell_counts(self) -> None:
+        """Warn of all that was counted, in one line, most nodes first."""
+        if self._counts:
+            texts = [
+                f"{count} {'node' if count == 1 else 'nodes'} {text}"
+                for text, count in self._counts.most_common()
+            ]
+            self._counts.clear()
+            self.warn("; ".join(texts))
