@@ -7,7 +7,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.sharding import Slice
 from mpshell.launch.link import Link
 from mpshell.wire import messages
-from mpshell.wire.messages import Message, client_id
+from mpshell.wire.messages import Message, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
 _HIGH_WATER = 1 << 20
@@ -20,6 +20,7 @@ class EngineState:
     """What the coordinator knows of one engine in this run."""
 
     __slots__ = (
+        "admitted",
         "assigned",
         "bodies",
         "drained",
@@ -28,6 +29,7 @@ class EngineState:
         "input_queued",
         "jobs",
         "link",
+        "most_slots",
         "outbox",
         "running",
     )
@@ -47,9 +49,18 @@ class EngineState:
         self.hungry: set[int] = set()
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
+        #: Slots of one pool that it was ever given, at most.
+        self.most_slots = 0
+        #: Whether the slot pools hand out work to it.
+        self.admitted = False
         self.drained = False
         #: It hears nothing any more, and is handed out nothing.
         self.frozen = False
+
+    def give_slots(self, pool: int, slots: int) -> None:
+        """Send it how many clients of a pool it may run at once."""
+        self.most_slots = max(self.most_slots, slots)
+        self.outbox.append(messages.SetSlots(pool, slots))
 
     def hand_out(self, job: Job, work: Slice) -> None:
         """Send it clients of a job, and with the first of them the job."""
@@ -80,6 +91,20 @@ class EngineState:
             self.outbox.append(messages.CloseStdin(job.id))
             sent = -1
         self.jobs[job.id] = sent
+
+    def not_run(self) -> dict[int, list[int]]:
+        """Return the clients of an engine that is gone which have surely not run: indexes by job, last first.
+
+        Where its end is uncertain there are none: any of them may have been announced, and count as running.
+        """
+        if not self.link.certain:
+            self.running.update(dict.fromkeys(self.assigned, 0.0))
+            self.assigned.clear()
+        found: dict[int, list[int]] = {}
+        for client in sorted(self.assigned, reverse=True):
+            job_id, index = job_and_index(client)
+            found.setdefault(job_id, []).append(index)
+        return found
 
     def take_back(self, client: int) -> bool:
         """Take note that a client has ended unannounced; False for one that is not this engine's to end."""

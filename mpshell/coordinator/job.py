@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.runtime.spool import Spool
-from mpshell.wire.messages import STDOUT, STREAM, JobSpec
+from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -112,6 +112,7 @@ class Job:
         groups: list[list[Key]] | None = None,
         reader: Reader | None = None,
         parts: Sequence[str] = (),
+        snames: tuple[str, ...] = ("stdin", "stdout", "stderr"),
     ) -> None:
         self.id = 0
         self.spec = spec
@@ -143,7 +144,7 @@ class Job:
         #: Pieces of a long line that wait for its end, by (index, stream).
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
         #: Names of the streams, by number: what they say is recorded under them.
-        self.snames: tuple[str, ...] = ("stdin", "stdout", "stderr")
+        self.snames = snames
 
     def handle(self, event: str) -> bool:
         """Take WITHDRAW, ABORT or CLOSE; return whether it changes anything."""
@@ -171,6 +172,11 @@ class Job:
     def timed_out(self) -> bool:
         """Whether any of its keys has timed out."""
         return bool(self.results.timeouts)
+
+    @property
+    def slot_pool(self) -> int:
+        """The number of the slot pool that its clients count in."""
+        return slot_pool_of(self.id, self.spec)
 
     @property
     def weight(self) -> int:

@@ -4,7 +4,7 @@ A `SlotPool` is one fanout: the task's, or a worker's own. Its slots over all en
 more than the fanout, so that a fanout of 1 is strictly serial. Slices are handed out in the order of
 the nodes as slots free up, and a little ahead of need; never a fixed share.
 
-The coordinator tells a pool what happened (work came, clients finished, an engine holds fewer slots)
+The coordinator tells a slot pool what happened (work came, clients finished, an engine holds fewer slots)
 and asks it for a `plan`. No I/O, no clock.
 """
 
@@ -13,11 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-#: Slots of an engine in a pool without limit.
+#: Slots of an engine in a slot pool without limit.
 UNLIMITED = 1 << 30
-
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
 
 
 class Slice(NamedTuple):
@@ -29,7 +26,7 @@ class Slice(NamedTuple):
 
 
 class WorkQueue(Protocol):
-    """The clients of a pool that wait for a slot, and the choice of those that get one next."""
+    """The clients of a slot pool that wait for a slot, and the choice of those that get one next."""
 
     def __len__(self) -> int:
         """Return how many clients wait."""
@@ -100,7 +97,7 @@ class InOrder:
 
 
 class Share:
-    """One engine's part in a pool."""
+    """One engine's part in a slot pool."""
 
     __slots__ = ("assigned", "bound", "frozen", "lowering", "slots")
 
@@ -310,8 +307,3 @@ class SlotPool:
         taken = self._queue.take(engine_id, count)
         self.shares[engine_id].assigned += sum(work.stop - work.first for work in taken)
         return [(engine_id, work) for work in taken]
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))

@@ -54,7 +54,7 @@ class Report:
         self.notices: dict[str, int] = {}
         self.pong = False
         self.drained = False
-        #: Bytes in `output`.
+        #: Bytes in `output`, and of the new bodies.
         self.size = 0
 
     def new_run(self) -> None:
@@ -80,7 +80,7 @@ class Report:
             frame.append(Bodies(*self.bodies.take()))
         if self.finished:
             frame.append(Finished(self.finished))
-        frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]
+        frame += [SlotsHeld(slot_pool, slots) for slot_pool, slots in self.slots_held]
         frame += [Warn(text) for text in self.warnings]
         if self.notices:
             frame.append(Notices(list(self.notices.items())))

@@ -24,7 +24,8 @@ from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.owner import Host, Owner, Tables
+    from mpshell.worker.host import Host, PublicTask, Tables
+    from mpshell.worker.public import TaskOf
 
 #: Values of a worker's `_fanout`: no limit; the task's.
 FANOUT_UNLIMITED = -1
@@ -69,8 +70,9 @@ class Worker(Uncopied, WorkerEvents):
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
-        #: The Task that it is scheduled on.
-        self.task: Owner | None = None
+        #: The Task that it is scheduled on; None before. `Any` frees handlers, which are called only after
+        #: that, from a comparison with None.
+        self.task: TaskOf[Worker] | Any = None
         self._host: Host | None = None
         self.started = False
         self.metaworker: Any = None
@@ -222,9 +224,9 @@ class Worker(Uncopied, WorkerEvents):
 
     # -- for the Task --------------------------------------------------------------------------
 
-    def bind(self, owner: Owner, host: Host) -> None:
+    def bind(self, task: PublicTask, host: Host) -> None:
         """Note the Task that it is scheduled on, and the part of it that runs workers."""
-        self.task = owner
+        self.task = task
         self._host = host
 
     def without_input(self) -> None:
@@ -239,7 +241,7 @@ class Worker(Uncopied, WorkerEvents):
     def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
         """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
 
-    def enter(self, task: Owner, run: Coordinator) -> None:
+    def enter(self, task: PublicTask, run: Coordinator) -> None:
         """Take part in a run; WorkerError for a bad command."""
         run.start(self._make_job(task))
 
@@ -247,13 +249,13 @@ class Worker(Uncopied, WorkerEvents):
         """Whether it has commands to run."""
         return True
 
-    def _make_job(self, task: Owner) -> Job:
+    def _make_job(self, task: PublicTask) -> Job:
         """Return the job that runs this worker's commands; WorkerError for a bad command."""
         raise WorkerError(f"{type(self).__name__} has no command of its own")
 
     def _new_job(
         self,
-        task: Owner,
+        task: PublicTask,
         nodes: list[str],
         keys: list[Key],
         *,
@@ -265,41 +267,54 @@ class Worker(Uncopied, WorkerEvents):
         reader: Reader | None = None,
         tree: bool = False,
         log: LogFormat | None = None,
+        fanout: int | None = None,
+        snames: tuple[str, ...] = (SNAME_STDIN, SNAME_STDOUT, SNAME_STDERR),
     ) -> Job:
-        spec = self._spec(task, shell, argv, env, reader, tree)._replace(log=log)
+        if fanout is None:
+            fanout = check_worker_fanout(self._fanout)
+        spec = self._spec(
+            task,
+            shell=shell,
+            argv=argv,
+            env=env,
+            # Output that nobody records may still tell a reader how a command ended.
+            least=DISCARD if reader is None else GATHER,
+            tree=tree,
+            log=log,
+            own_slots=fanout is not None,
+        )
         job = Job(
             spec,
             nodes,
             keys,
             self,
             self.results,
-            fanout=check_worker_fanout(self._fanout),
+            fanout=fanout,
             autoclose=self.autoclose,
             wants_events=self._wants_outcomes or self._dispatch.wants_clients or spec.trace,
             groups=groups,
             reader=reader,
             parts=parts,
+            snames=snames,
         )
-        job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
         self._pass_input(job)
         self.job = job
         return job
 
     def _spec(
         self,
-        task: Owner,
+        task: PublicTask,
+        *,
         shell: Template | None,
         argv: tuple[Template, ...],
         env: tuple[tuple[str, str], ...],
-        reader: Reader | None,
+        least: int,
         tree: bool,
+        log: LogFormat | None,
+        own_slots: bool,
     ) -> JobSpec:
-        # What nobody records may still tell a reader how a command ended.
-        least = DISCARD if reader is None else GATHER
         drain = task.info("drain")
         return JobSpec(
-            job_id=0,
-            pool=0,
             shell=shell,
             argv=argv,
             timeout=self._effective_timeout(task),
@@ -314,6 +329,8 @@ class Worker(Uncopied, WorkerEvents):
             diagnose=0 if self.diagnose is None else self._diagnosed_from,
             env=env,
             tree=tree,
+            log=log,
+            own_slots=own_slots,
         )
 
     def job_logged(self, messages: bytes) -> None:
@@ -322,12 +339,12 @@ class Worker(Uncopied, WorkerEvents):
     def _tell_debug(self, line: str) -> None:
         self._bound().debug(line)
 
-    def _effective_timeout(self, task: Owner) -> float | None:
+    def _effective_timeout(self, task: PublicTask) -> float | None:
         limit = float(task.info("command_timeout", 0) or 0) or math.inf
         timeout = min(limit, math.inf if self.timeout is None else self.timeout)
         return None if timeout == math.inf else timeout
 
-    def _mode(self, task: Owner, sname: str) -> int:
+    def _mode(self, task: PublicTask, sname: str) -> int:
         if self._dispatch.wants_output or task.info("debug"):
             return STREAM
         return GATHER if records(task, sname) else DISCARD

@@ -31,8 +31,17 @@ ALLOWED = {
         "connect",
     },  # loaded late, by its name
     "launch": {"errors", "runtime", "wire", "leaf", "launch", "package"},
-    "coordinator": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "package"},
-    "worker": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "worker"},
+    "coordinator": {
+        "errors",
+        "runtime",
+        "wire",
+        "leaf",
+        "ssh",
+        "launch",
+        "coordinator",
+        "package",
+    },
+    "worker": {"errors", "runtime", "wire", "leaf", "ssh", "launch", "coordinator", "worker"},
     "task": {
         "errors",
         "runtime",
@@ -121,6 +130,12 @@ def test_imports_point_down(path: Path) -> None:
             assert name not in FORBIDDEN.get(own, ()), name
     if own == "engine":
         assert not {"threading", "multiprocessing", "asyncio", "subprocess"} & set(imports(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_asyncssh_is_for_those_who_connect_by_it(path: Path) -> None:
+    taken = [name for name in imports(path) if name.split(".")[0] == "asyncssh"]
+    assert not taken or layer(dotted(path)) in ("ssh", "connect")
 
 
 def test_modules_with_names_of_clustershell_have_nothing_but_names() -> None:

@@ -39,25 +39,25 @@ EXPECTED = {
 
 
 def brought_to(state: str) -> c.Lifecycle:
-    life = c.Lifecycle()
+    link_state = c.Lifecycle()
     for event in WAYS[state]:
-        life.handle(event)
-    assert life.state == state
-    return life
+        link_state.handle(event)
+    assert link_state.state == state
+    return link_state
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(c.STATES, c.EVENTS)))
 def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
-    life = brought_to(state)
+    link_state = brought_to(state)
     expected = EXPECTED[state][c.EVENTS.index(event)]
     if expected is None:
         with pytest.raises(InvalidTransition, match=f"{event} in state {state}") as raised:
-            life.handle(event)
+            link_state.handle(event)
         assert all(name in str(raised.value) for name in WAYS[state])
-        assert life.state == state
+        assert link_state.state == state
     else:
-        life.handle(event)
-        assert life.state == expected
+        link_state.handle(event)
+        assert link_state.state == expected
 
 
 @pytest.mark.parametrize(
@@ -110,19 +110,19 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
     ],
 )  # fmt: skip
 def test_lives_and_their_effects(events: list[str], effects: list[str], certain: bool) -> None:
-    life = c.Lifecycle()
-    assert [effect for event in events for effect in life.handle(event)] == effects
-    assert life.certain is certain
+    link_state = c.Lifecycle()
+    assert [effect for event in events for effect in link_state.handle(event)] == effects
+    assert link_state.certain is certain
 
 
 @given(st.lists(st.sampled_from(c.EVENTS), max_size=14))
 def test_released_once_and_gone_only_when_both_have_ended(events: list[str]) -> None:
-    life = c.Lifecycle()
+    link_state = c.Lifecycle()
     effects: list[str] = []
     seen: set[str] = set()
     for event in events:
         try:
-            done = life.handle(event)
+            done = link_state.handle(event)
         except InvalidTransition:
             continue
         seen.add(event)
@@ -132,6 +132,6 @@ def test_released_once_and_gone_only_when_both_have_ended(events: list[str]) -> 
             assert seen & {c.NOTHING_LEFT, c.GIVEN_UP}
     for once in (c.RELEASE, c.REPORT_GONE, c.REPORT_SILENT, c.UNWATCH_CHANNEL, c.UNWATCH_SENTINEL):
         assert effects.count(once) <= 1
-    assert (c.RELEASE in effects) == (life.state in (c.GONE, c.CLOSED))
-    assert (c.REPORT_GONE in effects) == (life.state == c.GONE)
-    assert life.certain == (c.GARBAGE not in seen)
+    assert (c.RELEASE in effects) == (link_state.state in (c.GONE, c.CLOSED))
+    assert (c.REPORT_GONE in effects) == (link_state.state == c.GONE)
+    assert link_state.certain == (c.GARBAGE not in seen)
