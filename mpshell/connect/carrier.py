@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncssh
 
 from mpshell.connect import failures, login
 from mpshell.connect.login import Login
 from mpshell.connect.transport import HIGH_WATER
+from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from mpshell.connect.names import Names
     from mpshell.engine.family import Owner
     from mpshell.engine.work import Execution
-    from mpshell.ssh.setup import Target
+    from mpshell.ssh.connection import Refusal
+    from mpshell.ssh.setup import Setup, Target
 
 CONNECTING: Final = "CONNECTING"
 OPENING: Final = "OPENING"
@@ -45,24 +47,31 @@ _PACKET, _PIECE = 1 << 15, 1 << 16
 _UNKNOWN_SIGNAL = 99
 
 
+class House(Protocol):
+    """The family of a carrier."""
+
+    loop: ConnectionLoop
+    names: Names
+    owner: Owner
+
+    def ended(self, carrier: SshCarrier) -> None:
+        """Its command is over."""
+
+    def fall_back(self, execution: Execution, reason: str) -> None:
+        """Have ssh(1) connect: this side has given up before anybody has logged in."""
+
+
 class SshCarrier(asyncssh.SSHClientSession[bytes]):
     """One command; a carrier of `mpshell.engine.carrier`."""
 
-    def __init__(
-        self,
-        loop: ConnectionLoop,
-        names: Names,
-        owner: Owner,
-        execution: Execution,
-        target: Target,
-        on_end: Callable[[SshCarrier], object],
-    ) -> None:
-        self._loop = loop
-        self._owner = owner
-        self._on_end = on_end
+    def __init__(self, family: House, execution: Execution, setup: Setup, target: Target) -> None:
+        self._family = family
+        self._loop = family.loop
+        self._owner = family.owner
+        self._setup = setup
         self.execution = execution
         self.state: str = CONNECTING
-        self._login = Login(loop, names, target, self)
+        self._login = Login(family.loop, family.names, target, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
         self._input_open = execution.job.spec.stdin
@@ -82,12 +91,34 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         """The connection is there: open a channel, and have the command run."""
         connection = self._login.connection
         if connection is not None:
+            for text in connection.notices:
+                self._owner.notice(text)
+            path = self._login.target.new_hosts_file
+            if connection.accepted is not None and path is not None:
+                self._owner.host_key(path, connection.accepted)
             self.state = OPENING
             connection.create_task(self._open(connection))
 
-    def not_opened(self, failure: Failure) -> None:
+    def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
         """There is no connection, and nothing has run."""
-        self._fail(failure)
+        if refusal is None or refusal.reason == HOSTKEY:
+            self._fail(failure)
+        elif refusal.reason == KEX:
+            self._finish()
+            self._family.fall_back(self.execution, refusal.detail)
+        else:
+            self._loop.create_task(self._settle(failure, refusal))
+
+    async def _settle(self, failure: Failure, refusal: Refusal) -> None:
+        """Look through large files of host keys for a key, and connect again if it is right after all."""
+        target = await self._setup.settle(self.execution.node, self._login.target, refusal.blob)
+        if self.state is not CONNECTING:
+            return
+        if target is None:
+            self._fail(failure)
+        else:
+            self._login = Login(self._loop, self._family.names, target, self)
+            self._login.begin()
 
     async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
         connect = self.execution.job.spec.connect
@@ -258,7 +289,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     def _finish(self) -> None:
         self.state = ENDED
         self._on_room = None
-        self._on_end(self)
+        self._family.ended(self)
 
     def abandon(self) -> None:
         self._finish()

@@ -22,7 +22,7 @@ class Failure(NamedTuple):
 
     reason: int  # CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT of `mpshell.wire.messages`
     words: str
-    #: The server ended it before anybody was authenticated, without a word: as one does that has too many of them.
+    #: The server ended it before a login, without a word: as one does that has too many of them.
     dropped: bool = False
 
 
@@ -45,12 +45,18 @@ def too_late(target: Target, connected: bool) -> Failure:
     return no_connection(target, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
 
-def not_logged_in(target: Target, error: Exception | None, has_ciphers: bool) -> Failure:
-    """A connection has ended before the login; `has_ciphers`: after the key exchange."""
+def not_logged_in(
+    target: Target, error: Exception | None, has_ciphers: bool, notes: str
+) -> Failure:
+    """A connection has ended before the login; `has_ciphers`: after the key exchange.
+
+    `notes` say why keys were not offered.
+    """
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return Failure(HOSTKEY, f"{error.reason}\nHost key verification failed.")
     if isinstance(error, asyncssh.PermissionDenied):
-        return Failure(AUTH, f"{target.user}@{target.host}: Permission denied.")
+        words = f"{target.user}@{target.host}: Permission denied."
+        return Failure(AUTH, f"{notes}\n{words}" if notes else words)
     if error is None or isinstance(error, (asyncssh.ConnectionLost, OSError)):
         how = "reset" if isinstance(error, OSError) else "closed"
         words = f"Connection {how} by {_place(target)}"

@@ -3,8 +3,8 @@
     LOOKING_UP ─► CONNECTING ─► SHAKING_HANDS ─► OPEN ─► CLOSED
          └────────────┴──────────────┴──► FAILED
 
-It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has failed
-before OPEN has run nothing. In the thread of an engine, called by its loop.
+It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
+failed before OPEN has run nothing. In the thread of an engine, called by its loop.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import asyncssh
 
 from mpshell.connect import failures
 from mpshell.connect.transport import Transport
+from mpshell.ssh.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Address, Answer, Names
     from mpshell.runtime.loop import TimerHandle
+    from mpshell.ssh.connection import Refusal
     from mpshell.ssh.setup import Target
 
 LOOKING_UP: Final = "LOOKING_UP"
@@ -42,8 +44,8 @@ class Watcher(Protocol):
     def opened(self) -> object:
         """The connection is open, and logged in."""
 
-    def not_opened(self, failure: Failure) -> object:
-        """There is none."""
+    def not_opened(self, failure: Failure, refusal: Refusal | None) -> object:
+        """There is none; with a `refusal` where it was this side that did not want it."""
 
 
 class Login:
@@ -59,7 +61,7 @@ class Login:
         self.state: str = LOOKING_UP
         self._addresses: list[Address] = []
         self._sock: socket.socket | None = None
-        self.connection: asyncssh.SSHClientConnection | None = None
+        self.connection: Connection | None = None
         self.transport: Transport | None = None
         #: Called when all that was written to the connection has been sent.
         self.on_room: Callable[[], object] | None = None
@@ -70,7 +72,8 @@ class Login:
         if limit := self.target.connect_timeout:
             self._deadline = self._loop.call_later(limit, self._on_deadline)
         target = self.target
-        self._names.look_up(target.host, target.port, socket.AF_UNSPEC, self._on_addresses)
+        family = target.options.family or socket.AF_UNSPEC
+        self._names.look_up(target.host, target.port, family, self._on_addresses)
 
     # -- TCP -------------------------------------------------------------------------------------
 
@@ -113,11 +116,9 @@ class Login:
             self._try_next(OSError(number, os.strerror(number)))
             return
         self.state = SHAKING_HANDS
-        options = self.target.options
-        # Shared by all targets that differ in nothing else; AsyncSSH reads them here and never again.
-        options.host, options.port = self.target.host, self.target.port
-        options.protocol_factory = lambda: _Client(self)
-        self.connection = asyncssh.SSHClientConnection(self._loop, options)  # type: ignore[arg-type]
+        # Shared by all targets that differ in nothing else; AsyncSSH reads this here and never again.
+        self.target.options.protocol_factory = lambda: _Client(self)
+        self.connection = Connection(self._loop, self.target)  # type: ignore[arg-type]
         self.transport = Transport(self._loop, sock, self.connection, self._on_room)
 
     def _on_room(self) -> None:
@@ -128,15 +129,17 @@ class Login:
 
     def logged_in(self) -> None:
         """The server has let us in."""
-        if self.state is SHAKING_HANDS:
+        if self.state is SHAKING_HANDS and self.connection is not None:
             self._end_deadline()
+            self.connection.logged_in()
             self.state = OPEN
             self._watcher.opened()
 
     def lost(self, error: Exception | None) -> None:
         """The connection is closed, by this side, by the other or by an error."""
         if self.state is SHAKING_HANDS:
-            self._fail(failures.not_logged_in(self.target, error, self._has_ciphers()))
+            notes = "" if self.connection is None else self.connection.auth_notes
+            self._fail(failures.not_logged_in(self.target, error, self._has_ciphers(), notes))
         elif self.state is OPEN:
             self.state = CLOSED
 
@@ -159,8 +162,9 @@ class Login:
     # -- ends ------------------------------------------------------------------------------------
 
     def _fail(self, failure: Failure) -> None:
+        refusal = None if self.connection is None else self.connection.refusal
         self._release(FAILED)
-        self._watcher.not_opened(failure)
+        self._watcher.not_opened(failure, refusal)
 
     def abort(self) -> None:
         """Close all that is open, and report nothing any more."""
@@ -199,8 +203,3 @@ class _Client(asyncssh.SSHClient):
 
     def auth_completed(self) -> None:
         self._login.logged_in()
-
-    def validate_host_public_key(
-        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
-    ) -> bool:
-        return self._login.target.validate(host, addr, port, key)

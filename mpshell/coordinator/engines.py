@@ -91,6 +91,7 @@ class EngineSet:
             messages.Warn: lambda engine, event: self.notices.warn(event.text),
             messages.InputLost: self._on_input_lost,
             messages.Notices: lambda engine, event: self.notices.count(event.counts),
+            messages.HostKeys: lambda engine, event: self.notices.add_host_keys(event.lines),
             messages.Drained: self._on_engine_drained,
             messages.EngineFailed: self._on_failure,
         }

@@ -27,6 +27,17 @@ class Notices:
         """Count nodes that a text is true of."""
         self._counts.update(dict(counts))
 
+    def add_host_keys(self, lines: list[tuple[str, str]]) -> None:
+        """Add lines to files of host keys, as ssh(1) does; one that cannot be written is a warning."""
+        # Late: it is for runs over connections of engines.
+        from mpshell.ssh.accepted import append_line
+
+        for path, line in lines:
+            try:
+                append_line(path, line)
+            except OSError as error:
+                self.warn(f"a new host key cannot be added to {path}: {error.strerror}")
+
     def tell_counts(self) -> None:
         """Warn of all that was counted, in one line, most nodes first."""
         if self._counts:

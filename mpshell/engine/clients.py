@@ -16,7 +16,17 @@ from mpshell.engine.work import Execution
 from mpshell.errors import InvalidTransition, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.lines import LONG_LINE, StreamBuffer
-from mpshell.wire.messages import DISCARD, EXITED, GATHER, LOG, LOG_END, STDERR, STDOUT, STREAM
+from mpshell.wire.messages import (
+    DISCARD,
+    EXITED,
+    GATHER,
+    LOG,
+    LOG_END,
+    STDERR,
+    STDOUT,
+    STREAM,
+    TRANSPORT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,6 +170,28 @@ class Clients:
         if not execution.reported:
             execution.detail = detail
         self.carry_out(execution, execution.failed(reason))
+
+    def start_over(self, execution: Execution, family: Family) -> None:
+        """Have a client of which nothing has run carried by another family."""
+        if execution.feed is not None:
+            execution.feed.close()
+            execution.feed = None
+        if execution.carrier is not None:
+            execution.carrier.close()
+        execution.proven = False
+        try:
+            carrier = execution.carrier = family.start(execution)
+        except (OSError, ValueError) as error:
+            execution.carrier = None
+            self.failed(execution, TRANSPORT, str(error))
+            return
+        if carrier.has_input:
+            self._feed(execution, carrier)
+
+    def host_key(self, path: str, line: str) -> None:
+        """Have a line added to a file of host keys."""
+        self._uplink.report.host_keys.append((path, line))
+        self._uplink.end_of_turn()
 
     def notice(self, text: str) -> None:
         """Count one more node of which the user should know that."""

@@ -55,5 +55,11 @@ if TYPE_CHECKING:
         def failed(self, execution: Execution, reason: int, detail: str) -> None:
             """Note that the connection that carries a command has failed: CUT, UNREACHABLE and so on."""
 
+        def start_over(self, execution: Execution, family: Family) -> None:
+            """Have a client of which nothing has run carried by another family."""
+
+        def host_key(self, path: str, line: str) -> None:
+            """Have a line added to a file of host keys."""
+
         def notice(self, text: str) -> None:
             """Count one more node of which the user should know that."""

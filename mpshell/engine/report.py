@@ -5,6 +5,7 @@ from mpshell.wire.messages import (
     Bodies,
     Drained,
     Finished,
+    HostKeys,
     InputLost,
     Message,
     Notices,
@@ -26,6 +27,7 @@ class Report:
         "bodies",
         "drained",
         "finished",
+        "host_keys",
         "inputs_lost",
         "notices",
         "output",
@@ -52,6 +54,7 @@ class Report:
         self.warnings: list[str] = []
         self.inputs_lost: list[tuple[int, str]] = []
         self.notices: dict[str, int] = {}
+        self.host_keys: list[tuple[str, str]] = []
         self.pong = False
         self.drained = False
         #: Bytes in `output`, and of the new bodies.
@@ -82,6 +85,8 @@ class Report:
             frame.append(Finished(self.finished))
         frame += [SlotsHeld(slot_pool, slots) for slot_pool, slots in self.slots_held]
         frame += [Warn(text) for text in self.warnings]
+        if self.host_keys:
+            frame.append(HostKeys(self.host_keys))
         if self.notices:
             frame.append(Notices(list(self.notices.items())))
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]

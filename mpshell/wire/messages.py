@@ -89,9 +89,11 @@ class Connect(NamedTuple):
 
     library: str
     command: str
-    user: str | None
+    user: str  # "" for that of the configuration
     timeout: float  # seconds to connect; 0: no limit
     options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
+    kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
+    execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
 
 
 class JobSpec(NamedTuple):
@@ -285,6 +287,12 @@ class Notices(NamedTuple):
     counts: list[tuple[str, int]]
 
 
+class HostKeys(NamedTuple):
+    """Lines to add to files of host keys: (path, line)."""
+
+    lines: list[tuple[str, str]]
+
+
 class EngineFailed(NamedTuple):
     """The engine met an error of its own and leaves."""
 
@@ -300,7 +308,7 @@ Command: TypeAlias = (
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
-    | Notices | EngineFailed | Drained
+    | Notices | HostKeys | EngineFailed | Drained
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 
@@ -309,7 +317,9 @@ _NUMBER = checks.kind(int, float)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _TEXTS = checks.series(tuple, _STR)
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_CONNECT = checks.fields(_STR, _STR, checks.maybe(_STR), _NUMBER, _TEXTS)
+_CONNECT = checks.fields(
+    _STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple)
+)  # fmt: skip
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
@@ -350,6 +360,7 @@ _CHECKS: dict[type, checks.Check] = {
     Warn: checks.fields(_STR),
     InputLost: checks.fields(_INT, _STR),
     Notices: checks.fields(checks.pairs(_STR, _INT)),
+    HostKeys: checks.fields(checks.pairs(_STR, _STR)),
     EngineFailed: checks.fields(_STR),
     Drained: checks.fields(),
 }

@@ -21,7 +21,9 @@ JOB = m.JobSpec(
     ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
 LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
-CONNECTED = JOB._replace(connect=m.Connect("asyncssh", "true", None, 1.5, ("-p", "22")))
+CONNECTED = JOB._replace(
+    connect=m.Connect("asyncssh", "true", "", 1.5, ("-p", "22"), "prefer", (("true", True),))
+)
 EVERY: list[m.Message] = [
     m.Configure(b"/tmp", 0o22, {b"A": b"\xff"}),
     m.Configure(b"/tmp", None, None),
@@ -50,6 +52,7 @@ EVERY: list[m.Message] = [
     m.Warn("text"),
     m.InputLost(1, "text"),
     m.Notices([("text", 3)]),
+    m.HostKeys([("/file", "line")]),
     m.EngineFailed("traceback"),
     m.Drained(),
 ]
@@ -215,7 +218,10 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.LogFormat, "apart"): (bool,),
     (m.Connect, "library"): (str,),
     (m.Connect, "command"): (str,),
-    (m.Connect, "user"): (str, NONE),
+    (m.Connect, "user"): (str,),
+    (m.Connect, "kex"): (str,),
+    (m.Connect, "execs"): lambda v: type(v) is tuple and rows(list(v), str, bool),
+    (m.HostKeys, "lines"): lambda v: rows(v, str, str),
     (m.Connect, "timeout"): (float, int),
     (m.Connect, "options"): lambda v: texts(v),
     (m.Notices, "counts"): lambda v: rows(v, str, int),
