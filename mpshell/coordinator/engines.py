@@ -88,12 +88,10 @@ class EngineSet:
             messages.Ready: self._on_ready,
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
-            messages.Warn: lambda engine, event: self.notices.warn(event.text),
             messages.InputLost: self._on_input_lost,
-            messages.Notices: lambda engine, event: self.notices.count(event.counts),
-            messages.HostKeys: lambda engine, event: self.notices.add_host_keys(event.lines),
             messages.Drained: self._on_engine_drained,
             messages.EngineFailed: self._on_failure,
+            **self.notices.handlers,
         }
 
     # -- work ----------------------------------------------------------------------------------
@@ -367,10 +365,8 @@ class EngineSet:
 
     def _able(self) -> int:
         """Return how many engines can run all that this run has."""
-        return sum(
-            engine_id not in self._retired and engine.link.library == self._library
-            for engine_id, engine in self._engines.items()
-        )
+        engines = (e.link for i, e in self._engines.items() if i not in self._retired)
+        return sum(link.library == self._library for link in engines)
 
     def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)

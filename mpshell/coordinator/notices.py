@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
+from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.run import Run
+from mpshell.wire import messages
 
 
 class Notices:
@@ -16,6 +20,12 @@ class Notices:
         self._warned: set[str] = set()
         #: Texts about nodes, and how many nodes each is true of.
         self._counts: Counter[str] = Counter()
+        #: What is done with the messages of engines that are for the user.
+        self.handlers: dict[type, Callable[[EngineState, Any], object]] = {
+            messages.Warn: lambda engine, event: self.warn(event.text),
+            messages.Notices: lambda engine, event: self._count(event.counts),
+            messages.HostKeys: lambda engine, event: self._add_host_keys(event.lines),
+        }
 
     def warn(self, text: str) -> None:
         """Warn at once, unless that has been done in this run."""
@@ -23,11 +33,11 @@ class Notices:
             self._warned.add(text)
             self._run.call(warnings.warn, text, RuntimeWarning)
 
-    def count(self, counts: list[tuple[str, int]]) -> None:
+    def _count(self, counts: list[tuple[str, int]]) -> None:
         """Count nodes that a text is true of."""
         self._counts.update(dict(counts))
 
-    def add_host_keys(self, lines: list[tuple[str, str]]) -> None:
+    def _add_host_keys(self, lines: list[tuple[str, str]]) -> None:
         """Add lines to files of host keys, as ssh(1) does; one that cannot be written is a warning."""
         # Late: it is for runs over connections of engines.
         from mpshell.ssh.accepted import append_line

@@ -15,14 +15,12 @@ each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.m
 from __future__ import annotations
 
 import io
-import os
 
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 from mpshell.wire import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import TypeAlias
 
 #: What an engine does with a stream of a client that nobody listens to line by line.
@@ -47,26 +45,6 @@ LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
-
-
-#: The same with its text encoded.
-Pieces: TypeAlias = tuple[bytes | int, ...]
-
-
-def encode_template(template: Template) -> Pieces:
-    """Return a template with its text as the system has it."""
-    return tuple(part if isinstance(part, int) else os.fsencode(part) for part in template)
-
-
-def fill(
-    words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"", log: bytes = b""
-) -> list[bytes]:
-    """Return the words of a command for one client, given what stands for its marks."""
-    marked = (node, b"%d" % rank, part, log)
-    return [
-        b"".join(piece if isinstance(piece, bytes) else marked[piece] for piece in pieces)
-        for pieces in words
-    ]
 
 
 class LogFormat(NamedTuple):

@@ -15,15 +15,15 @@ from mpshell.worker.openssh import connect_seconds, split_setting, ssh_words
 from mpshell.worker.ssh import WorkerSsh
 
 if TYPE_CHECKING:
-    pass
+    from mpshell.worker.host import PublicTask
 
 
 class WorkerAsyncSsh(WorkerSsh):
     """Run `command` on each of `nodes`, over connections of AsyncSSH (the extra `mpshell[asyncssh]`).
 
-    Results, events and the info keys are those of `WorkerSsh`, but a command that a signal has ended is "signal".
-    A node whose configuration asks for what AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run has the
-    number of such nodes and the reasons. Copies go over scp(1), and ssh(1) where they are atomic.
+    Results, events and info keys are those of `WorkerSsh`, but a command that a signal has ended is "signal". A
+    node whose configuration asks for what AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run has the number
+    of such nodes and the reasons. Copies go over scp(1), and ssh(1) where they are atomic.
 
     WorkerError where AsyncSSH is not installed.
     """

@@ -83,6 +83,8 @@ def each_ssh_server(
 def transport(request: pytest.FixtureRequest) -> str:
     """Give the name of each transport over SSH: what they do is to be the same."""
     name: str = request.param
+    # Tests are about results; which options are ssh(1)'s alone is test_asyncssh.py's.
+    request.applymarker(pytest.mark.filterwarnings("ignore:.* over ssh.1.:RuntimeWarning"))
     return name
 
 
