@@ -43,6 +43,9 @@ _WINDOW = 1 << 18
 #: Bytes of one packet of a channel, and of one write to it.
 _PACKET, _PIECE = 1 << 15, 1 << 16
 
+#: Levels at which ssh(1) does not say why it has failed.
+_SILENT = ("QUIET", "FATAL")
+
 #: The number of a signal that has none here.
 _UNKNOWN_SIGNAL = 99
 
@@ -96,6 +99,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             path = self._login.target.new_hosts_file
             if connection.accepted is not None and path is not None:
                 self._owner.host_key(path, connection.accepted)
+                self._tell(failures.added(self._login.target, connection.get_server_host_key()))
             self.state = OPENING
             connection.create_task(self._open(connection))
 
@@ -108,6 +112,10 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             self._family.fall_back(self.execution, refusal.detail)
         else:
             self._loop.create_task(self._settle(failure, refusal))
+
+    def banner(self, text: str) -> None:
+        """A server shows a message before the login."""
+        self._tell(text)
 
     async def _settle(self, failure: Failure, refusal: Refusal) -> None:
         """Look through large files of host keys for a key, and connect again if it is right after all."""
@@ -277,8 +285,14 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         if self.state is ENDED:
             return
         self._finish()
-        self._say(failure.words)
+        if self._login.target.profile.log_level not in _SILENT:
+            self._say(failure.words)
         self._owner.failed(self.execution, failure.reason, failure.words)
+
+    def _tell(self, words: str) -> None:
+        """Write what is no error, unless the user's LogLevel hides that."""
+        if self._login.target.profile.log_level == "INFO":
+            self._say(words)
 
     def _say(self, words: str) -> None:
         """Write what ssh(1) would write to its stderr."""

@@ -81,5 +81,13 @@ def cut(target: Target) -> Failure:
     return Failure(CUT, f"Connection to {target.host} closed by remote host.")
 
 
+def added(target: Target, key: asyncssh.SSHKey | None) -> str:
+    """A new host key has been taken."""
+    name = "" if key is None else key.algorithm.decode("ascii", "replace")
+    # As ssh(1) has it: ssh-ed25519 is ED25519, ecdsa-sha2-nistp256 ECDSA.
+    kind = name.removeprefix("ssh-").partition("-")[0].upper()
+    return f"Warning: Permanently added '{target.known_name}' ({kind}) to the list of known hosts."
+
+
 def _place(target: Target) -> str:
     return f"{target.host} port {target.port}"

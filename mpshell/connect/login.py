@@ -44,6 +44,9 @@ class Watcher(Protocol):
     def opened(self) -> object:
         """The connection is open, and logged in."""
 
+    def banner(self, text: str) -> object:
+        """A server shows a message before the login."""
+
     def not_opened(self, failure: Failure, refusal: Refusal | None) -> object:
         """There is none; with a `refusal` where it was this side that did not want it."""
 
@@ -127,6 +130,11 @@ class Login:
 
     # -- what the protocol reports -----------------------------------------------------------------
 
+    def banner(self, text: str) -> None:
+        """The server has a message."""
+        if self.state is SHAKING_HANDS:
+            self._watcher.banner(text)
+
     def logged_in(self) -> None:
         """The server has let us in."""
         if self.state is SHAKING_HANDS and self.connection is not None:
@@ -200,6 +208,9 @@ class _Client(asyncssh.SSHClient):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._login.lost(exc)
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        self._login.banner(msg)
 
     def auth_completed(self) -> None:
         self._login.logged_in()

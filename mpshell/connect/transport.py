@@ -51,7 +51,7 @@ class Transport:
         self._sock = sock
         self._fd = sock.fileno()
         self._endpoint = endpoint
-        #: Called when the socket has taken what it had no room for.
+        #: Called when no more than HIGH_WATER waits to be sent any more.
         self._on_room = on_room
         #: What has been written and not sent, in pieces; its length.
         self._pieces: list[bytes] = []
@@ -100,6 +100,7 @@ class Transport:
         self._flush_is_due = False
         if self._closed or not self._pieces:
             return
+        was_full = self.pending > HIGH_WATER
         data = b"".join(self._pieces)
         try:
             sent = self._sock.send(data, socket.MSG_NOSIGNAL)
@@ -117,7 +118,8 @@ class Transport:
                 self._loop.add_writer(self._fd, self._flush)
             else:
                 self._loop.remove_writer(self._fd)
-                self._on_room()
+        if was_full and self.pending <= HIGH_WATER:
+            self._on_room()
 
     def _drop(self) -> None:
         self._pieces.clear()

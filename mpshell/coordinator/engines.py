@@ -64,8 +64,7 @@ class EngineSet:
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._retired: set[int] = set()  # engines with ids of before: they end what they run
-        #: The library whose connections the run needs; "" as long as it needs none.
-        self._library = ""
+        self._library = ""  # whose connections the run needs
         self.notices = Notices(run)
         self._false_starts = 0
         #: How the last of them ended.
@@ -115,8 +114,7 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job."""
         self._jobs[job.id] = job
-        # An engine that hosts connections can run anything.
-        self._library = job.library or self._library
+        self._library = job.library or self._library  # such an engine can run anything
         self._slot_pools[job.slot_pool].add_work(Slice(job.id, 0, len(job.nodes)))
         self._end_of_turn()
 

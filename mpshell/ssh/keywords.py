@@ -44,7 +44,7 @@ HARMLESS = frozenset(
         "exitonforwardfailure", "fingerprinthash", "forwardx11timeout", "forwardx11trusted",
         "gatewayports", "gssapiclientidentity", "gssapidelegatecredentials", "gssapikexalgorithms",
         "gssapirenewalforcesrekey", "gssapiserveridentity", "gssapitrustdns", "hostbasedacceptedalgorithms",
-        "ipqos", "kbdinteractivedevices", "localcommand", "loglevel", "logverbose",
+        "ipqos", "kbdinteractivedevices", "localcommand", "logverbose",
         "numberofpasswordprompts", "obscurekeystroketiming", "permitremoteopen", "securitykeyprovider",
         "streamlocalbindmask", "streamlocalbindunlink", "syslogfacility", "tunneldevice",
         "updatehostkeys", "versionaddendum", "visualhostkey", "warnweakcrypto", "xauthlocation",
@@ -62,6 +62,7 @@ FALLS_BACK = {
     "forkafterauthentication": _NO, "forwardagent": _NO, "forwardx11": _NO,
     "gssapiauthentication": _NO, "gssapikeyexchange": _NO, "hostbasedauthentication": _NO,
     "knownhostscommand": _NONE, "localforward": frozenset[str](),
+    "loglevel": frozenset(("quiet", "fatal", "error", "info")),  # of more only ssh(1) has the words
     "nohostauthenticationforlocalhost": _NO, "permitlocalcommand": _NO, "pkcs11provider": _NONE,
     "proxyusefdpass": _NO, "refuseconnection": frozenset[str](), "remotecommand": _NONE,
     "remoteforward": frozenset[str](), "requesttty": _NO | {"auto"}, "revokedhostkeys": _NONE,

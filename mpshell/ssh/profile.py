@@ -70,6 +70,8 @@ class Profile(NamedTuple):
     connect_timeout: float
     jump: str | None
     proxy_command: str | None
+    #: Which of ssh(1)'s own messages are shown, in upper case.
+    log_level: str
 
 
 class Interpreter:
@@ -116,6 +118,7 @@ class Interpreter:
             rekey=(size or _REKEY_BYTES, seconds), environment=text.environment(),
             connect_timeout=text.time("connecttimeout", 0), jump=text.proxy("proxyjump"),
             proxy_command=text.proxy("proxycommand"),
+            log_level=(settings.word("loglevel") or "INFO").upper(),
         )  # fmt: skip
 
     def assembled(self, keyword: str, text: str | None) -> tuple[str, ...]:

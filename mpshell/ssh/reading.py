@@ -73,6 +73,8 @@ class Reading:
 
     def profile(self, node: str) -> Profile:
         """Return how a node is connected to; Undecided when ssh(1) has to do it."""
+        if self.command_line.foreign is not None:
+            raise Undecided(self.command_line.foreign)
         settings, target, user, host = self.settings(node)
         key = (id(settings), user)
         found = self._made.get(key)

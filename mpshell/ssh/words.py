@@ -18,8 +18,12 @@ _KEYWORDS = {
 #: Letters without one, and the line that each is.
 _LINES = {
     "4": "AddressFamily inet", "6": "AddressFamily inet6", "C": "Compression yes", "T": "RequestTTY no",
-    "a": "ForwardAgent no", "x": "ForwardX11 no", "k": "GSSAPIDelegateCredentials no", "q": "", "v": "",
+    "a": "ForwardAgent no", "x": "ForwardX11 no", "k": "GSSAPIDelegateCredentials no",
+    "q": "LogLevel QUIET", "v": "LogLevel DEBUG1",
 }  # fmt: skip
+
+#: Letters that only ssh(1) honours, with an argument and without.
+_FOREIGN_WITH_ARGUMENT, _FOREIGN = "BbDEeILOPQRSWw", "AfGgKMNnstVXYy"
 
 #: Letters of which ssh(1) takes the last, while the first line with a keyword counts.
 _LAST_COUNTS = frozenset("46")
@@ -32,12 +36,15 @@ class CommandLine(NamedTuple):
     file: str | None
     #: Files of -i, which must be there.
     identities: tuple[str, ...]
+    #: The first option that only ssh(1) honours.
+    foreign: str | None = None
 
 
 def read_options(words: tuple[str, ...]) -> CommandLine:
     """Return what the words of `ssh_options` ask for; WorkerError for a word that is not taken."""
     lines: list[tuple[str, str]] = []
     file: str | None = None
+    foreign: str | None = None
     identities: list[str] = []
     rest = list(words)
     while rest:
@@ -50,8 +57,14 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
             if letter in _LINES:
                 _add_line(lines, letter)
                 continue
+            if letter in _FOREIGN:
+                foreign = foreign or f"option -{letter}"
+                continue
             argument = _argument(letter, letters, rest)
             letters = ""
+            if letter in _FOREIGN_WITH_ARGUMENT:
+                foreign = foreign or f"option -{letter}"
+                continue
             if letter == "F":
                 file = argument
             elif letter == "o":
@@ -59,13 +72,11 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
             else:
                 identities += [argument] * (letter == "i")
                 lines.append((f"{_KEYWORDS[letter]} {quoted(argument)}", f"option -{letter}"))
-    return CommandLine(lines, file, tuple(identities))
+    return CommandLine(lines, file, tuple(identities), foreign)
 
 
 def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
     line = _LINES[letter]
-    if not line:
-        return
     entry = (line, f"option -{letter}")
     if letter in _LAST_COUNTS:
         lines.insert(0, entry)
@@ -74,9 +85,9 @@ def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
 
 
 def _argument(letter: str, letters: str, rest: list[str]) -> str:
-    if letter not in _KEYWORDS:
+    if letter not in _KEYWORDS and letter not in _FOREIGN_WITH_ARGUMENT:
         raise WorkerError(
-            f"ssh_options: transport asyncssh does not take -{letter}; transport ssh does"
+            f"ssh_options: -{letter} is no option that transport asyncssh knows; transport ssh may"
         )
     if letters:
         return letters

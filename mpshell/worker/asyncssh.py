@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class WorkerAsyncSsh(WorkerSsh):
     """Run `command` on each of `nodes`, over connections of AsyncSSH (the extra `mpshell[asyncssh]`).
 
-    Results, events and info keys are those of `WorkerSsh`, but a command that a signal has ended is "signal". A
-    node whose configuration asks for what AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run has the number
-    of such nodes and the reasons. Copies go over scp(1), and ssh(1) where they are atomic.
+    Results, events and info keys are those of `WorkerSsh`, but a command that a signal has ended is "signal".
+    A node whose configuration asks for what AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run has the
+    number of such nodes and the reasons. Copies go over scp(1), and ssh(1) where they are atomic.
 
     WorkerError where AsyncSSH is not installed.
     """

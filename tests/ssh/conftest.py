@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,8 +84,6 @@ def each_ssh_server(
 def transport(request: pytest.FixtureRequest) -> str:
     """Give the name of each transport over SSH: what they do is to be the same."""
     name: str = request.param
-    # Tests are about results; which options are ssh(1)'s alone is test_asyncssh.py's.
-    request.applymarker(pytest.mark.filterwarnings("ignore:.* over ssh.1.:RuntimeWarning"))
     return name
 
 
@@ -101,7 +100,10 @@ def ssh_task(ssh_server: SshServer, transport: str) -> Iterator[Task]:
     if not ssh_server.programs.installed:
         task.set_info("ssh_path", ssh_server.programs.ssh)
         task.set_info("scp_path", ssh_server.programs.scp)
-    yield task
+    with warnings.catch_warnings():
+        # Here the results count; which options are ssh(1)'s alone is test_asyncssh.py's.
+        warnings.filterwarnings("ignore", r".* over ssh\(1\)", RuntimeWarning)
+        yield task
     task_cleanup()
 
 
