@@ -26,6 +26,7 @@ TASK_INFO: dict[str, Any] = {
     "print_debug": None,
     "fanout": 64,
     "connect_timeout": 10,
+    "ssh_kex": "prefer",
     "command_timeout": 0,
     "engines": None,
     "rate": None,
@@ -33,6 +34,10 @@ TASK_INFO: dict[str, Any] = {
     "drain": 5.0,
     "heartbeat": 8.0,
     "retry_lost": False,
+    "retry": None,
+    "canary": None,
+    "batch": None,
+    "max_fail": None,
 }
 
 

@@ -39,11 +39,12 @@ class WorkerAsyncSsh(WorkerSsh):
         return job
 
     def _connect(self, task: PublicTask) -> Connect:
-        program, own = ssh_words(task)
+        _, own = ssh_words(task)
         request = Request(
             user=str(task.info("ssh_user") or ""),
             connect_timeout=connect_seconds(task),
             options=(*own, *split_setting(task, "ssh_options", "")),
+            kex=str(task.info("ssh_kex")),
         )
         request = check_request(request, list(self.nodes), os.environb)
         return Connect(

@@ -14,6 +14,7 @@ from mpshell import (
     EngineSelect,
     ExecWorker,
     Task,
+    TaskSettingError,
     WorkerPdsh,
     WorkerRsh,
     WorkerSsh,
@@ -69,9 +70,9 @@ def test_engines_are_given_up_after_the_heartbeat_that_is_set(
     """It comes to where it counts as it is, None too; what it does there: `tests/unit/test_engines.py`."""
     given: list[object] = []
 
-    def engine_set(*args: Any) -> EngineSet:
+    def engine_set(*args: Any, **options: Any) -> EngineSet:
         given.append(args[-1])
-        return EngineSet(*args)
+        return EngineSet(*args, **options)
 
     monkeypatch.setattr(coordinator, "EngineSet", engine_set)
     if heartbeat is not ...:
@@ -247,3 +248,12 @@ def test_run_with_a_command_takes_the_options_of_shell(solo_task: Task) -> None:
     assert seen.count("hup") == 3
     local: Any = solo_task.run("exit 3", key="k")
     assert local.retcode() == 3 and solo_task.key_retcode("k") == 3
+
+
+@pytest.mark.parametrize("value", ["", "always", None, True, 1])
+def test_a_key_exchange_is_preferred_or_required(task: Task, value: Any) -> None:
+    assert task.info("ssh_kex") == "prefer"
+    with pytest.raises(TaskSettingError, match="ssh_kex is 'prefer' or 'require', not"):
+        task.set_info("ssh_kex", value)
+    task.set_info("ssh_kex", "require")
+    assert task.info("ssh_kex") == "require"
