@@ -37,6 +37,7 @@ class Reading:
         local_user = pwd.getpwuid(os.getuid()).pw_name
         here = Here(local_user, home)
         self._reader = Reader(self.environ, home)
+        self._reader.undecided = self.command_line.for_ssh
         self._reader.read_lines(_lines(request, self.command_line))
         self._read_files(home)
         self._resolver = Resolver(self._reader, here, local_user, ask)
@@ -73,8 +74,6 @@ class Reading:
 
     def profile(self, node: str) -> Profile:
         """Return how a node is connected to; Undecided when ssh(1) has to do it."""
-        if self.command_line.foreign is not None:
-            raise Undecided(self.command_line.foreign)
         settings, target, user, host = self.settings(node)
         key = (id(settings), user)
         found = self._made.get(key)

@@ -19,14 +19,15 @@ _KEYWORDS = {
 _LINES = {
     "4": "AddressFamily inet", "6": "AddressFamily inet6", "C": "Compression yes", "T": "RequestTTY no",
     "a": "ForwardAgent no", "x": "ForwardX11 no", "k": "GSSAPIDelegateCredentials no",
-    "q": "LogLevel QUIET", "v": "LogLevel DEBUG1",
+    "q": "LogLevel QUIET",
 }  # fmt: skip
-
-#: Letters that only ssh(1) honours, with an argument and without.
-_FOREIGN_WITH_ARGUMENT, _FOREIGN = "BbDEeILOPQRSWw", "AfGgKMNnstVXYy"
 
 #: Letters of which ssh(1) takes the last, while the first line with a keyword counts.
 _LAST_COUNTS = frozenset("46")
+
+#: Letters that only ssh(1) honours, without an argument and with one.
+_OF_SSH = frozenset("12AfGgKMNnsTtVvXYy")
+_OF_SSH_WITH_ARGUMENT = frozenset("BbDEeILOPQRSWw")
 
 
 class CommandLine(NamedTuple):
@@ -36,16 +37,16 @@ class CommandLine(NamedTuple):
     file: str | None
     #: Files of -i, which must be there.
     identities: tuple[str, ...]
-    #: The first option that only ssh(1) honours.
-    foreign: str | None = None
+    #: An option that only ssh(1) honours.
+    for_ssh: str | None
 
 
 def read_options(words: tuple[str, ...]) -> CommandLine:
-    """Return what the words of `ssh_options` ask for; WorkerError for a word that is not taken."""
+    """Return what the words of `ssh_options` ask for; WorkerError for a word that is no option of ssh."""
     lines: list[tuple[str, str]] = []
     file: str | None = None
-    foreign: str | None = None
     identities: list[str] = []
+    for_ssh: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -57,22 +58,21 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
             if letter in _LINES:
                 _add_line(lines, letter)
                 continue
-            if letter in _FOREIGN:
-                foreign = foreign or f"option -{letter}"
+            if letter in _OF_SSH:
+                for_ssh.append(f"option -{letter}")
                 continue
             argument = _argument(letter, letters, rest)
             letters = ""
-            if letter in _FOREIGN_WITH_ARGUMENT:
-                foreign = foreign or f"option -{letter}"
-                continue
-            if letter == "F":
+            if letter in _OF_SSH_WITH_ARGUMENT:
+                for_ssh.append(f"option -{letter}")
+            elif letter == "F":
                 file = argument
             elif letter == "o":
                 lines.append((argument, f"option -o {argument}"))
             else:
                 identities += [argument] * (letter == "i")
                 lines.append((f"{_KEYWORDS[letter]} {quoted(argument)}", f"option -{letter}"))
-    return CommandLine(lines, file, tuple(identities), foreign)
+    return CommandLine(lines, file, tuple(identities), for_ssh[0] if for_ssh else None)
 
 
 def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
@@ -85,10 +85,8 @@ def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
 
 
 def _argument(letter: str, letters: str, rest: list[str]) -> str:
-    if letter not in _KEYWORDS and letter not in _FOREIGN_WITH_ARGUMENT:
-        raise WorkerError(
-            f"ssh_options: -{letter} is no option that transport asyncssh knows; transport ssh may"
-        )
+    if letter not in _KEYWORDS and letter not in _OF_SSH_WITH_ARGUMENT:
+        raise WorkerError(f"ssh_options: -{letter} is no option of ssh")
     if letters:
         return letters
     if not rest:
