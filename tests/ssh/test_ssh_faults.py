@@ -272,6 +272,7 @@ def test_a_success_is_ok(ssh_task: Task) -> None:
     assert list(ssh_task.outcomes()) == [outcome]
 
 
+@pytest.mark.parametrize("transport", ["ssh"], indirect=True)  # the other one makes no masters
 def test_a_master_that_stays_holds_up_nothing(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:
