@@ -31,6 +31,12 @@ class SshServer:
     def config(self) -> str:
         return str(self.directory / "ssh_config")
 
+    def address(self, node: str) -> tuple[str, int]:
+        """Return where a node listens."""
+        lines = (self.directory / "ssh_config").read_text().splitlines()
+        host = lines[lines.index(f"Host {node}") + 1].split()[1]
+        return host, int(next(line for line in lines if line.startswith("  Port ")).split()[1])
+
     @property
     def session_paths(self) -> str:
         """Lines of an sshd_config for a server that is not at its compiled-in place."""
