@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from mpshell.errors import EngineStartError
 from mpshell.hosts.far import FarLink
 from mpshell.hosts.packets import Way, fork_packet, host_packet
-from mpshell.launch.fork import ForkLauncher, ServerProcess
+from mpshell.launch.fork import ForkLauncher, ServerProcess, Wanted
 from mpshell.wire.channel import MAX_FAR_FRAME
 from mpshell.wire.messages import Configure
 
@@ -95,13 +95,15 @@ class HostsLauncher(ForkLauncher):
         for state in self._hosts:
             state.engines = 0
 
-    def start(self) -> FarLink:
+    def start(self, library: str = "") -> FarLink:
         """Ask for an engine on the host that has the most room; EngineStartError when no host can be used."""
+        if library:
+            raise EngineStartError(f"engines on other hosts host no connections of {library}")
         with self.lock:
             state = self._choose()
             state.engines += 1
             try:
-                new = self.start_process(MAX_FAR_FRAME, state.number)
+                new = self.start_process("", MAX_FAR_FRAME, state.number)
             except EngineStartError:
                 state.engines -= 1
                 raise
@@ -125,14 +127,13 @@ class HostsLauncher(ForkLauncher):
             raise EngineStartError(f"no host can be used: {reasons}")
         return min(usable, key=lambda state: state.engines / state.room)
 
-    def _request(
-        self, server: ServerProcess, engine_id: int, place: int, fds: tuple[int, int]
-    ) -> None:
+    def _request(self, server: ServerProcess, wanted: Wanted, fds: tuple[int, int]) -> None:
+        place = wanted.place
         known = self._known.setdefault(server, set())
         if place not in known:
             server.outbox.send(host_packet(place, self._hosts[place].way))
             known.add(place)
-        server.outbox.send(fork_packet(engine_id, place), fds)
+        server.outbox.send(fork_packet(wanted.engine_id, place), fds)
 
     def _on_located(self, state: _HostState, cpus: int) -> None:
         with self.lock:

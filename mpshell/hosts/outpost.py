@@ -140,8 +140,8 @@ class Outpost:
         self._loop.remove_reader(post.process.sentinel)
         os.close(post.process.sentinel)
         del self._posts[number]
-        # Without a word it is the fork server that has ended: the engine sees that and ends by itself, which only
-        # the end of its channel shows.
+        # Without a word it is the fork server that has ended: the engine sees that and ends by itself, which
+        # only the end of its channel shows.
         text = b"".join(words) or b"its fork server has ended"
         post.circuit.when_ended(lambda: self._report(post.circuit, text), drained=bool(words))
 

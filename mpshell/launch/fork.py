@@ -212,6 +212,14 @@ def _is_inherited(fd: int) -> bool:
         return False
 
 
+class Wanted(NamedTuple):
+    """An engine that is to be: its number, the library of connections that it hosts, its place."""
+
+    engine_id: int
+    library: str
+    place: int
+
+
 class NewEngine(NamedTuple):
     """An engine that has been asked for: this process's ends of its channel and sentinel."""
 
@@ -268,23 +276,26 @@ class ForkLauncher:
             used = {*used, credentials()}
             return [self._servers.pop(old) for old in list(self._servers) if old not in used]
 
-    def start(self) -> LocalLink:
-        """Fork an engine; a fork server that was killed is replaced."""
+    def start(self, library: str = "") -> LocalLink:
+        """Fork an engine, hosting connections of a `library`; a fork server that was killed is replaced."""
         from mpshell.launch.local import LocalLink
 
-        new = self.start_process()
+        new = self.start_process(library)
         return LocalLink(
             new.engine_id,
             new.channel,
             new.sentinel,
             new.fence,
             credentials=new.credentials,
+            library=library,
             session=new.server.pid,
             served=new.server.outbox.ours,
             requested=lambda: not new.server.outbox.holds(new.engine_id),
         )
 
-    def start_process(self, longest: int | None = None, place: int = 0) -> NewEngine:
+    def start_process(
+        self, library: str = "", longest: int | None = None, place: int = 0
+    ) -> NewEngine:
         """Ask for the process of an engine, at a place that the launcher knows; EngineStartError without any.
 
         Frames of more than `longest` bytes are not taken from it.
@@ -294,6 +305,7 @@ class ForkLauncher:
         with self.lock:
             self._next_id += 1
             engine_id = self._next_id
+            wanted = Wanted(engine_id, library, place)
             try:
                 sentinel, sentinel_write = os.pipe()
                 try:
@@ -306,7 +318,7 @@ class ForkLauncher:
                 raise EngineStartError(f"no engine process can be started: {error}") from error
             now = credentials()
             try:
-                server = self._ask(now, engine_id, place, (theirs, sentinel_write))
+                server = self._ask(now, wanted, (theirs, sentinel_write))
             except (OSError, EngineStartError) as error:
                 channel.close()
                 os.close(sentinel)
@@ -317,24 +329,32 @@ class ForkLauncher:
         fence = lambda: self._fence(server, engine_id)  # noqa: E731
         return NewEngine(engine_id, channel, sentinel, fence, now, server)
 
-    def _ask(self, now: object, engine_id: int, place: int, fds: tuple[int, int]) -> ServerProcess:
+    @staticmethod
+    def _paths_of(library: str) -> tuple[str, ...]:
+        if not library:
+            return ()
+        # Late: a plain run has no use for it.
+        from mpshell.launch.libraries import paths_of
+
+        return paths_of(library)
+
+    def _ask(self, now: object, wanted: Wanted, fds: tuple[int, int]) -> ServerProcess:
         if (server := self._servers.get(now)) is not None:
             try:
-                self._request(server, engine_id, place, fds)
+                self._request(server, wanted, fds)
             except (BrokenPipeError, ConnectionError):
                 del self._servers[now]
                 server.close()
             else:
                 return server
         server = self._servers[now] = self._new_server()
-        self._request(server, engine_id, place, fds)
+        self._request(server, wanted, fds)
         return server
 
-    def _request(
-        self, server: ServerProcess, engine_id: int, place: int, fds: tuple[int, int]
-    ) -> None:
+    def _request(self, server: ServerProcess, wanted: Wanted, fds: tuple[int, int]) -> None:
         """Send what asks a server for an engine."""
-        server.outbox.send(control.PACKET.pack(control.FORK, engine_id), fds)
+        paths = self._paths_of(wanted.library)
+        server.outbox.send(control.fork_packet(wanted.engine_id, wanted.library, paths), fds)
 
     def _fence(self, server: ServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""

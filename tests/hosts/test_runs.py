@@ -184,6 +184,16 @@ def test_copies_are_refused_at_the_call(task: Task, tmp_path: Path) -> None:
         task.rcopy("/etc/hostname", tmp_path, nodes="n1")
 
 
+def test_connections_in_engines_are_refused_at_the_call(task: Task) -> None:
+    task.set_info("launcher", local_hosts(1))
+    task.set_default("distant_workername", "asyncssh")
+    try:
+        with pytest.raises(EngineClientNotSupportedError, match="AsyncSSH"):
+            task.shell("true", nodes="n1")
+    finally:
+        task.set_default("distant_workername", "ssh")
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [
