@@ -289,8 +289,8 @@ Command: TypeAlias = (
     Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping | Lease
 )  # fmt: skip
 Event: TypeAlias = (
-    Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
-    | Notices | HostKeys | EngineFailed | Drained
+    Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn
+    | InputLost | Notices | HostKeys | EngineFailed | Drained
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 
