@@ -78,6 +78,16 @@ class Places:
         """Send what is new of a job's stdin."""
         self._of(job).feed(job)
 
+    @property
+    def notices(self) -> "Places":
+        """What tells the user what engines of both places have counted."""
+        return self
+
+    def tell_counts(self) -> None:
+        """Tell it, at the end of a run (`mpshell.coordinator.notices`)."""
+        for engines in self._all():
+            engines.notices.tell_counts()
+
     def end_run(self) -> None:
         """Ask every engine to finish; `drained` tells when they have."""
         for engines in self._all():
