@@ -48,6 +48,8 @@ class FakeLoop(EventLoop):
 class FakeEngine:
     """A link and the engine behind it. It acts when it is asked to: `act`, or one of the steps by name."""
 
+    passes_descriptors = False
+
     def __init__(self, engine_id: int, launcher: FakeLauncher) -> None:
         self.engine_id = engine_id
         self.ready: m.Ready | None = None
@@ -94,7 +96,7 @@ class FakeEngine:
     def detach(self) -> None:
         self.loop = None
 
-    def send(self, commands: list[m.Message]) -> None:
+    def send(self, commands: list[m.Message], descriptors: Sequence[int] = ()) -> None:
         if not (self.gone or self.silent):
             for command in m.decode(m.encode(commands)):
                 self.take(command)

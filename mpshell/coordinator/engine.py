@@ -1,5 +1,6 @@
 """One engine of a run: what the coordinator knows of it, and where the events about its clients go."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -7,6 +8,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.sharding import Slice
 from mpshell.launch.link import Link
 from mpshell.wire import messages
+from mpshell.wire.credentials import MOST_DESCRIPTORS
 from mpshell.wire.messages import Message, client_id
 
 #: Bytes on the way to an engine at which no more stdin is sent.
@@ -22,7 +24,9 @@ class EngineState:
     __slots__ = (
         "assigned",
         "bodies",
+        "descriptors",
         "drained",
+        "files",
         "frozen",
         "hungry",
         "input_queued",
@@ -45,6 +49,9 @@ class EngineState:
         self.jobs: dict[int, int] = {}
         #: Jobs of which it waits for more of the stdin.
         self.hungry: set[int] = set()
+        #: Jobs of which it has the file of their stdin, and the files that go with the outbox.
+        self.files: set[int] = set()
+        self.descriptors: list[int] = []
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
         self.drained = False
@@ -68,6 +75,12 @@ class EngineState:
         sent = self.jobs[job.id]
         room = _HIGH_WATER - self.link.pending - self.input_queued
         while 0 <= sent < job.input.size and room > 0:
+            if sent >= job.input.in_memory and self.link.passes_descriptors:
+                if not self._has_file(job):
+                    break
+                self.outbox.append(messages.Stored(job.id, job.input.size - sent))
+                sent = job.input.size
+                break
             data = bytes(job.input.piece(sent, _PIECE))
             self.outbox.append(messages.Write(job.id, data))
             room -= len(data)
@@ -80,6 +93,28 @@ class EngineState:
             self.outbox.append(messages.CloseStdin(job.id))
             sent = -1
         self.jobs[job.id] = sent
+
+    def _has_file(self, job: Job) -> bool:
+        """Return whether it has, or gets with this frame, the file that a job's stdin goes on in."""
+        if job.id in self.files:
+            return True
+        if len(self.descriptors) == MOST_DESCRIPTORS:
+            return False
+        fd = job.input.file()
+        status = os.fstat(fd)
+        self.outbox.append(messages.InputFile(job.id, status.st_dev, status.st_ino))
+        self.descriptors.append(fd)
+        self.files.add(job.id)
+        return True
+
+    def send(self) -> None:
+        """Send it what is in the outbox."""
+        outbox, self.outbox, self.input_queued = self.outbox, [], 0
+        if self.descriptors:
+            descriptors, self.descriptors = self.descriptors, []
+            self.link.send(outbox, descriptors)
+        else:
+            self.link.send(outbox)
 
     def take_back(self, client: int) -> bool:
         """Take note that a client has ended unannounced; False for one that is not this engine's to end."""

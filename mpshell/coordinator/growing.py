@@ -43,7 +43,7 @@ class Growing:
             self._pages[: self._size] = self._buffer
             self._buffer = bytearray()
         if end > len(self._pages):
-            # The kernel moves pages without a copy (mremap(2)), and pages that nobody has written to take nothing.
+            # The kernel moves pages without a copy (mremap(2)), and those not written to yet take nothing.
             _resize(self._pages, end + end // 8)
         self._pages[self._size : end] = data
         self._size = end

@@ -28,6 +28,9 @@ from mpshell.wire import messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from mpshell.runtime.loop import TimerHandle
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
@@ -42,7 +45,13 @@ _UNLIMITED = 1 << 30
 
 #: What makes an engine run something, or says how: of a program that has dropped privileges nothing of this
 #: is taken any more, while what still runs may come to its end.
-_POWERFUL = (messages.Configure, messages.Submit, messages.Write)
+_POWERFUL = (
+    messages.Configure,
+    messages.Submit,
+    messages.Write,
+    messages.InputFile,
+    messages.Stored,
+)
 
 
 class Engine:
@@ -115,7 +124,12 @@ class Engine:
             self._submit(command)
         elif isinstance(command, messages.Write):
             if (job := self._jobs.get(command.job_id)) is not None:
-                self._keep_input(job, command.data)
+                self._keep_input(job, job.log.write, command.data)
+        elif isinstance(command, messages.InputFile):
+            self._adopt(command)
+        elif isinstance(command, messages.Stored):
+            if (job := self._jobs.get(command.job_id)) is not None:
+                job.log.extend(command.size)
         elif isinstance(command, messages.CloseStdin):
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.log.close()
@@ -139,9 +153,18 @@ class Engine:
         else:
             raise ProtocolError(f"an engine got {command!r}")
 
-    def _keep_input(self, job: Job, data: bytes) -> None:
+    def _adopt(self, command: messages.InputFile) -> None:
+        """Read on in the coordinator's file: it has come with this frame, unless there was no room for it."""
+        fd = self._channel.take_descriptor(command.device, command.inode)
+        job = self._jobs.get(command.job_id)
+        if job is not None:
+            self._keep_input(job, job.log.adopt, fd)
+        elif fd >= 0:
+            os.close(fd)
+
+    def _keep_input(self, job: Job, keep: Callable[[Any], object], what: Any) -> None:
         try:
-            job.log.write(data)
+            keep(what)
         except InputStorageError as error:
             job.log.broken = True
             self._uplink.report.inputs_lost.append((job.spec.job_id, str(error)))

@@ -2,11 +2,15 @@
 
 A client that starts late reads the log from its beginning, as one that was there when it was said. So
 the log is kept whole while the job runs, once and not once a node: in memory, and beyond a size in a file
-(`mpshell.runtime.spool`).
+(`mpshell.runtime.spool`), the coordinator's where its descriptor can be passed.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+
+from mpshell.errors import InputStorageError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 
@@ -41,6 +45,19 @@ class InputLog:
         """Add bytes; InputStorageError when they cannot be kept."""
         if not (self.closed or self.broken):
             self._spool.append(data)
+            self._wake()
+
+    def adopt(self, fd: int) -> None:
+        """Have the log go on in a file of the coordinator's; InputStorageError for -1, when it has not come."""
+        if fd < 0:
+            # The kernel drops a descriptor for which the receiver has no room.
+            raise InputStorageError.of(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        self._spool.adopt(fd)
+
+    def extend(self, size: int) -> None:
+        """Take note of bytes that have been added to that file."""
+        if not (self.closed or self.broken):
+            self._spool.extend(size)
             self._wake()
 
     def close(self) -> None:

@@ -51,6 +51,10 @@ class Link(Protocol):
         """Seconds that it has for its first message, from when it was leased."""
 
     @property
+    def passes_descriptors(self) -> bool:
+        """Whether open files can be sent with a frame: it runs on this machine."""
+
+    @property
     def pending(self) -> int:
         """Bytes sent that have not left this process."""
 
@@ -83,8 +87,11 @@ class Link(Protocol):
     def detach(self) -> None:
         """Leave the loop; what arrives meanwhile waits."""
 
-    def send(self, commands: list[Message]) -> None:
-        """Send a frame, in order; never blocks, and does nothing once the engine hears no more."""
+    def send(self, commands: list[Message], descriptors: Sequence[int] = ()) -> None:
+        """Send a frame, in order; never blocks, and does nothing once the engine hears no more.
+
+        With it go copies of `descriptors`, where it `passes_descriptors`.
+        """
 
     def fence(self, why: str = "") -> None:
         """Make sure that it does not go on; `why` is its detail. That it is gone is reported later."""

@@ -8,7 +8,7 @@ import math
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mpshell.errors import ProtocolError
 from mpshell.launch import force
@@ -82,6 +82,9 @@ class LocalLink:
             life.REPORT_GONE: self._report_gone,
         }
 
+    #: Both ends are of this machine.
+    passes_descriptors = True
+
     # -- for a run -----------------------------------------------------------------------------
 
     @property
@@ -131,10 +134,10 @@ class LocalLink:
             self._measure = None
         self._loop = None
 
-    def send(self, commands: list[messages.Message]) -> None:
+    def send(self, commands: list[messages.Message], descriptors: Sequence[int] = ()) -> None:
         if self._life.state not in life.SPEAKING or not self.channel.ours():
             return
-        self.channel.send(messages.encode(commands))
+        self.channel.send(messages.encode(commands), descriptors)
         if self.channel.pending and self._loop is not None:
             self._loop.add_writer(self.channel.fileno(), self._on_writable)
 

@@ -132,6 +132,21 @@ class Write(NamedTuple):
     data: bytes
 
 
+class InputFile(NamedTuple):
+    """With this frame comes the descriptor of the file that a job's further input is in, known by fstat(2)."""
+
+    job_id: int
+    device: int
+    inode: int
+
+
+class Stored(NamedTuple):
+    """As `Write`, but the bytes are in the job's InputFile."""
+
+    job_id: int
+    size: int
+
+
 class CloseStdin(NamedTuple):
     job_id: int
 
@@ -266,6 +281,8 @@ Command: TypeAlias = (
     Configure
     | Submit
     | Write
+    | InputFile
+    | Stored
     | CloseStdin
     | SetSlots
     | Cancel
@@ -313,6 +330,8 @@ _CHECKS: dict[type, checks.Check] = {
         _TEXTS,
     ),
     Write: checks.fields(_INT, _BYTES),
+    InputFile: checks.fields(_INT, _INT, _INT),
+    Stored: checks.fields(_INT, _INT),
     CloseStdin: checks.fields(_INT),
     SetSlots: checks.fields(_INT, _INT),
     Cancel: checks.fields(checks.maybe(_INT), _INT, _BOOL),

@@ -64,7 +64,9 @@ def test_gathered_output_takes_at_most_one_and_a_half_times_its_size(
 
 #: One node with nearly all of it, and two with half of it each, that differ at their end.
 ONE = f"test %h = n2 && echo little || yes 'of %h: some more words, as lines are' | head -c {EACH * NODES}"
-HALVES = f"yes 'of each: some more words, as lines are' | head -c {EACH * NODES // 2}; echo; echo %h"
+HALVES = (
+    f"yes 'of each: some more words, as lines are' | head -c {EACH * NODES // 2}; echo; echo %h"
+)
 
 
 @pytest.mark.parametrize("option", ["-b", "-B", "-L", "--json", "--jsonl"])

@@ -107,6 +107,7 @@ def test_without_room_nothing_is_lost() -> None:
 
 def test_a_text_for_which_room_ends_half_way_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pages that were given back are filled again."""
+
     class Small(io.BytesIO):
         written = 0
 

@@ -27,6 +27,8 @@ EVERY: list[m.Message] = [
     m.Submit(1, LOGGED, 3, ["n1", "n2"], ("a", "b")),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
+    m.InputFile(1, 2, 3),
+    m.Stored(1, 10),
     m.CloseStdin(1),
     m.SetSlots(0, 32),
     m.Cancel(None, m.TIMED_OUT, True),
