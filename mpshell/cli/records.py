@@ -76,6 +76,7 @@ def record(display: KeptDisplay, outcome: NodeOutcome) -> Iterator[bytes]:
         "started_at": outcome.started_at,
         "duration": round(outcome.duration, 6),
         "engine": None if never_ran(outcome) else outcome.engine,
+        "attempt": outcome.attempt,
     })[1:]  # fmt: skip
 
 

@@ -8,30 +8,32 @@ the `Run`'s. In the thread that owns the Task. A handler of the user's may do an
 turn has received is then still recorded, without events, before the error goes on.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from mpshell.coordinator import job as states
-from mpshell.coordinator.engines import EngineSet, default_engines
+from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Interned
-from mpshell.coordinator.retry import RetryPolicy
+from mpshell.coordinator.rollout import Rollout, RolloutPlan
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
-from mpshell.launch.surroundings import surroundings
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
-from mpshell.wire.messages import CANCELLED, TIMED_OUT
+from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.retry import RetryPolicy
 
 #: Seconds beyond the grace that engines have to finish, before they are killed.
 _PATIENCE = 5.0
-
-#: The pool of the task's own fanout.
-TASK_POOL = 0
 
 
 class Coordinator:
@@ -48,6 +50,7 @@ class Coordinator:
         rate: float | None = None,
         heartbeat: float | None = None,
         retry: RetryPolicy | None = None,
+        plan: RolloutPlan | None = None,
         loop: EventLoop | None = None,
     ) -> None:
         self.run = Run(loop or EventLoop(), interrupts, self._is_unstarted)
@@ -57,20 +60,36 @@ class Coordinator:
         self._next_id = 0
         self._grace = 0.0
         self._engine_setting = engines
-        self._capacity = pool.capacity
+        self._pool = pool
         intern = Interned()
-        self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
+        self._rollout = None if plan is None else self._make_rollout(plan)
+        self._verdicts = Verdicts(self.run, intern, retry, self._rollout, self._again, self._close)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
         self._engines = EngineSet(
-            self.run, pool, self._wanted_engines, surroundings(), self._intake, heartbeat
-        )
-        self._engines.add_pool(TASK_POOL, fanout)
+            self.run, pool, self._engines_for, pool.surroundings(), self._intake, heartbeat,
+            in_waves=plan is not None and plan.has_waves,
+            # After the last failure that is allowed nothing may start that waits in an engine.
+            ahead=plan is None or plan.max_fail is None,
+        )  # fmt: skip
+        self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
+
+    def _make_rollout(self, plan: RolloutPlan) -> Rollout:
+        return Rollout(
+            plan,
+            release=lambda job, stop: self._engines.release_wave(job, stop),
+            stop=self._stop_jobs,
+            later=self.run.loop.call_soon,
+        )
+
+    def _stop_jobs(self, jobs: Iterable[Job], why: str | None) -> None:
+        for job in jobs:
+            self.withdraw(job, why)
 
     # -- for the Task --------------------------------------------------------------------------
 
     def set_fanout(self, fanout: int | None) -> None:
-        self._engines.add_pool(TASK_POOL, fanout)
+        self._engines.add_slot_pool(TASK_SLOTS, fanout)
 
     def set_engines(self, engines: int | None) -> None:
         self._engine_setting = engines
@@ -78,23 +97,21 @@ class Coordinator:
     def set_rate(self, rate: float | None) -> None:
         self._engines.set_rate(rate)
 
-    def _wanted_engines(self, clients: int) -> int:
-        if self._engine_setting is not None:
-            return self._engine_setting
-        return default_engines(clients, self._capacity())
+    def _engines_for(self, clients: int) -> int:
+        return self._pool.engines_for(clients, self._engine_setting)
 
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""
         with self.run.shielded():
             self._number(job)
-            own_pool = job.fanout is not None
-            job.spec = job.spec._replace(job_id=job.id, pool=job.id if own_pool else TASK_POOL)
             if job.fanout is not None:
-                self._engines.add_pool(job.id, None if job.fanout < 0 else job.fanout)
+                self._engines.add_slot_pool(job.id, None if job.fanout < 0 else job.fanout)
             self._grace = max(self._grace, job.spec.grace)
             self.jobs[job.id] = job
             job.results.first_seen = self._verdicts.first_seen
             self._engines.submit(job)
+            if self._rollout is not None:
+                self._rollout.add(job)
             if not job.nodes:
                 self.run.loop.call_soon(self._close, job)
 
@@ -123,12 +140,12 @@ class Coordinator:
         self._engines.tell_about(job, messages.Cancel(job.id, reason, False))
         self._verdicts.dropped(job, self._engines.drop(job))
 
-    def withdraw(self, job: Job) -> None:
-        """Start no more of a job's clients; those that run go on."""
+    def withdraw(self, job: Job, why: str | None = None) -> None:
+        """Start no more of a job's clients, for a reason that their outcomes have; those that run go on."""
         job.handle(states.WITHDRAW)
         if job.state is not states.CLOSED:
             self._engines.tell_about(job, messages.Withdraw(job.id))
-            self._verdicts.dropped(job, self._engines.drop(job))
+            self._verdicts.dropped(job, self._engines.drop(job), why)
 
     def feed(self, job: Job) -> None:
         """There is more for a job's stdin, or its end."""

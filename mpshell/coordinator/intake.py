@@ -143,6 +143,7 @@ class Intake:
     def finished(self, engine: EngineState, results: list[messages.Result]) -> None:
         """Clients of an engine have ended, each for good."""
         jobs, engine_id, bodies = self._jobs, engine.link.engine_id, engine.bodies
+        host, offset = engine.link.host, engine.link.offset
         records = _Remembered(self._records)
         for client, reason, status, stdout, stderr, started, duration, detail in results:
             # `job_and_index` without its call, which pays for half of the checks of a result.
@@ -151,7 +152,10 @@ class Intake:
             if job is None:
                 continue
             attempt = job.attempts.get(index, 1) if job.attempts else 1
-            outcome = Outcome(reason, status, started, duration, detail, engine_id, attempt)
+            if offset and started:
+                # Of another host's clock.
+                started += offset
+            outcome = Outcome(reason, status, started, duration, detail, engine_id, attempt, host)
             if job.reader is None:
                 keys = job.keys_of(index)
                 if stdout >= 0 and records[sname := job.snames[messages.STDOUT]]:
@@ -182,8 +186,9 @@ class Intake:
                 job.open_lines.pop((index, stream), None)
             reason = CANCELLED if job.is_aborted else LOST
             duration = now - began if began else 0.0
+            link, attempt = engine.link, job.attempt_of(index)
             outcome = Outcome(
-                reason, 0, began, duration, detail, engine.link.engine_id, job.attempt_of(index)
+                reason, 0, began, duration, detail, link.engine_id, attempt, link.host
             )
             if job.reader is None:
                 self._verdicts.finished(job, index, job.keys_of(index), outcome)
@@ -205,18 +210,24 @@ class Intake:
             self._ask(items, reader.read, index, stream, whole)
             now = self._run.loop.time()
             began = job.started_at.get(index, now)
-            engine_id, attempt = engine.link.engine_id, job.attempt_of(index)
-            self._take(job, items, Outcome(EXITED, 0, began, now - began, None, engine_id, attempt))
+            link, attempt = engine.link, job.attempt_of(index)
+            outcome = Outcome(
+                EXITED, 0, began, now - began, None, link.engine_id, attempt, link.host
+            )
+            self._take(job, items, outcome)
 
     def _end_read(self, job: Job, reader: Reader, index: int, outcome: Outcome) -> None:
         """Have a reader end a client: the keys that it does not end have the client's own outcome."""
         items: list[Said | Ended] = []
         self._ask(items, reader.finish, index, outcome.reason, outcome.status, outcome.detail)
-        # Asked here too: what a reader makes of an attempt that is not the last is nothing.
-        if not self._verdicts.runs_again(job, index, outcome):
+        ends = {item.key: _end_of(item, outcome) for item in items if isinstance(item, Ended)}
+        keys = job.keys_of(index)
+        # Another attempt is asked for first: what a reader makes of one that is not the last is nothing.
+        attempts = [(key, ends.get(key, outcome)) for key in keys]
+        if not self._verdicts.runs_again(job, index, attempts):
             self._take(job, items, outcome)
-            missing = [key for key in job.keys_of(index) if key not in job.results.outcomes]
-            self._verdicts.finished(job, index, missing, outcome)
+            missing = [key for key in keys if key not in job.results.outcomes]
+            self._verdicts.end(job, missing, outcome)
 
     def _ask(
         self, items: list[Said | Ended], call: Callable[..., Iterable[Said | Ended]], *args: object
@@ -233,5 +244,9 @@ class Intake:
                 elif self._records(sname := job.snames[item.stream]):
                     job.results.record(sname, [item.key], item.lines)
             elif item.key not in job.results.outcomes:
-                its = outcome._replace(reason=item.reason, status=item.status, detail=item.detail)
-                self._verdicts.judge(job, [item.key], its)
+                self._verdicts.judge(job, [item.key], _end_of(item, outcome))
+
+
+def _end_of(item: Ended, outcome: Outcome) -> Outcome:
+    """Return the outcome of a key that a reader has ended, with times, engine and attempt of its client's."""
+    return outcome._replace(reason=item.reason, status=item.status, detail=item.detail)

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
+from mpshell.outcome import Outcome
 from mpshell.runtime.spool import Spool
-from mpshell.wire.messages import STDOUT, STREAM, JobSpec
+from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -25,6 +26,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     ABORTED: {CLOSE: CLOSED},
     CLOSED: {},
 }
+
+#: The states in which its clients are heard: a handler may end that in the middle of what it is called for.
+HEARD: Final = frozenset((OPEN, WITHDRAWN))
 
 
 class Listener(Protocol):
@@ -48,6 +52,9 @@ class Listener(Protocol):
         self, job: "Job", keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
         """Commands have ended, or their time is over."""
+
+    def job_retry(self, job: "Job", attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
+        """Attempts have failed; the next one of their client is due in `delay` seconds."""
 
     def job_closed(self, job: "Job", timed_out: bool) -> None:
         """The last client has ended."""
@@ -112,6 +119,8 @@ class Job:
         groups: list[list[Key]] | None = None,
         reader: Reader | None = None,
         parts: Sequence[str] = (),
+        snames: tuple[str, ...] = ("stdin", "stdout", "stderr"),
+        in_waves: bool = False,
     ) -> None:
         self.id = 0
         self.spec = spec
@@ -127,6 +136,8 @@ class Job:
         self.wants_events = wants_events
         self.groups = groups
         self.reader = reader
+        #: Whether canary, batches and the limit of failures are about it (`mpshell.coordinator.rollout`).
+        self.in_waves = in_waves
         #: Clients that have not ended.
         self.unfinished = len(nodes)
         #: Clients announced so far, those of later attempts included.
@@ -143,7 +154,7 @@ class Job:
         #: Pieces of a long line that wait for its end, by (index, stream).
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
         #: Names of the streams, by number: what they say is recorded under them.
-        self.snames: tuple[str, ...] = ("stdin", "stdout", "stderr")
+        self.snames = snames
 
     def handle(self, event: str) -> bool:
         """Take WITHDRAW, ABORT or CLOSE; return whether it changes anything."""
@@ -163,6 +174,10 @@ class Job:
         return self.state is ABORTED
 
     @property
+    def is_closed(self) -> bool:
+        return self.state is CLOSED
+
+    @property
     def is_told(self) -> bool:
         """Whether what its clients say is an event."""
         return self.wants_events and self.state is not ABORTED
@@ -171,6 +186,11 @@ class Job:
     def timed_out(self) -> bool:
         """Whether any of its keys has timed out."""
         return bool(self.results.timeouts)
+
+    @property
+    def slot_pool(self) -> int:
+        """The number of the slot pool that its clients count in."""
+        return slot_pool_of(self.id, self.spec)
 
     @property
     def weight(self) -> int:

@@ -31,9 +31,11 @@ from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.coordinator.retry import RetryPolicy
+    from mpshell.coordinator.rollout import RolloutPlan
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 
 class Runs:
@@ -41,7 +43,7 @@ class Runs:
 
     def __init__(
         self,
-        task: Owner,
+        task: PublicTask,
         settings: Settings,
         thread: threading.Thread | None,
         on_failure: Callable[[BaseException], object],
@@ -49,9 +51,9 @@ class Runs:
         self._task = task
         self._settings = settings
         self._on_failure = on_failure
-        self.life = TaskThread(self, thread)
+        self.task_thread = TaskThread(self, thread)
         self.results = RunResults(settings)
-        self.work = Workload(task, self.life, settings, self.results)
+        self.work = Workload(task, self.task_thread, settings, self.results)
         self._timers: list[EngineTimer] = []
         self._ports: list[EnginePort] = []
         #: Seconds given to the last run, or None.
@@ -61,12 +63,12 @@ class Runs:
 
     def add_timer(self, timer: EngineTimer) -> None:
         """Take a timer, which takes part in the run that goes on."""
-        timer.bind(self.life.in_own_thread)
-        self.life.in_own_thread(self._take_part, self._timers, timer)
+        timer.bind(self.task_thread.in_own_thread)
+        self.task_thread.in_own_thread(self._take_part, self._timers, timer)
 
     def add_port(self, port: EnginePort) -> None:
         """Take a port, which takes part in the run that goes on."""
-        self.life.in_own_thread(self._take_part, self._ports, port)
+        self.task_thread.in_own_thread(self._take_part, self._ports, port)
 
     def _take_part(self, members: list[Any], member: EngineTimer | EnginePort) -> None:
         members.append(member)
@@ -92,16 +94,36 @@ class Runs:
         fanout = self._settings.info("fanout")
         return None if fanout == -1 else int(fanout)
 
+    def engines_for(self, commands: int) -> int:
+        """Return how many engines run a number of commands, by the setting of now."""
+        return engine_pool().engines_for(commands, self._settings.info("engines"))
+
+    def _retry_policy(self) -> RetryPolicy | None:
+        policy: RetryPolicy | None = self._settings.info("retry")
+        if not self._settings.info("retry_lost"):
+            return policy
+        from mpshell.coordinator.retry import RETRY_LOST
+
+        return RETRY_LOST if policy is None else policy.also_on("lost")
+
+    def _rollout_plan(self) -> RolloutPlan | None:
+        limits = [self._settings.info(key) for key in ("canary", "batch", "max_fail")]
+        if not any(limits):
+            return None
+        from mpshell.coordinator.rollout import RolloutPlan
+
+        return RolloutPlan(*limits)
+
     # -- a run -----------------------------------------------------------------------------------
 
     def resume(self, timeout: float | None) -> None:
         """One run, here in the Task's thread; AlreadyRunningError from a handler."""
         with Interrupts() as interrupts:
-            with self.life.condition:
-                self.life.check_alive()
-                if self.life.in_a_run:
+            with self.task_thread.condition:
+                self.task_thread.check_alive()
+                if self.task_thread.in_a_run:
                     raise AlreadyRunningError("this task is running already")
-                self.life.handle(START)
+                self.task_thread.handle(START)
             self.run(timeout, interrupts)
 
     def run(self, timeout: float | None, interrupts: Interrupts) -> None:
@@ -114,7 +136,6 @@ class Runs:
                 pool.prepare()
             # Late: the fork server starts meanwhile.
             from mpshell.coordinator.coordinator import Coordinator
-            from mpshell.coordinator.retry import RetryLost
 
             coordinator = Coordinator(
                 pool,
@@ -124,11 +145,12 @@ class Runs:
                 records=self.results.records,
                 rate=self._settings.info("rate"),
                 heartbeat=self._settings.info("heartbeat"),
-                retry=RetryLost() if self._settings.info("retry_lost") else None,
+                retry=self._retry_policy(),
+                plan=self._rollout_plan(),
             )
             try:
                 self._begin(coordinator)
-                coordinator.run_until_idle(timeout or None, self.life.on_idle)
+                coordinator.run_until_idle(timeout or None, self.task_thread.on_idle)
             finally:
                 self._end(coordinator)
         except EngineTimeoutException:
@@ -136,12 +158,12 @@ class Runs:
         except EngineAbortException as abort:
             self.terminate(abort.kill)
         finally:
-            self.life.stopped()
+            self.task_thread.stopped()
 
     def _begin(self, coordinator: Coordinator) -> None:
-        with self.life.condition:
+        with self.task_thread.condition:
             self.work.coordinator = coordinator
-            self.life.begin(coordinator.run)
+            self.task_thread.begin(coordinator.run)
         for port in list(self._ports):
             port.enter(coordinator.run)
         for timer in list(self._timers):
@@ -150,8 +172,8 @@ class Runs:
         self.work.start_pending()
 
     def _end(self, coordinator: Coordinator) -> None:
-        with self.life.condition:
-            self.life.end()
+        with self.task_thread.condition:
+            self.task_thread.end()
             self.work.coordinator = None
         # Only autoclose ones are left, unless the run came to an early end.
         for timer in self._timers:
@@ -174,9 +196,9 @@ class Runs:
 
     def abort(self, kill: bool) -> None:
         """End everything, from any thread; from a handler it raises through the handler."""
-        if not self.life.is_own():
-            self.life.abort(kill)
-        elif self.life.in_a_run:
+        if not self.task_thread.is_own():
+            self.task_thread.abort(kill)
+        elif self.task_thread.in_a_run:
             raise EngineAbortException(kill)
         else:
             self.terminate(kill)
@@ -192,16 +214,16 @@ class Runs:
         """End everything of a Task whose run is over; with `kill`, or a thread of its own, the Task too."""
         ports: list[EnginePort] = []
         timers: list[EngineTimer] = []
-        with self.life.condition:
+        with self.task_thread.condition:
             self.work.pending.clear()
             if not keep_results:
                 self.results.reset()
-            if kill or self.life.owned:
+            if kill or self.task_thread.owned:
                 ports, self._ports = self._ports, []
                 timers, self._timers = self._timers, []
-                self.life.kill()
+                self.task_thread.kill()
                 registry.unbind(self._task)
-            self.life.condition.notify_all()
+            self.task_thread.condition.notify_all()
         for port in ports:
             port.close()
         for timer in timers:
