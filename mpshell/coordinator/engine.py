@@ -78,8 +78,8 @@ class EngineState:
         self.jobs: dict[int, int] = {}
         #: Jobs of which it waits for more of the stdin.
         self.hungry: set[int] = set()
-        #: Jobs of which it has the file of their stdin, and the files that go with the outbox.
-        self.files: set[int] = set()
+        #: Device and inode of the files for the stdin of jobs that it has, and those that go with the outbox.
+        self.files: dict[int, tuple[int, int]] = {}
         self.descriptors: list[int] = []
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
@@ -133,10 +133,10 @@ class EngineState:
         room = _HIGH_WATER - self.link.pending - self.input_queued
         while 0 <= sent < job.input.size and room > 0:
             if sent >= job.input.in_memory and self.link.passes_descriptors:
-                if not self._has_file(job):
-                    break
-                self.outbox.append(messages.Stored(job.id, job.input.size - sent))
-                sent = job.input.size
+                if self._pass_file(job):
+                    size = job.input.size - sent
+                    self.outbox.append(messages.Stored(job.id, size, *self.files[job.id]))
+                    sent = job.input.size
                 break
             data = bytes(job.input.piece(sent, _PIECE))
             self.outbox.append(messages.Write(job.id, data))
@@ -151,7 +151,7 @@ class EngineState:
             sent = -1
         self.jobs[job.id] = sent
 
-    def _has_file(self, job: Job) -> bool:
+    def _pass_file(self, job: Job) -> bool:
         """Return whether it has, or gets with this frame, the file that a job's stdin goes on in."""
         if job.id in self.files:
             return True
@@ -159,9 +159,8 @@ class EngineState:
             return False
         fd = job.input.file()
         status = os.fstat(fd)
-        self.outbox.append(messages.InputFile(job.id, status.st_dev, status.st_ino))
         self.descriptors.append(fd)
-        self.files.add(job.id)
+        self.files[job.id] = status.st_dev, status.st_ino
         return True
 
     def send(self) -> None:

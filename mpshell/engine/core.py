@@ -50,7 +50,6 @@ _POWERFUL = (
     messages.Configure,
     messages.Submit,
     messages.Write,
-    messages.InputFile,
     messages.Stored,
 )
 
@@ -128,11 +127,8 @@ class Engine:
         elif isinstance(command, messages.Write):
             if (job := self._jobs.get(command.job_id)) is not None:
                 self._keep_input(job, job.log.write, command.data)
-        elif isinstance(command, messages.InputFile):
-            self._adopt(command)
         elif isinstance(command, messages.Stored):
-            if (job := self._jobs.get(command.job_id)) is not None:
-                job.log.extend(command.size)
+            self._extend_input(command)
         elif isinstance(command, messages.CloseStdin):
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.log.close()
@@ -168,14 +164,15 @@ class Engine:
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
 
-    def _adopt(self, command: messages.InputFile) -> None:
-        """Read on in the coordinator's file: it has come with this frame, unless there was no room for it."""
-        fd = self._channel.take_descriptor(command.device, command.inode)
+    def _extend_input(self, command: messages.Stored) -> None:
+        """Read on in the coordinator's file: it has come, unless there was no room for its descriptor."""
         job = self._jobs.get(command.job_id)
-        if job is not None:
+        if job is None:
+            return
+        if not (job.log.has_file or job.log.broken):
+            fd = self._channel.take_descriptor(command.device, command.inode)
             self._keep_input(job, job.log.adopt, fd)
-        elif fd >= 0:
-            os.close(fd)
+        job.log.extend(command.size)
 
     def _keep_input(self, job: EngineJob, keep: Callable[[Any], object], what: Any) -> None:
         try:

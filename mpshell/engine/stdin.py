@@ -25,12 +25,14 @@ _PIECE = 65536  # bytes, what a pipe of the default size takes at once
 class InputLog:
     """Bytes for the stdin of every client of a job, and whether that is all."""
 
-    __slots__ = ("_spool", "broken", "closed", "piece", "readers")
+    __slots__ = ("_spool", "broken", "closed", "has_file", "piece", "readers")
 
     def __init__(self, variables: Mapping[bytes, bytes] | None = None) -> None:
         self._spool = Spool(variables)
         self.piece = self._spool.piece
         self.closed = False
+        #: It goes on in a file of the coordinator's.
+        self.has_file = False
         #: Something of it could not be kept: clients get no more, and no end, which they would take for the
         #: real one.
         self.broken = False
@@ -53,6 +55,7 @@ class InputLog:
             # The kernel drops a descriptor for which the receiver has no room.
             raise InputStorageError.of(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
         self._spool.adopt(fd)
+        self.has_file = True
 
     def extend(self, size: int) -> None:
         """Take note of bytes that have been added to that file."""
