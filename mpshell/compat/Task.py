@@ -2,7 +2,7 @@
 
 import os
 
-from mpshell.defaults import DEFAULTS
+from mpshell.defaults import DEFAULTS, config_paths
 from mpshell.errors import (
     AlreadyRunningError,
     EngineAbortException,
@@ -45,6 +45,7 @@ __all__ = [
     "TaskMsgTreeError",
     "TimeoutError",
     "WorkerPopen",
+    "config_paths",
     "os",
     "task_cleanup",
     "task_self",
