@@ -59,7 +59,7 @@ def _standard() -> Any:
 def set_std_group_resolver(new_resolver: Any) -> None:
     """Let node sets without a resolver of their own use another one; None: the default one again."""
     global _set
-    _set = check_resolver(new_resolver)
+    _set = None if isinstance(new_resolver, StandardResolver) else check_resolver(new_resolver)
 
 
 def set_std_group_resolver_config(

@@ -83,14 +83,15 @@ def test_the_standard_resolver_has_a_name_before_it_is_made(tmp_path: Path, reso
     folder = tmp_path / "other"
     folder.mkdir()
     set_std_group_resolver_config(str(write_groups(folder)))
-    assert str(NodeSet("@compute")) == "n[1-6]"
+    text = "@racks:rack1"
+    assert str(NodeSet(text)) == "n[1-3]"
     # It is the default one, not the one that was set.
     assert std_group_resolver() is not RESOLVER_STD_GROUP
     with pytest.raises(NodeGroupError):
-        NodeSet("@compute", resolver=RESOLVER_STD_GROUP)
+        NodeSet(text, resolver=RESOLVER_STD_GROUP)
     set_std_group_resolver(RESOLVER_STD_GROUP)
     with pytest.raises(NodeGroupError):
-        NodeSet("@compute")
+        NodeSet(text)
     assert RESOLVER_STD_GROUP.default_source_name == peer.RESOLVER_STD_GROUP.default_source_name
     for none in (RESOLVER_NOGROUP, RESOLVER_NOINIT):
         assert list(NodeSet("@compute", resolver=none)) == ["@compute"]
