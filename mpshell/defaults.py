@@ -48,6 +48,10 @@ TASK_INFO: dict[str, Any] = {
     "drain": 5.0,
     "heartbeat": 8.0,
     "retry_lost": False,
+    "retry": None,
+    "canary": None,
+    "batch": None,
+    "max_fail": None,
 }
 
 

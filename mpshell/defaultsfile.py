@@ -12,7 +12,13 @@ from mpshell.errors import DefaultsError
 _BOOLEANS = ConfigParser.BOOLEAN_STATES
 
 #: Keys that None stands for something in; `none` in a file.
-_MAY_BE_NONE = {"engines": int, "rate": float, "drain": float, "heartbeat": float}
+_MAY_BE_NONE = {
+    **dict.fromkeys(("engines", "canary", "batch", "max_fail"), int),
+    **dict.fromkeys(("rate", "drain", "heartbeat"), float),
+}
+
+#: Keys whose values are objects of Python.
+_OBJECTS = ("print_debug", "retry")
 
 
 def values_of(
@@ -28,7 +34,7 @@ def values_of(
         for section, table in tables.items():
             if parser.has_section(section):
                 for key, default in table.items():
-                    if not callable(default) and parser.has_option(section, key):
+                    if key not in _OBJECTS and parser.has_option(section, key):
                         value = parser.get(section, key)
                         yield section, key, _value(path, section, key, value, default)
     except ParserError as error:

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpshell.cli.display import Display, GatheredDisplay, LinesDisplay
 from mpshell.cli.terminal import Terminal
@@ -14,14 +14,14 @@ from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerExcep
 from mpshell.nodeset import NodeSet
 from mpshell.task.task import Task
 
+if TYPE_CHECKING:
+    from mpshell import RetryPolicy
+
 #: An option behind which a value may stand in a word of its own; of ssh it is known which do (OpenSSH 9.9).
 _AWAITS = {
     "ssh": re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*[BbcDEeFIiJLlmOoPpQRSWw]"),
     **dict.fromkeys(("rsh", "pdsh"), re.compile(r"-.+", re.DOTALL)),
 }
-
-#: A rate that holds nobody back.
-_NO_LIMIT = 1e9
 
 #: What options are wrong about: a bad value, a command that the transport cannot take.
 BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedError)
@@ -41,6 +41,10 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         ("command_timeout", options.command_timeout),
         ("engines", options.engines),
         ("rate", _rate(options)),
+        ("max_fail", options.max_fail),
+        ("canary", options.canary),
+        ("batch", options.batch),
+        ("retry", _retry_policy(options)),
     ):
         if value is not None:
             task.set_info(key, value)
@@ -54,11 +58,18 @@ def _rate(options: argparse.Namespace) -> float | None:
     """Return how many commands may start in a second, None for no limit."""
     if options.delay:
         return 1 / float(options.delay)
-    if options.rate is None and options.max_fail is not None:
-        # Where there is a limit nothing is handed out ahead of need: after the last failure that is
-        # allowed nothing starts any more that waits in an engine.
-        return _NO_LIMIT
     return None if options.rate is None else float(options.rate)
+
+
+def _retry_policy(options: argparse.Namespace) -> RetryPolicy | None:
+    """Return which nodes are tried again, None for none."""
+    if options.retry is None:
+        return None
+    from mpshell import RetryPolicy
+
+    if options.retry_on is None:
+        return RetryPolicy(options.retry)
+    return RetryPolicy(options.retry, options.retry_on)
 
 
 def _configure_transport(task: Task, options: argparse.Namespace) -> None:
@@ -68,6 +79,7 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
     if transport == "pdsh":
         for name, value in (
             ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
+            ("--canary", options.canary), ("--batch", options.batch),
         ):  # fmt: skip
             if value is not None:
                 raise ValueError(

@@ -34,7 +34,7 @@ def check(engine: EngineState, event: messages.Message) -> None:
 def _ready(engine: EngineState, event: messages.Ready) -> bool:
     if event.version != mpshell.__version__:
         raise ProtocolError(f"it runs mpshell {event.version}, this program {mpshell.__version__}")
-    return not engine.admitted
+    return not engine.is_admitted
 
 
 def _starting(engine: EngineState, event: messages.Starting) -> bool:

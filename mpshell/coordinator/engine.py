@@ -1,10 +1,12 @@
 """One engine of a run: what the coordinator knows of it, and where the events about its clients go."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
+import mpshell
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.sharding import Slice
+from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
 from mpshell.wire import messages
 from mpshell.wire.messages import Message, client_id, job_and_index
@@ -15,16 +17,40 @@ _HIGH_WATER = 1 << 20
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
 
+# The states of an engine in a run, and what happens to it. What a state does not name leaves it as it is.
+LEASED: Final = "LEASED"  # it may not answer at all: it is handed nothing yet
+SERVING: Final = "SERVING"  # the slot pools hand out work to it
+RETIRED: Final = "RETIRED"  # it has ids of before: it gets no more work, and ends what it has
+SILENT: Final = (
+    "SILENT"  # it sends and hears nothing any more; what it runs goes on until it is gone
+)
+DRAINED: Final = "DRAINED"  # the run is over for it: it can serve another
+UNUSED: Final = "UNUSED"  # it has got no work, and gets none: nothing of it is waited for
+STATES: Final = (LEASED, SERVING, RETIRED, SILENT, DRAINED, UNUSED)
+
+ADMIT: Final = "ADMIT"
+RETIRE: Final = "RETIRE"
+FALL_SILENT: Final = "FALL_SILENT"
+END_RUN: Final = "END_RUN"
+DRAIN: Final = "DRAIN"
+EVENTS: Final = (ADMIT, RETIRE, FALL_SILENT, END_RUN, DRAIN)
+
+TABLE: Final[dict[str, dict[str, str]]] = {
+    LEASED: {ADMIT: SERVING, RETIRE: UNUSED, END_RUN: UNUSED},
+    SERVING: {RETIRE: RETIRED, FALL_SILENT: SILENT, DRAIN: DRAINED},
+    RETIRED: {DRAIN: DRAINED},
+    SILENT: {RETIRE: RETIRED, DRAIN: DRAINED},
+    DRAINED: {},
+    UNUSED: {},
+}
+
 
 class EngineState:
     """What the coordinator knows of one engine in this run."""
 
     __slots__ = (
-        "admitted",
         "assigned",
         "bodies",
-        "drained",
-        "frozen",
         "hungry",
         "input_queued",
         "jobs",
@@ -32,6 +58,7 @@ class EngineState:
         "most_slots",
         "outbox",
         "running",
+        "state",
     )
 
     def __init__(self, link: Link) -> None:
@@ -49,18 +76,37 @@ class EngineState:
         self.hungry: set[int] = set()
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
-        #: Slots of one pool that it was ever given, at most.
+        #: Slots of one slot pool that it was ever given, at most.
         self.most_slots = 0
-        #: Whether the slot pools hand out work to it.
-        self.admitted = False
-        self.drained = False
-        #: It hears nothing any more, and is handed out nothing.
-        self.frozen = False
+        self.state: str = LEASED
 
-    def give_slots(self, pool: int, slots: int) -> None:
-        """Send it how many clients of a pool it may run at once."""
+    def handle(self, event: str) -> bool:
+        """Take one of the events; return whether it changes anything."""
+        after = TABLE[self.state].get(event)
+        if after is None:
+            return False
+        self.state = after
+        return True
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the slot pools have handed out work to it, or may have."""
+        return self.state not in (LEASED, UNUSED)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has not to wait for it."""
+        return self.state in (DRAINED, UNUSED)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of the engines that the work is to have."""
+        return self.state not in (RETIRED, UNUSED)
+
+    def give_slots(self, slot_pool: int, slots: int) -> None:
+        """Send it how many clients of a slot pool it may run at once."""
         self.most_slots = max(self.most_slots, slots)
-        self.outbox.append(messages.SetSlots(pool, slots))
+        self.outbox.append(messages.SetSlots(slot_pool, slots))
 
     def hand_out(self, job: Job, work: Slice) -> None:
         """Send it clients of a job, and with the first of them the job."""
@@ -112,6 +158,15 @@ class EngineState:
             self.assigned.remove(client)
             return True
         return False
+
+
+def check_version(event: messages.Ready) -> None:
+    """Raise EngineStartError for an engine that runs another version of the package."""
+    if event.version != mpshell.__version__:
+        raise EngineStartError(
+            f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
+            "the package was replaced, and the program has to be started anew"
+        )
 
 
 class ClientEvents(Protocol):

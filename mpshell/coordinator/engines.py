@@ -15,14 +15,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import mpshell
 from mpshell.coordinator import claims
-from mpshell.coordinator.engine import ClientEvents, EngineState
+from mpshell.coordinator import engine as states
+from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.nextstart import NextStart
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
-from mpshell.coordinator.sharding import Slice, SlotPool
+from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
@@ -35,12 +36,12 @@ from mpshell.wire.messages import Message, job_and_index
 #: last moment.
 _FALSE_STARTS, _FAILURES = 10, 3
 
-#: Seconds by which a turn has to be earlier than the next planned one to be planned beside it.
-_EARLIER = 1e-3
-
 
 class EngineSet:
-    """Leased engines, slot pools, and the frames that go down to them."""
+    """Leased engines, slot pools, and the frames that go down to them.
+
+    With `in_waves` clients wait for `release_wave`. Without `ahead` engines are handed out none ahead of need.
+    """
 
     def __init__(
         self,
@@ -50,9 +51,11 @@ class EngineSet:
         configure: messages.Configure,
         clients: ClientEvents,
         heartbeat: float | None,
+        *,
+        in_waves: bool = False,
+        ahead: bool = True,
     ) -> None:
-        self._run = run
-        self._loop = run.loop
+        self._run, self._loop = run, run.loop
         self._pool = pool
         #: The number of engines that a number of commands is worth.
         self._wanted = wanted
@@ -60,20 +63,18 @@ class EngineSet:
         self._clients = clients
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
+        self._in_waves, self._ahead = in_waves, ahead
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
-        self._retired: set[int] = set()  # engines with ids of before: they end what they run
-        self._false_starts = 0
+        self._false_starts = self._failures = 0
         #: How the last of them ended.
         self._false_start = ""
-        self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
         #: Starts a second, over all slot pools and engines.
         self._bucket = TokenBucket(run.loop.time)
-        #: The moment of the next turn that is only made to start a client then.
-        self._start_at = math.inf
+        self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
         #: What is done with each kind of message: those about engines end here, the others go on.
         self._handlers: dict[type, Callable[[EngineState, Any], object]] = {
@@ -98,9 +99,10 @@ class EngineSet:
         """Make a slot pool, or give one another fanout."""
         slot_pool = self._slot_pools.get(number)
         if slot_pool is None:
-            slot_pool = self._slot_pools[number] = SlotPool(number, fanout)
+            queue = InWaves() if self._in_waves else InOrder()
+            slot_pool = self._slot_pools[number] = SlotPool(number, fanout, queue)
             for engine_id, engine in self._engines.items():
-                if engine.admitted and not (engine.frozen or engine_id in self._retired):
+                if engine.state is states.SERVING:
                     slot_pool.add_engine(engine_id)
         slot_pool.fanout = fanout
         self._end_of_turn()
@@ -111,9 +113,14 @@ class EngineSet:
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
-        """Queue all clients of a job."""
+        """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
         self._slot_pools[job.slot_pool].add_work(Slice(job.id, 0, len(job.nodes)))
+        self._end_of_turn()
+
+    def release_wave(self, job: Job, stop: int) -> None:
+        """Let the clients of a job before an index start."""
+        self._slot_pools[job.slot_pool].release_wave(job.id, stop)
         self._end_of_turn()
 
     def drop(self, job: Job) -> list[int]:
@@ -202,14 +209,9 @@ class EngineSet:
             slot_pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
-        if event.version != mpshell.__version__:
-            raise EngineStartError(
-                f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
-                "the package was replaced, and the program has to be started anew"
-            )
+        check_version(event)
         self._false_starts = 0
-        if not engine.admitted and engine.link.engine_id not in self._retired:
-            self._admit(engine)
+        self._admit(engine)
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
         if event.text not in self._warned:
@@ -221,7 +223,7 @@ class EngineSet:
         self._run.note(InputStorageError(event.text))
 
     def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
-        engine.drained = True
+        engine.handle(states.DRAIN)
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
@@ -264,7 +266,7 @@ class EngineSet:
         """What it runs may go on for a while: others are not started in its place before it is gone."""
         engine = self._engines.get(link.engine_id)
         if engine is not None:
-            engine.frozen = True
+            engine.handle(states.FALL_SILENT)
             for slot_pool in self._slot_pools.values():
                 slot_pool.freeze(link.engine_id)
 
@@ -287,6 +289,10 @@ class EngineSet:
         if not self._run.stopping:
             if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
+            # First: clients that have waited for another attempt need an engine, and there may be none.
+            now = self._loop.time()
+            for slot_pool in self._slot_pools.values():
+                slot_pool.release(now)
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
@@ -304,9 +310,9 @@ class EngineSet:
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""
         self._ids = os.getuid(), os.getgid()
-        self._retired = set(self._engines)
-        for slot_pool in self._slot_pools.values():
-            for engine_id in self._retired:
+        for engine_id, engine in self._engines.items():
+            engine.handle(states.RETIRE)
+            for slot_pool in self._slot_pools.values():
                 slot_pool.remove_engine(engine_id)
 
     def _deal(self) -> None:
@@ -314,8 +320,7 @@ class EngineSet:
         now = self._loop.time()
         slot_pools = self._slot_pools.values()
         for slot_pool in slot_pools:
-            slot_pool.release(now)
-            slots, dealt = slot_pool.plan(self._bucket.available())
+            slots, dealt = slot_pool.plan(self._bucket.available(), ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
             for engine_id, work in dealt:
@@ -324,19 +329,10 @@ class EngineSet:
         moments = [due for each in slot_pools if (due := each.next_due()) is not None]
         if self._has_queue() and (seconds := self._bucket.next_token()):
             moments.append(now + seconds)
-        next_start = min(moments, default=math.inf)
-        if next_start < self._start_at - _EARLIER:
-            self._start_at = next_start
-            self._loop.call_at(next_start, self._on_start_time, next_start)
+        self._next_start.plan(min(moments, default=math.inf))
 
     def _has_queue(self) -> bool:
         return any(slot_pool.queued for slot_pool in self._slot_pools.values())
-
-    def _on_start_time(self, moment: float) -> None:
-        """The rate lets the next client start now, or one is due for another attempt."""
-        if moment == self._start_at:
-            self._start_at = math.inf
-            self._end_of_turn()
 
     def _lease_what_is_needed(self) -> None:
         if not self._has_queue():
@@ -351,13 +347,12 @@ class EngineSet:
             min(clients if slot_pool.fanout is None else slot_pool.fanout, clients)
             for slot_pool in self._slot_pools.values()
         )
-        while len(self._engines.keys() - self._retired) < max(
-            1, min(self._wanted(commands), fanout)
-        ):
+        wanted = max(1, min(self._wanted(commands), fanout))
+        while (engines := sum(e.is_counted for e in self._engines.values())) < wanted:
             try:
                 link = self._pool.lease()
             except EngineStartError:
-                if not self._engines.keys() - self._retired:
+                if not engines:
                     raise
                 return
             self._attach(link)
@@ -375,8 +370,9 @@ class EngineSet:
         self._heartbeat.watch(link)
 
     def _admit(self, engine: EngineState) -> None:
-        """Have the slot pools hand out work to an engine."""
-        engine.admitted = True
+        """Have the slot pools hand out work to an engine, once."""
+        if not engine.handle(states.ADMIT):
+            return
         for slot_pool in self._slot_pools.values():
             slot_pool.add_engine(engine.link.engine_id)
 
@@ -387,7 +383,7 @@ class EngineSet:
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
             # One that has got no work has nothing to finish: its host may never answer.
-            engine.drained = engine.drained or not engine.admitted
+            engine.handle(states.END_RUN)
         self._turn()
 
     def kill_all(self, reason: int) -> None:
@@ -397,19 +393,19 @@ class EngineSet:
         self._turn()
 
     def drained(self) -> bool:
-        return all(engine.drained for engine in self._engines.values())
+        return all(engine.is_over for engine in self._engines.values())
 
     def fence(self) -> None:
         """Kill the engines that do not come to an end."""
         for engine in self._engines.values():
-            if not engine.drained:
+            if not engine.is_over:
                 engine.link.fence()
 
     def release(self) -> None:
         """Give the engines back; those that are not drained end."""
         for engine in self._engines.values():
             engine.link.detach()
-            if engine.drained and engine.admitted and not engine.link.gone:
+            if engine.state is states.DRAINED and not engine.link.gone:
                 self._pool.give_back(engine.link)
             else:
                 self._pool.discard(engine.link)

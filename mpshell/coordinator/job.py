@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
+from mpshell.outcome import Outcome
 from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
@@ -25,6 +26,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     ABORTED: {CLOSE: CLOSED},
     CLOSED: {},
 }
+
+#: The states in which its clients are heard: a handler may end that in the middle of what it is called for.
+HEARD: Final = frozenset((OPEN, WITHDRAWN))
 
 
 class Listener(Protocol):
@@ -48,6 +52,9 @@ class Listener(Protocol):
         self, job: "Job", keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
         """Commands have ended, or their time is over."""
+
+    def job_retry(self, job: "Job", attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
+        """Attempts have failed; the next one of their client is due in `delay` seconds."""
 
     def job_closed(self, job: "Job", timed_out: bool) -> None:
         """The last client has ended."""
@@ -113,6 +120,7 @@ class Job:
         reader: Reader | None = None,
         parts: Sequence[str] = (),
         snames: tuple[str, ...] = ("stdin", "stdout", "stderr"),
+        in_waves: bool = False,
     ) -> None:
         self.id = 0
         self.spec = spec
@@ -128,6 +136,8 @@ class Job:
         self.wants_events = wants_events
         self.groups = groups
         self.reader = reader
+        #: Whether canary, batches and the limit of failures are about it (`mpshell.coordinator.rollout`).
+        self.in_waves = in_waves
         #: Clients that have not ended.
         self.unfinished = len(nodes)
         #: Clients announced so far, those of later attempts included.
@@ -162,6 +172,10 @@ class Job:
     @property
     def is_aborted(self) -> bool:
         return self.state is ABORTED
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state is CLOSED
 
     @property
     def is_told(self) -> bool:

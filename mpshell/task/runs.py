@@ -31,6 +31,8 @@ from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.coordinator.retry import RetryPolicy
+    from mpshell.coordinator.rollout import RolloutPlan
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.host import PublicTask
@@ -96,6 +98,22 @@ class Runs:
         """Return how many engines run a number of commands, by the setting of now."""
         return engine_pool().engines_for(commands, self._settings.info("engines"))
 
+    def _retry_policy(self) -> RetryPolicy | None:
+        policy: RetryPolicy | None = self._settings.info("retry")
+        if not self._settings.info("retry_lost"):
+            return policy
+        from mpshell.coordinator.retry import RETRY_LOST
+
+        return RETRY_LOST if policy is None else policy.also_on("lost")
+
+    def _rollout_plan(self) -> RolloutPlan | None:
+        limits = [self._settings.info(key) for key in ("canary", "batch", "max_fail")]
+        if not any(limits):
+            return None
+        from mpshell.coordinator.rollout import RolloutPlan
+
+        return RolloutPlan(*limits)
+
     # -- a run -----------------------------------------------------------------------------------
 
     def resume(self, timeout: float | None) -> None:
@@ -118,7 +136,6 @@ class Runs:
                 pool.prepare()
             # Late: the fork server starts meanwhile.
             from mpshell.coordinator.coordinator import Coordinator
-            from mpshell.coordinator.retry import RetryLost
 
             coordinator = Coordinator(
                 pool,
@@ -128,7 +145,8 @@ class Runs:
                 records=self.results.records,
                 rate=self._settings.info("rate"),
                 heartbeat=self._settings.info("heartbeat"),
-                retry=RetryLost() if self._settings.info("retry_lost") else None,
+                retry=self._retry_policy(),
+                plan=self._rollout_plan(),
             )
             try:
                 self._begin(coordinator)

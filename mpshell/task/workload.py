@@ -72,7 +72,7 @@ class Workload:
         if self.coordinator is None or self.coordinator.run.stopping:
             # The run has ended meanwhile: it is for the next.
             self.pending.append(worker)
-        elif not worker.aborted:
+        elif not worker.is_over:
             self._results.add(worker.results)
             worker.enter(self._task, self.coordinator)
 
@@ -99,7 +99,6 @@ class Workload:
         """End a worker's commands, or drop it when it has not begun."""
         if worker in self.pending:
             self.pending.remove(worker)
-            worker.drop()
         elif worker.job is not None and self.coordinator is not None:
             self.coordinator.cancel(worker.job)
 

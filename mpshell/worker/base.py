@@ -19,7 +19,7 @@ from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, LogFormat, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
-from mpshell.worker.events import WorkerEvents
+from mpshell.worker.events import DROPPED, STARTED, WAITING, WorkerEvents
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Worker(Uncopied, WorkerEvents):
     #: The least exit status that may be the transport's own.
     _diagnosed_from = 255
 
+    #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
+    _in_waves = False
+
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
 
@@ -74,7 +77,7 @@ class Worker(Uncopied, WorkerEvents):
         #: that, from a comparison with None.
         self.task: TaskOf[Worker] | Any = None
         self._host: Host | None = None
-        self.started = False
+        self._state: str = WAITING
         self.metaworker: Any = None
         self.metarefcnt = 0
         self.current_node: Any = None
@@ -86,8 +89,6 @@ class Worker(Uncopied, WorkerEvents):
         self._input = Spool()
         self._input_closed = False
         self.job: Job | None = None
-        self._done = False
-        self.aborted = False
         self.results = WorkerResults()
         self.results.diagnose = self.diagnose
 
@@ -106,6 +107,16 @@ class Worker(Uncopied, WorkerEvents):
         self._dispatch = Dispatch(check_handler(handler))
         if self.job is not None and self._dispatch.wants_clients:
             self.job.wants_events = True
+
+    @property
+    def started(self) -> bool:
+        """Whether the first of its commands has started, and its handler has heard of it."""
+        return self._state is STARTED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more, nor will."""
+        return self._state is DROPPED if self.job is None else self.job.is_closed
 
     def _bound(self) -> Host:
         if self._host is None:
@@ -164,7 +175,7 @@ class Worker(Uncopied, WorkerEvents):
 
     def _write(self, data: bytes | None) -> None:
         # Before the start what is written after set_write_eof is still written, as in ClusterShell.
-        if self._done or (self._input_closed and self.job is not None):
+        if self.is_over or (self._input_closed and self.job is not None):
             return
         if data is None:
             self._input_closed = True
@@ -186,8 +197,11 @@ class Worker(Uncopied, WorkerEvents):
         self._from_any_thread(self._abort)
 
     def _abort(self) -> None:
-        self.aborted = True
-        if self._host is not None and not self._done:
+        if self.is_over:
+            return
+        if self.job is None:
+            self._state = DROPPED
+        if self._host is not None:
             self._host.abort_worker(self)
 
     def withdraw(self) -> None:
@@ -200,14 +214,23 @@ class Worker(Uncopied, WorkerEvents):
 
     def _withdraw(self) -> None:
         if self._host is None:
-            self.aborted = True
-        elif not self._done:
+            self._state = DROPPED
+        elif not self.is_over:
             self._host.withdraw_worker(self)
 
     def outcomes(self) -> Iterator[NodeOutcome]:
         """Yield a NodeOutcome for each command that has ended, in the order of their ends."""
         self._bound()
         return self.results.iter_outcomes()
+
+    def attempts(self, node: Any) -> list[NodeOutcome]:
+        """Return each attempt of a node that has ended, in their order, the last one is its outcome.
+
+        More than one only with a policy for that (info keys `retry`, `retry_lost`); none for a node that was
+        not run. KeyError for a node without an outcome.
+        """
+        self._bound()
+        return self.results.attempts_of(node)
 
     def flush_buffers(self) -> None:
         """Drop what was recorded of its stdout."""
@@ -233,10 +256,6 @@ class Worker(Uncopied, WorkerEvents):
         """Have its commands read nothing: their stdin is at its end at once."""
         self._stdin = False
         self.set_write_eof()
-
-    def drop(self) -> None:
-        """It is aborted before it has begun: nothing happens any more."""
-        self._done = True
 
     def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
         """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
@@ -296,6 +315,7 @@ class Worker(Uncopied, WorkerEvents):
             reader=reader,
             parts=parts,
             snames=snames,
+            in_waves=self._in_waves,
         )
         self._pass_input(job)
         self.job = job

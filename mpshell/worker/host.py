@@ -36,7 +36,6 @@ class Hosted(Protocol):
     job: Job | None
 
     def abort(self) -> None: ...
-    def drop(self) -> None: ...
 
 
 class Host(Protocol):

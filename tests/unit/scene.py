@@ -11,6 +11,7 @@ from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.coordinator.retry import RetryPolicy
+from mpshell.coordinator.rollout import RolloutPlan
 from mpshell.launch.pool import EnginePool
 from mpshell.outcome import Outcome
 from mpshell.wire import messages as m
@@ -55,6 +56,10 @@ class Told:
         for key in keys:
             self._hear("end", key, code, timed_out)
 
+    def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
+        for key, outcome in attempts:
+            self._hear("retry", key, outcome.attempt, delay)
+
     def job_closed(self, job: Job, timed_out: bool) -> None:
         self._hear("close", timed_out)
 
@@ -77,13 +82,14 @@ class Scene:
         heartbeat: float | None = None,
         rate: float | None = None,
         far: bool = False,
+        plan: RolloutPlan | None = None,
     ) -> None:
         self.loop = FakeLoop(self._on_idle)
         self.launcher = FakeLauncher(far=far)
         self.pool = EnginePool(self.launcher)
         self.coordinator = Coordinator(
             self.pool, Interrupts(), fanout=fanout, engines=engines, records=lambda sname: True,
-            rate=rate, heartbeat=heartbeat, retry=retry, loop=self.loop,
+            rate=rate, heartbeat=heartbeat, retry=retry, plan=plan, loop=self.loop,
         )  # fmt: skip
         self.jobs: list[Job] = []
         #: Clients that ran at once, at most.
@@ -91,12 +97,14 @@ class Scene:
         self._plan: list[tuple[Callable[[], bool], Callable[[], object]]] = []
         self._turns = 0
 
-    def job(self, nodes: int, *, wants_events: bool = True, **changes: Any) -> Job:
+    def job(
+        self, nodes: int, *, wants_events: bool = True, in_waves: bool = True, **changes: Any
+    ) -> Job:
         """Give the run a job for so many nodes."""
         names = [f"n{number}" for number in range(nodes)]
         job = Job(
             spec("true", **changes), names, list(names), Told(), WorkerResults(),
-            wants_events=wants_events,
+            wants_events=wants_events, in_waves=in_waves,
         )  # fmt: skip
         self.jobs.append(job)
         self.coordinator.start(job)

@@ -53,13 +53,16 @@ grace: 0.25
 drain: none
 heartbeat: None
 retry_lost: true
+canary: 1
+batch: 20
+max_fail: 3
 unknown: 5
 [nodeset]
 upcall_timeout: 1.5
 """
 
-#: Of ClusterShell's keys, those whose values are no texts of a file.
-FUNCTIONS = {"print_debug"}
+#: Keys whose values are objects of Python, and not in a file.
+OBJECTS = {"print_debug", "retry"}
 
 
 def written(path: Path, text: str) -> str:
@@ -78,7 +81,7 @@ def test_the_keys_of_clustershell_have_its_values(tmp_path: Path, text: str) -> 
         *theirs._task_info,
         *theirs._nodeset,
         *theirs._engine,
-    } - FUNCTIONS
+    } - OBJECTS
     assert len(keys) == 15
     for key in keys:
         assert getattr(ours, key) == getattr(theirs, key), key
@@ -90,7 +93,7 @@ def test_every_key_is_read_from_a_file(tmp_path: Path) -> None:
     found = Defaults(paths)
     initial = {**TASK_DEFAULT, **TASK_INFO, **NODESET, **ENGINE}
     same = {key for key, value in initial.items() if getattr(found, key) == value}
-    assert same == FUNCTIONS | {"local_workername"}
+    assert same == OBJECTS | {"local_workername"}
     settings = Settings(found)
     assert (settings.info("drain"), settings.info("engines"), settings.info("fanout")) == (
         None,

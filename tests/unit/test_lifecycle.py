@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mpshell.errors import InvalidTransition
 from mpshell.launch import lifecycle as c
+from tests.unit.tables import Walk
 
 #: A way into each state.
 WAYS = {
@@ -38,26 +37,12 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def brought_to(state: str) -> c.Lifecycle:
-    link_state = c.Lifecycle()
-    for event in WAYS[state]:
-        link_state.handle(event)
-    assert link_state.state == state
-    return link_state
+WALK = Walk(c, c.Lifecycle, WAYS, EXPECTED, "{event} in state {state}")
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(c.STATES, c.EVENTS)))
+@pytest.mark.parametrize(("state", "event"), WALK.pairs())
 def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
-    link_state = brought_to(state)
-    expected = EXPECTED[state][c.EVENTS.index(event)]
-    if expected is None:
-        with pytest.raises(InvalidTransition, match=f"{event} in state {state}") as raised:
-            link_state.handle(event)
-        assert all(name in str(raised.value) for name in WAYS[state])
-        assert link_state.state == state
-    else:
-        link_state.handle(event)
-        assert link_state.state == expected
+    WALK.check(state, event)
 
 
 @pytest.mark.parametrize(
