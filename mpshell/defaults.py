@@ -41,6 +41,7 @@ TASK_INFO: dict[str, Any] = {
     "fanout": 64,
     "grooming_delay": 0.25,  # of ClusterShell's tree mode: without an effect
     "connect_timeout": 10,
+    "ssh_kex": "prefer",
     "command_timeout": 0,
     "engines": None,
     "rate": None,

@@ -89,11 +89,21 @@ def test_the_keys_of_clustershell_have_its_values(tmp_path: Path, text: str) -> 
 
 
 def test_every_key_is_read_from_a_file(tmp_path: Path) -> None:
-    paths = [written(tmp_path / "one", CHANGED), written(tmp_path / "two", OWN)]
-    found = Defaults(paths)
+    text = ""
+    for section, table in Defaults()._tables().items():
+        text += f"[{section}]\n"
+        for key, value in table.items():
+            if key in OBJECTS:
+                continue
+            others = {bool: not value, str: "other", tuple: "0,-1", type(None): 7}
+            text += f"{key}: {others[type(value)] if type(value) in others else value + 1}\n"
+    found = Defaults([written(tmp_path / "all", text)])
     initial = {**TASK_DEFAULT, **TASK_INFO, **NODESET, **ENGINE}
-    same = {key for key, value in initial.items() if getattr(found, key) == value}
-    assert same == OBJECTS | {"local_workername"}
+    assert {key for key, value in initial.items() if getattr(found, key) == value} == OBJECTS
+
+
+def test_a_task_has_the_values_of_its_files(tmp_path: Path) -> None:
+    found = Defaults([written(tmp_path / "one", CHANGED), written(tmp_path / "two", OWN)])
     settings = Settings(found)
     assert (settings.info("drain"), settings.info("engines"), settings.info("fanout")) == (
         None,
