@@ -3,13 +3,13 @@
 from mpshell.engine.bodies import BodyTable
 from mpshell.wire.messages import (
     Bodies,
-    Drained,
     Finished,
     InputLost,
     Message,
     Output,
     Pong,
     Result,
+    RunEnded,
     SlotsHeld,
     Starting,
     Trace,
@@ -23,11 +23,11 @@ class Report:
 
     __slots__ = (
         "bodies",
-        "drained",
         "finished",
         "inputs_lost",
         "output",
         "pong",
+        "run_ended",
         "size",
         "slots_held",
         "starting",
@@ -50,7 +50,7 @@ class Report:
         self.warnings: list[str] = []
         self.inputs_lost: list[tuple[int, str]] = []
         self.pong = False
-        self.drained = False
+        self.run_ended = False
         #: Bytes in `output`, and of the new bodies.
         self.size = 0
 
@@ -84,8 +84,8 @@ class Report:
             frame.append(Pong())
         if self.starting:
             frame.append(Starting(self.starting))
-        if self.drained:
-            frame.append(Drained())
+        if self.run_ended:
+            frame.append(RunEnded())
         if frame:
             self._empty()
         return frame

@@ -170,7 +170,7 @@ class ForgetJob(NamedTuple):
 
 
 class EndRun(NamedTuple):
-    """Forget all jobs as soon as the last client is gone, then say Drained."""
+    """Forget all jobs as soon as the last client is gone, then say RunEnded."""
 
 
 class Ping(NamedTuple):
@@ -270,7 +270,7 @@ class EngineFailed(NamedTuple):
     traceback: str
 
 
-class Drained(NamedTuple):
+class RunEnded(NamedTuple):
     """Nothing runs here any more, and everything has been said."""
 
 
@@ -290,7 +290,7 @@ Event: TypeAlias = (
     | Warn
     | InputLost
     | EngineFailed
-    | Drained
+    | RunEnded
 )
 Message: TypeAlias = Command | Event
 
@@ -338,7 +338,7 @@ _CHECKS: dict[type, checks.Check] = {
     Warn: checks.fields(_STR),
     InputLost: checks.fields(_INT, _STR),
     EngineFailed: checks.fields(_STR),
-    Drained: checks.fields(),
+    RunEnded: checks.fields(),
 }
 
 #: What the unpickler may make: messages, and the job within one, with its log.

@@ -48,7 +48,7 @@ EVERY: list[m.Message] = [
     m.Warn("text"),
     m.InputLost(1, "text"),
     m.EngineFailed("traceback"),
-    m.Drained(),
+    m.RunEnded(),
 ]
 
 
@@ -98,7 +98,7 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [[1, 2], ["Drained"], [(1, 2)], [None], [m.Drained(), b"x"], [m.Drained]]
+    "content", [[1, 2], ["RunEnded"], [(1, 2)], [None], [m.RunEnded(), b"x"], [m.RunEnded]]
 )
 def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
     with pytest.raises(ProtocolError):
