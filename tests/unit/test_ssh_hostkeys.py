@@ -1,11 +1,12 @@
-"""Files of host keys: what they cost, and how new keys are written. The verdicts: tests/ssh/test_ssh_hostkeys.py."""
+"""Files of host keys: their cost, and new keys in them. The verdicts are in tests/ssh/test_ssh_hostkeys.py."""
 
 from __future__ import annotations
 
 import base64
-import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -121,24 +122,21 @@ def test_the_size_of_a_key_that_is_cut_short() -> None:
     assert rsa_bits(b"") is None
 
 
-def append_many(path: str, start: int) -> None:
-    """Append lines, every second of which the other process appends too."""
-    for number in range(200):
-        shared = number % 2 == 0
-        append_line(
-            path, line(b"node%d" % (number if shared else start + number), 1).decode().strip()
-        )
+#: Appends lines, every second of which the other process appends too.
+APPEND = """
+import sys
+from mpshell.ssh.accepted import append_line
+for number in range(200):
+    name = number if number % 2 == 0 else int(sys.argv[2]) + number
+    append_line(sys.argv[1], f"node{name} ssh-ed25519 AAAA{'x' * 2000}")
+"""
 
 
 def test_processes_that_append_at_once_lose_and_mix_nothing(tmp_path: Path) -> None:
     path = tmp_path / "new" / "known_hosts"
-    context = multiprocessing.get_context("spawn")
-    running = [context.Process(target=append_many, args=(str(path), 1000 * n)) for n in (1, 2)]
-    for process in running:
-        process.start()
-    for process in running:
-        process.join(100)
-        assert process.exitcode == 0
+    words = [sys.executable, "-c", APPEND, str(path)]
+    running = [subprocess.Popen([*words, start]) for start in ("1000", "2000")]
+    assert [process.wait(100) for process in running] == [0, 0]
     lines = path.read_bytes().split(b"\n")
     assert lines.pop() == b""
     assert len(lines) == len(set(lines)) == 300

@@ -1,4 +1,4 @@
-"""Files of configuration: where relative names lead, a command of Match is asked for once, long files cost little."""
+"""Files of configuration: which are read, how often commands of Match are executed, what long files cost."""
 
 from __future__ import annotations
 
