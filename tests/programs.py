@@ -52,7 +52,7 @@ PROGRAMS = {
     "slurmctld": Program("slurmctld", "slurmctld"),
     "slurmd": Program("slurmd", "slurmd"),
     "munged": Program("munged", "munge"),
-    # netkit's rsh looks up the number of its port there.
+    # netkit's rsh and pdsh's look up the number of their port there.
     "services": Program("/etc/services", "netbase"),
     "root": Program(ROOT, ""),
 }

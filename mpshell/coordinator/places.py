@@ -89,7 +89,7 @@ class Places:
             engines.notices.tell_counts()
 
     def end_run(self) -> None:
-        """Ask every engine to finish; `drained` tells when they have."""
+        """Ask every engine to finish; `all_over` tells when they have."""
         for engines in self._all():
             engines.end_run()
 
@@ -98,9 +98,9 @@ class Places:
         for engines in self._all():
             engines.kill_all(reason)
 
-    def drained(self) -> bool:
+    def all_over(self) -> bool:
         """Return whether every engine has finished."""
-        return all(engines.drained() for engines in self._all())
+        return all(engines.all_over() for engines in self._all())
 
     def fence(self) -> None:
         """Kill the engines that do not come to an end."""
