@@ -18,7 +18,7 @@ _MAY_BE_NONE = {
 }
 
 #: Keys whose values are objects of Python.
-_OBJECTS = ("print_debug", "retry")
+_OBJECTS = ("print_debug", "retry", "launcher")
 
 
 def values_of(

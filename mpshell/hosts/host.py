@@ -14,7 +14,7 @@ import mpshell
 from mpshell.errors import ProtocolError
 from mpshell.hosts import contact, frames, lease
 from mpshell.hosts.connector import Connector
-from mpshell.hosts.line import Line
+from mpshell.hosts.line import LineEnd
 from mpshell.hosts.seat import Seat
 from mpshell.runtime.boottime import now
 
@@ -36,7 +36,7 @@ class Host:
         self._loop = loop
         self._contact = contact.Contact()
         self._seats: dict[int, Seat] = {}
-        self._line: Line | None = None
+        self._line: LineEnd | None = None
         self._program: Connector | None = None
         self._lease = lease.Grantor()
         self._patience: TimerHandle | None = None
@@ -105,7 +105,7 @@ class Host:
             # The caller's engine is not in the list of a turn that goes on.
             self._loop.call_soon(self._cut, self._why)
             return
-        self._line = Line(
+        self._line = LineEnd(
             (self._program.fd, self._program.fd),
             self._loop,
             self._on_frame,
@@ -150,7 +150,7 @@ class Host:
         self._lease.beat(sent, clock)
         self.send(frames.CONFIRM, 0, frames.pack_clock(sent))
 
-    def _watch(self, line: Line) -> None:
+    def _watch(self, line: LineEnd) -> None:
         """Take a host for cut off that has been silent for too long."""
         if line is not self._line or line.closed:
             return
@@ -168,7 +168,7 @@ class Host:
         else:
             self._cut(why)
 
-    def _cut_line(self, line: Line) -> None:
+    def _cut_line(self, line: LineEnd) -> None:
         if line is self._line:
             self._cut("")
 

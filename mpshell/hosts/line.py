@@ -22,7 +22,7 @@ _READ_SIZE = 1 << 18
 OnFrame = Callable[[bytes, int, bytes], object]
 
 
-class Line:
+class LineEnd:
     """Frames in and out of two descriptors, which may be one, and which it owns.
 
     `on_frame` gets a kind, an engine's number and a body, and may raise ProtocolError; `on_end` gets the reason

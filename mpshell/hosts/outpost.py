@@ -17,7 +17,7 @@ import mpshell
 from mpshell.errors import EngineStartError, ProtocolError
 from mpshell.hosts import frames, lease
 from mpshell.hosts.circuit import Circuit
-from mpshell.hosts.line import Line
+from mpshell.hosts.line import LineEnd
 from mpshell.launch.cpus import usable_cpus
 from mpshell.launch.fork import ForkLauncher, NewEngine
 from mpshell.runtime.boottime import Alarm, now
@@ -43,7 +43,7 @@ class Outpost:
         self._loop = loop
         self._launcher = ForkLauncher()
         self._posts: dict[int, _Post] = {}
-        self._line = Line(fds, loop, self._on_frame, self._on_line_end, greeted=True)
+        self._line = LineEnd(fds, loop, self._on_frame, self._on_line_end, greeted=True)
         hello = now()
         self._lease = lease.Holder(hello)
         self._alarm = Alarm()

@@ -102,11 +102,7 @@ class JobSpec(NamedTuple):
 
 
 class Configure(NamedTuple):
-    """Working directory, file mode mask and environment of the commands to come.
-
-    On another host these are the engine's own: `env` is None, and where there is no such directory as `cwd`
-    commands run in the home directory.
-    """
+    """Surroundings of the commands to come; without `env`, and where there is no `cwd`, an engine's own."""
 
     cwd: bytes
     umask: int | None  # None: leave it
@@ -308,6 +304,7 @@ _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, byt
 _NUMBER = checks.kind(int, float)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _TEXTS = checks.series(tuple, _STR)
+_VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
@@ -318,9 +315,7 @@ _JOB_SPEC = checks.fields(
 
 #: Every message that a frame may hold, with the check of its fields.
 _CHECKS: dict[type, checks.Check] = {
-    Configure: checks.fields(
-        _BYTES, checks.maybe(_INT), checks.maybe(checks.mapping(bytes, bytes))
-    ),
+    Configure: checks.fields(_BYTES, checks.maybe(_INT), _VARIABLES),
     Submit: checks.fields(
         _INT, checks.maybe_one(JobSpec, _JOB_SPEC), _INT, checks.series(list, _STR), _TEXTS
     ),
