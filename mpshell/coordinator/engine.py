@@ -8,6 +8,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.sharding import Slice
 from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
+from mpshell.runtime.states import Stated
 from mpshell.wire import messages
 from mpshell.wire.messages import Message, client_id, job_and_index
 
@@ -45,9 +46,10 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 }
 
 
-class EngineState:
+class EngineState(Stated):
     """What the coordinator knows of one engine in this run."""
 
+    table = TABLE
     __slots__ = (
         "assigned",
         "bodies",
@@ -58,7 +60,6 @@ class EngineState:
         "most_slots",
         "outbox",
         "running",
-        "state",
     )
 
     def __init__(self, link: Link) -> None:
@@ -79,14 +80,6 @@ class EngineState:
         #: Slots of one slot pool that it was ever given, at most.
         self.most_slots = 0
         self.state: str = LEASED
-
-    def handle(self, event: str) -> bool:
-        """Take one of the events; return whether it changes anything."""
-        after = TABLE[self.state].get(event)
-        if after is None:
-            return False
-        self.state = after
-        return True
 
     @property
     def is_admitted(self) -> bool:
