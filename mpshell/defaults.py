@@ -27,6 +27,8 @@ TASK_INFO: dict[str, Any] = {
     "fanout": 64,
     "connect_timeout": 10,
     "ssh_kex": "prefer",
+    "connect_fanout": 32,
+    "connect_rate": None,
     "command_timeout": 0,
     "engines": None,
     "rate": None,

@@ -31,9 +31,7 @@ STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
-
-#: The same of a connection that has failed: cut after the login, which makes no difference to the user between
-#: that and a lost engine, but to the policy of retries; none at all, no login, a wrong host key, no session.
+#: The same of connections: cut after the login, none at all, no login, a wrong host key, no session.
 CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT = range(6, 11)
 
 #: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
@@ -168,6 +166,11 @@ class EndRun(NamedTuple):
     """Forget all jobs as soon as the last client is gone, then say Drained."""
 
 
+class ConnectLimits(NamedTuple):
+    most: int  # connections that the engine makes at once
+    rate: float | None  # the same in a second
+
+
 class Ping(NamedTuple):
     """Say Pong."""
 
@@ -283,6 +286,7 @@ class Drained(NamedTuple):
 
 Command: TypeAlias = (
     Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping | Lease
+    | ConnectLimits
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
@@ -324,6 +328,7 @@ _CHECKS: dict[type, checks.Check] = {
     Withdraw: checks.fields(_INT),
     ForgetJob: checks.fields(_INT),
     EndRun: checks.fields(),
+    ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
     Ping: checks.fields(),
     Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
