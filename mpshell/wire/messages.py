@@ -304,9 +304,8 @@ Event: TypeAlias = (
 Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
-_NUMBER = checks.kind(int, float)
+_NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
-_TEXTS = checks.series(tuple, _STR)
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
@@ -357,8 +356,7 @@ _CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, Lo
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1
 
-#: The slot pool of the task's own fanout; the others have the number of their job.
-TASK_SLOTS = 0
+TASK_SLOTS = 0  # the slot pool of the task's own fanout; the others have the number of their job
 
 
 def client_id(job_id: int, index: int) -> int:
