@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator import job as states
+from mpshell.coordinator.connects import Connects
 from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
@@ -53,6 +54,7 @@ class Coordinator:
         records: Callable[[str], bool],
         rate: float | None = None,
         heartbeat: float | None = None,
+        connects: Connects | None = None,
         retry: RetryPolicy | None = None,
         plan: RolloutPlan | None = None,
         loop: EventLoop | None = None,
@@ -70,16 +72,16 @@ class Coordinator:
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
         bucket = TokenBucket(self.run.loop.time)
 
-        def engines_of(pool: EnginePool) -> EngineSet:
+        def engines_of(pool: EnginePool, connects: Connects | None = None) -> EngineSet:
             return EngineSet(
                 self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
                 heartbeat, bucket,
-                in_waves=plan is not None and plan.has_waves,
+                in_waves=plan is not None and plan.has_waves, connects=connects,
                 # After the last failure that is allowed nothing may start that waits in an engine.
                 ahead=plan is None or plan.max_fail is None,
             )  # fmt: skip
 
-        self._engines: EngineSet | Places = engines_of(pool)
+        self._engines: EngineSet | Places = engines_of(pool, connects)
         if here is not None:
             # Late: only where the engines of the run are on other hosts.
             from mpshell.coordinator import places
