@@ -59,10 +59,9 @@ class EngineSet:
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop = run, run.loop
-        self._pool = pool
+        self._pool, self._configure = pool, configure
         #: The number of engines that a number of commands is worth.
         self._wanted = wanted
-        self._configure = configure
         self._clients = clients
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
