@@ -96,7 +96,12 @@ def _computed(options: argparse.Namespace) -> Set:
             f"nothing is on the left of {steps[0][1]!r}: the result is that of an empty set",
         )
     for step, text in steps:
-        _apply(found, step, _operand(kind, text, autostep))
+        operand = _operand(kind, text, autostep)
+        if step == UNION and not found:
+            # As it is: its names are in order already.
+            found = operand
+        else:
+            _apply(found, step, operand)
     return found
 
 
@@ -105,7 +110,7 @@ def _operand(kind: type[NodeSet] | type[RangeSet], text: str, autostep: int | No
     from mpshell.cli.nodes import words_of_stdin
 
     parts = words_of_stdin("NODES") if text == "-" else text.splitlines()
-    return kind.fromlist(parts, autostep=autostep)
+    return kind(parts[0], autostep) if len(parts) == 1 else kind.fromlist(parts, autostep=autostep)
 
 
 def _apply(found: Set, step: str, operand: Set) -> None:

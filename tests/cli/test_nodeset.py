@@ -215,11 +215,11 @@ def test_nodes_at_random() -> None:
         ("-f n[1-", 'missing bracket: "n[1-"'),
         ("-f n[5-1]", "bad range: invalid values in range"),
         ("-f -R 5-1", 'invalid values in range : "5-1"'),
-        ("-f @nonsense", '"@nonsense": there is no group'),
+        ("-f @nonsense:a", '"@nonsense:a": there is no group source "nonsense"'),
         ("-f -s nonsense @a", "-s: "),
         (
-            "-f --groupsconf /nonexistent n1",
-            "--groupsconf '/nonexistent' cannot be read: No such file",
+            "-f --groupsconf /no/such/file n1",
+            "--groupsconf '/no/such/file' cannot be read: No such file",
         ),
         ("-f --split 0 n1", "argument --split: '0' is not a whole number of at least 1"),
         ("-f --split 2 --contiguous n1", "--split does not go with --contiguous"),
@@ -302,7 +302,12 @@ def test_many_names() -> None:
 
 
 def test_without_clustershell_everything_but_groups_is_there(tmp_path: Path) -> None:
-    program = "import sys; sys.modules['ClusterShell'] = None\nfrom mpshell.cli.nodeset import main\nsys.exit(main())"
+    program = """
+import sys
+sys.modules["ClusterShell"] = None
+from mpshell.cli.nodeset import main
+sys.exit(main())
+"""
     words = [sys.executable, "-c", program]
     assert mpshell("-f", "n[1-3]!n2", program=words).out == b"n[1,3]\n"
     done = mpshell("-f", "@a", program=words)
