@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -41,7 +41,7 @@ _TWICE = 1.0
 _PATIENCE = 10.0
 
 
-class Run:
+class ProgramRun:
     """A Task's only run."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Run:
         #: What has ended the run, when that was no ordinary end.
         self.error: BaseException | None = None
         self._ended, self._end = os.pipe()
-        self._intake = Intake(self.task)
+        self._relay = StdinRelay(self.task)
         self._workers: list[Any] = []
         self._say: Callable[[str], object] = str
         self._progress: Progress | None = None
@@ -76,13 +76,13 @@ class Run:
         """
         self._workers = display.workers
         if feed:
-            self._intake.open()
+            self._relay.open()
         self._say = display.terminal.message
         self._progress = display.progress
         self._port = self.task.port(handler=display, autoclose=True)
         if shows_progress and is_possible():
             self.task.timer(FIRST, display, interval=AGAIN, autoclose=True)
-        with Signals() as signals:
+        with Signals((*_SIGNALS, signal.SIGTSTP) if is_possible() else _SIGNALS) as signals:
             began = time.monotonic()
             self._thread.start()
             self._wait(signals, feed)
@@ -97,20 +97,20 @@ class Run:
         poller.register(signals.descriptor, select.POLLIN)
         if feed:
             poller.register(_STDIN, select.POLLIN)
-            poller.register(self._intake.descriptor, select.POLLIN)
+            poller.register(self._relay.descriptor, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poller.poll(self._patience())}
             if self._ended in ready:
                 return
             for number in signals.taken() if signals.descriptor in ready else ():
                 self._on_signal(number)
-            if self._intake.descriptor in ready:
-                self._intake.note_taken()
+            if self._relay.descriptor in ready:
+                self._relay.note_taken()
                 if feed:
                     poller.register(_STDIN, select.POLLIN)
             if _STDIN in ready:
                 more = self._feed()
-                if not more or self._intake.full:
+                if not more or self._relay.full:
                     poller.unregister(_STDIN)
                 feed = feed and more
             if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -140,10 +140,14 @@ class Run:
                 if data:
                     self._say(f"stdin is lost: {error}")
                 return False
-        self._intake.passed_on(len(data))
+        self._relay.passed_on(len(data))
         return bool(data)
 
     def _on_signal(self, number: int) -> None:
+        if number == signal.SIGTSTP:
+            if self._progress is not None:
+                self._progress.step_aside(_stop_here)
+            return
         if number != signal.SIGINT:
             self._stop(128 + number)
             return
@@ -174,7 +178,7 @@ class Run:
         os._exit(128 + signal.SIGINT if self.status is None else self.status)
 
 
-class Intake(EventHandler):
+class StdinRelay(EventHandler):
     """How much of stdin is on its way to the Task's thread, which says for each part of it that it has come."""
 
     def __init__(self, task: Task) -> None:
@@ -211,7 +215,8 @@ class Intake(EventHandler):
 class Signals:
     """A context in which signals are bytes on a descriptor. Those that are ignored stay so."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = numbers
         self.descriptor, self._writer = os.pipe()
         os.set_blocking(self.descriptor, False)
         os.set_blocking(self._writer, False)
@@ -219,7 +224,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        for number in self._numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._old[number] = signal.signal(number, _noted)
         return self
@@ -237,6 +242,14 @@ class Signals:
             return list(os.read(self.descriptor, 512))
         except BlockingIOError:
             return []
+
+
+def _stop_here() -> None:
+    """Stop as for Ctrl-Z that nobody handles, and return when somebody has continued this process."""
+    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    # To this thread: it has been taken when the call returns.
+    signal.raise_signal(signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, handler)
 
 
 def _noted(number: int, frame: FrameType | None) -> None:

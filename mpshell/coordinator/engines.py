@@ -20,14 +20,14 @@ from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.nextstart import NextStart
-from mpshell.coordinator.notices import Notices
+from mpshell.coordinator.notices import NoticeCounts
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
-from mpshell.wire import messages
+from mpshell.wire import control, messages
 from mpshell.wire.messages import Message, job_and_index
 
 #: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
@@ -68,7 +68,7 @@ class EngineSet:
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._library = ""  # whose connections the run needs
-        self.notices = Notices(run)
+        self.notices = NoticeCounts(run)
         self._false_starts = self._failures = 0
         #: How the last of them ended.
         self._false_start = ""
@@ -89,7 +89,7 @@ class EngineSet:
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
             messages.InputLost: self._on_input_lost,
-            messages.Drained: self._on_engine_drained,
+            messages.RunEnded: self._on_run_ended,
             messages.EngineFailed: self._on_failure,
             **self.notices.handlers,
         }
@@ -148,6 +148,7 @@ class EngineSet:
             self._slot_pools.pop(job.slot_pool, None)
         for engine in self._engines.values():
             engine.hungry.discard(job.id)
+            engine.files.pop(job.id, None)
             if engine.jobs.pop(job.id, None) is not None:
                 engine.outbox.append(messages.ForgetJob(job.id))
         self._end_of_turn()
@@ -223,8 +224,8 @@ class EngineSet:
         """End the run: its commands must not take what they have got for all."""
         self._run.note(InputStorageError(event.text))
 
-    def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
-        engine.handle(states.DRAIN)
+    def _on_run_ended(self, engine: EngineState, event: messages.RunEnded) -> None:
+        engine.handle(states.RUN_ENDED)
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
@@ -247,6 +248,8 @@ class EngineSet:
         if link.ready is None:
             self._false_starts += 1
             self._false_start = link.detail
+            if link.detail.startswith(control.REFUSED):
+                self._run.note(EngineStartError(link.detail))
         for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
         self._clients.lost(engine, sorted(engine.running.items()))
@@ -302,8 +305,7 @@ class EngineSet:
                 self._deal()
         for engine in self._engines.values():
             if engine.outbox:
-                outbox, engine.outbox, engine.input_queued = engine.outbox, [], 0
-                engine.link.send(outbox)
+                engine.send()
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
@@ -385,7 +387,7 @@ class EngineSet:
     # -- the end -------------------------------------------------------------------------------
 
     def end_run(self) -> None:
-        """Ask every engine to finish; `drained` tells when they have."""
+        """Ask every engine to finish; `all_over` tells when they have."""
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
             # One that has got no work has nothing to finish: its host may never answer.
@@ -398,7 +400,7 @@ class EngineSet:
             engine.outbox.append(messages.Cancel(None, reason, True))
         self._turn()
 
-    def drained(self) -> bool:
+    def all_over(self) -> bool:
         return all(engine.is_over for engine in self._engines.values())
 
     def fence(self) -> None:
@@ -408,10 +410,10 @@ class EngineSet:
                 engine.link.fence()
 
     def release(self) -> None:
-        """Give the engines back; those that are not drained end."""
+        """Give the engines back; those that have not ended it are closed."""
         for engine in self._engines.values():
             engine.link.detach()
-            if engine.state is states.DRAINED and not engine.link.gone:
+            if engine.state is states.FREE and not engine.link.gone:
                 self._pool.give_back(engine.link)
             else:
                 self._pool.discard(engine.link)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 
@@ -15,6 +16,7 @@ from mpshell.errors import WorkerError
 from mpshell.ssh.reading import Reading
 from mpshell.ssh.request import Request
 from mpshell.ssh.resolver import Undecided
+from mpshell.ssh.words import with_whole_paths
 
 #: Seconds that a command of `Match exec` may take; the nodes of a slower one go to ssh(1).
 _LONGEST = 2.0
@@ -26,11 +28,12 @@ _MOST = 16
 def check_request(
     request: Request, nodes: Iterable[str], environ: Mapping[bytes, bytes], home: str | None = None
 ) -> Request:
-    """Return a request with the answers of the `Match exec` commands that its nodes ask for.
+    """Return a request with whole file names, and the answers of the `Match exec` commands of its nodes.
 
     Raise WorkerError for options and lines that cannot be read, with the word or with file and line, and for a
     file of a key that is named and cannot be read.
     """
+    request = request._replace(options=with_whole_paths(request.options, os.getcwd()))
     home = home or pwd.getpwuid(os.getuid()).pw_dir
     answers: dict[str, bool | None] = {}
 
@@ -67,12 +70,21 @@ def _check_readable(path: str, name: str) -> None:
 
 def _succeeds(command: str, environ: Mapping[bytes, bytes]) -> bool | None:
     """Return whether a command ends with success, None when it takes too long or cannot be started."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        # The program wants to hear of no child, and how one has ended is lost.
+        return None
     shell = os.fsdecode(environ.get(b"SHELL", b"")) or "/bin/sh"
     try:
-        done = subprocess.run(
+        running = subprocess.Popen(
             [shell, "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            timeout=_LONGEST, check=False, env=dict(environ),
+            env=dict(environ), start_new_session=True,
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
-    return done.returncode == 0
+    try:
+        return running.wait(_LONGEST) == 0
+    except subprocess.TimeoutExpired:
+        # With all that it has started: it is not reaped yet, so its group is its own.
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        return None

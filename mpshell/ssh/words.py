@@ -5,6 +5,7 @@ Letters become lines of ssh_config, which stand before those of the files.
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from mpshell.errors import WorkerError
@@ -22,8 +23,8 @@ _LINES = {
     "q": "LogLevel QUIET",
 }  # fmt: skip
 
-#: Letters of which ssh(1) takes the last, while the first line with a keyword counts.
-_LAST_COUNTS = frozenset("46")
+#: Letters of which ssh(1) takes the last, whatever -o says, while of lines with a keyword the first counts.
+_LAST_COUNTS = frozenset("46CTaxkqcm")
 
 #: Letters that only ssh(1) honours, without an argument and with one.
 _OF_SSH = frozenset("12AfGgKMNnsTtVvXYy")
@@ -56,7 +57,7 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
         while letters:
             letter, letters = letters[0], letters[1:]
             if letter in _LINES:
-                _add_line(lines, letter)
+                _add_line(lines, letter, _LINES[letter])
                 continue
             if letter in _OF_SSH:
                 for_ssh.append(f"option -{letter}")
@@ -71,12 +72,29 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
                 lines.append((argument, f"option -o {argument}"))
             else:
                 identities += [argument] * (letter == "i")
-                lines.append((f"{_KEYWORDS[letter]} {quoted(argument)}", f"option -{letter}"))
+                _add_line(lines, letter, f"{_KEYWORDS[letter]} {quoted(argument)}")
     return CommandLine(lines, file, tuple(identities), for_ssh[0] if for_ssh else None)
 
 
-def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
-    line = _LINES[letter]
+def with_whole_paths(words: tuple[str, ...], directory: str) -> tuple[str, ...]:
+    """Return words with the files of -F and -i as they are named from a directory: engines have another one."""
+    made: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        made.append(word)
+        for at, letter in enumerate(word[1:], 1):
+            if letter not in _KEYWORDS and letter not in _OF_SSH_WITH_ARGUMENT:
+                continue
+            argument = word[at + 1 :] or (rest.pop(0) if rest else "")
+            if letter in "Fi" and argument != "none":
+                argument = os.path.join(directory, argument)
+            made[-1:] = [word[: at + 1], argument]
+            break
+    return tuple(made)
+
+
+def _add_line(lines: list[tuple[str, str]], letter: str, line: str) -> None:
     entry = (line, f"option -{letter}")
     if letter in _LAST_COUNTS:
         lines.insert(0, entry)
