@@ -64,6 +64,7 @@ class EngineSet:
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
         self._in_waves, self._ahead = in_waves, ahead
+        self._held = False
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
@@ -110,6 +111,11 @@ class EngineSet:
     def set_rate(self, rate: float | None) -> None:
         """Hand out no more than `rate` clients a second."""
         self._bucket.set_rate(rate)
+        self._end_of_turn()
+
+    def hold(self, held: bool) -> None:
+        """Hand out no clients while it is held."""
+        self._held = held
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
@@ -320,7 +326,8 @@ class EngineSet:
         now = self._loop.time()
         slot_pools = self._slot_pools.values()
         for slot_pool in slot_pools:
-            slots, dealt = slot_pool.plan(self._bucket.available(), ahead=self._ahead)
+            budget = 0 if self._held else self._bucket.available()
+            slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
             for engine_id, work in dealt:
@@ -335,7 +342,7 @@ class EngineSet:
         return any(slot_pool.queued for slot_pool in self._slot_pools.values())
 
     def _lease_what_is_needed(self) -> None:
-        if not self._has_queue():
+        if self._held or not self._has_queue():
             return
         if self._false_starts >= _FALSE_STARTS * self._most:
             raise EngineStartError(
