@@ -34,7 +34,7 @@ def run(
 def run(
     command: str, *, nodes: Nodes | None, key: None = None, info: Mapping[str, Any] | None = None,
     default: Mapping[str, Any] | None = None, **options: Unpack[IterationOptions],
-) -> Run[WorkerPopen] | Run[DistantWorker]: ...  # fmt: skip
+) -> Run[WorkerPopen | DistantWorker]: ...  # fmt: skip
 def run(
     command: str,
     *,
@@ -47,7 +47,7 @@ def run(
     stdin: bool | None = False,
     tree: bool | None = None,
     remote: bool = True,
-) -> Run[WorkerPopen] | Run[DistantWorker]:
+) -> Run[WorkerPopen | DistantWorker]:
     """Return a run of a command, to be entered with `async with`; nothing is started before.
 
     The arguments are those of `Task.shell`, but that commands have no stdin unless it is asked for. `info` and

@@ -39,7 +39,8 @@ class Run(Generic[W]):
 
     Leaving the context in any way, cancellation included, ends the commands that still run, and waits for
     that: SIGTERM, and SIGKILL after the info key `grace`. A cancellation meanwhile leaves them no more time.
-    While many outcomes wait to be taken no more commands are started. It is for one asyncio loop and its thread.
+    While many outcomes wait to be taken no more commands are started. It is for one asyncio loop, and for the
+    thread of that.
     """
 
     def __init__(self, runs: Runs, worker: W, arrivals: Arrivals) -> None:

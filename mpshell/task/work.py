@@ -165,7 +165,7 @@ class WorkAccess:
         nodes: Nodes | None,
         key: None = None,
         **options: Unpack[IterationOptions],
-    ) -> Outcomes[WorkerPopen] | Outcomes[DistantWorker]: ...
+    ) -> Outcomes[WorkerPopen | DistantWorker]: ...
     def iter_outcomes(
         self,
         command: str,
@@ -177,7 +177,7 @@ class WorkAccess:
         stdin: bool | None = None,
         tree: bool | None = None,
         remote: bool = True,
-    ) -> Outcomes[WorkerPopen] | Outcomes[DistantWorker]:
+    ) -> Outcomes[WorkerPopen | DistantWorker]:
         """Return an iterator that runs a command and yields a NodeOutcome for each node, as they end.
 
         The arguments are those of `shell`. It is a run of this Task, which goes on within `next()`: while the

@@ -14,7 +14,8 @@ import pytest
 import mpshell
 from mpshell import NodeSetParseError, RetryPolicy, TaskError, TaskSettingError, WorkerError
 from mpshell.aio import Run, run
-from tests.support import commands, engines, eventually
+from tests.faults.conftest import engines
+from tests.support import commands, eventually
 from tests.system.recorder import Marks, until
 
 SLEEPS = "[ %n = 0 ] || sleep 60"
@@ -376,7 +377,7 @@ def test_how_a_run_is_used() -> None:
             await anext(sweep)
             with pytest.raises(TaskError, match="once"):
                 await sweep.__aenter__()
-            waiting = asyncio.create_task(anext(sweep))  # type: ignore[arg-type]
+            waiting = asyncio.create_task(anext(sweep))
             await asyncio.sleep(0)
             with pytest.raises(TaskError, match="one asyncio task"):
                 await anext(sweep)
@@ -403,7 +404,7 @@ def test_a_worker_that_cannot_begin_is_an_error_at_the_entry() -> None:
 def test_what_a_transport_raises_ends_the_run_and_is_raised(tmp_path: Path) -> None:
     class Wrong(mpshell.Transport):
         def command_argv(self, task: Any, command: str) -> Any:
-            return ["/bin/sh", "-c", "exit 255"]
+            return ["/bin/sh", "-c", "echo words; exit 255"]
 
         @staticmethod
         def diagnose(detail: str) -> str:

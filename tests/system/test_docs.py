@@ -34,6 +34,20 @@ def test_the_page_of_groups_prints_what_it_says() -> None:
     assert run_script(source).stdout.splitlines() == expected
 
 
+def test_the_page_of_asyncio_prints_what_it_says() -> None:
+    source = "\n".join(
+        re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "async.md").read_text(), re.S)
+    )
+    expected = re.findall(r"print\(.*\)  # (.*)", source)
+    assert len(expected) >= 4
+    done = run_script(source)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line for line in expected if line not in lines] == []
+    assert sorted(lines[:3]) == ["node1 0 node1", "node2 1 node2", "node3 2 node3"]
+    assert "{'b1': '1.0', 'b2': '1.1'}" in lines or "{'b2': '1.1', 'b1': '1.0'}" in lines
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_tests_named_in_the_docs_exist(page: Path) -> None:
     for name, function in re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text()):

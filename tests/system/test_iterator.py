@@ -239,7 +239,7 @@ def test_more_work_in_the_body_is_of_the_same_run(local: Task) -> None:
     nodes = []
     for outcome in local.iter_outcomes("true", nodes="n[1-2]"):
         nodes.append(outcome.node)
-        local.shell(f"echo of %h >&2; echo {outcome.node}", nodes=f"more-{outcome.node}")
+        local.shell(f"echo {outcome.node}", nodes=f"more-{outcome.node}")
     assert sorted(nodes) == ["n1", "n2"]
     assert {o.node for o in local.outcomes()} == {"n1", "n2", "more-n1", "more-n2"}
     assert local.node_buffer("more-n2") == b"n2"
