@@ -33,7 +33,7 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         task.set_default("distant_workername", options.worker)
     except ImportError as error:
         raise ValueError(
-            f"-R/--worker {options.worker!r} is not ssh, exec, rsh, pdsh or a module's name: {error}"
+            f"-R/--worker {options.worker!r} is not ssh, asyncssh, exec, rsh, pdsh or a module's name: {error}"
         ) from error
     for key, value in (
         ("fanout", options.fanout),

@@ -267,6 +267,7 @@ class Coordinator:
     def complete(self) -> None:
         """Close every job of a run that has ended, and give the engines back."""
         try:
+            self._engines.notices.tell_counts()
             for job in list(self.jobs.values()):
                 self._verdicts.rest(job)
                 self._close(job)

@@ -10,7 +10,6 @@ lost its announced clients can be told from those that have surely not run. In t
 
 import math
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,9 @@ from mpshell.coordinator import engine as states
 from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.misfires import Misfires
 from mpshell.coordinator.nextstart import NextStart
+from mpshell.coordinator.notices import Notices
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
@@ -29,12 +30,6 @@ from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
 from mpshell.wire import messages
 from mpshell.wire.messages import Message, job_and_index
-
-#: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
-#: error of their own before they have announced a command: for each that it has had at once, as one blow may
-#: hit them all. The first are more, as a killed fork server can cost two starts, the second sent to it in its
-#: last moment.
-_FALSE_STARTS, _FAILURES = 10, 3
 
 
 class EngineSet:
@@ -68,11 +63,9 @@ class EngineSet:
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
-        self._false_starts = self._failures = 0
-        #: How the last of them ended.
-        self._false_start = ""
-        self._most = 1
-        self._warned: set[str] = set()
+        self._library = ""  # whose connections the run needs
+        self.notices = Notices(run)
+        self._misfires = Misfires()
         #: Starts a second, over all slot pools and engines.
         self._bucket = TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._end_of_turn)
@@ -88,10 +81,10 @@ class EngineSet:
             messages.Ready: self._on_ready,
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
-            messages.Warn: self._on_warn,
             messages.InputLost: self._on_input_lost,
             messages.Drained: self._on_engine_drained,
             messages.EngineFailed: self._on_failure,
+            **self.notices.handlers,
         }
 
     # -- work ----------------------------------------------------------------------------------
@@ -100,7 +93,7 @@ class EngineSet:
         """Make a slot pool, or give one another fanout."""
         slot_pool = self._slot_pools.get(number)
         if slot_pool is None:
-            queue = InWaves() if self._in_waves else InOrder()
+            queue = (InWaves if self._in_waves else InOrder)(self._can_run)
             slot_pool = self._slot_pools[number] = SlotPool(number, fanout, queue)
             for engine_id, engine in self._engines.items():
                 if engine.state is states.SERVING:
@@ -121,8 +114,13 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
+        self._library = job.library or self._library  # such an engine can run anything
         self._slot_pools[job.slot_pool].add_work(Slice(job.id, 0, len(job.nodes)))
         self._end_of_turn()
+
+    def _can_run(self, engine_id: int, job_id: int) -> bool:
+        library = self._jobs[job_id].library
+        return not library or self._engines[engine_id].link.library == library
 
     def release_wave(self, job: Job, stop: int) -> None:
         """Let the clients of a job before an index start."""
@@ -186,7 +184,7 @@ class EngineSet:
         self._end_of_turn()
 
     def _on_starting(self, engine: EngineState, event: messages.Starting) -> None:
-        self._failures = 0
+        self._misfires.has_worked()
         clients = event.client_ids
         engine.assigned.difference_update(clients)
         engine.running.update(dict.fromkeys(clients, self._loop.time()))
@@ -216,13 +214,8 @@ class EngineSet:
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
         check_version(event)
-        self._false_starts = 0
+        self._misfires.has_spoken()
         self._admit(engine)
-
-    def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
-        if event.text not in self._warned:
-            self._warned.add(event.text)
-            self._run.call(warnings.warn, event.text, RuntimeWarning)
 
     def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
         """End the run: its commands must not take what they have got for all."""
@@ -234,11 +227,7 @@ class EngineSet:
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
         engine.link.detail = event.traceback
-        self._failures += 1
-        if self._failures >= _FAILURES * self._most:
-            # The next one would be handed the same work, and fail at it as well.
-            last = event.traceback.strip().splitlines()[-1]
-            error = EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
+        if (error := self._misfires.failed(event.traceback)) is not None:
             self._run.note(error)
 
     def _on_gone(self, link: Link) -> None:
@@ -250,8 +239,7 @@ class EngineSet:
         self._heartbeat.forget(link.engine_id)
         self._pool.discard(link)
         if link.ready is None:
-            self._false_starts += 1
-            self._false_start = link.detail
+            self._misfires.ended_at_once(link.detail)
         for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
         self._clients.lost(engine, sorted(engine.running.items()))
@@ -344,10 +332,7 @@ class EngineSet:
     def _lease_what_is_needed(self) -> None:
         if self._held or not self._has_queue():
             return
-        if self._false_starts >= _FALSE_STARTS * self._most:
-            raise EngineStartError(
-                f"{self._false_starts} engine processes in a row ended at once: {self._false_start}"
-            )
+        self._misfires.check()
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(
@@ -355,18 +340,23 @@ class EngineSet:
             for slot_pool in self._slot_pools.values()
         )
         wanted = max(1, min(self._wanted(commands), fanout))
-        while (engines := sum(e.is_counted for e in self._engines.values())) < wanted:
+        while (able := self._able()) < wanted:
             try:
-                link = self._pool.lease()
+                link = self._pool.lease(self._library)
             except EngineStartError:
-                if not engines:
+                if not able:
                     raise
                 return
             self._attach(link)
 
+    def _able(self) -> int:
+        """Return how many engines can run all that this run has."""
+        engines = (engine for engine in self._engines.values() if engine.is_counted)
+        return sum(engine.link.library == self._library for engine in engines)
+
     def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)
-        self._most = max(self._most, len(self._engines))
+        self._misfires.living(len(self._engines))
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)

@@ -45,6 +45,8 @@ class Link(Protocol):
     detail: str
     #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
     credentials: object
+    #: The library of connections that it hosts; "" for none.
+    library: str
     #: Whether it runs on another host. Then its process ids mean nothing here, it may never come to its first
     #: message and is given no work before that, and what it reports is checked: it is another machine's word.
     far: bool
@@ -103,6 +105,33 @@ class Link(Protocol):
         """Give it up: an engine that still lives takes that as its end. Harmless when done before."""
 
 
+class Leased:
+    """The run that a `Link` is leased to: its loop, and where the link reports to. Nobody before `attach`."""
+
+    def __init__(self) -> None:
+        self.loop: EventLoop | None = None
+        self.on_frame: FrameHandler | None = None
+        self.on_gone: LinkHandler | None = None
+        self.on_flushed: LinkHandler | None = None
+        self.on_silent: LinkHandler = ignore
+
+    def attach(
+        self,
+        loop: EventLoop,
+        on_frame: FrameHandler,
+        on_gone: LinkHandler,
+        on_flushed: LinkHandler,
+        on_silent: LinkHandler = ignore,
+    ) -> None:
+        """Note them, and begin to listen (`Link.attach`)."""
+        self.loop, self.on_frame = loop, on_frame
+        self.on_gone, self.on_flushed, self.on_silent = on_gone, on_flushed, on_silent
+        self.on_attached(loop)
+
+    def on_attached(self, loop: EventLoop) -> None:
+        """Have the loop watch what the engine is heard by."""
+
+
 class Closable(Protocol):
     """What is to be closed."""
 
@@ -131,8 +160,11 @@ class Launcher(Protocol):
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return what serves no engine of these credentials, nor a next one: to be closed."""
 
-    def start(self) -> Link:
-        """Start an engine, without waiting for its first message; EngineStartError when that cannot be."""
+    def start(self, library: str = "") -> Link:
+        """Start an engine, without waiting for its first message; EngineStartError when that cannot be.
+
+        With a `library` it hosts connections of that, beside child processes.
+        """
 
     def forget(self) -> None:
         """In the child of a fork: close the copies of what is the parent's."""
