@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mpshell.defaults import DEFAULTS, Defaults
     from mpshell.errors import (
         AlreadyRunningError,
+        DefaultsError,
         EngineAbortException,
         EngineAlreadyRunningError,
         EngineClientEOF,
@@ -98,6 +99,7 @@ __all__ = [
     "RESOLVER_NOGROUP",
     "AlreadyRunningError",
     "Defaults",
+    "DefaultsError",
     "DistantWorker",
     "EngineAbortException",
     "EngineAlreadyRunningError",
@@ -174,8 +176,9 @@ _HOMES = {
     "mpshell.task.timers": ("EngineTimer",),
     "mpshell.defaults": ("DEFAULTS", "Defaults"),
     "mpshell.errors": (
-        "AlreadyRunningError", "EngineAbortException", "EngineAlreadyRunningError", "EngineClientEOF",
-        "EngineClientError", "EngineClientException", "EngineClientNotSupportedError", "EngineException",
+        "AlreadyRunningError", "DefaultsError", "EngineAbortException", "EngineAlreadyRunningError",
+        "EngineClientEOF", "EngineClientError", "EngineClientException", "EngineClientNotSupportedError",
+        "EngineException",
         "EngineIllegalOperationError", "EngineNotSupportedError", "EngineStartError",
         "EngineTimeoutException", "InputStorageError", "TaskError", "TaskException", "TaskMsgTreeError",
         "TaskSettingError", "TimeoutError", "UnknownThreadError", "WorkerBadArgumentError", "WorkerError",

@@ -25,6 +25,18 @@ class TaskSettingError(TaskError, ValueError):
     """A value that a Task's setting cannot take."""
 
 
+class DefaultsError(ValueError):
+    """A file of defaults cannot be read; `path` is its name, the text says where and what is allowed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+
+    def __str__(self) -> str:
+        """Return the file and what is wrong with it."""
+        return f"{self.path}: {self.args[1]}"
+
+
 class UnknownThreadError(TaskError, LookupError):
     """No living thread has the identifier given."""
 

@@ -158,7 +158,7 @@ class FakeEngine(Leased):
             self.finish(self._of_job(self.running, None)[0])
         elif self.ending and not self.report:
             self.ending = False
-            self.report.append(m.Drained())
+            self.report.append(m.RunEnded())
         return self.flush()
 
     def greet(self) -> None:

@@ -16,7 +16,7 @@ from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from mpshell.cli.display import Display
-    from mpshell.cli.run import Run
+    from mpshell.cli.run import ProgramRun
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
 
@@ -137,9 +137,9 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
 
 def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
     from mpshell.cli.prepare import configure, make_display, schedule
-    from mpshell.cli.run import Run, stdin_is_for_commands
+    from mpshell.cli.run import ProgramRun, stdin_is_for_commands
 
-    run = Run()
+    run = ProgramRun()
     _report_warnings(terminal)
     configure(run.task, options, terminal)
     display = make_display(options, nodes, terminal)
@@ -169,7 +169,7 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     return status
 
 
-def _out_of_memory(run: Run, display: Display, seconds: float) -> int:
+def _out_of_memory(run: ProgramRun, display: Display, seconds: float) -> int:
     """Show what was gathered before there was no room for more, and return the exit status."""
     from mpshell.nodeset import NodeSet
 
@@ -206,7 +206,7 @@ def _report_warnings(terminal: Terminal) -> None:
     warnings.showwarning = show
 
 
-def _what_runs(run: Run, options: argparse.Namespace, nodes: NodeSet) -> str:
+def _what_runs(run: ProgramRun, options: argparse.Namespace, nodes: NodeSet) -> str:
     fanout = run.task.info("fanout")
     return (
         f"{nodes} ({len(nodes)}) over {options.worker}, "
@@ -238,7 +238,11 @@ def _own_error(error: BaseException) -> int:
 
 
 def _sum_up(
-    run: Run, display: Display, options: argparse.Namespace, terminal: Terminal, seconds: float
+    run: ProgramRun,
+    display: Display,
+    options: argparse.Namespace,
+    terminal: Terminal,
+    seconds: float,
 ) -> None:
     """Say how many nodes ended how, and which, where there is anybody to read it or reason to."""
     from mpshell.cli.terminal import STDERR

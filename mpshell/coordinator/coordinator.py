@@ -258,7 +258,7 @@ class Coordinator:
     def has_ended(self) -> bool:
         """Whether nothing of it runs any more."""
         # Without its descriptors a run hears nothing more: its engines have seen their channels end.
-        return not self.run.loop.intact() or self._engines.drained()
+        return not self.run.loop.intact() or self._engines.all_over()
 
     def hurry(self) -> None:
         """Give what still runs no more grace."""

@@ -24,23 +24,23 @@ RETIRED: Final = "RETIRED"  # it has ids of before: it gets no more work, and en
 SILENT: Final = (
     "SILENT"  # it sends and hears nothing any more; what it runs goes on until it is gone
 )
-DRAINED: Final = "DRAINED"  # the run is over for it: it can serve another
+FREE: Final = "FREE"  # the run is over for it: it can serve another
 UNUSED: Final = "UNUSED"  # it has got no work, and gets none: nothing of it is waited for
-STATES: Final = (LEASED, SERVING, RETIRED, SILENT, DRAINED, UNUSED)
+STATES: Final = (LEASED, SERVING, RETIRED, SILENT, FREE, UNUSED)
 
 ADMIT: Final = "ADMIT"
 RETIRE: Final = "RETIRE"
 FALL_SILENT: Final = "FALL_SILENT"
 END_RUN: Final = "END_RUN"
-DRAIN: Final = "DRAIN"
-EVENTS: Final = (ADMIT, RETIRE, FALL_SILENT, END_RUN, DRAIN)
+RUN_ENDED: Final = "RUN_ENDED"
+EVENTS: Final = (ADMIT, RETIRE, FALL_SILENT, END_RUN, RUN_ENDED)
 
 TABLE: Final[dict[str, dict[str, str]]] = {
     LEASED: {ADMIT: SERVING, RETIRE: UNUSED, END_RUN: UNUSED},
-    SERVING: {RETIRE: RETIRED, FALL_SILENT: SILENT, DRAIN: DRAINED},
-    RETIRED: {DRAIN: DRAINED},
-    SILENT: {RETIRE: RETIRED, DRAIN: DRAINED},
-    DRAINED: {},
+    SERVING: {RETIRE: RETIRED, FALL_SILENT: SILENT, RUN_ENDED: FREE},
+    RETIRED: {RUN_ENDED: FREE},
+    SILENT: {RETIRE: RETIRED, RUN_ENDED: FREE},
+    FREE: {},
     UNUSED: {},
 }
 
@@ -96,7 +96,7 @@ class EngineState:
     @property
     def is_over(self) -> bool:
         """Whether the run has not to wait for it."""
-        return self.state in (DRAINED, UNUSED)
+        return self.state in (FREE, UNUSED)
 
     @property
     def is_counted(self) -> bool:

@@ -21,7 +21,7 @@ from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.misfires import Misfires
 from mpshell.coordinator.nextstart import NextStart
-from mpshell.coordinator.notices import Notices
+from mpshell.coordinator.notices import NoticeCounts
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
@@ -64,7 +64,7 @@ class EngineSet:
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._library = ""  # whose connections the run needs
-        self.notices = Notices(run)
+        self.notices = NoticeCounts(run)
         self._misfires = Misfires()
         #: Starts a second, over all slot pools and engines.
         self._bucket = TokenBucket(run.loop.time)
@@ -82,7 +82,7 @@ class EngineSet:
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
             messages.InputLost: self._on_input_lost,
-            messages.Drained: self._on_engine_drained,
+            messages.RunEnded: self._on_run_ended,
             messages.EngineFailed: self._on_failure,
             **self.notices.handlers,
         }
@@ -221,8 +221,8 @@ class EngineSet:
         """End the run: its commands must not take what they have got for all."""
         self._run.note(InputStorageError(event.text))
 
-    def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
-        engine.handle(states.DRAIN)
+    def _on_run_ended(self, engine: EngineState, event: messages.RunEnded) -> None:
+        engine.handle(states.RUN_ENDED)
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
@@ -376,7 +376,7 @@ class EngineSet:
     # -- the end -------------------------------------------------------------------------------
 
     def end_run(self) -> None:
-        """Ask every engine to finish; `drained` tells when they have."""
+        """Ask every engine to finish; `all_over` tells when they have."""
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
             # One that has got no work has nothing to finish: its host may never answer.
@@ -389,7 +389,7 @@ class EngineSet:
             engine.outbox.append(messages.Cancel(None, reason, True))
         self._turn()
 
-    def drained(self) -> bool:
+    def all_over(self) -> bool:
         return all(engine.is_over for engine in self._engines.values())
 
     def fence(self) -> None:
@@ -399,10 +399,10 @@ class EngineSet:
                 engine.link.fence()
 
     def release(self) -> None:
-        """Give the engines back; those that are not drained end."""
+        """Give the engines back; those that have not ended it are closed."""
         for engine in self._engines.values():
             engine.link.detach()
-            if engine.state is states.DRAINED and not engine.link.gone:
+            if engine.state is states.FREE and not engine.link.gone:
                 self._pool.give_back(engine.link)
             else:
                 self._pool.discard(engine.link)

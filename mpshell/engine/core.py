@@ -259,9 +259,9 @@ class Engine:
         for slots in self._slots.values():
             slots.answer(report)
         if self._life.state is life.ENDING and not self._has_clients():
-            self._life.handle(life.DRAINED)
+            self._life.handle(life.RUN_ENDED)
             self._forget()
-            report.drained = True
+            report.run_ended = True
         self._uplink.send()
         if self._announced and self._uplink.clear:
             self._start_announced()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mpshell.ssh import algorithms, values
 from mpshell.ssh.configfile import expand_home
-from mpshell.ssh.resolver import Settings, Undecided
+from mpshell.ssh.resolver import HostSettings, Undecided
 from mpshell.ssh.text import match_pattern
 from mpshell.ssh.tokens import Here, NotExpanded, expand
 
@@ -96,7 +96,9 @@ class Interpreter:
         self._environ = environ
         self._defaults = defaults
 
-    def profile(self, settings: Settings, target: str, original: str, user: str | None) -> Profile:
+    def profile(
+        self, settings: HostSettings, target: str, original: str, user: str | None
+    ) -> Profile:
         """Return what settings mean for a node; Undecided when ssh(1) has to take it."""
         if settings.reason is not None:
             raise Undecided(settings.reason)
@@ -154,7 +156,7 @@ class Interpreter:
 class _Text:
     """Reads the values of one node's settings."""
 
-    def __init__(self, own: Interpreter, settings: Settings, tokens: Mapping[str, str]) -> None:
+    def __init__(self, own: Interpreter, settings: HostSettings, tokens: Mapping[str, str]) -> None:
         self._own, self._settings, self._tokens = own, settings, tokens
 
     def flag(self, keyword: str, default: bool) -> bool:

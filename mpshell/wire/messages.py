@@ -165,7 +165,7 @@ class ForgetJob(NamedTuple):
 
 
 class EndRun(NamedTuple):
-    """Forget all jobs as soon as the last client is gone, then say Drained."""
+    """Forget all jobs as soon as the last client is gone, then say RunEnded."""
 
 
 class Ping(NamedTuple):
@@ -277,7 +277,7 @@ class EngineFailed(NamedTuple):
     traceback: str
 
 
-class Drained(NamedTuple):
+class RunEnded(NamedTuple):
     """Nothing runs here any more, and everything has been said."""
 
 
@@ -286,7 +286,7 @@ Command: TypeAlias = (
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
-    | Notices | HostKeys | EngineFailed | Drained
+    | Notices | HostKeys | EngineFailed | RunEnded
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 
@@ -340,7 +340,7 @@ _CHECKS: dict[type, checks.Check] = {
     Notices: checks.fields(checks.pairs(_STR, _INT)),
     HostKeys: checks.fields(checks.pairs(_STR, _STR)),
     EngineFailed: checks.fields(_STR),
-    Drained: checks.fields(),
+    RunEnded: checks.fields(),
 }
 
 #: What the unpickler may make: messages, and the job within one, with its log and its connections.

@@ -35,7 +35,7 @@ from mpshell.worker.ssh_log import diagnose_unproven
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 #: pdsh's own words about a node: "pdsh@here: node: ssh exited with exit code 3".
 _OWN = re.compile(rb"r?pd(?:sh|cp)@[^:]*: (?:(\S+): )?(.*)")

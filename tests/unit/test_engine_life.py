@@ -17,7 +17,7 @@ from tests.engine.conftest import job
 from tests.unit.tables import Walk
 
 WAYS = {e.IDLE: [], e.RUNNING: [e.SUBMIT], e.ENDING: [e.END_RUN], e.LEAVING: [e.LEAVE]}
-#: Row by row, for: submit, end of the run, drained, leave.
+#: Row by row, for: submit, the end of a run, its last client, leave.
 EXPECTED = {
     e.IDLE: (e.RUNNING, e.ENDING, None, e.LEAVING),
     e.RUNNING: (e.RUNNING, e.ENDING, None, e.LEAVING),
@@ -83,10 +83,10 @@ def test_a_run_without_clients_is_over_at_once_and_one_with_clients_after_the_la
     benches: list[Bench],
 ) -> None:
     benches.append(bench := Bench())
-    assert bench.say(m.EndRun()) == [m.Drained()]
+    assert bench.say(m.EndRun()) == [m.RunEnded()]
     assert bench.say(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
-    [finished, drained] = bench.say(m.Withdraw(1))
-    assert isinstance(finished, m.Finished) and drained == m.Drained()
+    [finished, ended] = bench.say(m.Withdraw(1))
+    assert isinstance(finished, m.Finished) and ended == m.RunEnded()
 
 
 def test_an_engine_that_leaves_says_nothing_of_the_end_of_its_run(benches: list[Bench]) -> None:

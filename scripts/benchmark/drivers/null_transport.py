@@ -56,7 +56,7 @@ class NullEngine(FakeEngine):
         self.launcher.ledger.clear()
         if not started and self.ending:
             self.ending = False
-            self.report.append(messages.Drained())
+            self.report.append(messages.RunEnded())
         self.settle_slots()
         report, self.report = self.report, []
         frame = messages.encode(report)
