@@ -81,7 +81,7 @@ class FakeEngine(Leased):
     def detach(self) -> None:
         self.loop = None
 
-    def send(self, commands: list[m.Message]) -> None:
+    def send(self, commands: list[m.Message], descriptors: Sequence[int] = ()) -> None:
         if not (self.gone or self.silent):
             for command in m.decode(m.encode(commands)):
                 self.take(command)

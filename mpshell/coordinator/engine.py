@@ -1,5 +1,6 @@
 """One engine of a run: what the coordinator knows of it, and where the events about its clients go."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
@@ -9,6 +10,7 @@ from mpshell.coordinator.sharding import Slice
 from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
 from mpshell.wire import messages
+from mpshell.wire.credentials import MOST_DESCRIPTORS
 from mpshell.wire.messages import Message, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
@@ -51,6 +53,8 @@ class EngineState:
     __slots__ = (
         "assigned",
         "bodies",
+        "descriptors",
+        "files",
         "hungry",
         "input_queued",
         "jobs",
@@ -74,6 +78,9 @@ class EngineState:
         self.jobs: dict[int, int] = {}
         #: Jobs of which it waits for more of the stdin.
         self.hungry: set[int] = set()
+        #: Device and inode of the files for the stdin of jobs that it has, and those that go with the outbox.
+        self.files: dict[int, tuple[int, int]] = {}
+        self.descriptors: list[int] = []
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
         #: Slots of one slot pool that it was ever given, at most.
@@ -125,6 +132,12 @@ class EngineState:
         sent = self.jobs[job.id]
         room = _HIGH_WATER - self.link.pending - self.input_queued
         while 0 <= sent < job.input.size and room > 0:
+            if sent >= job.input.in_memory and self.link.passes_descriptors:
+                if self._pass_file(job):
+                    size = job.input.size - sent
+                    self.outbox.append(messages.Stored(job.id, size, *self.files[job.id]))
+                    sent = job.input.size
+                break
             data = bytes(job.input.piece(sent, _PIECE))
             self.outbox.append(messages.Write(job.id, data))
             room -= len(data)
@@ -137,6 +150,27 @@ class EngineState:
             self.outbox.append(messages.CloseStdin(job.id))
             sent = -1
         self.jobs[job.id] = sent
+
+    def _pass_file(self, job: Job) -> bool:
+        """Return whether it has, or gets with this frame, the file that a job's stdin goes on in."""
+        if job.id in self.files:
+            return True
+        if len(self.descriptors) == MOST_DESCRIPTORS:
+            return False
+        fd = job.input.file()
+        status = os.fstat(fd)
+        self.descriptors.append(fd)
+        self.files[job.id] = status.st_dev, status.st_ino
+        return True
+
+    def send(self) -> None:
+        """Send it what is in the outbox."""
+        outbox, self.outbox, self.input_queued = self.outbox, [], 0
+        if self.descriptors:
+            descriptors, self.descriptors = self.descriptors, []
+            self.link.send(outbox, descriptors)
+        else:
+            self.link.send(outbox)
 
     def not_run(self) -> dict[int, list[int]]:
         """Return the clients of an engine that is gone which have surely not run: indexes by job, last first.

@@ -146,6 +146,7 @@ class EngineSet:
             self._slot_pools.pop(job.slot_pool, None)
         for engine in self._engines.values():
             engine.hungry.discard(job.id)
+            engine.files.pop(job.id, None)
             if engine.jobs.pop(job.id, None) is not None:
                 engine.outbox.append(messages.ForgetJob(job.id))
         self._end_of_turn()
@@ -295,8 +296,7 @@ class EngineSet:
                 self._deal()
         for engine in self._engines.values():
             if engine.outbox:
-                outbox, engine.outbox, engine.input_queued = engine.outbox, [], 0
-                engine.link.send(outbox)
+                engine.send()
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)

@@ -141,9 +141,13 @@ class Interpreter:
     def path(self, keyword: str, word: str, tokens: Mapping[str, str]) -> str:
         """Return a file's name with ~, tokens and variables replaced."""
         try:
-            return expand(expand_home(word, self._home), tokens, self._environ)
+            path = expand(expand_home(word, self._home), tokens, self._environ)
         except NotExpanded as error:
             raise Undecided(f"{keyword} {word}: {error}") from error
+        if not path.startswith("/"):
+            # Of the directory in which ssh(1) is executed.
+            raise Undecided(f"{keyword} {word}, which is no whole path")
+        return path
 
     def in_home(self, name: str) -> str:
         return f"{self._home}/.ssh/{name}"
@@ -206,6 +210,8 @@ class _Text:
         if words == ("none",):
             return ()
         if keyword == "globalknownhostsfile":
+            if relative := [word for word in words if not word.startswith("/")]:
+                raise Undecided(f"{keyword} {relative[0]}, which is no whole path")
             return words
         return tuple(self._path(keyword, word) for word in words)
 

@@ -15,6 +15,7 @@ from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from tests.engine.conftest import job
 from tests.unit.tables import Walk
+from tests.unit.test_clients import FakeFamily
 
 WAYS = {e.IDLE: [], e.RUNNING: [e.SUBMIT], e.ENDING: [e.END_RUN], e.LEAVING: [e.LEAVE]}
 #: Row by row, for: submit, the end of a run, its last client, leave.
@@ -51,6 +52,8 @@ class Bench:
         self.near, far = channel_pair()
         self._far = Channel(far)
         self.engine = Engine(self._far, self.loop, program)
+        # An engine that leaves kills its children: in this process they are those of other tests.
+        self.engine.clients.family = FakeFamily()
 
     def say(self, *commands: m.Message) -> list[m.Message]:
         """Send a frame; return what the engine says in its turn."""

@@ -32,6 +32,7 @@ EVERY: list[m.Message] = [
     m.Submit(1, CONNECTED, 3, ["n1", "n2"]),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
+    m.Stored(1, 10, 2, 3),
     m.CloseStdin(1),
     m.SetSlots(0, 32),
     m.Cancel(None, m.TIMED_OUT, True),
