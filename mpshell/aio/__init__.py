@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack, overload
 
-from mpshell.aio.run import Run
+from mpshell.aio.asyncrun import AsyncRun
 from mpshell.nodeset import Nodes
 from mpshell.task.outcomes import Arrivals
 from mpshell.task.task import Task
@@ -17,24 +17,24 @@ from mpshell.worker.distant import DistantWorker
 from mpshell.worker.popen import WorkerPopen
 from mpshell.worker.public import IterationOptions
 
-__all__ = ["Run", "run"]
+__all__ = ["AsyncRun", "run"]
 
 
 @overload
 def run(
     command: str, *, nodes: None = None, key: Any = None, info: Mapping[str, Any] | None = None,
     default: Mapping[str, Any] | None = None, **options: Unpack[IterationOptions],
-) -> Run[WorkerPopen]: ...  # fmt: skip
+) -> AsyncRun[WorkerPopen]: ...  # fmt: skip
 @overload
 def run(
     command: str, *, nodes: Nodes, key: None = None, info: Mapping[str, Any] | None = None,
     default: Mapping[str, Any] | None = None, **options: Unpack[IterationOptions],
-) -> Run[DistantWorker]: ...  # fmt: skip
+) -> AsyncRun[DistantWorker]: ...  # fmt: skip
 @overload
 def run(
     command: str, *, nodes: Nodes | None, key: None = None, info: Mapping[str, Any] | None = None,
     default: Mapping[str, Any] | None = None, **options: Unpack[IterationOptions],
-) -> Run[WorkerPopen | DistantWorker]: ...  # fmt: skip
+) -> AsyncRun[WorkerPopen | DistantWorker]: ...  # fmt: skip
 def run(
     command: str,
     *,
@@ -47,7 +47,7 @@ def run(
     stdin: bool | None = False,
     tree: bool | None = None,
     remote: bool = True,
-) -> Run[WorkerPopen | DistantWorker]:
+) -> AsyncRun[WorkerPopen | DistantWorker]:
     """Return a run of a command, to be entered with `async with`; nothing is started before.
 
     The arguments are those of `Task.shell`, but that commands have no stdin unless it is asked for. `info` and
@@ -64,4 +64,4 @@ def run(
         command, nodes, key, handler=arrivals, timeout=timeout, stderr=stderr, stdin=stdin, tree=tree,
         remote=remote,
     )  # fmt: skip
-    return Run(runs, worker, arrivals)
+    return AsyncRun(runs, worker, arrivals)

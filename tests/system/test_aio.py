@@ -13,7 +13,7 @@ import pytest
 
 import mpshell
 from mpshell import NodeSetParseError, RetryPolicy, TaskError, TaskSettingError, WorkerError
-from mpshell.aio import Run, run
+from mpshell.aio import AsyncRun, run
 from tests.faults.conftest import engines
 from tests.support import commands, eventually
 from tests.system.recorder import Marks, until
@@ -45,7 +45,7 @@ def go(main: Coroutine[Any, Any, None], *, debug: bool = True) -> None:
     assert problems == []
 
 
-def on(nodes: str, command: str, **options: Any) -> Run[mpshell.DistantWorker]:
+def on(nodes: str, command: str, **options: Any) -> AsyncRun[mpshell.DistantWorker]:
     """Return a run on nodes that are this machine."""
     return run(command, nodes=nodes, remote=False, **options)
 
@@ -383,7 +383,7 @@ def test_how_a_run_is_used() -> None:
                 await anext(sweep)
             sweep.worker.abort()
             assert (await waiting).reason == "cancelled"
-        made: list[Run[Any]] = []
+        made: list[AsyncRun[Any]] = []
         await asyncio.to_thread(lambda: made.append(on("n1", "true")))
         with pytest.raises(TaskError, match="thread"):
             await made[0].__aenter__()

@@ -155,13 +155,15 @@ def results(worker: DistantWorker, local: WorkerPopen, task: Task) -> None:
 
 async def in_a_loop(maybe: NodeSet | None) -> None:
     """Runs of asyncio."""
-    assert_type(mpshell.aio.run("true"), mpshell.aio.Run[WorkerPopen])
+    assert_type(mpshell.aio.run("true"), mpshell.aio.AsyncRun[WorkerPopen])
     assert_type(
-        mpshell.aio.run("true", nodes="n1", info={"fanout": 3}), mpshell.aio.Run[DistantWorker]
+        mpshell.aio.run("true", nodes="n1", info={"fanout": 3}), mpshell.aio.AsyncRun[DistantWorker]
     )
-    assert_type(mpshell.aio.run("true", nodes=maybe), mpshell.aio.Run[WorkerPopen | DistantWorker])
+    assert_type(
+        mpshell.aio.run("true", nodes=maybe), mpshell.aio.AsyncRun[WorkerPopen | DistantWorker]
+    )
     async with mpshell.aio.run("true", nodes="n1", stdin=True) as run:
-        assert_type(run, mpshell.aio.Run[DistantWorker])
+        assert_type(run, mpshell.aio.AsyncRun[DistantWorker])
         assert_type(run.worker, DistantWorker)
         async for outcome in run:
             assert_type(outcome, NodeOutcome)

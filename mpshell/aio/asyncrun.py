@@ -34,7 +34,7 @@ class _Left(Exception):
     """The context was left before all commands had ended."""
 
 
-class Run(Generic[W]):
+class AsyncRun(Generic[W]):
     """A run of one command: `async with` it, `async for outcome in` it, once.
 
     Leaving the context in any way, cancellation included, ends the commands that still run, and waits for
@@ -55,7 +55,7 @@ class Run(Generic[W]):
 
     # -- the context -----------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Run[W]:
+    async def __aenter__(self) -> AsyncRun[W]:
         """Begin; TaskError when it was entered before, or in another thread than it was made in."""
         if self._state is not NEW:
             raise TaskError("a run is entered once: mpshell.aio.run() makes another one")
@@ -109,7 +109,7 @@ class Run(Generic[W]):
 
     # -- the iterator ----------------------------------------------------------------------------
 
-    def __aiter__(self) -> Run[W]:
+    def __aiter__(self) -> AsyncRun[W]:
         return self
 
     async def __anext__(self) -> NodeOutcome:
