@@ -16,6 +16,7 @@ from typing import Any
 
 from mpshell.coordinator import claims
 from mpshell.coordinator import engine as states
+from mpshell.coordinator.connects import Connects
 from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -49,6 +50,7 @@ class EngineSet:
         *,
         in_waves: bool = False,
         ahead: bool = True,
+        connects: Connects | None = None,
     ) -> None:
         self._run, self._loop = run, run.loop
         self._pool = pool
@@ -63,7 +65,7 @@ class EngineSet:
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
-        self._library = ""  # whose connections the run needs
+        self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
         self._misfires = Misfires()
         #: Starts a second, over all slot pools and engines.
@@ -114,7 +116,7 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
-        self._library = job.library or self._library  # such an engine can run anything
+        self._connects.library = job.library or self._connects.library
         self._slot_pools[job.slot_pool].add_work(Slice(job.id, 0, len(job.nodes)))
         self._end_of_turn()
 
@@ -238,6 +240,7 @@ class EngineSet:
         for slot_pool in self._slot_pools.values():
             slot_pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
+        self._connects.share(self._engines.values())
         self._pool.discard(link)
         if link.ready is None:
             self._misfires.ended_at_once(link.detail)
@@ -341,20 +344,15 @@ class EngineSet:
             min(clients if slot_pool.fanout is None else slot_pool.fanout, clients)
             for slot_pool in self._slot_pools.values()
         )
-        wanted = max(1, min(self._wanted(commands), fanout))
-        while (able := self._able()) < wanted:
+        wanted = self._connects.most_engines(max(1, min(self._wanted(commands), fanout)))
+        while (able := self._connects.able(self._engines.values())) < wanted:
             try:
-                link = self._pool.lease(self._library)
+                link = self._pool.lease(self._connects.library)
             except EngineStartError:
                 if not able:
                     raise
                 return
             self._attach(link)
-
-    def _able(self) -> int:
-        """Return how many engines can run all that this run has."""
-        engines = (engine for engine in self._engines.values() if engine.is_counted)
-        return sum(engine.link.library == self._library for engine in engines)
 
     def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)
@@ -365,6 +363,7 @@ class EngineSet:
         # A fork takes a millisecond. A host may not answer at all, and would hold what it was handed.
         if not link.far or link.ready is not None:
             self._admit(engine)
+        self._connects.share(self._engines.values())
         link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed, self._on_silent)
         self._heartbeat.watch(link)
 

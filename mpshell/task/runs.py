@@ -183,6 +183,7 @@ class Runs:
         if self.work.needs_engines:
             pool.prepare()
         # Late: the fork server starts meanwhile.
+        from mpshell.coordinator.connects import Connects
         from mpshell.coordinator.coordinator import Coordinator
 
         return Coordinator(
@@ -193,6 +194,9 @@ class Runs:
             records=self.results.records,
             rate=self._settings.info("rate"),
             heartbeat=self._settings.info("heartbeat"),
+            connects=Connects(
+                self._settings.info("connect_fanout"), self._settings.info("connect_rate")
+            ),
             retry=self._retry_policy(),
             plan=self._rollout_plan(),
             loop=loop,
