@@ -18,6 +18,7 @@ class Places:
         self._far = far
         self._make_here = make_here
         self._here: EngineSet | None = None
+        self._held = False
         #: The fanouts of slot pools, by number.
         self._fanouts: dict[int, int | None] = {}
 
@@ -32,6 +33,7 @@ class Places:
         if self._here is None:
             self._here = self._make_here()
             self._here.add_slot_pool(TASK_SLOTS, self._fanouts[TASK_SLOTS])
+            self._here.hold(self._held)
         return self._here
 
     def add_slot_pool(self, number: int, fanout: int | None) -> None:
@@ -44,6 +46,12 @@ class Places:
         """Hand out no more than `rate` clients a second, in both places together."""
         for engines in self._all():
             engines.set_rate(rate)
+
+    def hold(self, held: bool) -> None:
+        """Hand out no clients while it is held."""
+        self._held = held
+        for engines in self._all():
+            engines.hold(held)
 
     def submit(self, job: Job) -> None:
         """Queue all clients of a job."""
