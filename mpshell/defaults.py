@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: What of the output a journal keeps.
+KEEPS = KEEPS_NONE, KEEPS_FAILED, KEEPS_ALL = "none", "failed", "all"
+
 #: task.default: how commands are made.
 TASK_DEFAULT: dict[str, Any] = {
     "stderr": False,
@@ -20,7 +23,7 @@ TASK_DEFAULT: dict[str, Any] = {
     "distant_workername": "ssh",
 }
 
-#: task.info: how they run. Seconds for times.
+#: task.info: how they run. Seconds for times, bytes for sizes.
 TASK_INFO: dict[str, Any] = {
     "debug": False,
     "print_debug": None,
@@ -33,6 +36,10 @@ TASK_INFO: dict[str, Any] = {
     "drain": 5.0,
     "heartbeat": 8.0,
     "retry_lost": False,
+    "journal": None,
+    "journal_output": KEEPS_ALL,
+    "journal_limit": 1 << 28,
+    "journal_sync": False,
 }
 
 

@@ -71,11 +71,18 @@ class NodeOutcome(NamedTuple):
     timed_out: bool
     detail: str | None
     engine: int
+    #: Which attempt of the run this is, from 1; 0 where none was made.
+    attempt: int = 1
 
     @property
     def ok(self) -> bool:
         """Whether the command has run and returned 0."""
         return self.reason == "exit" and self.returncode == 0
+
+
+def time_of_day() -> float:
+    """Return the time in seconds since the epoch, on the clock of `started_at`."""
+    return time.monotonic() + _EPOCH
 
 
 def _readable(detail: str, *, failed: bool) -> str | None:
@@ -93,7 +100,7 @@ def node_outcome(
     diagnose: Callable[[str], str | None] | None,
 ) -> NodeOutcome:
     """Make an outcome of what is recorded; `diagnose` tells a transport's own failure by its words."""
-    reason, status, started, duration, detail, engine, _ = recorded
+    reason, status, started, duration, detail, engine, attempt = recorded
     name = _NAMES[reason]
     if reason == EXITED and detail is not None and diagnose is not None:
         name = diagnose(detail) or name
@@ -103,5 +110,5 @@ def node_outcome(
     began = started + _EPOCH if started else None
     number = status if reason == SIGNALED else None
     return NodeOutcome(
-        key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine
+        key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine, attempt
     )

@@ -59,7 +59,7 @@ class Display(EventHandler):
     def ev_outcome(self, worker: Any, outcome: NodeOutcome) -> None:
         self.tally.note(outcome)
         so_far = [*self._partly.pop(outcome.node, ()), outcome]
-        if len(so_far) < len(self.workers):
+        if len(so_far) < self._expected(outcome.node):
             self._partly[outcome.node] = so_far
         else:
             outcome = worst(so_far)
@@ -70,6 +70,11 @@ class Display(EventHandler):
             self._withdrawn = True
             for each in self.workers:
                 each.withdraw()
+
+    def _expected(self, node: str) -> int:
+        """Return how many workers a node has: not all of them where a run goes on with an earlier one."""
+        workers = self.workers
+        return 1 if len(workers) == 1 else sum(node in worker.nodes for worker in workers)
 
     def _end(self, outcome: NodeOutcome) -> None:
         self.tally.end(outcome)
@@ -119,7 +124,7 @@ class Display(EventHandler):
         for node in self.tally.nodes:
             if node not in self.tally.ended:
                 outcomes = found.get(node, [])
-                if len(outcomes) < len(self.workers):
+                if len(outcomes) < self._expected(node):
                     outcomes.append(never_run(node))
                 self._end(worst(outcomes))
         self.files.close()

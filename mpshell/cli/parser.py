@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from mpshell.cli import values
 from mpshell.cli.text import visible_lines
+from mpshell.defaults import KEEPS
 
 #: Habits of clush and pdsh that have another form here, or none.
 _ELSEWHERE = {
@@ -26,6 +27,14 @@ _ELSEWHERE = {
 
 #: sysexits.h: the command was used incorrectly.
 USAGE_ERROR = 64
+
+#: Options of the group "running" that a run which goes on with an earlier one takes over.
+_RECORDED = (
+    "fanout", "connect_timeout", "command_timeout", "user", "options", "worker", "engines", "rate", "delay",
+)  # fmt: skip
+
+#: Options about nodes and the exit status that a run of a journal may be shown with.
+_FOR_SHOWING = ("groupsource", "groupsconf", "maxrc", "always_zero")
 
 EPILOG = """\
 The first word that is no option begins the command; what follows is the command's. With -c or --rcopy,
@@ -137,7 +146,8 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="mpshell",
         usage="mpshell [options] command\n       mpshell [options] -c FILE... [--dest PATH]\n"
-        "       mpshell [options] --rcopy PATH... [--dest DIR]",
+        "       mpshell [options] --rcopy PATH... [--dest DIR]\n"
+        "       mpshell [options] --resume|--rerun-failed|--show|--runs JOURNAL",
         description="Run a command on many nodes, on all cores of this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -148,6 +158,7 @@ def build_parser() -> Parser:
     _add_running(parser)
     _add_copying(parser)
     _add_output(parser)
+    _add_journal(parser)
     _add_other(parser)
     return parser
 
@@ -246,6 +257,30 @@ def _add_output(parser: Parser) -> None:
         help="write a JSON object for each node, on a line, as it finishes")
 
 
+def _add_journal(parser: Parser) -> None:
+    group = parser.add_argument_group("journal")
+    add = group.add_argument
+    add("--journal", metavar="FILE", type=values.given,
+        help="write down in FILE which nodes are run, before they are, and how each ended")
+    add("--journal-output", metavar="WHICH", choices=KEEPS,
+        help="keep the output of all nodes, of those that failed or of none: all, failed, none (all)")
+    add("--journal-limit", metavar="BYTES", type=values.size,
+        help="keep at most so many bytes of output of a run: 64K, 256M, 2G (256M)")
+    add("--journal-sync", action="store_true",
+        help="wait until each entry is on the disk, for a machine that may lose power")
+    what = group.add_mutually_exclusive_group()
+    what.add_argument("--resume", metavar="FILE", type=values.given,
+        help="go on with a run of a journal: on its nodes that have surely not run")
+    what.add_argument("--rerun-failed", metavar="FILE", type=values.given,
+        help="run the command of a journal again on the nodes whose last verdict is not ok")
+    what.add_argument("--show", metavar="FILE", type=values.given,
+        help="show a run of a journal as if it were one of now, in any form of output")
+    what.add_argument("--runs", metavar="FILE", type=values.given, help="list the runs of a journal")
+    add("--rerun-unknown", action="store_true",
+        help="with --resume: also on the nodes that may have run when the run was broken off")
+    add("--run", metavar="N", type=values.count, help="the number of the run in the journal (the last one)")
+
+
 # fmt: on
 
 
@@ -278,6 +313,10 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
     """Exit with 64 for options that do not go together."""
     if options.print_completion:
         return
+    _check_journal(parser, options)
+    if past_option(options) is not None:
+        _check_forms(parser, options)
+        return
     copying = options.copy or options.rcopy
     if not any(options.command):
         what = "files to copy" if copying else "a command (there is no interactive mode)"
@@ -286,6 +325,55 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
+    _check_forms(parser, options)
+
+
+def past_option(options: argparse.Namespace) -> str | None:
+    """Return the option that names a journal with runs of before, None without one."""
+    for name in ("resume", "rerun_failed", "show", "runs"):
+        if getattr(options, name) is not None:
+            return f"--{name.replace('_', '-')}"
+    return None
+
+
+def _check_journal(parser: Parser, options: argparse.Namespace) -> None:
+    past = past_option(options)
+    if options.rerun_unknown and options.resume is None:
+        parser.error("--rerun-unknown is for --resume, which must be given with it")
+    if options.run is not None and past in (None, "--runs"):
+        parser.error("--run is for --resume, --rerun-failed and --show: one must be given with it")
+    if (options.journal is None) == (past not in ("--resume", "--rerun-failed")):
+        for name in ("output", "limit", "sync"):
+            if getattr(options, f"journal_{name}") not in (None, False):
+                parser.error(f"--journal-{name} is for --journal, which must be given with it")
+    if past is None:
+        return
+    if options.command:
+        parser.error(
+            f"{past} takes the command and its nodes from the journal, and "
+            f"{' '.join(options.command)!r} is given"
+        )
+    if options.journal is not None:
+        parser.error(f"--journal does not go with {past}, which has one")
+    for group in parser._action_groups:
+        for action in group._group_actions:
+            if _is_taken(past, str(group.title), action.dest) and (
+                getattr(options, action.dest) != action.default
+            ):
+                name = action.option_strings[-1]
+                parser.error(f"{name} does not go with {past}: it is as the journal has it")
+
+
+def _is_taken(past: str, group: str, name: str) -> bool:
+    """Return whether an option stands in a journal, or has no meaning when one is shown."""
+    if name in _FOR_SHOWING:
+        return False
+    if group in ("nodes", "copying"):
+        return True
+    return group == "running" and (name in _RECORDED or past in ("--show", "--runs"))
+
+
+def _check_forms(parser: Parser, options: argparse.Namespace) -> None:
     if options.regroup and not (options.dshbak or options.gather_all or options.diff):
         parser.error("-r is for gathered output: -b, -B or --diff must be given with it")
     if options.gather_all and options.errdir:

@@ -29,6 +29,15 @@ BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedE
 
 def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
     """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
+    if options.debug:
+        task.set_info("debug", True)
+        task.set_info("print_debug", lambda task, line: terminal.own(line))
+    for name in ("output", "limit", "sync"):
+        if getattr(options, f"journal_{name}") is not None:
+            task.set_info(f"journal_{name}", getattr(options, f"journal_{name}"))
+    if options.again is not None:
+        options.again.configure(task, options)
+        return
     try:
         task.set_default("distant_workername", options.worker)
     except ImportError as error:
@@ -41,13 +50,11 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         ("command_timeout", options.command_timeout),
         ("engines", options.engines),
         ("rate", _rate(options)),
+        ("journal", options.journal),
     ):
         if value is not None:
             task.set_info(key, value)
     _configure_transport(task, options)
-    if options.debug:
-        task.set_info("debug", True)
-        task.set_info("print_debug", lambda task, line: terminal.own(line))
 
 
 def _rate(options: argparse.Namespace) -> float | None:
@@ -121,6 +128,9 @@ def schedule(
     task: Task, options: argparse.Namespace, nodes: NodeSet, handler: Any = None, *, stdin: bool
 ) -> list[Any]:
     """Schedule the command, or the copy of each file, and return the workers; BAD_REQUEST."""
+    if options.again is not None:
+        again: list[Any] = options.again.schedule(task, options, handler, stdin=stdin)
+        return again
     stderr = not options.gather_all
     if not (options.copy or options.rcopy):
         command = " ".join(options.command)

@@ -11,13 +11,15 @@ turn has received is then still recorded, without events, before the error goes 
 from collections.abc import Callable
 
 from mpshell.coordinator import job as states
-from mpshell.coordinator.engines import EngineSet, default_engines
+from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned
 from mpshell.coordinator.retry import RetryPolicy
 from mpshell.coordinator.run import Run
+from mpshell.coordinator.sharding import default_engines
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
@@ -48,6 +50,7 @@ class Coordinator:
         rate: float | None = None,
         heartbeat: float | None = None,
         retry: RetryPolicy | None = None,
+        observer: Observer | None = None,
         loop: EventLoop | None = None,
     ) -> None:
         self.run = Run(loop or EventLoop(), interrupts, self._is_unstarted)
@@ -59,10 +62,11 @@ class Coordinator:
         self._engine_setting = engines
         self._capacity = pool.capacity
         intern = Interned()
-        self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close)
-        self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
+        self._observer = observer
+        self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close, observer)
+        self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records, observer)
         self._engines = EngineSet(
-            self.run, pool, self._wanted_engines, surroundings(), self._intake, heartbeat
+            self.run, pool, self._wanted_engines, surroundings(), self._intake, heartbeat, observer
         )
         self._engines.add_pool(TASK_POOL, fanout)
         self._engines.set_rate(rate)
@@ -86,6 +90,9 @@ class Coordinator:
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""
         with self.run.shielded():
+            if self._observer is not None:
+                # First: it may refuse the job while nothing has run yet.
+                self._observer.job_starts(job)
             self._number(job)
             own_pool = job.fanout is not None
             job.spec = job.spec._replace(job_id=job.id, pool=job.id if own_pool else TASK_POOL)
@@ -95,7 +102,7 @@ class Coordinator:
             self.jobs[job.id] = job
             job.results.first_seen = self._verdicts.first_seen
             self._engines.submit(job)
-            if not job.nodes:
+            if not job.unfinished:
                 self.run.loop.call_soon(self._close, job)
 
     def serve(self, job: Job, streams: Streams) -> None:

@@ -19,6 +19,7 @@ import mpshell
 from mpshell.coordinator.engine import ClientEvents, EngineState
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import Slice, SlotPool
@@ -37,9 +38,6 @@ _FALSE_STARTS, _FAILURES = 10, 3
 #: Seconds by which a turn has to be earlier than the next planned one to be planned beside it.
 _EARLIER = 1e-3
 
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
-
 
 class EngineSet:
     """Leased engines, slot pools, and the frames that go down to them."""
@@ -52,6 +50,7 @@ class EngineSet:
         configure: messages.Configure,
         clients: ClientEvents,
         heartbeat: float | None,
+        observer: Observer | None = None,
     ) -> None:
         self._run = run
         self._loop = run.loop
@@ -60,6 +59,7 @@ class EngineSet:
         self._wanted = wanted
         self._configure = configure
         self._clients = clients
+        self._observer = observer
         self._engines: dict[int, EngineState] = {}
         self._pools: dict[int, SlotPool] = {}
         self._jobs: dict[int, Job] = {}
@@ -115,7 +115,8 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job."""
         self._jobs[job.id] = job
-        self._pools[job.spec.pool].add_work(Slice(job.id, 0, len(job.nodes)))
+        for first, stop in job.chosen:
+            self._pools[job.spec.pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
 
     def drop(self, job: Job) -> list[int]:
@@ -260,6 +261,8 @@ class EngineSet:
         job = self._jobs.get(job_id)
         if job is None:
             return
+        if self._observer is not None:
+            self._observer.handed_back(job, indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)
@@ -299,6 +302,8 @@ class EngineSet:
                 self._run.note(error)
             else:
                 self._deal()
+        if self._observer is not None:
+            self._observer.turn_ends()
         for engine in self._engines.values():
             if engine.outbox:
                 outbox, engine.outbox, engine.input_queued = engine.outbox, [], 0
@@ -324,7 +329,10 @@ class EngineSet:
             for engine_id, number in slots.items():
                 self._engines[engine_id].outbox.append(messages.SetSlots(pool.number, number))
             for engine_id, work in dealt:
-                self._engines[engine_id].hand_out(self._jobs[work.job_id], work)
+                job = self._jobs[work.job_id]
+                if self._observer is not None:
+                    self._observer.handed_out(job, work.first, work.stop)
+                self._engines[engine_id].hand_out(job, work)
                 self._bucket.take(work.stop - work.first)
         moments = [due for pool in self._pools.values() if (due := pool.next_due()) is not None]
         if any(pool.queued for pool in self._pools.values()) and (
@@ -409,8 +417,3 @@ class EngineSet:
             else:
                 self._pool.discard(engine.link)
         self._engines.clear()
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))

@@ -127,7 +127,9 @@ class Job:
         self.wants_events = wants_events
         self.groups = groups
         self.reader = reader
-        #: Clients that have not ended.
+        #: The clients that are run, as (first, stop): all of them, or those that an earlier run has left.
+        self.chosen: list[tuple[int, int]] = [(0, len(nodes))]
+        #: Clients that are run and have not ended.
         self.unfinished = len(nodes)
         #: Clients announced so far, those of later attempts included.
         self.announced = 0
@@ -152,6 +154,20 @@ class Job:
             return False
         self.state = after
         return True
+
+    def choose(self, indexes: Iterable[int]) -> None:
+        """Run these clients only; the others keep their indexes, which are the ranks of their nodes."""
+        self.chosen = []
+        for index in sorted(indexes):
+            if self.chosen and self.chosen[-1][1] == index:
+                self.chosen[-1] = (self.chosen[-1][0], index + 1)
+            else:
+                self.chosen.append((index, index + 1))
+        self.unfinished = sum(stop - first for first, stop in self.chosen)
+
+    def indexes(self) -> Iterator[int]:
+        """Return the indexes of the clients that are run."""
+        return (index for first, stop in self.chosen for index in range(first, stop))
 
     @property
     def starts_clients(self) -> bool:

@@ -15,6 +15,14 @@ from typing import NamedTuple, Protocol
 #: Slots of an engine in a pool without limit.
 UNLIMITED = 1 << 30
 
+#: Clients that make one more engine worth it, when the number of engines is not asked for.
+_CLIENTS_AN_ENGINE = 8
+
+
+def default_engines(clients: int, cpus: int) -> int:
+    """Return how many engines so many clients are worth."""
+    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))
+
 
 class Slice(NamedTuple):
     """Clients `first` up to, not including, `stop` of a job."""
@@ -251,12 +259,19 @@ class SlotPool:
         return raised
 
     def _deal(self, budget: int | None) -> list[tuple[int, Slice]]:
-        """Hand out what fills the slots, then as much again ahead of need."""
+        """Hand out what fills the slots, then as much again ahead of need, never more than twice the fanout.
+
+        That holds over all engines, also while slots move away from one that has clients for them: what is handed
+        out may have run once this process has been killed.
+        """
         dealt: list[tuple[int, Slice]] = []
         # First what fills the slots, then as much again, to be there when a slot becomes free: the end of a
         # client and the start of the next one are then a matter of the engine alone, without a trip to here.
         for ahead in (1, 2) if budget is None else (1,):
             available = self.queued if budget is None else min(self.queued, budget)
+            if self.fanout is not None:
+                handed_out = sum(share.assigned for share in self.shares.values())
+                available = min(available, max(0, 2 * self.fanout - handed_out))
             needs = {}
             for engine_id, share in self.shares.items():
                 if share.frozen:

@@ -13,6 +13,7 @@ a job the job is closed. In the thread of the run.
 from collections.abc import Callable, Sequence
 
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned, Key, returncode
 from mpshell.coordinator.retry import RetryPolicy
 from mpshell.coordinator.run import Run
@@ -39,6 +40,7 @@ class Verdicts:
         policy: RetryPolicy | None,
         again: Callable[[Job, int, float], object],
         close: Callable[[Job], object],
+        observer: Observer | None = None,
     ) -> None:
         self._run = run
         self._intern = intern
@@ -46,6 +48,7 @@ class Verdicts:
         self._policy = policy
         self._again = again
         self._close = close
+        self._observer = observer
         #: The turn in which a return code was seen for the first time.
         self.first_seen: dict[int, int] = {}
 
@@ -59,6 +62,8 @@ class Verdicts:
         delay = self._policy.delay(outcome)
         if delay is None:
             return False
+        if self._observer is not None:
+            self._observer.ended(job, job.keys_of(index), outcome)
         job.attempts[index] = outcome.attempt + 1
         job.results.drop_output(job.keys_of(index))
         self._again(job, index, delay)
@@ -91,6 +96,8 @@ class Verdicts:
             results.timeouts.update(dict.fromkeys(keys))
         if results.in_blocks:
             results.settle(keys, self._intern)
+        if self._observer is not None:
+            self._observer.ended(job, keys, outcome)
         # After an abort no end is an event any more.
         if job.wants_events and reason != CANCELLED:
             if job.untold:
@@ -115,7 +122,7 @@ class Verdicts:
         Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): what was in
         hand is known to nobody then.
         """
-        keys = (key for index in range(len(job.nodes)) for key in job.keys_of(index))
+        keys = (key for index in job.indexes() for key in job.keys_of(index))
         missing = [key for key in keys if key not in job.results.outcomes]
         if missing:
             self.judge(job, missing, _BROKEN_OFF)

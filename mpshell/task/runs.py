@@ -12,7 +12,8 @@ In the thread of the Task, or in any thread while no run goes on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import mpshell.task.registry as registry
@@ -23,7 +24,7 @@ from mpshell.errors import (
     EngineTimeoutException,
     TimeoutError,
 )
-from mpshell.launch.pool import engine_pool
+from mpshell.launch.pool import EnginePool, engine_pool
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread
@@ -31,6 +32,7 @@ from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.journal.recorder import Recorder
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.owner import Owner
@@ -56,6 +58,8 @@ class Runs:
         self._ports: list[EnginePort] = []
         #: Seconds given to the last run, or None.
         self.timeout: float | None = None
+        #: Why the journal of the last run is incomplete, None for one that is not.
+        self.journal_failure: str | None = None
 
     # -- timers, ports and settings --------------------------------------------------------------
 
@@ -112,31 +116,70 @@ class Runs:
             pool = engine_pool()
             if self.work.needs_engines:
                 pool.prepare()
-            # Late: the fork server starts meanwhile.
-            from mpshell.coordinator.coordinator import Coordinator
-            from mpshell.coordinator.retry import RetryLost
-
-            coordinator = Coordinator(
-                pool,
-                interrupts,
-                fanout=self._fanout(),
-                engines=self._settings.info("engines"),
-                records=self.results.records,
-                rate=self._settings.info("rate"),
-                heartbeat=self._settings.info("heartbeat"),
-                retry=RetryLost() if self._settings.info("retry_lost") else None,
-            )
-            try:
-                self._begin(coordinator)
-                coordinator.run_until_idle(timeout or None, self.life.on_idle)
-            finally:
-                self._end(coordinator)
+            with self._journal() as recorder:
+                coordinator = self._make_coordinator(pool, interrupts, recorder)
+                try:
+                    self._begin(coordinator)
+                    if recorder is not None:
+                        recorder.begin(coordinator.run.note)
+                    coordinator.run_until_idle(timeout or None, self.life.on_idle)
+                finally:
+                    self._end(coordinator)
         except EngineTimeoutException:
             raise TimeoutError(f"the run was not over after {timeout} s") from None
         except EngineAbortException as abort:
             self.terminate(abort.kill)
         finally:
             self.life.stopped()
+
+    def _make_coordinator(
+        self, pool: EnginePool, interrupts: Interrupts, recorder: Recorder | None
+    ) -> Coordinator:
+        # Late: the fork server starts meanwhile.
+        from mpshell.coordinator.coordinator import Coordinator
+        from mpshell.coordinator.retry import RetryLost
+
+        return Coordinator(
+            pool,
+            interrupts,
+            fanout=self._fanout(),
+            engines=self._settings.info("engines"),
+            records=self.results.records,
+            rate=self._settings.info("rate"),
+            heartbeat=self._settings.info("heartbeat"),
+            retry=RetryLost() if self._settings.info("retry_lost") else None,
+            observer=recorder,
+        )
+
+    @contextmanager
+    def _journal(self) -> Iterator[Recorder | None]:
+        """Have a run recorded, if that is asked for; JournalError before anything runs."""
+        self.journal_failure = None
+        if self._settings.info("journal") is None:
+            yield None
+            return
+        from mpshell.task.journalling import begin
+
+        recorder = begin(self._settings, self._warn)
+        try:
+            yield recorder
+        except BaseException as error:
+            recorder.close(error)
+            raise
+        else:
+            recorder.close(None)
+        finally:
+            self.journal_failure = recorder.failure
+
+    def _warn(self, text: str) -> None:
+        """Warn in a run that goes on; a warning that is an error ends it."""
+        import warnings
+
+        coordinator = self.work.coordinator
+        if coordinator is not None:
+            coordinator.run.call(warnings.warn, text, RuntimeWarning)
+        else:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _begin(self, coordinator: Coordinator) -> None:
         with self.life.condition:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
+from mpshell.defaults import KEEPS_NONE
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.outcome import NodeOutcome
 from mpshell.runtime.spool import Spool
@@ -53,6 +54,9 @@ class Worker(Uncopied, WorkerEvents):
 
     #: The least exit status that may be the transport's own.
     _diagnosed_from = 255
+
+    #: The keys that it runs its command for, None for all of them.
+    _only: frozenset[Key] | None = None
 
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
@@ -281,6 +285,9 @@ class Worker(Uncopied, WorkerEvents):
             parts=parts,
         )
         job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
+        if self._only is not None:
+            only = self._only
+            job.choose(at for at in range(len(nodes)) if not only.isdisjoint(job.keys_of(at)))
         self._pass_input(job)
         self.job = job
         return job
@@ -330,12 +337,17 @@ class Worker(Uncopied, WorkerEvents):
     def _mode(self, task: Owner, sname: str) -> int:
         if self._dispatch.wants_output or task.info("debug"):
             return STREAM
-        return GATHER if records(task, sname) else DISCARD
+        return GATHER if records(task, sname) or _is_journalled(task) else DISCARD
 
 
 def records(settings: Tables, sname: str) -> bool:
     """Return whether what comes on a stream is recorded now, by the settings of a Task."""
     return bool(settings.default(f"{sname}_msgtree", False))
+
+
+def _is_journalled(task: Owner) -> bool:
+    """Return whether output goes into a journal."""
+    return task.info("journal") is not None and task.info("journal_output") != KEEPS_NONE
 
 
 def check_timeout(timeout: float | None) -> float | None:

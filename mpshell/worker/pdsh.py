@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.engines import default_engines
 from mpshell.coordinator.job import Ended, Job, Said
+from mpshell.coordinator.sharding import default_engines
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.launch.cpus import usable_cpus
 from mpshell.nodeset import NodeSet

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mpshell.coordinator.engines import default_engines
+from mpshell.coordinator.sharding import default_engines
 from mpshell.launch import cpus
 
 Layout = Callable[[str, dict[str, str]], float | None]

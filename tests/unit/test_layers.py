@@ -23,6 +23,7 @@ ALLOWED = {
     "engine": {"errors", "runtime", "wire", "leaf", "engine", "package"},
     "launch": {"errors", "runtime", "wire", "leaf", "launch", "package"},
     "coordinator": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "package"},
+    "journal": {"errors", "runtime", "wire", "leaf", "coordinator", "journal", "package"},
     "worker": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "worker"},
     "task": {
         "errors",
@@ -31,12 +32,13 @@ ALLOWED = {
         "leaf",
         "launch",
         "coordinator",
+        "journal",
         "worker",
         "task",
         "event",
     },
     "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
-    "cli": {"errors", "leaf", "event", "worker", "task", "package", "cli"},
+    "cli": {"errors", "leaf", "event", "journal", "worker", "task", "package", "cli"},
     # Names, of any layer that users import from, and how they are imported.
     "compat": {"errors", "leaf", "event", "worker", "task", "compat"},
 }
