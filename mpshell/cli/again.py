@@ -46,7 +46,6 @@ class Again:
         self._path = path
         self._store = Store.open(path, sync=options.journal_sync, must_exist=True)
         try:
-            self._store.check()
             past = Past(self._store.path, self._store.connection)
             self.run = past.run(options.run)
             self.commands = past.commands(self.run)
@@ -141,7 +140,7 @@ class Again:
             if self._chosen[command.command]
         ]
         for worker in workers:
-            if not stdin:
+            if not stdin and worker.copying is None:
                 worker.without_input()
             task.schedule(worker)
         return workers

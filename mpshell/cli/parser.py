@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mpshell.cli import values
 from mpshell.cli.text import visible_lines
@@ -116,6 +116,15 @@ class Parser(argparse.ArgumentParser):
     def _takes_value(self, name: str) -> bool:
         action = self._option_string_actions.get(name)
         return action is not None and action.nargs is None
+
+    def group_of(self, action: argparse.Action) -> str:
+        """Return the title of the group that an option is in."""
+        titles = [group.title for group in self._action_groups if action in self._actions_in(group)]
+        return str(titles[0])
+
+    def _actions_in(self, parser: Any) -> list[argparse.Action]:
+        actions: list[argparse.Action] = parser._group_actions
+        return actions
 
     def _long_form(self, name: str) -> str:
         """Return the name under which a value can stand after `=`."""
@@ -355,13 +364,11 @@ def _check_journal(parser: Parser, options: argparse.Namespace) -> None:
         )
     if options.journal is not None:
         parser.error(f"--journal does not go with {past}, which has one")
-    for group in parser._action_groups:
-        for action in group._group_actions:
-            if _is_taken(past, str(group.title), action.dest) and (
-                getattr(options, action.dest) != action.default
-            ):
-                name = action.option_strings[-1]
-                parser.error(f"{name} does not go with {past}: it is as the journal has it")
+    for action in parser._actions:
+        given = getattr(options, action.dest, action.default) != action.default
+        if given and _is_taken(past, parser.group_of(action), action.dest):
+            name = action.option_strings[-1]
+            parser.error(f"{name} does not go with {past}: it is as the journal has it")
 
 
 def _is_taken(past: str, group: str, name: str) -> bool:

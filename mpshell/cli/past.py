@@ -33,6 +33,7 @@ class PastWorker:
         self.nodes = NodeSet.fromnames(names[rank] for rank in past.chosen(run, command.command))
         self._is_incomplete = run.incomplete is not None
         self._texts: dict[int, bytes] = {}
+        self._cut: set[int] = set()
         #: Nodes whose output is not there as a whole.
         self.cut: set[str] = set()
 
@@ -55,10 +56,15 @@ class PastWorker:
         if body is None:
             return None
         if body not in self._texts:
-            content, size = self._past.text(body)
+            content, size, digest = self._past.text(body)
             if len(content) < size:
-                self.cut.add(node)
+                # Texts that begin alike are not taken for equal.
+                note = f"[{size - len(content)} more bytes are not in the journal, SHA-256 {digest.hex()}]"
+                content = content + b"\n" * bool(content) + note.encode()
+                self._cut.add(body)
             self._texts[body] = content
+        if body in self._cut:
+            self.cut.add(node)
         return self._texts[body]
 
     def outcomes(self) -> Iterator[NodeOutcome]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from typing import Any
 
 #: Bytes of output that has not ended which are kept in memory, over all nodes.
 _IN_MEMORY = 1 << 26
@@ -31,7 +32,7 @@ class Text:
         #: Bytes in all.
         self.size = 0
         #: Over all of it, from when on not all of it is kept.
-        self._digest: hashlib._Hash | None = None
+        self._digest: Any = None
         #: A newline that has come, and is none of the text's unless more follows.
         self._newline = False
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from mpshell.errors import JournalError
 from mpshell.journal import schema
 from mpshell.journal.schema import NEW, RERUN_FAILED, RESUME_UNKNOWN, loaded
-from mpshell.journal.store import readable
+from mpshell.journal.store import cannot_be_read, readable
 
 #: What is known of a node: its verdict, that it may have run, that it has surely not.
 ENDED_OK, ENDED_FAILED, MAY_HAVE_RUN, NOT_RUN = "ok", "failed", "may have run", "not run"
@@ -111,8 +111,12 @@ class Past:
     # -- runs --------------------------------------------------------------------------------------
 
     def _rows(self, statement: str, *values: Any) -> Iterator[Any]:
-        with readable(self.path):
-            yield from self._connection.execute(statement, values)
+        try:
+            for row in self._connection.execute(statement, values):  # noqa: UP028
+                # Not `yield from`: what is not read to its end would close its cursor late.
+                yield row
+        except sqlite3.Error as error:
+            raise cannot_be_read(self.path, error) from None
 
     def runs(self) -> list[PastRun]:
         """Return all runs, the first one first."""
@@ -173,13 +177,24 @@ class Past:
             "WHERE run = ? ORDER BY command",
             run.root,
         )
-        return [
-            PastCommand(
-                number, kind, _loaded(text), _loaded(source), _loaded(dest), transport, self._mapping(options),
-                bool(stdin), None if size is None else (size, modified),
+        return [self._command(*row) for row in rows]
+
+    def _command(self, *row: Any) -> PastCommand:
+        number, kind, text, source, dest, transport, options, stdin, size, modified = row
+        needed = {
+            "command": [text],
+            "local": [],
+            "copy": [source, dest],
+            "rcopy": [source, dest],
+        }.get(kind)
+        if needed is None or None in needed:
+            raise JournalError(
+                f"journal {self.path!r} is damaged: its command {number} is a {kind!r}"
             )
-            for number, kind, text, source, dest, transport, options, stdin, size, modified in rows
-        ]  # fmt: skip
+        return PastCommand(
+            number, kind, _loaded(text), _loaded(source), _loaded(dest), transport, self._mapping(options),
+            bool(stdin), None if size is None else (size, modified),
+        )  # fmt: skip
 
     def nodes(self, command: int) -> list[str]:
         """Return the nodes of a command by rank."""
@@ -240,13 +255,13 @@ class Past:
 
     # -- output ------------------------------------------------------------------------------------
 
-    def text(self, body: int) -> tuple[bytes, int]:
-        """Return what is kept of a text, and how many bytes it had."""
-        rows = list(self._rows("SELECT content, size FROM bodies WHERE body = ?", body))
+    def text(self, body: int) -> tuple[bytes, int, bytes]:
+        """Return what is kept of a text, how many bytes it had, and its SHA-256."""
+        rows = list(self._rows("SELECT content, size, digest FROM bodies WHERE body = ?", body))
         if not rows:
             raise JournalError(f"journal {self.path!r} is damaged: output {body} is missing")
-        [(content, size)] = rows
-        return content, size
+        [(content, size, digest)] = rows
+        return content, size, digest
 
 
 def choose(states: list[str], mode: str) -> list[int]:

@@ -14,6 +14,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -30,14 +31,27 @@ _LOCKED_BYTE = 1 << 60
 #: Bytes that are set aside on the disk, for the note that the journal is incomplete because the disk is full.
 _RESERVE = 1 << 18
 
+#: Bytes of a file up to which it is checked as a whole before a run is added to it: a tenth of a second or two.
+_CHECKED = 1 << 26
+
 #: Pages that the log may have before it is written back into the file, which waits for the disk.
 _LOG_PAGES = 16384
 
 #: File systems that have no files without a name.
 _NAMES_ONLY = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
-#: The files that runs of this process have locked: a process does not lock itself out.
-_locked_here: set[tuple[int, int]] = set()
+#: The descriptors of the files that runs of this process have locked: those are not opened a second time.
+_locked_here: dict[tuple[int, int], int] = {}
+
+
+def _leave_locks() -> None:
+    """In the child of a fork: its descriptors would keep the files locked when the parent has ended."""
+    for fd in _locked_here.values():
+        os.close(fd)
+    _locked_here.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks)
 
 
 class Store:
@@ -56,7 +70,10 @@ class Store:
 
     @classmethod
     def open(cls, path: str, *, sync: bool, must_exist: bool = False) -> Store:
-        """Open a journal, made if need be, and lock it; JournalError, also for a full disk."""
+        """Open a journal, made if need be, and lock it; JournalError, also for a full disk.
+
+        One that must exist is to be gone on with: it is checked as a whole.
+        """
         path = os.path.abspath(path)
         try:
             fd = _open(path, must_exist)
@@ -66,7 +83,7 @@ class Store:
         try:
             _lock(fd, path)
             reserve = _reserve(os.path.dirname(path))
-            connection = _connect(path, sync)
+            connection = _connect(path, sync, must_exist or os.fstat(fd).st_size <= _CHECKED)
             return cls(path, fd, connection, reserve)
         except BaseException as error:
             if connection is not None:
@@ -77,13 +94,6 @@ class Store:
             if isinstance(error, OSError):
                 raise JournalError(f"journal {path!r}: {error.strerror}") from None
             raise
-
-    def check(self) -> None:
-        """JournalError for a file that is damaged: it is read as a whole."""
-        with readable(self.path):
-            [[verdict]] = self._connection.execute("PRAGMA quick_check(1)").fetchall()
-        if verdict != "ok":
-            raise JournalError(f"journal {self.path!r} is damaged: {verdict}")
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -133,8 +143,7 @@ class Store:
         if self._reserve is not None:
             os.close(self._reserve)
         if os.getpid() != self._process:
-            # A fork: the connection and the lock are the parent's.
-            os.close(fd)
+            # A fork: the connection is the parent's.
             return
         with suppress(sqlite3.Error):
             if self.failure is None:
@@ -197,18 +206,28 @@ def _open(path: str, must_exist: bool) -> int:
     return fd
 
 
+def _set_lock(fd: int, kind: int) -> None:
+    """Lock the byte for an open file description; BlockingIOError when another one has it.
+
+    Not for the process, as fcntl(2) does by default: SQLite lets go of all of those on the file.
+    """
+    fcntl.fcntl(
+        fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+    )
+
+
 def _lock(fd: int, path: str) -> None:
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _LOCKED_BYTE)
+        _set_lock(fd, fcntl.F_WRLCK)
     except (BlockingIOError, PermissionError):
         raise _locked(path) from None
-    _locked_here.add(_name(os.fstat(fd)))
+    _locked_here[_name(os.fstat(fd))] = fd
 
 
 def _unlock(fd: int) -> None:
     name = _name(os.fstat(fd))
     os.close(fd)
-    _locked_here.discard(name)
+    _locked_here.pop(name, None)
 
 
 def _name(found: os.stat_result) -> tuple[int, int]:
@@ -225,7 +244,7 @@ def is_locked(path: str) -> bool:
         return True
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, _LOCKED_BYTE)
+        _set_lock(fd, fcntl.F_RDLCK)
     except (BlockingIOError, PermissionError):
         return True
     finally:
@@ -251,13 +270,17 @@ def _reserve(folder: str) -> int | None:
     return fd
 
 
-def _connect(path: str, sync: bool) -> sqlite3.Connection:
-    """Open the database with its tables; sqlite3.Error, JournalError."""
+def _connect(path: str, sync: bool, whole: bool) -> sqlite3.Connection:
+    """Open the database with its tables, checked as a `whole` or not; sqlite3.Error, JournalError."""
     connection = sqlite3.connect(
         path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
     )
     try:
         is_journal = schema.check(connection, path)
+        if whole:
+            [[verdict]] = connection.execute("PRAGMA quick_check(1)").fetchall()
+            if verdict != "ok":
+                raise JournalError(f"journal {path!r} is damaged: {verdict}")
         # Where the file system cannot have it, SQLite stays with its other journal, which is as safe.
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")

@@ -220,7 +220,8 @@ class CommandWorker(DistantWorker):
             self.job = None
         templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
         pieces = [encode_template(template) for template in templates]
-        for index, node in enumerate(job.nodes):
+        for index in job.indexes():
+            node = job.nodes[index]
             keys = NodeSet.fromnames(map(str, job.keys_of(index)))
             part = os.fsencode(job.parts[index]) if job.parts else b""
             words = fill(pieces, os.fsencode(node), index, part)

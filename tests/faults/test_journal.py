@@ -21,7 +21,7 @@ def ledger_of(path: Path) -> Counter[str]:
 
 
 def states(path: Path) -> dict[str, str]:
-    """Return what a journal knows of each node, by the view that it has for other programs; {} before it begins."""
+    """Return what a journal knows of each node, by the view for other programs; {} before it begins."""
     if not path.exists():
         return {}
     with closing(sqlite3.connect(path)) as journal:
@@ -51,7 +51,18 @@ def test_a_kill_at_any_moment_runs_no_node_twice_and_forgets_none(tmp_path: Path
     journal, ledger = tmp_path / "journal", tmp_path / "ledger"
     seed = random.randrange(1 << 30)
     dice = random.Random(seed)
-    first = ["-R", "exec", "-f", str(FANOUT), "-E", "2", "-w", f"n[1-{NODES}]", "--journal", str(journal)]
+    first = [
+        "-R",
+        "exec",
+        "-f",
+        str(FANOUT),
+        "-E",
+        "2",
+        "-w",
+        f"n[1-{NODES}]",
+        "--journal",
+        str(journal),
+    ]
     first += [f"echo %h >> {ledger}; sleep 0.04"]
     runs = 0
     known: dict[str, str] = {}
