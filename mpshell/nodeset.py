@@ -8,7 +8,7 @@ resolved by `mpshell.groups`, once, when they are given.  A set belongs to one t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from mpshell.groups.standard import (
     ILLEGAL_GROUP_CHARS,
@@ -37,7 +37,7 @@ from mpshell.nodes.parser import (
     parse_sorted,
 )
 from mpshell.nodes.regroup import cover, groups_of
-from mpshell.nodesetbase import Names, Nodes, NodeSetBase, is_node_set
+from mpshell.nodesetbase import Nodes, NodeSetBase, is_node_set
 from mpshell.rangeset import RangeSet, RangeSetParseError
 from mpshell.rangesetnd import RangeSetND
 
@@ -96,10 +96,8 @@ class NodeSet(NodeSetBase):
         if nodes is None:
             return
         if isinstance(nodes, NodeSetBase):
-            other = nodes.copy()
-            self._index, self._order = other._index, other._order
-            if autostep is None:
-                self._autostep = nodes._autostep
+            self._inherit_step(nodes)
+            self._adopt(nodes.copy())
             return
         if isinstance(nodes, str):
             found = parse_sorted(nodes, readers_of(self._resolver))
@@ -108,7 +106,10 @@ class NodeSet(NodeSetBase):
             else:
                 self._index = found
             return
-        self._names, self._order = self._names_of(nodes)
+        if is_node_set(nodes):
+            self._names = self._members_of(nodes)
+        else:
+            self._take(nodes)
 
     @classmethod
     def fromlist(
@@ -118,7 +119,7 @@ class NodeSet(NodeSetBase):
         if isinstance(nodelist, str):
             raise TypeError(f"fromlist takes an iterable of nodes, not one text: {nodelist!r}")
         result = cls(autostep=autostep, resolver=resolver)
-        result._names = result._names_of_many(nodelist)
+        result._take(nodelist)
         return result
 
     @classmethod
@@ -146,31 +147,29 @@ class NodeSet(NodeSetBase):
         result._resolver = self._resolver
         return result
 
-    def _names_of(self, nodes: Nodes | None) -> Names:
+    def _members_of(self, other: Nodes | None) -> dict[str, None]:
         """Return the names of a text, a node set or an iterable of texts.  Those of a set are its own."""
-        if isinstance(nodes, str):
-            return parse(nodes, readers_of(self._resolver)), None
-        if nodes is None or is_node_set(nodes):
-            return super()._names_of(nodes)
-        return self._names_of_many(nodes), None
+        if isinstance(other, str):
+            return parse(other, readers_of(self._resolver))
+        if other is None or is_node_set(other):
+            return super()._members_of(other)
+        return self._members_of_many(other)
 
-    def _names_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
+    def _members_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
         """Return the names of all of an iterable of texts and node sets, in one new dict."""
-        if isinstance(many, (str, bytes)) or not isinstance(many, Iterable):
-            raise TypeError(f"not nodes (a text, a NodeSet or an iterable of texts): {many!r}")
-        items = list(many)
-        texts = [item for item in items if isinstance(item, str)]
-        if len(texts) == len(items) and are_plain(texts):
-            names = dict.fromkeys(texts)
-            names.pop("", None)
-            return names
-        names = {}
-        for item in items:
-            if item is None:
-                # Most likely a failed look-up: leaving that node out would go unnoticed.
-                raise TypeError("not nodes (a text, a NodeSet or an iterable of texts): None")
-            names.update(self._names_of(item)[0])
-        return names
+        items = _items_of(many)
+        plain = _plain_names(items)
+        return super()._members_of_many(items) if plain is None else dict.fromkeys(plain)
+
+    def _take(self, many: Iterable[Nodes]) -> None:
+        """Have the names of all of an iterable; the set is empty."""
+        items = _items_of(many)
+        plain = _plain_names(items)
+        if plain is None:
+            self._names = super()._members_of_many(items)
+        else:
+            # Sorting finds what is there twice, and is what most sets are for: no dict is made.
+            self._index, self._given = None, plain
 
     def __contains__(self, nodes: Nodes | None) -> bool:
         """Tell whether each of the nodes is here."""
@@ -222,6 +221,32 @@ class NodeSet(NodeSetBase):
         """Take what `__getstate__` returned; groups are those of the process then."""
         super().__setstate__(state)
         self._resolver = None
+
+
+def _items_of(many: Iterable[Nodes]) -> list[Nodes]:
+    """Return what an iterable of nodes has; TypeError where it is none."""
+    if isinstance(many, (str, bytes)) or not isinstance(many, Iterable):
+        raise TypeError(f"not nodes (a text, a NodeSet or an iterable of texts): {many!r}")
+    items = list(many)
+    if None in items:
+        # Most likely a failed look-up: leaving that node out would go unnoticed.
+        raise TypeError("not nodes (a text, a NodeSet or an iterable of texts): None")
+    return items
+
+
+def _plain_names(items: list[Nodes]) -> list[str] | None:
+    """Return the items where each is a text of one name as it stands, or empty; else None."""
+    try:
+        text = "\n".join(cast("list[str]", items))
+    except TypeError:
+        return None
+    if not are_plain(text, len(items)):
+        return None
+    return (
+        [item for item in cast("list[str]", items) if item]
+        if "" in items
+        else cast("list[str]", items)
+    )
 
 
 def _prefix(source: str | None, noprefix: bool) -> str:

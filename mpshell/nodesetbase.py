@@ -7,21 +7,27 @@ process and any thread, but one set belongs to one thread.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Self, cast, overload
+from typing import Any, Self, overload
 
 from mpshell.defaults import DEFAULTS
-from mpshell.nodes.folding import box_text, box_texts, contiguous_texts, fold_names, sort_names
+from mpshell.nodes.algebra import DictSet
+from mpshell.nodes.autostep import Stepped
+from mpshell.nodes.folding import (
+    Box,
+    box_text,
+    box_texts,
+    contiguous_texts,
+    fold_names,
+    sort_names,
+)
 from mpshell.nodes.indexes import check_autostep, chunks, known_autostep
-from mpshell.nodes.parser import parse_sorted
+from mpshell.nodes.parser import parse, parse_sorted
 
 Nodes = str | Iterable[str]
 """What the methods of a NodeSet take for nodes: a text, a node set, or any iterable of texts."""
 
-Names = tuple[dict[str, None], list[str] | None]
-"""The names of nodes and, where they are known to be in order, the same as a list."""
 
-
-class NodeSetBase:
+class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
     """A mutable set of node names, iterated in order of pattern, then of numbers.
 
     Its methods take other sets, and None for no node.
@@ -30,11 +36,15 @@ class NodeSetBase:
     # A dict stands for the set of names because it keeps the order in which they came, mostly the
     # sorted one: sorting is then nearly free, and walking a long one stays kind to the cache.  Of a set
     # whose order is known it is made when it is needed: that takes longer than to parse the names.
-    __slots__ = ("_autostep", "_fold_axis", "_index", "_order")
+    __slots__ = ("_fold_axis", "_given", "_index", "_order", "_step")
 
-    _index: dict[str, None] | None  # the names; None: those of the order, which is known then
+    _index: (
+        dict[str, None] | None
+    )  # the names; None: those of the order or, without one, those given
+    _given: list[str]  # names in any order, some of them perhaps several times
     _fold_axis: tuple[int, ...] | None
     _order: list[str] | None  # the names, sorted; None: not yet known; never changed in place
+    _step: float | None  # where there is no autostep, that of the first set that was taken in
 
     def __init__(
         self,
@@ -49,10 +59,12 @@ class NodeSetBase:
         The pattern is one name where there are no indexes; ``%%`` stands for a percent sign.
         `copy_rangeset` has no effect: the set keeps names only.
         """
-        self._autostep = None if autostep is None else check_autostep(autostep)
+        self._autostep = check_autostep(autostep)
+        self._step = None
         self._fold_axis = None
         if fold_axis is not None:
             self.fold_axis = fold_axis
+        self._given = []
         self._order = None
         if pattern:
             filled = [pattern % index for index in rangeset] if rangeset else [pattern % ()]
@@ -65,7 +77,8 @@ class NodeSetBase:
     @property
     def _names(self) -> dict[str, None]:
         if self._index is None:
-            self._index = dict.fromkeys(self._order or ())
+            self._index = dict.fromkeys(self._given if self._order is None else self._order)
+            self._given = []
         return self._index
 
     @_names.setter
@@ -73,30 +86,44 @@ class NodeSetBase:
         self._index = names
 
     def _any_order(self) -> Collection[str]:
-        """Return the names in the order that costs nothing."""
-        return self._order if self._order is not None else self._names
+        """Return the names as it costs nothing: in any order, some of them perhaps several times."""
+        if self._order is not None:
+            return self._order
+        return self._given if self._index is None else self._index
 
-    def _names_of(self, nodes: Nodes | None) -> Names:
-        """Return the names of what a method takes.  Those of a node set are its own: do not change them."""
-        if isinstance(nodes, NodeSetBase):
-            return nodes._names, nodes._order
-        if nodes is None:
-            return {}, []
-        if _is_clustershell(nodes):
-            return dict.fromkeys(map(str, nodes)), None
-        raise TypeError(f"not a node set: {nodes!r}")
+    def _members(self) -> dict[str, None]:
+        return self._names
 
-    def _names_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
+    def _members_of(self, other: Nodes | None) -> dict[str, None]:
+        if isinstance(other, NodeSetBase):
+            return other._names
+        if other is None:
+            return {}
+        if _is_clustershell(other):
+            return dict.fromkeys(map(str, other))
+        raise TypeError(f"not a node set: {other!r}")
+
+    def _members_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
         """Return the names of all of an iterable of what a method takes, in one new dict."""
         names: dict[str, None] = {}
         for nodes in many:
-            names.update(self._names_of(nodes)[0])
+            if not names:
+                self._inherit_step(nodes)
+            names.update(self._members_of(nodes))
         return names
+
+    def _is_set(self, other: object) -> bool:
+        return is_node_set(other)
+
+    def _inherit_step(self, other: object) -> None:
+        """Fold as the first node set that is taken in does, unless there is an autostep."""
+        if isinstance(other, NodeSetBase) and not self:
+            self._step = other._autostep or other._step
 
     def _like(self) -> Self:
         """Return an empty set with the settings of this one."""
         result = type(self)()
-        result._autostep = self._autostep
+        result._autostep, result._step = self._autostep, self._step
         result._fold_axis = self._fold_axis
         return result
 
@@ -113,19 +140,27 @@ class NodeSetBase:
         result._index, result._order = None, order
         return result
 
+    def _adopt(self, other: NodeSetBase) -> None:
+        """Have the names of a set that nothing else has."""
+        self._index, self._order, self._given = other._index, other._order, other._given
+
     def _sorted(self) -> list[str]:
         if self._order is None:
-            self._order = sort_names(self._names)
+            self._order = sort_names(self._any_order())
+            self._given = []
         return self._order
 
-    @property
-    def autostep(self) -> float | None:
-        """The least number of nodes that fold with a step, as ``a[1-9/2]``; None: never."""
+    def get_autostep(self) -> float | None:
+        """Return the least number of nodes that fold with a step, as ``a[1-9/2]``.
+
+        None: that of the first node set which this one was made of or took in, never without one.
+        """
         return self._autostep
 
-    @autostep.setter
-    def autostep(self, value: float | None) -> None:
-        self._autostep = check_autostep(value)
+    def set_autostep(self, val: float | None) -> None:
+        """Set the least number of nodes that fold with a step, from 2 on; None: never."""
+        super().set_autostep(val)
+        self._step = None
 
     @property
     def fold_axis(self) -> tuple[int, ...] | None:
@@ -140,15 +175,18 @@ class NodeSetBase:
             raise TypeError(f"fold_axis is an iterable of integers or None, not {value!r}")
         self._fold_axis = None if value is None else tuple(map(int, value))
 
+    def _boxes(self) -> list[Box]:
+        distinct = self._order is not None or self._index is not None
+        return fold_names(self._any_order(), distinct)
+
     def __str__(self) -> str:
         """Return the folded text, which describes the same nodes."""
+        step = self._autostep or self._step
         axes = DEFAULTS.fold_axis or None if self._fold_axis is None else self._fold_axis
         if axes is not None:
-            boxes = fold_names(self._any_order())
-            return ",".join(
-                [text for box in boxes for text in box_texts(box, self._autostep, axes)]
-            )
-        return ",".join([box_text(box, self._autostep) for box in fold_names(self._any_order())])
+            boxes = self._boxes()
+            return ",".join([text for box in boxes for text in box_texts(box, step, axes)])
+        return ",".join([box_text(box, step) for box in self._boxes()])
 
     def __repr__(self) -> str:
         """Return the class and the folded text."""
@@ -156,7 +194,10 @@ class NodeSetBase:
 
     def __len__(self) -> int:
         """Return the number of nodes."""
-        return len(self._any_order())
+        return len(self._names if self._order is None else self._order)
+
+    def __bool__(self) -> bool:
+        return bool(self._any_order())
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted; a change meanwhile does not disturb the iteration."""
@@ -170,7 +211,7 @@ class NodeSetBase:
 
     def contiguous(self) -> Iterator[Self]:
         """Yield a set for each part that has one range of step 1 in place of each number."""
-        for box in fold_names(self._any_order()):
+        for box in self._boxes():
             for text in contiguous_texts(box):
                 yield self._ordered(_listed(parse_sorted(text)))
 
@@ -203,7 +244,7 @@ class NodeSetBase:
 
         Raise ValueError if it is not there, or not one node.
         """
-        names, _ = self._names_of(node)
+        names = self._members_of(node)
         if len(names) != 1:
             raise ValueError(f"index() takes a single node, not {node!r}")
         (name,) = names
@@ -219,188 +260,96 @@ class NodeSetBase:
 
     def copy(self) -> Self:
         """Return an independent copy."""
-        return (
-            self._ordered(self._order)
-            if self._index is None and self._order is not None
-            else self._new(self._names.copy(), self._order)
-        )
+        result = self._like()
+        result._adopt(self)
+        if self._index is not None:
+            result._index = self._index.copy()
+        return result
 
     __copy__ = copy
 
     # Changes in place.
 
-    def _replace(self, names: dict[str, None], order: list[str] | None = None) -> None:
-        self._names = names
-        self._order = order
+    def _replace(self, members: dict[str, None]) -> None:
+        self._names, self._order = members, None
 
-    def clear(self) -> None:
-        """Remove every node."""
-        self._replace({})
+    def _join(self, members: dict[str, None]) -> None:
+        self._names.update(members)
+        self._order = None
 
     def update(self, other: Nodes | None) -> None:
         """Add nodes."""
-        names, _ = self._names_of(other)
-        self._names.update(names)
-        self._order = None
+        self._inherit_step(other)
+        super().update(other)
 
-    add = update
+    def add(self, other: Nodes | None) -> None:
+        """Add nodes."""
+        self.update(other)
 
     def updaten(self, others: Iterable[Nodes]) -> None:
         """Add the nodes of several texts or node sets."""
-        self._names.update(self._names_of_many(others))
-        self._order = None
+        self._join(self._members_of_many(others))
 
-    def intersection_update(self, other: Nodes | None) -> None:
-        """Keep only the nodes that are in `other` too."""
-        kept = self._names_of(other)[0]
-        self._replace({name: None for name in self._names if name in kept})
-
-    def difference_update(self, other: Nodes | None, strict: bool = False) -> None:
-        """Remove nodes; with `strict`, raise KeyError, and remove none, if one is absent."""
-        names, _ = self._names_of(other)
-        if strict:
-            for name in names:
-                if name not in self._names:
-                    raise KeyError(name)
-        self._replace({name: None for name in self._names if name not in names})
+    def symmetric_difference_update(self, other: Nodes | None) -> None:
+        """Keep the nodes that are in exactly one of both."""
+        self._inherit_step(other)
+        super().symmetric_difference_update(other)
 
     def remove(self, elem: Nodes | None) -> None:
         """Remove nodes; raise KeyError, and remove none, if one is absent."""
         self.difference_update(elem, strict=True)
 
-    def symmetric_difference_update(self, other: Nodes | None) -> None:
-        """Keep the nodes that are in exactly one of both."""
-        names, _ = self._names_of(other)
-        result = {name: None for name in self._names if name not in names}
-        result.update((name, None) for name in names if name not in self._names)
-        self._replace(result)
-
-    # The same, each as a new set.
-
-    def union(self, other: Nodes | None) -> Self:
-        """Return the nodes that are in one of both."""
-        result = self.copy()
-        result.update(other)
-        return result
-
-    def intersection(self, other: Nodes | None) -> Self:
-        """Return the nodes that are in both."""
-        result = self.copy()
-        result.intersection_update(other)
-        return result
-
-    def difference(self, other: Nodes | None) -> Self:
-        """Return the nodes that are not in `other`."""
-        result = self.copy()
-        result.difference_update(other)
-        return result
-
-    def symmetric_difference(self, other: Nodes | None) -> Self:
-        """Return the nodes that are in exactly one of both."""
-        result = self.copy()
-        result.symmetric_difference_update(other)
-        return result
-
-    def issubset(self, other: Nodes | None) -> bool:
-        """Tell whether each node is in `other`."""
-        return self._names.keys() <= self._names_of(other)[0].keys()
-
-    def issuperset(self, other: Nodes | None) -> bool:
-        """Tell whether each node of `other` is here."""
-        return self._names.keys() >= self._names_of(other)[0].keys()
-
-    # Operators take node sets only: a text beside one is more likely a slip.
-
-    def __or__(self, other: NodeSetBase) -> Self:
-        return self.union(other) if is_node_set(other) else NotImplemented
-
-    def __and__(self, other: NodeSetBase) -> Self:
-        return self.intersection(other) if is_node_set(other) else NotImplemented
-
-    def __sub__(self, other: NodeSetBase) -> Self:
-        return self.difference(other) if is_node_set(other) else NotImplemented
-
-    def __xor__(self, other: NodeSetBase) -> Self:
-        return self.symmetric_difference(other) if is_node_set(other) else NotImplemented
-
     # A set of ClusterShell's on the left does not know ours.
 
     def __ror__(self, other: Any) -> Self:
-        return self._new(self._names_of(other)[0]) | self if is_node_set(other) else NotImplemented
+        return self._new(self._members_of(other)) | self if is_node_set(other) else NotImplemented
 
     def __rand__(self, other: Any) -> Self:
-        return self._new(self._names_of(other)[0]) & self if is_node_set(other) else NotImplemented
+        return self._new(self._members_of(other)) & self if is_node_set(other) else NotImplemented
 
     def __rsub__(self, other: Any) -> Self:
-        return self._new(self._names_of(other)[0]) - self if is_node_set(other) else NotImplemented
+        return self._new(self._members_of(other)) - self if is_node_set(other) else NotImplemented
 
     def __rxor__(self, other: Any) -> Self:
-        return self._new(self._names_of(other)[0]) ^ self if is_node_set(other) else NotImplemented
-
-    def __ior__(self, other: NodeSetBase) -> Self:
-        if not is_node_set(other):
-            return NotImplemented
-        self.update(other)
-        return self
-
-    def __iand__(self, other: NodeSetBase) -> Self:
-        if not is_node_set(other):
-            return NotImplemented
-        self.intersection_update(other)
-        return self
-
-    def __isub__(self, other: NodeSetBase) -> Self:
-        if not is_node_set(other):
-            return NotImplemented
-        self.difference_update(other)
-        return self
-
-    def __ixor__(self, other: NodeSetBase) -> Self:
-        if not is_node_set(other):
-            return NotImplemented
-        self.symmetric_difference_update(other)
-        return self
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, NodeSetBase):
-            return self._names == other._names
-        # One of ClusterShell's.
-        if not is_node_set(other):
-            return NotImplemented
-        return self._names.keys() == set(map(str, cast("Iterable[object]", other)))
-
-    def __le__(self, other: NodeSetBase) -> bool:
-        return self.issubset(other) if is_node_set(other) else NotImplemented
-
-    def __lt__(self, other: NodeSetBase) -> bool:
-        return self <= other and self != other if is_node_set(other) else NotImplemented
-
-    def __ge__(self, other: NodeSetBase) -> bool:
-        return self.issuperset(other) if is_node_set(other) else NotImplemented
-
-    def __gt__(self, other: NodeSetBase) -> bool:
-        return self >= other and self != other if is_node_set(other) else NotImplemented
+        return self._new(self._members_of(other)) ^ self if is_node_set(other) else NotImplemented
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle keeps: the sorted names, once."""
-        return {"autostep": self._autostep, "fold_axis": self._fold_axis, "names": self._sorted()}
+        return {
+            "autostep": self._autostep,
+            "step": self._step,
+            "fold_axis": self._fold_axis,
+            "names": self._sorted(),
+        }
 
     def __setstate__(self, state: Any) -> None:
         """Take what `__getstate__`, or ClusterShell's class of the name, has returned."""
         if isinstance(state, tuple):
             # Of mpshell before there was a fold_axis.
             state = {"autostep": state[0], "names": state[1]}
-        names: dict[str, None] = {}
+        self._step = state.get("step")
         if "_patterns" in state:
-            for pattern, indexes in state["_patterns"].items():
-                names.update(NodeSetBase(pattern, indexes)._names)
             self._autostep = known_autostep(state.get("_autostep"))
-            self._names, self._order = names, None
+            self._replace(_kept_names(state))
         else:
             self._autostep, self._order = state["autostep"], state["names"]
-            self._index = None
+            self._index, self._given = None, []
         self._fold_axis = None
         self.fold_axis = state.get("fold_axis")
+
+
+def _kept_names(state: dict[str, Any]) -> dict[str, None]:
+    """Return the names that the state of a pickle of ClusterShell's has."""
+    names: dict[str, None] = {}
+    for pattern, indexes in state["_patterns"].items():
+        filled = NodeSetBase(pattern, indexes)._names
+        if state.get("_version", 1) > 1:
+            names.update(filled)
+            continue
+        # Before 1.7 all numbers but one were text, ``foo%sbar[1-10]``.
+        for text in filled:
+            names.update(parse(text))
+    return names
 
 
 def _listed(names: Collection[str]) -> list[str]:

@@ -54,6 +54,7 @@ class Outcome(NamedTuple):
     detail: str | None
     engine: int  # the engine's id; 0 for none
     attempt: int = 1  # which one this is; 0 where none was made
+    host: str = ""  # of its engine; "" for this one
 
 
 class NodeOutcome(NamedTuple):
@@ -71,6 +72,8 @@ class NodeOutcome(NamedTuple):
     timed_out: bool
     detail: str | None
     engine: int
+    #: The host whose engine ran it; "" for this one.
+    host: str = ""
     #: Which attempt of the run this is, from 1; 0 where none was made.
     attempt: int = 1
 
@@ -100,7 +103,7 @@ def node_outcome(
     diagnose: Callable[[str], str | None] | None,
 ) -> NodeOutcome:
     """Make an outcome of what is recorded; `diagnose` tells a transport's own failure by its words."""
-    reason, status, started, duration, detail, engine, attempt = recorded
+    reason, status, started, duration, detail, engine, attempt, host = recorded
     name = _NAMES[reason]
     if reason == EXITED and detail is not None and diagnose is not None:
         name = diagnose(detail) or name
@@ -110,5 +113,5 @@ def node_outcome(
     began = started + _EPOCH if started else None
     number = status if reason == SIGNALED else None
     return NodeOutcome(
-        key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine, attempt
+        key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine, host, attempt
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, MutableSet
 from collections.abc import Set as AbstractSet
 from typing import Any, Self, overload
 
+from mpshell.nodes.autostep import Stepped
 from mpshell.nodes.indexes import (
     AUTOSTEP_DISABLED,
     MAX_INDEXES,
@@ -53,6 +54,12 @@ def _one_index(element: str | int, pad: int = 0) -> str:
     return index.zfill(pad)
 
 
+def _check_set(other: object) -> None:
+    """Raise the TypeError of an operator that takes sets only, as it comes in ClusterShell too."""
+    if not isinstance(other, AbstractSet):
+        raise TypeError(f"an operator of a RangeSet takes another set, not {other!r}")
+
+
 def _indexes_of(source: Indexes) -> AbstractSet[str]:
     """Return the indexes of a text, a range set, an iterable or None."""
     if source is None:
@@ -66,13 +73,13 @@ def _indexes_of(source: Indexes) -> AbstractSet[str]:
     return {_one_index(element) for element in source}
 
 
-class RangeSet(MutableSet[str]):
+class RangeSet(Stepped, MutableSet[str]):
     """A mutable set of indexes, iterated in order of width, then of value.
 
     Elements are strings; wherever one is taken, an int stands for its unpadded text.
     """
 
-    __slots__ = ("_autostep", "_items")
+    __slots__ = ("_items",)
 
     def __init__(self, pattern: Indexes = None, autostep: float | None = None) -> None:
         """Take a text such as ``1-3,05``, single indexes, or nothing."""
@@ -104,15 +111,6 @@ class RangeSet(MutableSet[str]):
         result = cls(autostep=autostep)
         result._items.update(items)
         return result
-
-    @property
-    def autostep(self) -> float | None:
-        """The least number of indexes that fold with a step; None: never."""
-        return self._autostep
-
-    @autostep.setter
-    def autostep(self, value: float | None) -> None:
-        self._autostep = check_autostep(value)
 
     @property
     def padding(self) -> int | None:
@@ -293,28 +291,40 @@ class RangeSet(MutableSet[str]):
         )
 
     def __ior__(self, other: AbstractSet[Any]) -> Self:
-        if not isinstance(other, AbstractSet):
-            return NotImplemented
+        _check_set(other)
         self.update(other)
         return self
 
     def __iand__(self, other: AbstractSet[Any]) -> Self:
-        if not isinstance(other, AbstractSet):
-            return NotImplemented
+        _check_set(other)
         self.intersection_update(other)
         return self
 
     def __isub__(self, other: AbstractSet[Any]) -> Self:
-        if not isinstance(other, AbstractSet):
-            return NotImplemented
+        _check_set(other)
         self.difference_update(other)
         return self
 
     def __ixor__(self, other: AbstractSet[Any]) -> Self:
-        if not isinstance(other, AbstractSet):
-            return NotImplemented
+        _check_set(other)
         self.symmetric_difference_update(other)
         return self
+
+    def __lt__(self, other: AbstractSet[Any]) -> bool:
+        _check_set(other)
+        return super().__lt__(other)
+
+    def __le__(self, other: AbstractSet[Any]) -> bool:
+        _check_set(other)
+        return super().__le__(other)
+
+    def __gt__(self, other: AbstractSet[Any]) -> bool:
+        _check_set(other)
+        return super().__gt__(other)
+
+    def __ge__(self, other: AbstractSet[Any]) -> bool:
+        _check_set(other)
+        return super().__ge__(other)
 
     def issubset(self, other: Indexes) -> bool:
         """Tell whether each index is in `other`."""

@@ -11,7 +11,9 @@ from itertools import product
 from math import prod
 from typing import Any, Self, overload
 
-from mpshell.nodes.folding import Column, fold_columns
+from mpshell.nodes.algebra import DictSet
+from mpshell.nodes.autostep import Stepped
+from mpshell.nodes.boxes import Column, fold_columns
 from mpshell.nodes.indexes import (
     MAX_INDEXES,
     RangeSetError,
@@ -33,16 +35,17 @@ Vectors = Iterable[Sequence[Any]]
 """What a method takes for vectors: each is a sequence with a text, an int or a RangeSet for each axis."""
 
 
-class RangeSetND:
-    """A mutable set of vectors of indexes, iterated in the order of the axes, each by width and value.
+class RangeSetND(Stepped, DictSet[Vector, "RangeSetND | Vectors", "RangeSetND"]):
+    """A mutable set of vectors of indexes, iterated in the order of its folded vectors, the largest first.
 
     All vectors have the same number of axes.  Methods take a RangeSetND or `Vectors`; operators take a
     RangeSetND only.
     """
 
-    __slots__ = ("_autostep", "_vectors")
+    __slots__ = ("_folded", "_vectors")
 
     _vectors: dict[Vector, None]
+    _folded: list[tuple[Column, ...]] | None  # None: to be folded
 
     def __init__(
         self,
@@ -57,9 +60,18 @@ class RangeSetND:
         effect.  Raise RangeSetError for vectors of different lengths, RangeSetParseError for a bad text.
         """
         self._autostep = check_autostep(autostep)
-        self._vectors = {}
+        self._replace({})
         if args is not None:
-            self._add(self._vectors_of(args, pads or ()))
+            self._join(self._vectors_of(args, pads or ()))
+
+    def _members(self) -> dict[Vector, None]:
+        return self._vectors
+
+    def _members_of(self, other: RangeSetND | Vectors) -> dict[Vector, None]:
+        return self._vectors_of(other)
+
+    def _is_set(self, other: object) -> bool:
+        return isinstance(other, RangeSetND)
 
     def _vectors_of(
         self, source: RangeSetND | Vectors, pads: Sequence[int] = ()
@@ -80,37 +92,34 @@ class RangeSetND:
                 found.update(dict.fromkeys(product(*axes)))
         return found
 
-    def _add(self, vectors: dict[Vector, None]) -> None:
-        lengths = {len(vector) for vector in (*vectors, *list(self._vectors)[:1])}
+    def _replace(self, members: dict[Vector, None]) -> None:
+        self._vectors, self._folded = members, None
+
+    def _join(self, members: dict[Vector, None]) -> None:
+        lengths = {len(vector) for vector in (*members, *list(self._vectors)[:1])}
         if len(lengths) > 1:
             raise RangeSetError(
                 f"vectors of different lengths: {', '.join(map(str, sorted(lengths)))}"
             )
-        self._vectors.update(vectors)
+        super()._join(members)
 
     def _new(self, vectors: Iterable[Vector]) -> Self:
         result = type(self)(autostep=self._autostep)
         result._vectors = dict.fromkeys(vectors)
         return result
 
-    def _sorted(self) -> list[Vector]:
-        return sorted(self._vectors, key=lambda vector: [index_key(index) for index in vector])
-
     def _boxes(self) -> list[tuple[Column, ...]]:
-        if not self._vectors:
-            return []
-        return fold_columns(
-            [list(map(index_key, axis)) for axis in zip(*self._vectors, strict=True)]
-        )
+        if self._folded is None:
+            axes = zip(*self._vectors, strict=True)
+            keys = [list(map(index_key, axis)) for axis in axes]
+            self._folded = fold_columns(keys) if keys else []
+        return self._folded
 
-    @property
-    def autostep(self) -> float | None:
-        """The least number of indexes that fold with a step; None: never."""
-        return self._autostep
-
-    @autostep.setter
-    def autostep(self, value: float | None) -> None:
-        self._autostep = check_autostep(value)
+    def _ordered(self) -> list[Vector]:
+        vectors: list[Vector] = []
+        for columns in self._boxes():
+            vectors += product(*[list(map(key_index, column)) for column in columns])
+        return vectors
 
     def dim(self) -> int:
         """Return the number of axes, 0 for an empty set."""
@@ -124,7 +133,7 @@ class RangeSetND:
         )
 
     def fold(self) -> None:
-        """Do nothing: the set is folded whenever it is shown."""
+        """Do nothing: the set is folded when it is shown or iterated over."""
 
     def vectors(self) -> Iterator[list[RangeSet]]:
         """Yield the folded vectors, each a list with a RangeSet for each axis."""
@@ -148,8 +157,15 @@ class RangeSetND:
         return len(self._vectors)
 
     def __iter__(self) -> Iterator[Vector]:
-        """Iterate over the vectors, sorted."""
-        return iter(self._sorted())
+        """Iterate over the vectors, in the order of the folded ones."""
+        return iter(self._ordered())
+
+    def iter_padding(self) -> Iterator[tuple[Vector, list[int | None]]]:
+        """Yield each vector with the padding (see `RangeSet.padding`) of the axes of its folded one."""
+        for vector in self.vectors():
+            pads = [axis.padding for axis in vector]
+            for indexes in product(*vector):
+                yield indexes, pads
 
     def contiguous(self) -> Iterator[Self]:
         """Yield a set for each part that has one range of step 1 in each axis."""
@@ -165,16 +181,16 @@ class RangeSetND:
     def __getitem__(self, index: int | slice) -> Vector | Self:
         """Return the vector at a position, or the set of those at a slice."""
         if isinstance(index, slice):
-            return self._new(self._sorted()[index])
+            return self._new(self._ordered()[index])
         if not isinstance(index, int):
             raise TypeError(f"RangeSetND positions are integers or slices, not {index!r}")
-        return self._sorted()[index]
+        return self._ordered()[index]
 
     def index(self, elem: Sequence[str | int], start: int = 0, stop: int | None = None) -> int:
-        """Return the position of a vector in the sorted order; raise ValueError if absent."""
+        """Return the position of a vector in the order of iteration; raise ValueError if absent."""
         if isinstance(elem, str) or not isinstance(elem, Sequence):
             raise TypeError(f"a vector is a sequence of indexes, not {elem!r}")
-        order = self._sorted()
+        order = self._ordered()
         try:
             return order.index(tuple(map(str, elem)), start, len(order) if stop is None else stop)
         except ValueError:
@@ -194,123 +210,7 @@ class RangeSetND:
 
     __copy__ = copy
 
-    # Changes in place.
-
-    def clear(self) -> None:
-        """Remove every vector."""
-        self._vectors = {}
-
-    def update(self, other: RangeSetND | Vectors) -> None:
-        """Add vectors."""
-        self._add(self._vectors_of(other))
-
-    union_update = update
-
-    def intersection_update(self, other: RangeSetND | Vectors) -> None:
-        """Keep only what is in `other` too."""
-        kept = self._vectors_of(other)
-        self._vectors = {vector: None for vector in self._vectors if vector in kept}
-
-    def difference_update(self, other: RangeSetND | Vectors, strict: bool = False) -> None:
-        """Remove what is in `other`; with `strict`, raise KeyError, and remove none, if some is absent."""
-        gone = self._vectors_of(other)
-        if strict:
-            for vector in gone:
-                if vector not in self._vectors:
-                    raise KeyError(vector)
-        self._vectors = {vector: None for vector in self._vectors if vector not in gone}
-
-    def symmetric_difference_update(self, other: RangeSetND | Vectors) -> None:
-        """Keep what is in exactly one of both."""
-        others = self._vectors_of(other)
-        added = {vector: None for vector in others if vector not in self._vectors}
-        self.difference_update(other)
-        self._add(added)
-
-    # The same, each as a new set.
-
-    def union(self, other: RangeSetND | Vectors) -> Self:
-        """Return what is in one of both."""
-        result = self.copy()
-        result.update(other)
-        return result
-
-    def intersection(self, other: RangeSetND | Vectors) -> Self:
-        """Return what is in both."""
-        result = self.copy()
-        result.intersection_update(other)
-        return result
-
-    def difference(self, other: RangeSetND | Vectors) -> Self:
-        """Return what is not in `other`."""
-        result = self.copy()
-        result.difference_update(other)
-        return result
-
-    def symmetric_difference(self, other: RangeSetND | Vectors) -> Self:
-        """Return what is in exactly one of both."""
-        result = self.copy()
-        result.symmetric_difference_update(other)
-        return result
-
-    def issubset(self, other: RangeSetND | Vectors) -> bool:
-        """Tell whether each vector is in `other`."""
-        return self._vectors.keys() <= self._vectors_of(other).keys()
-
-    def issuperset(self, other: RangeSetND | Vectors) -> bool:
-        """Tell whether each vector of `other` is here."""
-        return self._vectors.keys() >= self._vectors_of(other).keys()
-
-    def __or__(self, other: RangeSetND) -> Self:
-        return self.union(other) if isinstance(other, RangeSetND) else NotImplemented
-
-    def __and__(self, other: RangeSetND) -> Self:
-        return self.intersection(other) if isinstance(other, RangeSetND) else NotImplemented
-
-    def __sub__(self, other: RangeSetND) -> Self:
-        return self.difference(other) if isinstance(other, RangeSetND) else NotImplemented
-
-    def __xor__(self, other: RangeSetND) -> Self:
-        return self.symmetric_difference(other) if isinstance(other, RangeSetND) else NotImplemented
-
-    def __ior__(self, other: RangeSetND) -> Self:
-        if not isinstance(other, RangeSetND):
-            return NotImplemented
-        self.update(other)
-        return self
-
-    def __iand__(self, other: RangeSetND) -> Self:
-        if not isinstance(other, RangeSetND):
-            return NotImplemented
-        self.intersection_update(other)
-        return self
-
-    def __isub__(self, other: RangeSetND) -> Self:
-        if not isinstance(other, RangeSetND):
-            return NotImplemented
-        self.difference_update(other)
-        return self
-
-    def __ixor__(self, other: RangeSetND) -> Self:
-        if not isinstance(other, RangeSetND):
-            return NotImplemented
-        self.symmetric_difference_update(other)
-        return self
-
-    def __eq__(self, other: object) -> bool:
-        return self._vectors == other._vectors if isinstance(other, RangeSetND) else NotImplemented
-
-    def __le__(self, other: RangeSetND) -> bool:
-        return self.issubset(other) if isinstance(other, RangeSetND) else NotImplemented
-
-    def __lt__(self, other: RangeSetND) -> bool:
-        return self <= other and self != other if isinstance(other, RangeSetND) else NotImplemented
-
-    def __ge__(self, other: RangeSetND) -> bool:
-        return self.issuperset(other) if isinstance(other, RangeSetND) else NotImplemented
-
-    def __gt__(self, other: RangeSetND) -> bool:
-        return self >= other and self != other if isinstance(other, RangeSetND) else NotImplemented
+    union_update = DictSet.update
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle keeps."""
@@ -318,12 +218,12 @@ class RangeSetND:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what `__getstate__`, or ClusterShell's class of the name, has returned."""
-        self._vectors = {}
+        self._replace({})
         if "_vectors" in state:
             self._autostep, self._vectors = state["_autostep"], state["_vectors"]
         else:
             self._autostep = known_autostep(state.get("_autostep"), less=1)
-            self._add(self._vectors_of(state["_veclist"]))
+            self._join(self._vectors_of(state["_veclist"]))
 
 
 def _indexes(element: Any, pad: int) -> list[str]:

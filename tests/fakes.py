@@ -54,6 +54,7 @@ class FakeEngine:
         self.configured: m.Configure | None = None
         self.detail = ""
         self.credentials: object = None
+        self.far, self.host, self.offset = launcher.far, "gw1" if launcher.far else "", 0.0
         self.patience = PATIENCE
         self.pending = 0
         self.gone = False
@@ -122,11 +123,11 @@ class FakeEngine:
             if command.job is not None:
                 self.jobs[command.job_id] = command.job
             first = m.client_id(command.job_id, command.first)
-            pool = self.jobs[command.job_id].pool
+            pool = m.slot_pool_of(command.job_id, self.jobs[command.job_id])
             self.waiting.setdefault(pool, deque()).extend(range(first, first + len(command.nodes)))
         elif isinstance(command, m.SetSlots):
-            self.slots[command.pool] = command.slots
-            self._owed.add(command.pool)
+            self.slots[command.slot_pool] = command.slots
+            self._owed.add(command.slot_pool)
         elif isinstance(command, m.Write):
             self.stdin.setdefault(command.job_id, []).append(command.data)
         elif isinstance(command, m.CloseStdin):
@@ -154,7 +155,8 @@ class FakeEngine:
             self.report.append(m.Finished([(client, m.CANCELLED, -1, -1, -1, 0.0, 0.0, None)]))
 
     def pool_of(self, client: int) -> int:
-        return self.jobs[m.job_and_index(client)[0]].pool
+        job_id, _ = m.job_and_index(client)
+        return m.slot_pool_of(job_id, self.jobs[job_id])
 
     # -- what it does --------------------------------------------------------------------------
 
@@ -261,7 +263,11 @@ class FakeEngine:
 class FakeLauncher:
     """Makes such engines; `ledger` has the clients that were really started, in their order."""
 
-    def __init__(self, make: Callable[[int, FakeLauncher], FakeEngine] = FakeEngine) -> None:
+    def __init__(
+        self, make: Callable[[int, FakeLauncher], FakeEngine] = FakeEngine, far: bool = False
+    ) -> None:
+        #: Whether they are on another host.
+        self.far = far
         self.lock = threading.RLock()
         self.engines: list[FakeEngine] = []
         self.ledger: list[int] = []
@@ -280,6 +286,9 @@ class FakeLauncher:
 
     def prepare(self) -> None:
         """There is nothing that takes time."""
+
+    def surroundings(self) -> m.Configure:
+        return m.Configure(b"/", None, None if self.far else {})
 
     def credentials(self) -> object:
         return None

@@ -35,7 +35,7 @@ _ORDER = (*dict.fromkeys(_KINDS.values()), "not run")
 
 def never_run(node: str) -> NodeOutcome:
     """Return the outcome of a node whose command was never started."""
-    return NodeOutcome(node, "cancelled", None, None, None, 0.0, False, None, -1, 0)
+    return NodeOutcome(node, "cancelled", None, None, None, 0.0, False, None, -1, attempt=0)
 
 
 def never_ran(outcome: NodeOutcome) -> bool:

@@ -90,12 +90,13 @@ def outcome_of(node: str, attempt: PastAttempt) -> NodeOutcome:
     detail = os.fsdecode(attempt.detail) if isinstance(attempt.detail, bytes) else attempt.detail
     return NodeOutcome(
         node, attempt.reason, attempt.code, attempt.signal, attempt.started_at, attempt.duration or 0.0,
-        attempt.reason == "timeout", detail, attempt.engine or 0, attempt.attempt,
+        attempt.reason == "timeout", detail, attempt.engine or 0, host=attempt.host or "",
+        attempt=attempt.attempt,
     )  # fmt: skip
 
 
 def _unknown(node: str, attempt: int) -> NodeOutcome:
-    return NodeOutcome(node, "may have run", None, None, None, 0.0, False, None, 0, attempt)
+    return NodeOutcome(node, "may have run", None, None, None, 0.0, False, None, 0, attempt=attempt)
 
 
 def workers_of(past: Past, run: PastRun, merges: bool = False) -> list[PastWorker]:

@@ -19,21 +19,16 @@ from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned
 from mpshell.coordinator.retry import RetryPolicy
 from mpshell.coordinator.run import Run
-from mpshell.coordinator.sharding import default_engines
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
-from mpshell.launch.surroundings import surroundings
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
-from mpshell.wire.messages import CANCELLED, TIMED_OUT
+from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
 
 #: Seconds beyond the grace that engines have to finish, before they are killed.
 _PATIENCE = 5.0
-
-#: The pool of the task's own fanout.
-TASK_POOL = 0
 
 
 class Coordinator:
@@ -60,21 +55,27 @@ class Coordinator:
         self._next_id = 0
         self._grace = 0.0
         self._engine_setting = engines
-        self._capacity = pool.capacity
+        self._pool = pool
         intern = Interned()
         self._observer = observer
         self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close, observer)
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records, observer)
         self._engines = EngineSet(
-            self.run, pool, self._wanted_engines, surroundings(), self._intake, heartbeat, observer
+            self.run,
+            pool,
+            self._engines_for,
+            pool.surroundings(),
+            self._intake,
+            heartbeat,
+            observer,
         )
-        self._engines.add_pool(TASK_POOL, fanout)
+        self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
 
     # -- for the Task --------------------------------------------------------------------------
 
     def set_fanout(self, fanout: int | None) -> None:
-        self._engines.add_pool(TASK_POOL, fanout)
+        self._engines.add_slot_pool(TASK_SLOTS, fanout)
 
     def set_engines(self, engines: int | None) -> None:
         self._engine_setting = engines
@@ -82,10 +83,8 @@ class Coordinator:
     def set_rate(self, rate: float | None) -> None:
         self._engines.set_rate(rate)
 
-    def _wanted_engines(self, clients: int) -> int:
-        if self._engine_setting is not None:
-            return self._engine_setting
-        return default_engines(clients, self._capacity())
+    def _engines_for(self, clients: int) -> int:
+        return self._pool.engines_for(clients, self._engine_setting)
 
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""
@@ -94,10 +93,8 @@ class Coordinator:
                 # First: it may refuse the job while nothing has run yet.
                 self._observer.job_starts(job)
             self._number(job)
-            own_pool = job.fanout is not None
-            job.spec = job.spec._replace(job_id=job.id, pool=job.id if own_pool else TASK_POOL)
             if job.fanout is not None:
-                self._engines.add_pool(job.id, None if job.fanout < 0 else job.fanout)
+                self._engines.add_slot_pool(job.id, None if job.fanout < 0 else job.fanout)
             self._grace = max(self._grace, job.spec.grace)
             self.jobs[job.id] = job
             job.results.first_seen = self._verdicts.first_seen

@@ -1,19 +1,46 @@
 """One engine of a run: what the coordinator knows of it, and where the events about its clients go."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.sharding import Slice
 from mpshell.launch.link import Link
 from mpshell.wire import messages
-from mpshell.wire.messages import Message, client_id
+from mpshell.wire.messages import Message, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
 _HIGH_WATER = 1 << 20
 
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
+
+# The states of an engine in a run, and what happens to it. What a state does not name leaves it as it is.
+LEASED: Final = "LEASED"  # it may not answer at all: it is handed nothing yet
+SERVING: Final = "SERVING"  # the slot pools hand out work to it
+RETIRED: Final = "RETIRED"  # it has ids of before: it gets no more work, and ends what it has
+SILENT: Final = (
+    "SILENT"  # it sends and hears nothing any more; what it runs goes on until it is gone
+)
+DRAINED: Final = "DRAINED"  # the run is over for it: it can serve another
+UNUSED: Final = "UNUSED"  # it has got no work, and gets none: nothing of it is waited for
+STATES: Final = (LEASED, SERVING, RETIRED, SILENT, DRAINED, UNUSED)
+
+ADMIT: Final = "ADMIT"
+RETIRE: Final = "RETIRE"
+FALL_SILENT: Final = "FALL_SILENT"
+END_RUN: Final = "END_RUN"
+DRAIN: Final = "DRAIN"
+EVENTS: Final = (ADMIT, RETIRE, FALL_SILENT, END_RUN, DRAIN)
+
+TABLE: Final[dict[str, dict[str, str]]] = {
+    LEASED: {ADMIT: SERVING, RETIRE: UNUSED, END_RUN: UNUSED},
+    SERVING: {RETIRE: RETIRED, FALL_SILENT: SILENT, DRAIN: DRAINED},
+    RETIRED: {DRAIN: DRAINED},
+    SILENT: {RETIRE: RETIRED, DRAIN: DRAINED},
+    DRAINED: {},
+    UNUSED: {},
+}
 
 
 class EngineState:
@@ -22,14 +49,14 @@ class EngineState:
     __slots__ = (
         "assigned",
         "bodies",
-        "drained",
-        "frozen",
         "hungry",
         "input_queued",
         "jobs",
         "link",
+        "most_slots",
         "outbox",
         "running",
+        "state",
     )
 
     def __init__(self, link: Link) -> None:
@@ -47,9 +74,37 @@ class EngineState:
         self.hungry: set[int] = set()
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
-        self.drained = False
-        #: It hears nothing any more, and is handed out nothing.
-        self.frozen = False
+        #: Slots of one slot pool that it was ever given, at most.
+        self.most_slots = 0
+        self.state: str = LEASED
+
+    def handle(self, event: str) -> bool:
+        """Take one of the events; return whether it changes anything."""
+        after = TABLE[self.state].get(event)
+        if after is None:
+            return False
+        self.state = after
+        return True
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the slot pools have handed out work to it, or may have."""
+        return self.state not in (LEASED, UNUSED)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has not to wait for it."""
+        return self.state in (DRAINED, UNUSED)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of the engines that the work is to have."""
+        return self.state not in (RETIRED, UNUSED)
+
+    def give_slots(self, slot_pool: int, slots: int) -> None:
+        """Send it how many clients of a slot pool it may run at once."""
+        self.most_slots = max(self.most_slots, slots)
+        self.outbox.append(messages.SetSlots(slot_pool, slots))
 
     def hand_out(self, job: Job, work: Slice) -> None:
         """Send it clients of a job, and with the first of them the job."""
@@ -80,6 +135,20 @@ class EngineState:
             self.outbox.append(messages.CloseStdin(job.id))
             sent = -1
         self.jobs[job.id] = sent
+
+    def not_run(self) -> dict[int, list[int]]:
+        """Return the clients of an engine that is gone which have surely not run: indexes by job, last first.
+
+        Where its end is uncertain there are none: any of them may have been announced, and count as running.
+        """
+        if not self.link.certain:
+            self.running.update(dict.fromkeys(self.assigned, 0.0))
+            self.assigned.clear()
+        found: dict[int, list[int]] = {}
+        for client in sorted(self.assigned, reverse=True):
+            job_id, index = job_and_index(client)
+            found.setdefault(job_id, []).append(index)
+        return found
 
     def take_back(self, client: int) -> bool:
         """Take note that a client has ended unannounced; False for one that is not this engine's to end."""

@@ -16,10 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 import mpshell
+from mpshell.coordinator import claims
+from mpshell.coordinator import engine as states
 from mpshell.coordinator.engine import ClientEvents, EngineState
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
-from mpshell.coordinator.observer import Observer
+from mpshell.coordinator.observer import Observer, Unobserved
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import Slice, SlotPool
@@ -55,24 +57,23 @@ class EngineSet:
         self._run = run
         self._loop = run.loop
         self._pool = pool
-        #: The number of engines for a number of clients, by setting and processors.
+        #: The number of engines that a number of commands is worth.
         self._wanted = wanted
         self._configure = configure
         self._clients = clients
-        self._observer = observer
+        self._observer: Observer = observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
-        self._pools: dict[int, SlotPool] = {}
+        self._slot_pools: dict[int, SlotPool] = {}
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
-        self._retired: set[int] = set()  # engines with ids of before: they end what they run
         self._false_starts = 0
         #: How the last of them ended.
         self._false_start = ""
         self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
-        #: Starts a second, over all pools and engines.
+        #: Starts a second, over all slot pools and engines.
         self._bucket = TokenBucket(run.loop.time)
         #: The moment of the next turn that is only made to start a client then.
         self._start_at = math.inf
@@ -96,15 +97,15 @@ class EngineSet:
 
     # -- work ----------------------------------------------------------------------------------
 
-    def add_pool(self, number: int, fanout: int | None) -> None:
+    def add_slot_pool(self, number: int, fanout: int | None) -> None:
         """Make a slot pool, or give one another fanout."""
-        pool = self._pools.get(number)
-        if pool is None:
-            pool = self._pools[number] = SlotPool(number, fanout)
+        slot_pool = self._slot_pools.get(number)
+        if slot_pool is None:
+            slot_pool = self._slot_pools[number] = SlotPool(number, fanout)
             for engine_id, engine in self._engines.items():
-                if not (engine.frozen or engine_id in self._retired):
-                    pool.add_engine(engine_id)
-        pool.fanout = fanout
+                if engine.state is states.SERVING:
+                    slot_pool.add_engine(engine_id)
+        slot_pool.fanout = fanout
         self._end_of_turn()
 
     def set_rate(self, rate: float | None) -> None:
@@ -116,12 +117,12 @@ class EngineSet:
         """Queue all clients of a job."""
         self._jobs[job.id] = job
         for first, stop in job.chosen:
-            self._pools[job.spec.pool].add_work(Slice(job.id, first, stop))
+            self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
 
     def drop(self, job: Job) -> list[int]:
         """Take a job's clients that no engine has back; return their indexes."""
-        dropped = self._pools[job.spec.pool].drop_work(job.id)
+        dropped = self._slot_pools[job.slot_pool].drop_work(job.id)
         return [index for work in dropped for index in range(work.first, work.stop)]
 
     def tell_about(self, job: Job, command: messages.Cancel | messages.Withdraw) -> None:
@@ -135,7 +136,7 @@ class EngineSet:
         """No engine needs to know of a closed job any more."""
         self._jobs.pop(job.id, None)
         if job.fanout is not None:
-            self._pools.pop(job.spec.pool, None)
+            self._slot_pools.pop(job.slot_pool, None)
         for engine in self._engines.values():
             engine.hungry.discard(job.id)
             if engine.jobs.pop(job.id, None) is not None:
@@ -145,7 +146,7 @@ class EngineSet:
     def again(self, job: Job, index: int, delay: float = 0.0) -> None:
         """Queue a client once more, in front: for now, or in `delay` seconds."""
         due = self._loop.time() + delay if delay else None
-        self._pools[job.spec.pool].add_again(Slice(job.id, index, index + 1), due)
+        self._slot_pools[job.slot_pool].add_again(Slice(job.id, index, index + 1), due)
         self._end_of_turn()
 
     def feed(self, job: Job) -> None:
@@ -164,6 +165,8 @@ class EngineSet:
         self._heartbeat.heard(link.engine_id)
         for event in events:
             try:
+                if link.far:
+                    claims.check(engine, event)
                 handler = self._handlers.get(type(event))
                 if handler is None:
                     raise ProtocolError(f"a coordinator got {event!r}")
@@ -194,13 +197,13 @@ class EngineSet:
             ended = Counter(job_and_index(result[0])[0] for result in its_own)
         for job_id, count in ended.items():
             if (job := self._jobs.get(job_id)) is not None:
-                self._pools[job.spec.pool].finished(engine.link.engine_id, count)
+                self._slot_pools[job.slot_pool].finished(engine.link.engine_id, count)
         self._clients.finished(engine, its_own)
 
     def _on_slots_held(self, engine: EngineState, event: messages.SlotsHeld) -> None:
-        pool = self._pools.get(event.pool)
-        if pool is not None:
-            pool.held(engine.link.engine_id, event.slots)
+        slot_pool = self._slot_pools.get(event.slot_pool)
+        if slot_pool is not None:
+            slot_pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
         if event.version != mpshell.__version__:
@@ -209,6 +212,7 @@ class EngineSet:
                 "the package was replaced, and the program has to be started anew"
             )
         self._false_starts = 0
+        self._admit(engine)
 
     def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
         if event.text not in self._warned:
@@ -220,7 +224,7 @@ class EngineSet:
         self._run.note(InputStorageError(event.text))
 
     def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
-        engine.drained = True
+        engine.handle(states.DRAIN)
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
@@ -236,22 +240,14 @@ class EngineSet:
         engine = self._engines.pop(link.engine_id, None)
         if engine is None:
             return
-        for pool in self._pools.values():
-            pool.remove_engine(link.engine_id)
+        for slot_pool in self._slot_pools.values():
+            slot_pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
         self._pool.discard(link)
         if link.ready is None:
             self._false_starts += 1
             self._false_start = link.detail
-        if not link.certain:
-            # Any of them may have been announced, and have run.
-            engine.running.update(dict.fromkeys(engine.assigned, 0.0))
-            engine.assigned.clear()
-        not_run: dict[int, list[int]] = {}
-        for client in sorted(engine.assigned, reverse=True):
-            job_id, index = job_and_index(client)
-            not_run.setdefault(job_id, []).append(index)
-        for job_id, indexes in not_run.items():
+        for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
         self._clients.lost(engine, sorted(engine.running.items()))
         self._end_of_turn()
@@ -261,8 +257,7 @@ class EngineSet:
         job = self._jobs.get(job_id)
         if job is None:
             return
-        if self._observer is not None:
-            self._observer.handed_back(job, indexes)
+        self._observer.handed_back(job, indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)
@@ -273,9 +268,9 @@ class EngineSet:
         """What it runs may go on for a while: others are not started in its place before it is gone."""
         engine = self._engines.get(link.engine_id)
         if engine is not None:
-            engine.frozen = True
-            for pool in self._pools.values():
-                pool.freeze(link.engine_id)
+            engine.handle(states.FALL_SILENT)
+            for slot_pool in self._slot_pools.values():
+                slot_pool.freeze(link.engine_id)
 
     def _on_flushed(self, link: Link) -> None:
         engine = self._engines.get(link.engine_id)
@@ -302,8 +297,7 @@ class EngineSet:
                 self._run.note(error)
             else:
                 self._deal()
-        if self._observer is not None:
-            self._observer.turn_ends()
+        self._observer.turn_ends()
         for engine in self._engines.values():
             if engine.outbox:
                 outbox, engine.outbox, engine.input_queued = engine.outbox, [], 0
@@ -315,34 +309,35 @@ class EngineSet:
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""
         self._ids = os.getuid(), os.getgid()
-        self._retired = set(self._engines)
-        for pool in self._pools.values():
-            for engine_id in self._retired:
-                pool.remove_engine(engine_id)
+        for engine_id, engine in self._engines.items():
+            engine.handle(states.RETIRE)
+            for slot_pool in self._slot_pools.values():
+                slot_pool.remove_engine(engine_id)
 
     def _deal(self) -> None:
         """Move slots and hand out clients, and see to a turn when the next one may start."""
         now = self._loop.time()
-        for pool in self._pools.values():
-            pool.release(now)
-            slots, dealt = pool.plan(self._bucket.available())
+        slot_pools = self._slot_pools.values()
+        for slot_pool in slot_pools:
+            slot_pool.release(now)
+            slots, dealt = slot_pool.plan(self._bucket.available())
             for engine_id, number in slots.items():
-                self._engines[engine_id].outbox.append(messages.SetSlots(pool.number, number))
+                self._engines[engine_id].give_slots(slot_pool.number, number)
             for engine_id, work in dealt:
                 job = self._jobs[work.job_id]
-                if self._observer is not None:
-                    self._observer.handed_out(job, work.first, work.stop)
+                self._observer.handed_out(job, work.first, work.stop)
                 self._engines[engine_id].hand_out(job, work)
                 self._bucket.take(work.stop - work.first)
-        moments = [due for pool in self._pools.values() if (due := pool.next_due()) is not None]
-        if any(pool.queued for pool in self._pools.values()) and (
-            seconds := self._bucket.next_token()
-        ):
+        moments = [due for each in slot_pools if (due := each.next_due()) is not None]
+        if self._has_queue() and (seconds := self._bucket.next_token()):
             moments.append(now + seconds)
         next_start = min(moments, default=math.inf)
         if next_start < self._start_at - _EARLIER:
             self._start_at = next_start
             self._loop.call_at(next_start, self._on_start_time, next_start)
+
+    def _has_queue(self) -> bool:
+        return any(slot_pool.queued for slot_pool in self._slot_pools.values())
 
     def _on_start_time(self, moment: float) -> None:
         """The rate lets the next client start now, or one is due for another attempt."""
@@ -351,7 +346,7 @@ class EngineSet:
             self._end_of_turn()
 
     def _lease_what_is_needed(self) -> None:
-        if not any(pool.queued for pool in self._pools.values()):
+        if not self._has_queue():
             return
         if self._false_starts >= _FALSE_STARTS * self._most:
             raise EngineStartError(
@@ -359,17 +354,13 @@ class EngineSet:
             )
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
-        fanout = sum(
-            min(clients if pool.fanout is None else pool.fanout, clients)
-            for pool in self._pools.values()
-        )
-        while len(self._engines.keys() - self._retired) < max(
-            1, min(self._wanted(commands), fanout)
-        ):
+        fanout = sum(slot_pool.at_once(clients) for slot_pool in self._slot_pools.values())
+        wanted = max(1, min(self._wanted(commands), fanout))
+        while (engines := sum(e.is_counted for e in self._engines.values())) < wanted:
             try:
                 link = self._pool.lease()
             except EngineStartError:
-                if not self._engines.keys() - self._retired:
+                if not engines:
                     raise
                 return
             self._attach(link)
@@ -380,10 +371,18 @@ class EngineSet:
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)
-        for pool in self._pools.values():
-            pool.add_engine(link.engine_id)
+        # A fork takes a millisecond. A host may not answer at all, and would hold what it was handed.
+        if not link.far or link.ready is not None:
+            self._admit(engine)
         link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed, self._on_silent)
         self._heartbeat.watch(link)
+
+    def _admit(self, engine: EngineState) -> None:
+        """Have the slot pools hand out work to an engine, once."""
+        if not engine.handle(states.ADMIT):
+            return
+        for slot_pool in self._slot_pools.values():
+            slot_pool.add_engine(engine.link.engine_id)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -391,6 +390,8 @@ class EngineSet:
         """Ask every engine to finish; `drained` tells when they have."""
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
+            # One that has got no work has nothing to finish: its host may never answer.
+            engine.handle(states.END_RUN)
         self._turn()
 
     def kill_all(self, reason: int) -> None:
@@ -400,19 +401,19 @@ class EngineSet:
         self._turn()
 
     def drained(self) -> bool:
-        return all(engine.drained for engine in self._engines.values())
+        return all(engine.is_over for engine in self._engines.values())
 
     def fence(self) -> None:
         """Kill the engines that do not come to an end."""
         for engine in self._engines.values():
-            if not engine.drained:
+            if not engine.is_over:
                 engine.link.fence()
 
     def release(self) -> None:
         """Give the engines back; those that are not drained end."""
         for engine in self._engines.values():
             engine.link.detach()
-            if engine.drained and not engine.link.gone:
+            if engine.state is states.DRAINED and not engine.link.gone:
                 self._pool.give_back(engine.link)
             else:
                 self._pool.discard(engine.link)

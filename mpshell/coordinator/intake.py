@@ -150,6 +150,7 @@ class Intake:
     def finished(self, engine: EngineState, results: list[messages.Result]) -> None:
         """Clients of an engine have ended, each for good."""
         jobs, engine_id, bodies = self._jobs, engine.link.engine_id, engine.bodies
+        host, offset = engine.link.host, engine.link.offset
         records = _Remembered(self._records)
         for client, reason, status, stdout, stderr, started, duration, detail in results:
             # `job_and_index` without its call, which pays for half of the checks of a result.
@@ -158,7 +159,10 @@ class Intake:
             if job is None:
                 continue
             attempt = job.attempts.get(index, 1) if job.attempts else 1
-            outcome = Outcome(reason, status, started, duration, detail, engine_id, attempt)
+            if offset and started:
+                # Of another host's clock.
+                started += offset
+            outcome = Outcome(reason, status, started, duration, detail, engine_id, attempt, host)
             if job.reader is None:
                 keys = job.keys_of(index)
                 if stdout >= 0 and records[sname := job.snames[messages.STDOUT]]:
@@ -193,8 +197,9 @@ class Intake:
                 job.open_lines.pop((index, stream), None)
             reason = CANCELLED if job.is_aborted else LOST
             duration = now - began if began else 0.0
+            link, attempt = engine.link, job.attempt_of(index)
             outcome = Outcome(
-                reason, 0, began, duration, detail, engine.link.engine_id, job.attempt_of(index)
+                reason, 0, began, duration, detail, link.engine_id, attempt, link.host
             )
             if job.reader is None:
                 self._verdicts.finished(job, index, job.keys_of(index), outcome)
@@ -216,8 +221,11 @@ class Intake:
             self._ask(items, reader.read, index, stream, whole)
             now = self._run.loop.time()
             began = job.started_at.get(index, now)
-            engine_id, attempt = engine.link.engine_id, job.attempt_of(index)
-            self._take(job, items, Outcome(EXITED, 0, began, now - began, None, engine_id, attempt))
+            link, attempt = engine.link, job.attempt_of(index)
+            outcome = Outcome(
+                EXITED, 0, began, now - began, None, link.engine_id, attempt, link.host
+            )
+            self._take(job, items, outcome)
 
     def _end_read(self, job: Job, reader: Reader, index: int, outcome: Outcome) -> None:
         """Have a reader end a client: the keys that it does not end have the client's own outcome."""

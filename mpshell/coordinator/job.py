@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.runtime.spool import Spool
-from mpshell.wire.messages import STDOUT, STREAM, JobSpec
+from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -25,6 +25,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     ABORTED: {CLOSE: CLOSED},
     CLOSED: {},
 }
+
+#: The states in which its clients are heard: a handler may end that in the middle of what it is called for.
+HEARD: Final = frozenset((OPEN, WITHDRAWN))
 
 
 class Listener(Protocol):
@@ -112,6 +115,7 @@ class Job:
         groups: list[list[Key]] | None = None,
         reader: Reader | None = None,
         parts: Sequence[str] = (),
+        snames: tuple[str, ...] = ("stdin", "stdout", "stderr"),
     ) -> None:
         self.id = 0
         self.spec = spec
@@ -145,7 +149,7 @@ class Job:
         #: Pieces of a long line that wait for its end, by (index, stream).
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
         #: Names of the streams, by number: what they say is recorded under them.
-        self.snames: tuple[str, ...] = ("stdin", "stdout", "stderr")
+        self.snames = snames
 
     def handle(self, event: str) -> bool:
         """Take WITHDRAW, ABORT or CLOSE; return whether it changes anything."""
@@ -179,6 +183,10 @@ class Job:
         return self.state is ABORTED
 
     @property
+    def is_closed(self) -> bool:
+        return self.state is CLOSED
+
+    @property
     def is_told(self) -> bool:
         """Whether what its clients say is an event."""
         return self.wants_events and self.state is not ABORTED
@@ -187,6 +195,11 @@ class Job:
     def timed_out(self) -> bool:
         """Whether any of its keys has timed out."""
         return bool(self.results.timeouts)
+
+    @property
+    def slot_pool(self) -> int:
+        """The number of the slot pool that its clients count in."""
+        return slot_pool_of(self.id, self.spec)
 
     @property
     def weight(self) -> int:

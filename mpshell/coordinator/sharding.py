@@ -4,7 +4,7 @@ A `SlotPool` is one fanout: the task's, or a worker's own. Its slots over all en
 more than the fanout, so that a fanout of 1 is strictly serial. Slices are handed out in the order of
 the nodes as slots free up, and a little ahead of need; never a fixed share.
 
-The coordinator tells a pool what happened (work came, clients finished, an engine holds fewer slots)
+The coordinator tells a slot pool what happened (work came, clients finished, an engine holds fewer slots)
 and asks it for a `plan`. No I/O, no clock.
 """
 
@@ -12,16 +12,8 @@ import heapq
 from collections import deque
 from typing import NamedTuple, Protocol
 
-#: Slots of an engine in a pool without limit.
+#: Slots of an engine in a slot pool without limit.
 UNLIMITED = 1 << 30
-
-#: Clients that make one more engine worth it, when the number of engines is not asked for.
-_CLIENTS_AN_ENGINE = 8
-
-
-def default_engines(clients: int, cpus: int) -> int:
-    """Return how many engines so many clients are worth."""
-    return min(cpus, -(-clients // _CLIENTS_AN_ENGINE))
 
 
 class Slice(NamedTuple):
@@ -33,7 +25,7 @@ class Slice(NamedTuple):
 
 
 class WorkQueue(Protocol):
-    """The clients of a pool that wait for a slot, and the choice of those that get one next."""
+    """The clients of a slot pool that wait for a slot, and the choice of those that get one next."""
 
     def __len__(self) -> int:
         """Return how many clients wait."""
@@ -85,7 +77,7 @@ class InOrder:
 
 
 class Share:
-    """One engine's part in a pool."""
+    """One engine's part in a slot pool."""
 
     __slots__ = ("assigned", "bound", "frozen", "lowering", "slots")
 
@@ -120,6 +112,10 @@ class SlotPool:
     def queued(self) -> int:
         """Clients that wait for a slot."""
         return len(self._queue)
+
+    def at_once(self, clients: int) -> int:
+        """Return how many of so many clients may run at once."""
+        return clients if self.fanout is None else min(self.fanout, clients)
 
     # -- what happened --
 

@@ -12,7 +12,7 @@ import fcntl
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.run import Run
@@ -24,6 +24,12 @@ from mpshell.wire.messages import CANCELLED, TIMED_OUT
 _READ_SIZE = 65536
 _PIECE = 65536
 
+# The states of a stream.
+IDLE: Final = "IDLE"  # there is nothing to do for it
+DUE: Final = "DUE"  # its turn comes, with what else this loop has in hand
+POLLED: Final = "POLLED"  # the loop waits for it to be readable, or writable
+CLOSED: Final = "CLOSED"  # it is at its end
+
 
 class Stream:
     """One descriptor, or an object that has one (kept alive), under a name."""
@@ -34,8 +40,11 @@ class Stream:
         self.fd: int = file if isinstance(file, int) else file.fileno()
         self.retain = retain
         self.closefd = closefd
-        self.open = True
-        self.polled = False
+        self.state: str = IDLE
+
+    @property
+    def open(self) -> bool:
+        return self.state is not CLOSED
 
     def call(self, function: Any, argument: Any) -> Any:
         """Call os.read or os.write so that it does not block; BlockingIOError when it would."""
@@ -50,10 +59,9 @@ class Stream:
 
     def close(self, loop: EventLoop) -> None:
         """Leave the loop, and close the descriptor where it is ours to close."""
-        self.open = False
+        self.state = CLOSED
         if not self.closefd:
             return
-        self.closefd = False
         try:
             if isinstance(self.file, int):
                 os.close(self.fd)
@@ -72,8 +80,7 @@ class StreamReader(Stream):
         self.buffer = StreamBuffer()
 
     def close(self, loop: EventLoop) -> None:
-        if self.polled:
-            self.polled = False
+        if self.state is POLLED:
             _leave(loop.remove_reader, self.fd)
         super().close(loop)
 
@@ -84,8 +91,8 @@ class StreamWriter(Stream):
     def __init__(self, sname: str, file: Any, retain: bool, closefd: bool) -> None:
         super().__init__(sname, file, retain, closefd)
         self.pending: deque[memoryview] = deque()
+        #: The end comes when nothing is pending any more.
         self.eof = False
-        self.due = False
 
     def write(self, data: bytes | None) -> None:
         """Queue bytes; None is the end."""
@@ -97,8 +104,7 @@ class StreamWriter(Stream):
             self.pending.append(memoryview(data))
 
     def close(self, loop: EventLoop) -> None:
-        if self.polled:
-            self.polled = False
+        if self.state is POLLED:
             _leave(loop.remove_writer, self.fd)
         self.pending.clear()
         super().close(loop)
@@ -129,8 +135,6 @@ class Streams:
         self.readers = readers
         self.writers = writers
         self._part: _Part | None = None
-        #: Whether its start has been told: an end is told only after that.
-        self._begun = False
 
     def enter(
         self,
@@ -144,9 +148,9 @@ class Streams:
         if job.spec.timeout is not None:
             deadline = run.loop.call_later(job.spec.timeout, self.end, TIMED_OUT)
         self._part = _Part(run, job, output, verdicts, deadline)
-        job.announced = 1
         run.tell(job.listener.job_starting, job, [0])
-        self._begun = True
+        # After it: an end that its handler makes of the start is none that it hears of.
+        job.announced = 1
         for number, reader in enumerate(self.readers):
             if reader.open:
                 self._await_input(run.loop, number, reader)
@@ -156,9 +160,10 @@ class Streams:
     def _await_input(self, loop: EventLoop, number: int, reader: StreamReader) -> None:
         try:
             loop.add_reader(reader.fd, self._on_readable, number, reader)
-            reader.polled = True
+            reader.state = POLLED
         except PermissionError:
             # A regular file can always be read, and not be polled (epoll_ctl(2), EPERM).
+            reader.state = DUE
             loop.call_soon(self._read_file, number, reader)
         except OSError:
             self._finish(reader)
@@ -199,13 +204,13 @@ class Streams:
 
     def wake(self, writer: StreamWriter) -> None:
         """Have a stream written in this turn: there is something new for it."""
-        if self._part is not None and writer.open and not (writer.polled or writer.due):
-            writer.due = True
+        if self._part is not None and writer.state is IDLE:
+            writer.state = DUE
             self._part.run.loop.call_soon(self._on_due, writer)
 
     def _on_due(self, writer: StreamWriter) -> None:
-        writer.due = False
         if writer.open:
+            writer.state = IDLE
             self._on_writable(writer)
 
     def _on_writable(self, writer: StreamWriter) -> None:
@@ -214,8 +219,8 @@ class Streams:
             try:
                 size = writer.call(os.write, chunk[:_PIECE])
             except BlockingIOError:
-                if not writer.polled:
-                    writer.polled = True
+                if writer.state is IDLE:
+                    writer.state = POLLED
                     self._part.run.loop.add_writer(writer.fd, self._on_writable, writer)
                 return
             except OSError:
@@ -227,8 +232,8 @@ class Streams:
                 writer.pending[0] = chunk[size:]
             self._tell_written(self._part, writer, size)
         if self._part is not None and writer.open and not writer.pending:
-            if writer.polled:
-                writer.polled = False
+            if writer.state is POLLED:
+                writer.state = IDLE
                 self._part.run.loop.remove_writer(writer.fd)
             if writer.eof:
                 self._finish(writer)
@@ -262,4 +267,4 @@ class Streams:
         for stream in (*self.readers, *self.writers):
             if stream.open:
                 stream.close(part.run.loop)
-        part.verdicts.streams_ended(part.job, reason == TIMED_OUT, self._begun)
+        part.verdicts.streams_ended(part.job, reason == TIMED_OUT)

@@ -129,13 +129,13 @@ class Verdicts:
 
     # -- streams -------------------------------------------------------------------------------
 
-    def streams_ended(self, job: Job, timed_out: bool, begun: bool) -> None:
+    def streams_ended(self, job: Job, timed_out: bool) -> None:
         """The streams of a worker have ended: they are no command, and have neither code nor outcome."""
         results = job.results
         results.settle(job.keys, self._intern)
         if timed_out:
             results.timeouts.update(dict.fromkeys(job.keys))
-        if begun:
+        if job.announced:
             # Of whatever kind the end is, as in ClusterShell: it is no command that was aborted.
             self._run.call(job.listener.job_finished, job, job.keys, None, False)
         self._close(job)

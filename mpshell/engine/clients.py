@@ -267,16 +267,15 @@ class Clients:
             if not block:
                 continue
             if gathered and stream not in execution.passed_on:
-                refs[stream] = self._uplink.report.bodies.ref(block)
+                refs[stream] = self._uplink.body(block)
             else:
                 self._uplink.output(execution.id, stream, block)
         duration = self.loop.time() - execution.started_at if execution.started_at else 0.0
         self._diagnose(execution)
-        self._uplink.report.finished.append(
+        self._uplink.finished(
             (execution.id, execution.reason, execution.status, refs[STDOUT], refs[STDERR],
              execution.started_at, duration, execution.detail)
         )  # fmt: skip
-        self._uplink.end_of_turn()
 
     def _diagnose(self, execution: Execution) -> None:
         """Add to an outcome what its diagnosis needs, where one is wanted."""

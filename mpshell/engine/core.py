@@ -1,6 +1,6 @@
 """One engine: runs at most its slots of clients at once, and reports what becomes of them.
 
-    channel ──► commands ─► pools of pending clients ─► Starting written ahead ─► spawn ─► Run
+    channel ──► commands ─► slots and pending clients ─► Starting written ahead ─► start ─► Execution
     channel ◄── one frame a turn ◄── output, writes, outcomes ◄── pipes, SIGCHLD, deadlines ◄──┘
 
 Runs in an engine process, in its only thread, called by its loop. What a turn has to say is collected
@@ -20,7 +20,7 @@ from mpshell.engine.clients import Clients
 from mpshell.engine.limits import room_for
 from mpshell.engine.program import LOOK, Program
 from mpshell.engine.uplink import Uplink
-from mpshell.engine.work import Execution, Job, Slots
+from mpshell.engine.work import EngineJob, Execution, Slots
 from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
@@ -28,6 +28,7 @@ from mpshell.wire import messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
+    from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
@@ -46,7 +47,7 @@ _POWERFUL = (messages.Configure, messages.Submit, messages.Write)
 
 
 class Engine:
-    """Clients, pools and jobs of one engine process."""
+    """Clients, slots and jobs of one engine process."""
 
     def __init__(self, channel: Channel, loop: EventLoop, program: Program | None = None) -> None:
         self.loop = loop
@@ -62,8 +63,8 @@ class Engine:
             on_relief=lambda: self.clients.resume_reading(),
         )
         self.clients = Clients(loop, self._uplink, self._on_release)
-        self._jobs: dict[int, Job] = {}
-        self._pools: dict[int, Slots] = {}
+        self._jobs: dict[int, EngineJob] = {}
+        self._slots: dict[int, Slots] = {}
         #: Clients named in a frame that has not left yet.
         self._announced: list[Execution] = []
         self._running = 0
@@ -74,6 +75,8 @@ class Engine:
         self._capacity = _UNLIMITED
         self._retries = 0
         self._retry_timer: TimerHandle | None = None
+        #: Until when it goes on without news; None: for ever.
+        self._lease: Alarm | None = None
         loop.add_reader(channel.fileno(), self._on_commands)
         if program is not None and program.watched:
             loop.call_later(LOOK, self._look, program)
@@ -134,43 +137,62 @@ class Engine:
                 self._forget_job(job)
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
+        elif isinstance(command, messages.Lease):
+            self._hold(command.until)
         elif isinstance(command, messages.EndRun):
             self._life.handle(life.END_RUN)
         else:
             raise ProtocolError(f"an engine got {command!r}")
 
-    def _keep_input(self, job: Job, data: bytes) -> None:
+    def _hold(self, until: float) -> None:
+        """Take a lease, the first or the next one; at its end this engine leaves."""
+        if self._lease is None:
+            # Late: engines of the coordinator's own host have none.
+            from mpshell.runtime.boottime import Alarm
+
+            self._lease = Alarm()
+            self.loop.add_reader(self._lease.fileno(), self.leave)
+        self._lease.set(until)
+
+    def _keep_input(self, job: EngineJob, data: bytes) -> None:
         try:
             job.log.write(data)
         except InputStorageError as error:
             job.log.broken = True
-            self._uplink.report.inputs_lost.append((job.spec.job_id, str(error)))
+            self._uplink.report.inputs_lost.append((job.id, str(error)))
 
     def _configure(self, command: messages.Configure) -> None:
-        self.clients.processes.set_environment(command.env)
+        env = dict(os.environb) if command.env is None else command.env
         if command.umask is not None:
             os.umask(command.umask)
-        try:
-            os.chdir(command.cwd)
-        except OSError:
-            # Removed meanwhile; most commands, those over ssh above all, don't care where they are.
-            os.chdir("/")
+        # Removed meanwhile, or not on this host; most commands, those over ssh above all, don't care where they
+        # are.
+        home = env.get(b"HOME", b"/") if command.env is None else b"/"
+        for directory in (command.cwd, home, b"/"):
+            try:
+                os.chdir(directory)
+                break
+            except OSError:
+                continue
+        if command.env is None:
+            env[b"PWD"] = os.getcwdb()
+        self.clients.processes.set_environment(env)
 
-    def _pool(self, number: int) -> Slots:
-        pool = self._pools.get(number)
-        if pool is None:
-            pool = self._pools[number] = Slots(number)
-        return pool
+    def _slots_of(self, number: int) -> Slots:
+        slots = self._slots.get(number)
+        if slots is None:
+            slots = self._slots[number] = Slots(number)
+        return slots
 
     def _set_slots(self, command: messages.SetSlots) -> None:
-        self._pool(command.pool).set_slots(command.slots)
+        self._slots_of(command.slot_pool).set_limit(command.slots)
         if command.slots:
             self._make_room()
 
     def _make_room(self) -> None:
         """Raise the limit of open files for what may run at once, or run less."""
         # Without a limit of slots there is none to make room for: spawns tell what fits.
-        wanted = sum(pool.slots for pool in self._pools.values() if pool.slots < 1 << 20)
+        wanted = sum(slots.limit for slots in self._slots.values() if slots.limit < 1 << 20)
         fits = room_for(wanted, self._has_logs)
         if fits < wanted:
             self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
@@ -184,12 +206,14 @@ class Engine:
     def _submit(self, command: messages.Submit) -> None:
         self._life.handle(life.SUBMIT)
         if command.job is not None and command.job_id not in self._jobs:
-            self._jobs[command.job_id] = Job(command.job, self.clients.processes.env)
+            self._jobs[command.job_id] = EngineJob(
+                command.job_id, command.job, self.clients.processes.env
+            )
             if command.job.log is not None and not self._has_logs:
                 self._has_logs = True
                 self._make_room()
         job = self._jobs[command.job_id]
-        pending = self._pool(job.spec.pool).pending
+        pending = self._slots_of(job.slot_pool).pending
         parts = command.parts or repeat("")
         pending.extend(zip(repeat(job), count(command.first), command.nodes, parts))
 
@@ -202,11 +226,11 @@ class Engine:
                 if command.kill and execution.state is states.STOPPING:
                     self.clients.carry_out(execution, execution.cancel(command.reason))
 
-    def _withdraw(self, job: Job) -> None:
+    def _withdraw(self, job: EngineJob) -> None:
         """End the clients of a job that have not started."""
-        pool = self._pool(job.spec.pool)
-        dropped = [entry for entry in pool.pending if entry[0] is job]
-        pool.pending = deque(entry for entry in pool.pending if entry[0] is not job)
+        slots = self._slots_of(job.slot_pool)
+        dropped = [entry for entry in slots.pending if entry[0] is job]
+        slots.pending = deque(entry for entry in slots.pending if entry[0] is not job)
         for _, index, node, _ in dropped:
             execution = Execution(job, index, node)
             execution.cancel(messages.CANCELLED)
@@ -232,8 +256,8 @@ class Engine:
         if not late:
             self._announced = self._pick()
             report.starting += [execution.id for execution in self._announced]
-        for pool in self._pools.values():
-            pool.answer(report)
+        for slots in self._slots.values():
+            slots.answer(report)
         if self._life.state is life.ENDING and not self._has_clients():
             self._life.handle(life.DRAINED)
             self._forget()
@@ -246,7 +270,7 @@ class Engine:
                 self._uplink.end_of_turn()
 
     def _has_clients(self) -> bool:
-        return self._running > 0 or any(pool.pending for pool in self._pools.values())
+        return self._running > 0 or any(slots.pending for slots in self._slots.values())
 
     def _on_clear(self) -> None:
         if self._uplink.clear:
@@ -255,16 +279,16 @@ class Engine:
 
     def _on_release(self, execution: Execution) -> None:
         self._running -= 1
-        self._pool(execution.job.spec.pool).running -= 1
+        self._slots_of(execution.job.slot_pool).running -= 1
         self._forget_job(execution.job)
 
-    def _forget_job(self, job: Job) -> None:
+    def _forget_job(self, job: EngineJob) -> None:
         """Drop a job of which nothing is said any more, when its last process in its grace is gone."""
         if job.forgotten and not job.running:
-            self._jobs.pop(job.spec.job_id, None)
+            self._jobs.pop(job.id, None)
             job.log.release()
-            if job.spec.pool == job.spec.job_id:
-                self._pools.pop(job.spec.pool, None)
+            if job.spec.own_slots:
+                self._slots.pop(job.slot_pool, None)
 
     def _forget(self) -> None:
         self._capacity = _UNLIMITED
@@ -272,7 +296,7 @@ class Engine:
         for job in self._jobs.values():
             job.log.release()
         self._jobs.clear()
-        self._pools.clear()
+        self._slots.clear()
         self._uplink.report.new_run()
         self.clients.end_run()
 
@@ -280,13 +304,13 @@ class Engine:
         picked: list[Execution] = []
         if self._life.state is life.LEAVING:
             return picked
-        for pool in self._pools.values():
-            pending = pool.pending
-            while pending and pool.running < pool.slots and self._running < self._capacity:
+        for slots in self._slots.values():
+            pending = slots.pending
+            while pending and slots.running < slots.limit and self._running < self._capacity:
                 job, index, node, part = pending.popleft()
                 execution = Execution(job, index, node, part)
                 job.running[index] = execution
-                pool.running += 1
+                slots.running += 1
                 self._running += 1
                 picked.append(execution)
         return picked
@@ -326,6 +350,8 @@ class Engine:
         """
         if self._life.handle(life.LEAVE):
             self._uplink.muted = True
+            if self._lease is not None:
+                self.loop.remove_reader(self._lease.fileno())
             self.loop.remove_reader(self._channel.fileno())
             self.clients.kill_all()
             self.loop.stop()

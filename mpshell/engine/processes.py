@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpshell.engine.family import Owner
-    from mpshell.engine.work import Execution, Job
+    from mpshell.engine.work import EngineJob, Execution
     from mpshell.runtime.loop import EventLoop
 
 _READ_SIZE = 65536
@@ -233,7 +233,7 @@ class Processes:
         carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child, mark, log)
         return carrier
 
-    def _spawn(self, job: Job, argv: list[bytes], words: list[bytes] | None) -> process.Child:
+    def _spawn(self, job: EngineJob, argv: list[bytes], words: list[bytes] | None) -> process.Child:
         spec = job.spec
         if words is not None and (path := self._paths.find(words[0])) is not None:
             try:

@@ -51,7 +51,7 @@ class Report:
         self.inputs_lost: list[tuple[int, str]] = []
         self.pong = False
         self.drained = False
-        #: Bytes in `output`.
+        #: Bytes in `output`, and of the new bodies.
         self.size = 0
 
     def new_run(self) -> None:
@@ -77,7 +77,7 @@ class Report:
             frame.append(Bodies(*self.bodies.take()))
         if self.finished:
             frame.append(Finished(self.finished))
-        frame += [SlotsHeld(pool, slots) for pool, slots in self.slots_held]
+        frame += [SlotsHeld(slot_pool, slots) for slot_pool, slots in self.slots_held]
         frame += [Warn(text) for text in self.warnings]
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]
         if self.pong:

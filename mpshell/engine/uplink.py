@@ -75,6 +75,23 @@ class Uplink:
             self.send()
         self.end_of_turn()
 
+    def body(self, block: bytes) -> int:
+        """Return the number by which an outcome refers to gathered output."""
+        bodies = self.report.bodies
+        before = len(bodies.new)
+        number = bodies.ref(block)
+        if len(bodies.new) > before:
+            self.report.size += len(block)
+        return number
+
+    def finished(self, result: messages.Result) -> None:
+        """Say how a client has ended."""
+        self.report.finished.append(result)
+        if self.report.size > HIGH_WATER:
+            # What one turn gathers may be more than a frame from another host can be.
+            self.send()
+        self.end_of_turn()
+
     def send(self) -> None:
         """Send what there is to say."""
         frame = self.report.take()

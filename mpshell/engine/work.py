@@ -13,7 +13,7 @@ from mpshell.engine.report import Report
 from mpshell.engine.stdin import InputLog
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.lines import StreamBuffer
-from mpshell.wire.messages import DISCARD, client_id
+from mpshell.wire.messages import DISCARD, client_id, slot_pool_of
 
 if TYPE_CHECKING:
     from mpshell.engine.carrier import Carrier
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from mpshell.wire.messages import JobSpec
 
 
-class Job:
-    """One worker's commands on this engine."""
+class EngineJob:
+    """One job on this engine."""
 
-    __slots__ = ("command", "env", "forgotten", "log", "log_lines", "modes", "running", "spec")
+    __slots__ = (
+        "command", "env", "forgotten", "id", "log", "log_lines", "modes", "running", "slot_pool", "spec",
+    )  # fmt: skip
 
-    def __init__(self, spec: JobSpec, env: Environment) -> None:
+    def __init__(self, number: int, spec: JobSpec, env: Environment) -> None:
+        self.id = number
         self.spec = spec
+        self.slot_pool = slot_pool_of(number, spec)
         if spec.env:
             more = {os.fsencode(name): os.fsencode(text) for name, text in spec.env}
             env = Environment(env.variables | more)
@@ -44,27 +48,28 @@ class Job:
 
 
 class Slots:
-    """The slots of a pool that clients take while their commands run, and the clients that wait for one."""
+    """A slot pool on this engine: the clients that may run at once, and those that wait for that."""
 
-    __slots__ = ("_unanswered", "number", "pending", "running", "slots")
+    __slots__ = ("_unanswered", "limit", "number", "pending", "running")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.slots = 0
+        #: Clients that may run at once.
+        self.limit = 0
         self.running = 0
         #: Job, index, node and part of each client that waits.
-        self.pending: deque[tuple[Job, int, str, str]] = deque()
+        self.pending: deque[tuple[EngineJob, int, str, str]] = deque()
         self._unanswered = False
 
-    def set_slots(self, slots: int) -> None:
-        self._unanswered = self._unanswered or slots < self.slots
-        self.slots = slots
+    def set_limit(self, limit: int) -> None:
+        self._unanswered = self._unanswered or limit < self.limit
+        self.limit = limit
 
     def answer(self, report: Report) -> None:
         """Say that fewer slots are held, once no more than that are taken."""
-        if self._unanswered and self.running <= self.slots:
+        if self._unanswered and self.running <= self.limit:
             self._unanswered = False
-            report.slots_held.append((self.number, self.slots))
+            report.slots_held.append((self.number, self.limit))
 
 
 class Execution(Client):
@@ -75,13 +80,13 @@ class Execution(Client):
         "last_byte_at", "last_words", "log", "node", "part", "passed_on", "started_at", "timeout_handle",
     )  # fmt: skip
 
-    def __init__(self, job: Job, index: int, node: str, part: str = "") -> None:
+    def __init__(self, job: EngineJob, index: int, node: str, part: str = "") -> None:
         super().__init__()
         self.job = job
         self.index = index
         self.node = node
         self.part = part
-        self.id = client_id(job.spec.job_id, index)
+        self.id = client_id(job.id, index)
         self.carrier: Carrier | None = None
         self.started_at = 0.0
         self.last_byte_at = 0.0

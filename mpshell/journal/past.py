@@ -68,6 +68,7 @@ class PastAttempt(NamedTuple):
     duration: float
     detail: str | None
     engine: int | None
+    host: str | None
     stdout: int | None
     stderr: int | None
 
@@ -76,9 +77,7 @@ class PastAttempt(NamedTuple):
         return self.reason == "exit" and self.code == 0
 
 
-_ATTEMPT = (
-    "rank, run, attempt, reason, code, signal, started_at, duration, detail, engine, stdout, stderr"
-)
+_ATTEMPT = "rank, run, attempt, reason, code, signal, started_at, duration, detail, engine, host, stdout, stderr"
 
 
 class Past:

@@ -234,6 +234,7 @@ class Recorder:
             row = (
                 entry.command, entry.ranks[key], self.run, outcome.attempt, made.reason, made.returncode,
                 made.signal, made.started_at, made.duration, detail, made.engine or None,
+                made.host or None,
             )  # fmt: skip
             self._ended.append((row, out, err))
 
@@ -257,7 +258,8 @@ class Recorder:
             number = self._bodies.number
             connection.executemany(
                 "REPLACE INTO attempts (command, rank, run, attempt, reason, code, signal, started_at, "
-                "duration, detail, engine, stdout, stderr) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "duration, detail, engine, host, stdout, stderr) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (*row, number(connection, out), number(connection, err))
                     for row, out, err in self._ended

@@ -34,6 +34,7 @@ from mpshell.wire.credentials import ask_for_senders
 if TYPE_CHECKING:
     from mpshell.launch.link import Closable
     from mpshell.launch.local import LocalLink
+    from mpshell.wire.messages import Configure
 
 #: In the environment of a program that is started as a fork server until it is one. Where it is found, the
 #: program that was started is this one again, and would start itself for ever.
@@ -228,6 +229,12 @@ class ForkLauncher:
             now = credentials()
             if now not in self._servers:
                 self._servers[now] = _ForkServerProcess(self.lock)
+
+    def surroundings(self) -> Configure:
+        """Return what commands have from this process."""
+        from mpshell.launch.surroundings import surroundings
+
+        return surroundings()
 
     def credentials(self) -> object:
         """Return as whom an engine runs commands that is started now."""

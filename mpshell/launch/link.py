@@ -45,6 +45,13 @@ class Link(Protocol):
     detail: str
     #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
     credentials: object
+    #: Whether it runs on another host. Then its process ids mean nothing here, it may never come to its first
+    #: message and is given no work before that, and what it reports is checked: it is another machine's word.
+    far: bool
+    #: The name of that host; "" for an engine of this one.
+    host: str
+    #: Seconds from its monotonic clock to the one here.
+    offset: float
 
     @property
     def patience(self) -> float:
@@ -114,6 +121,9 @@ class Launcher(Protocol):
 
     def prepare(self) -> None:
         """Begin with what a start takes, without waiting for it: one is soon to come."""
+
+    def surroundings(self) -> Configure:
+        """Return the working directory, mask and environment that commands of this process have there."""
 
     def credentials(self) -> object:
         """Return as whom an engine runs commands that is started now; that of others must not run them."""

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 
 from mpshell.errors import ProtocolError
-from mpshell.launch import force
-from mpshell.launch import lifecycle as life
+from mpshell.launch import force, lifecycle
 from mpshell.launch.link import PATIENCE, FrameHandler, LinkHandler, ignore
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.loop import EventLoop, TimerHandle
@@ -32,6 +31,10 @@ class LocalLink:
     `attach` binds it to the loop of a run. It is gone when its sentinel is at its end, which is when
     its process and all that it left behind are gone, and its last messages have been read.
     """
+
+    far = False
+    host = ""
+    offset = 0.0
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class LocalLink:
         self._requested = requested
         #: When it was made, and when it had last not been asked for yet.
         self._made = self._unrequested = time.monotonic()
-        self._life = life.Lifecycle()
+        self._lifecycle = lifecycle.Lifecycle()
         self._kill = fence
         self._sentinel = Descriptor(sentinel)
         #: When the next measure against it is due.
@@ -70,16 +73,16 @@ class LocalLink:
         self._on_flushed: LinkHandler | None = None
         self._on_silent: LinkHandler = ignore
         self._effects: dict[str, Callable[[], object]] = {
-            life.KILL: lambda: self._kill(),
-            life.WAKE: self._wake,
-            life.INSIST: self._insist,
-            life.UNWATCH_CHANNEL: self._unwatch_channel,
-            life.UNWATCH_SENTINEL: self._unwatch_sentinel,
-            life.LOOK: self._look,
-            life.DRAIN: self._drain,
-            life.REPORT_SILENT: lambda: self._on_silent(self),
-            life.RELEASE: self._release,
-            life.REPORT_GONE: self._report_gone,
+            lifecycle.KILL: lambda: self._kill(),
+            lifecycle.WAKE: self._wake,
+            lifecycle.INSIST: self._insist,
+            lifecycle.UNWATCH_CHANNEL: self._unwatch_channel,
+            lifecycle.UNWATCH_SENTINEL: self._unwatch_sentinel,
+            lifecycle.LOOK: self._look,
+            lifecycle.DRAIN: self._drain,
+            lifecycle.REPORT_SILENT: lambda: self._on_silent(self),
+            lifecycle.RELEASE: self._release,
+            lifecycle.REPORT_GONE: self._report_gone,
         }
 
     # -- for a run -----------------------------------------------------------------------------
@@ -98,12 +101,12 @@ class LocalLink:
 
     @property
     def gone(self) -> bool:
-        return self._life.state is life.GONE
+        return self._lifecycle.state is lifecycle.GONE
 
     @property
     def certain(self) -> bool:
         # A socket of this machine delivers what was sent, also when its sender is dead.
-        return self._life.certain
+        return self._lifecycle.certain
 
     def attach(
         self,
@@ -119,9 +122,9 @@ class LocalLink:
         loop.add_reader(self._sentinel.fd, self._on_sentinel)
 
     def detach(self) -> None:
-        if self._life.state in life.SPEAKING:
+        if self._lifecycle.state in lifecycle.SPEAKING:
             self._unwatch_channel()
-        if self._life.state in life.GUARDED:
+        if self._lifecycle.state in lifecycle.GUARDED:
             self._unwatch_sentinel()
         self._leave_loop()
 
@@ -132,7 +135,7 @@ class LocalLink:
         self._loop = None
 
     def send(self, commands: list[messages.Message]) -> None:
-        if self._life.state not in life.SPEAKING or not self.channel.ours():
+        if self._lifecycle.state not in lifecycle.SPEAKING or not self.channel.ours():
             return
         self.channel.send(messages.encode(commands))
         if self.channel.pending and self._loop is not None:
@@ -140,7 +143,7 @@ class LocalLink:
 
     def fence(self, why: str = "") -> None:
         self.detail = why or self.detail
-        self._handle(life.FENCE)
+        self._handle(lifecycle.FENCE)
 
     def ended(self) -> bool:
         if self.gone or not (self._served() and self.channel.ours() and self._sentinel.ours()):
@@ -151,12 +154,12 @@ class LocalLink:
         return bool(poll.poll(0))
 
     def close(self) -> None:
-        self._handle(life.CLOSE)
+        self._handle(lifecycle.CLOSE)
 
     # -- events --------------------------------------------------------------------------------
 
     def _handle(self, event: str) -> None:
-        for effect in self._life.handle(event):
+        for effect in self._lifecycle.handle(event):
             self._effects[effect]()
 
     def _on_writable(self) -> None:
@@ -168,8 +171,9 @@ class LocalLink:
     def _receive(self) -> None:
         if not self.channel.ours():
             # Closed by the program, by a handler of this turn for one. A loop without its own says so itself.
-            if self._loop is not None and self._loop.intact() and self._life.state in life.SPEAKING:
-                self._handle(life.CHANNEL_END)
+            speaking = self._lifecycle.state in lifecycle.SPEAKING
+            if self._loop is not None and self._loop.intact() and speaking:
+                self._handle(lifecycle.CHANNEL_END)
             return
         # All that one read completes is delivered at once: what comes before garbage counts.
         events: list[messages.Message] = []
@@ -183,20 +187,20 @@ class LocalLink:
         if self.ready is None:
             self.ready = next((e for e in events if isinstance(e, messages.Ready)), None)
             if self.ready is not None:
-                self._handle(life.FIRST_MESSAGE)
+                self._handle(lifecycle.FIRST_MESSAGE)
         try:
             if events and self._on_frame is not None:
                 self._on_frame(self, events)
         finally:
-            if end is not None and self._life.state in life.SPEAKING:
+            if end is not None and self._lifecycle.state in lifecycle.SPEAKING:
                 self._end_of_channel(end)
 
     def _end_of_channel(self, end: Exception) -> None:
         if isinstance(end, ProtocolError):
             self.detail = str(end)
-            self._handle(life.GARBAGE)
+            self._handle(lifecycle.GARBAGE)
         else:
-            self._handle(life.CHANNEL_END)
+            self._handle(lifecycle.CHANNEL_END)
 
     def _on_sentinel(self) -> None:
         if not self._sentinel.ours():
@@ -204,9 +208,9 @@ class LocalLink:
         text = os.read(self._sentinel.fd, 200).decode(errors="replace")
         if text:
             self.detail = self.detail or text
-            self._handle(life.DEATH)
+            self._handle(lifecycle.DEATH)
         else:
-            self._handle(life.NOTHING_LEFT)
+            self._handle(lifecycle.NOTHING_LEFT)
 
     # -- effects -------------------------------------------------------------------------------
 
@@ -234,7 +238,7 @@ class LocalLink:
         if self._loop is None:
             return
         if step == len(_MEASURES):
-            self._handle(life.GIVEN_UP)
+            self._handle(lifecycle.GIVEN_UP)
             return
         if self.ready is not None and self.session:
             _MEASURES[step](self.ready.pid, self.session)
@@ -247,8 +251,8 @@ class LocalLink:
         its lifeline is cut.
         """
         self._receive()
-        if self.ready is None and self._life.state in life.SPEAKING:
-            self._handle(life.CHANNEL_END)
+        if self.ready is None and self._lifecycle.state in lifecycle.SPEAKING:
+            self._handle(lifecycle.CHANNEL_END)
 
     def _drain(self) -> None:
         """Read what it has sent, which has all arrived, and take its channel for ended.
@@ -256,12 +260,12 @@ class LocalLink:
         The channel may be open still: a command between vfork and exec has all descriptors of its engine, and
         where it cannot be killed there, as in a file system that hangs, it holds them for ever.
         """
-        if self._loop is None or self._life.state not in life.SPEAKING:
+        if self._loop is None or self._lifecycle.state not in lifecycle.SPEAKING:
             return
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
         if not (self.channel.ours() and poll.poll(0)):
-            self._handle(life.CHANNEL_END)
+            self._handle(lifecycle.CHANNEL_END)
             return
         # Again also after an error of the listener's, for as long as there is somebody to listen.
         self._loop.call_soon(self._drain)

@@ -16,6 +16,15 @@ from mpshell.launch.link import Launcher
 
 if TYPE_CHECKING:
     from mpshell.launch.link import Link
+    from mpshell.wire.messages import Configure
+
+#: Commands that make one more engine worth it, when the number of engines is not asked for.
+_COMMANDS_AN_ENGINE = 8
+
+
+def default_engines(commands: int, cpus: int) -> int:
+    """Return how many engines so many commands are worth."""
+    return min(cpus, -(-commands // _COMMANDS_AN_ENGINE))
 
 
 class EnginePool:
@@ -33,9 +42,15 @@ class EnginePool:
             if not self._idle:
                 self._launcher.prepare()
 
-    def capacity(self) -> int:
-        """Return how many engines there are processors for."""
-        return self._launcher.capacity()
+    def engines_for(self, commands: int, wanted: int | None) -> int:
+        """Return how many engines run a number of commands: `wanted`, or as many as they are worth."""
+        if wanted is not None:
+            return wanted
+        return default_engines(commands, self._launcher.capacity())
+
+    def surroundings(self) -> Configure:
+        """Return the working directory, mask and environment of commands now."""
+        return self._launcher.surroundings()
 
     def lease(self) -> Link:
         """Return an engine for one run: a warm one, or a new one (EngineStartError)."""

@@ -14,40 +14,45 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import product
 
+from mpshell.nodes.boxes import Column, fold_columns
 from mpshell.nodes.indexes import contiguous, fold_keys, index_key, key_index
 from mpshell.nodes.parser import NodeSetParseError
 
 _NUMBER = re.compile(r"[0-9]+")
 _MARK = "\0"
 
-Column = tuple[int, ...]
 Box = tuple[str, tuple[Column, ...]]
 
 
 def sort_names(names: Collection[str]) -> list[str]:
-    """Return the names in order of pattern, then of their numbers."""
+    """Return the names in order of pattern, then of their numbers, each once."""
     result: list[str] = []
     for pattern, group in _by_pattern(names):
         numbers = pattern.count(_MARK)
         if numbers == 0:
-            result += group
+            result.append(pattern)
         else:
             named = dict(zip(_ranks(group, numbers), group, strict=True))
             result += [named[rank] for rank in sorted(named)]
     return result
 
 
-def fold_names(names: Collection[str]) -> list[Box]:
-    """Return the boxes of the names, in order of pattern, then of the first vector of each."""
+def fold_names(names: Collection[str], distinct: bool = True) -> list[Box]:
+    """Return the boxes of the names, in order of pattern, then as `fold_columns` has them.
+
+    `distinct` says that no name is there twice, which saves a look at each.
+    """
     boxes: list[Box] = []
     for pattern, group in _by_pattern(names):
         numbers = pattern.count(_MARK)
         if numbers == 0:
             boxes.append((pattern, ()))
         elif numbers == 1:
-            boxes.append((pattern, (tuple(sorted(_keys(group))),)))
+            keys = _keys(group)
+            boxes.append((pattern, (tuple(sorted(keys if distinct else set(keys))),)))
         else:
-            boxes += [(pattern, columns) for columns in _fold_vectors(group, numbers)]
+            different = group if distinct else list(dict.fromkeys(group))
+            boxes += [(pattern, columns) for columns in _fold_vectors(different, numbers)]
     return boxes
 
 
@@ -71,8 +76,9 @@ def box_texts(box: Box, autostep: float | None, fold_axis: Iterable[int]) -> Ite
         [column] if axis in folded else [(key,) for key in column]
         for axis, column in enumerate(columns)
     ]
-    for chosen in product(*parts):
-        yield box_text((pattern, chosen), autostep)
+    # The first number changes fastest, as in ClusterShell.
+    for chosen in product(*reversed(parts)):
+        yield box_text((pattern, chosen[::-1]), autostep)
 
 
 def contiguous_texts(box: Box) -> Iterator[str]:
@@ -102,7 +108,8 @@ def _by_pattern(names: Collection[str]) -> list[tuple[str, list[str]]]:
             groups[pattern].append(name)
         else:
             groups[pattern] = [name]
-    return sorted(groups.items())
+    # A number comes where ClusterShell's patterns have ``%s``: after a blank, before letters.
+    return sorted(groups.items(), key=lambda item: item[0].replace(_MARK, "%"))
 
 
 def _keys(names: Sequence[str]) -> list[int]:
@@ -133,31 +140,3 @@ def _fold_vectors(names: Sequence[str], numbers: int) -> list[tuple[Column, ...]
     """Return the columns of boxes that hold the names of one pattern exactly."""
     keys = _keys(names)
     return fold_columns([keys[axis::numbers] for axis in range(numbers)])
-
-
-def fold_columns(axes: Sequence[Sequence[int]]) -> list[tuple[Column, ...]]:
-    """Return boxes that hold exactly the vectors whose keys are given, axis by axis.
-
-    The last axis is folded first: vectors that differ there only become one; then those that
-    differ only in the axis before it, and so on.  Linear, and good for the usual rectangles.
-    """
-    numbers = len(axes)
-    if numbers == 1:
-        return [(tuple(sorted(set(axes[0]))),)]
-    heads = zip(*axes[:-1], strict=True)
-    tails: dict[tuple[int, ...], list[int]] = {}
-    for head, key in zip(heads, axes[-1], strict=True):
-        if head in tails:
-            tails[head].append(key)
-        else:
-            tails[head] = [key]
-    folded: list[tuple[Column, ...]] = [
-        (*((key,) for key in head), tuple(sorted(tails[head]))) for head in sorted(tails)
-    ]
-    for axis in reversed(range(numbers - 1)):
-        groups: dict[tuple[Column, ...], list[int]] = {}
-        for columns in folded:
-            rest = columns[:axis] + columns[axis + 1 :]
-            groups.setdefault(rest, []).append(columns[axis][0])
-        folded = [(*rest[:axis], tuple(column), *rest[axis:]) for rest, column in groups.items()]
-    return folded

@@ -74,12 +74,11 @@ def is_plain(text: str) -> bool:
     return _HAS_SPECIAL(text) is None
 
 
-def are_plain(names: Collection[str]) -> bool:
-    """Tell whether each of `names` is a name as it stands, or empty."""
+def are_plain(lines: str, count: int) -> bool:
+    """Tell whether each of so many lines is a name as it stands, or empty."""
     # One search per character through one long text is far faster than one match per name.
-    text = "\n".join(names)
-    return text.count("\n") == max(len(names) - 1, 0) and not any(
-        character in text for character in _SPECIAL if character != "\n"
+    return lines.count("\n") == max(count - 1, 0) and not any(
+        character in lines for character in _SPECIAL if character != "\n"
     )
 
 
@@ -103,7 +102,7 @@ def parse_sorted(text: str, readers: Readers | None = None) -> list[str] | dict[
     if "," in text:
         # Most long texts are a plain list: spare them the search for brackets and operators.
         items = text.split(",")
-        if "" not in items and are_plain(items):
+        if "" not in items and are_plain("\n".join(items), len(items)):
             return dict.fromkeys(items)
     operands = _operands(text)
     if len(operands) == 1 and (readers is None or not _needs_reader(text)):

@@ -34,11 +34,11 @@ def task_cleanup() -> None:
     So a program that drops privileges leaves nothing that still has them: it calls this before or after.
     """
     while entries := registry.entries():
-        own = [entry for entry in entries if entry.life.is_own()]
+        own = [entry for entry in entries if entry.task_thread.is_own()]
         for entry in entries:
             if entry not in own:
                 entry.task.abort(kill=True)
-                entry.life.wait_for_end()
+                entry.task_thread.wait_for_end()
         for entry in own:
             entry.task.abort(kill=True)
     shutdown()

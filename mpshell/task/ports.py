@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mpshell.errors import EngineIllegalOperationError
 from mpshell.runtime.forks import renewed
@@ -16,6 +16,26 @@ from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
     from mpshell.coordinator.run import Run
+
+# The states of a port. Messages are taken in RUNNING; before that they wait.
+NEW: Final = "NEW"  # no run has had it yet
+RUNNING: Final = "RUNNING"  # it takes part in a run
+WAITING: Final = "WAITING"  # its run is over, the next one has it again
+CLOSED: Final = "CLOSED"  # it takes no message any more
+STATES: Final = (NEW, RUNNING, WAITING, CLOSED)
+
+ENTER: Final = "ENTER"
+LEAVE: Final = "LEAVE"
+CLOSE: Final = "CLOSE"
+EVENTS: Final = (ENTER, LEAVE, CLOSE)
+
+#: What a state does not name leaves a port as it is.
+TABLE: Final[dict[str, dict[str, str]]] = {
+    NEW: {ENTER: RUNNING, CLOSE: CLOSED},
+    RUNNING: {LEAVE: WAITING, CLOSE: CLOSED},
+    WAITING: {ENTER: RUNNING, CLOSE: CLOSED},
+    CLOSED: {},
+}
 
 
 class _Letter:
@@ -41,9 +61,17 @@ class EnginePort(Uncopied):
         self._owner = owner
         self._letters: deque[_Letter] = deque()
         self._changed = threading.Condition()
-        self._closed = False
-        self._started = False
+        self.state: str = NEW
+        #: The run that it takes part in, in RUNNING.
         self._run: Run | None = None
+
+    def handle(self, event: str) -> bool:
+        """Take one of the events, under the lock; return whether it changes anything."""
+        after = TABLE[self.state].get(event)
+        if after is None:
+            return False
+        self.state = after
+        return True
 
     def msg(self, send_msg: Any, send_once: bool = False) -> bool:
         """Send a message and wait until the port's owner takes it; False when the port is closed.
@@ -55,14 +83,14 @@ class EnginePort(Uncopied):
         letter = _Letter(send_msg)
         is_owner = threading.current_thread() is self._owner
         with self._changed:
-            if is_owner and not (send_once or self._closed):
+            if is_owner and not (send_once or self.state is CLOSED):
                 raise EngineIllegalOperationError(
                     f"{send_msg!r} to a port of the own task is not waited for: msg_send() sends it"
                 )
             self._changed.wait_for(
-                lambda: self._closed or is_owner or len(self._letters) < self._limit
+                lambda: self.state is CLOSED or is_owner or len(self._letters) < self._limit
             )
-            if self._closed:
+            if self.state is CLOSED:
                 return False
             self._letters.append(letter)
             self._notify()
@@ -84,25 +112,28 @@ class EnginePort(Uncopied):
     def enter(self, run: Run) -> None:
         """Take part in a run; messages sent before are delivered now."""
         with self._changed:
+            first = self.state is NEW
+            if not self.handle(ENTER):
+                return
             self._run = run
             if not self.autoclose:
                 run.hold()
             if self._letters:
                 run.loop.call_soon(run.tell, self._deliver)
         starting: Callable[..., object] | None = getattr(self.eh, "ev_port_start", None)
-        first, self._started = not self._started, True
         if first and starting is not None:
             run.tell(starting, self)
 
     def leave(self) -> None:
         """The run is over; messages wait for the next."""
         with self._changed:
+            self.handle(LEAVE)
             self._run = None
 
     def close(self) -> None:
         """Refuse messages from now on, those that wait as well."""
         with self._changed:
-            self._closed = True
+            self.handle(CLOSE)
             run, self._run = self._run, None
             for letter in self._letters:
                 letter.taken = False
@@ -117,7 +148,7 @@ class EnginePort(Uncopied):
 
     def lose_owner(self) -> None:
         """In the child of a fork: its owner is the parent's, and nobody takes a message any more."""
-        self._closed = True
+        self.handle(CLOSE)
         self._run = None
         self._letters.clear()
 

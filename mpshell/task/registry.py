@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 from mpshell.errors import UnknownThreadError
 
 
-class Life(Protocol):
-    """The life of a Task (`mpshell.task.threads.TaskThread`), as far as it is about all Tasks."""
+class RegisteredThread(Protocol):
+    """The thread of a Task (`mpshell.task.threads.TaskThread`), as far as it is about all Tasks."""
 
     thread: threading.Thread
 
@@ -23,10 +23,10 @@ class Life(Protocol):
 
 
 class Entry(NamedTuple):
-    """A Task and its life; the Task is typed by those that made it."""
+    """A Task and its thread; the Task is typed by those that made it."""
 
     task: Any
-    life: Life
+    task_thread: RegisteredThread
 
 
 _lock = threading.RLock()
@@ -41,7 +41,7 @@ def lookup(thread: threading.Thread) -> Any:
         return None if entry is None else entry.task
 
 
-def bind(thread: threading.Thread, task: Any, life: Life) -> Any:
+def bind(thread: threading.Thread, task: Any, task_thread: RegisteredThread) -> Any:
     """Make `task` the Task of a thread, unless that has one; return the thread's."""
     with _lock:
         # A thread that ended without a word to its Task would hold it for ever.
@@ -49,7 +49,7 @@ def bind(thread: threading.Thread, task: Any, life: Life) -> Any:
             other for other in _tasks if other.ident is not None and not other.is_alive()
         ]:
             del _tasks[ended]
-        return _tasks.setdefault(thread, Entry(task, life)).task
+        return _tasks.setdefault(thread, Entry(task, task_thread)).task
 
 
 def unbind(task: object) -> None:
@@ -82,7 +82,7 @@ def _at_exit() -> None:
     global _exiting
     _exiting = True
     for entry in entries():
-        entry.life.end_when_idle()
+        entry.task_thread.end_when_idle()
 
 
 def _after_fork_in_child() -> None:
@@ -94,9 +94,9 @@ def _after_fork_in_child() -> None:
     _tasks.clear()
     for thread, entry in tasks:
         if thread is threading.current_thread():
-            entry.life.renew_locks()
+            entry.task_thread.renew_locks()
         else:
-            entry.life.lose_thread()
+            entry.task_thread.lose_thread()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mpshell.journal.recorder import Recorder
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 
 class Runs:
@@ -43,7 +43,7 @@ class Runs:
 
     def __init__(
         self,
-        task: Owner,
+        task: PublicTask,
         settings: Settings,
         thread: threading.Thread | None,
         on_failure: Callable[[BaseException], object],
@@ -51,9 +51,9 @@ class Runs:
         self._task = task
         self._settings = settings
         self._on_failure = on_failure
-        self.life = TaskThread(self, thread)
+        self.task_thread = TaskThread(self, thread)
         self.results = RunResults(settings)
-        self.work = Workload(task, self.life, settings, self.results)
+        self.work = Workload(task, self.task_thread, settings, self.results)
         self._timers: list[EngineTimer] = []
         self._ports: list[EnginePort] = []
         #: Seconds given to the last run, or None.
@@ -65,12 +65,12 @@ class Runs:
 
     def add_timer(self, timer: EngineTimer) -> None:
         """Take a timer, which takes part in the run that goes on."""
-        timer.bind(self.life.in_own_thread)
-        self.life.in_own_thread(self._take_part, self._timers, timer)
+        timer.bind(self.task_thread.in_own_thread)
+        self.task_thread.in_own_thread(self._take_part, self._timers, timer)
 
     def add_port(self, port: EnginePort) -> None:
         """Take a port, which takes part in the run that goes on."""
-        self.life.in_own_thread(self._take_part, self._ports, port)
+        self.task_thread.in_own_thread(self._take_part, self._ports, port)
 
     def _take_part(self, members: list[Any], member: EngineTimer | EnginePort) -> None:
         members.append(member)
@@ -96,16 +96,20 @@ class Runs:
         fanout = self._settings.info("fanout")
         return None if fanout == -1 else int(fanout)
 
+    def engines_for(self, commands: int) -> int:
+        """Return how many engines run a number of commands, by the setting of now."""
+        return engine_pool().engines_for(commands, self._settings.info("engines"))
+
     # -- a run -----------------------------------------------------------------------------------
 
     def resume(self, timeout: float | None) -> None:
         """One run, here in the Task's thread; AlreadyRunningError from a handler."""
         with Interrupts() as interrupts:
-            with self.life.condition:
-                self.life.check_alive()
-                if self.life.in_a_run:
+            with self.task_thread.condition:
+                self.task_thread.check_alive()
+                if self.task_thread.in_a_run:
                     raise AlreadyRunningError("this task is running already")
-                self.life.handle(START)
+                self.task_thread.handle(START)
             self.run(timeout, interrupts)
 
     def run(self, timeout: float | None, interrupts: Interrupts) -> None:
@@ -122,7 +126,7 @@ class Runs:
                     self._begin(coordinator)
                     if recorder is not None:
                         recorder.begin(coordinator.run.note)
-                    coordinator.run_until_idle(timeout or None, self.life.on_idle)
+                    coordinator.run_until_idle(timeout or None, self.task_thread.on_idle)
                 finally:
                     self._end(coordinator)
         except EngineTimeoutException:
@@ -130,7 +134,7 @@ class Runs:
         except EngineAbortException as abort:
             self.terminate(abort.kill)
         finally:
-            self.life.stopped()
+            self.task_thread.stopped()
 
     def _make_coordinator(
         self, pool: EnginePool, interrupts: Interrupts, recorder: Recorder | None
@@ -182,9 +186,9 @@ class Runs:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _begin(self, coordinator: Coordinator) -> None:
-        with self.life.condition:
+        with self.task_thread.condition:
             self.work.coordinator = coordinator
-            self.life.begin(coordinator.run)
+            self.task_thread.begin(coordinator.run)
         for port in list(self._ports):
             port.enter(coordinator.run)
         for timer in list(self._timers):
@@ -193,8 +197,8 @@ class Runs:
         self.work.start_pending()
 
     def _end(self, coordinator: Coordinator) -> None:
-        with self.life.condition:
-            self.life.end()
+        with self.task_thread.condition:
+            self.task_thread.end()
             self.work.coordinator = None
         # Only autoclose ones are left, unless the run came to an early end.
         for timer in self._timers:
@@ -217,9 +221,9 @@ class Runs:
 
     def abort(self, kill: bool) -> None:
         """End everything, from any thread; from a handler it raises through the handler."""
-        if not self.life.is_own():
-            self.life.abort(kill)
-        elif self.life.in_a_run:
+        if not self.task_thread.is_own():
+            self.task_thread.abort(kill)
+        elif self.task_thread.in_a_run:
             raise EngineAbortException(kill)
         else:
             self.terminate(kill)
@@ -235,16 +239,16 @@ class Runs:
         """End everything of a Task whose run is over; with `kill`, or a thread of its own, the Task too."""
         ports: list[EnginePort] = []
         timers: list[EngineTimer] = []
-        with self.life.condition:
+        with self.task_thread.condition:
             self.work.pending.clear()
             if not keep_results:
                 self.results.reset()
-            if kill or self.life.owned:
+            if kill or self.task_thread.owned:
                 ports, self._ports = self._ports, []
                 timers, self._timers = self._timers, []
-                self.life.kill()
+                self.task_thread.kill()
                 registry.unbind(self._task)
-            self.life.condition.notify_all()
+            self.task_thread.condition.notify_all()
         for port in ports:
             port.close()
         for timer in timers:

@@ -66,7 +66,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         if thread is None:
             task = super().__new__(cls)
             task._set_up(None, defaults)
-            registry.bind(task.thread, task, task._runs.life)
+            registry.bind(task.thread, task, task._runs.task_thread)
             task.thread.start()
             return task
         if not isinstance(thread, threading.Thread):
@@ -76,7 +76,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
             return known
         task = super().__new__(cls)
         task._set_up(thread, defaults)
-        bound: Task = registry.bind(thread, task, task._runs.life)
+        bound: Task = registry.bind(thread, task, task._runs.task_thread)
         return bound
 
     def _set_up(self, thread: threading.Thread | None, defaults: Defaults | None) -> None:
@@ -85,7 +85,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         self._runs = Runs(self, self._settings, thread, self._on_failure)
         self._results = self._runs.results
         #: The thread that this Task belongs to.
-        self.thread = self._runs.life.thread
+        self.thread = self._runs.task_thread.thread
         #: Gateways in use: none ever is.
         self.gateways: dict[str, Any] = {}
 
@@ -117,7 +117,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         Raise ImportError for the name of an unknown transport, TaskSettingError for a bad value.
         """
         # Lines on their way to a handler are recorded by the setting that they were told under.
-        if self._runs.life.is_own():
+        if self._runs.task_thread.is_own():
             self._results.record_live()
         self._settings.set_default(default_key, value)
 
@@ -132,7 +132,11 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         """
         self._settings.set_info(info_key, value)
         if info_key in ("fanout", "engines", "rate"):
-            self._runs.life.in_own_thread(self._runs.apply_settings)
+            self._runs.task_thread.in_own_thread(self._runs.apply_settings)
+
+    def engines_for(self, commands: int) -> int:
+        """Return how many engine processes run so many commands: info `engines`, or one for each 8 of them."""
+        return self._runs.engines_for(commands)
 
     # -- timers and ports ------------------------------------------------------------------------
 
@@ -143,7 +147,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
 
         From any thread. An autoclose timer does not keep the Task running.
         """
-        self._runs.life.check_alive()
+        self._runs.task_thread.check_alive()
         check_delays(fire, interval)
         if not callable(getattr(check_handler(handler), "ev_timer", None)):
             raise TypeError(f"a timer needs a handler with ev_timer, not {handler!r}")
@@ -153,7 +157,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
 
     def port(self, handler: Any = None, autoclose: bool = False) -> EnginePort:
         """Make a port, which keeps the Task running until `remove_port` unless it is autoclose."""
-        self._runs.life.check_alive()
+        self._runs.task_thread.check_alive()
         port = EnginePort(
             check_handler(handler), autoclose, self.default("port_qlimit"), self.thread
         )
@@ -164,7 +168,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         """Close a port: who waits for its answer gets False. From any thread."""
         if not isinstance(port, EnginePort):
             raise TypeError(f"a port is expected, not {port!r}")
-        self._runs.life.in_own_thread(self._runs.remove_port, port)
+        self._runs.task_thread.in_own_thread(self._runs.remove_port, port)
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -184,15 +188,15 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         Nor does the timeout of the run. Wait until it is held and return True; False when no run
         goes on. In a handler of the run itself it returns when the run goes on again.
         """
-        return self._runs.life.suspend()
+        return self._runs.task_thread.suspend()
 
     def join(self) -> None:
         """Wait for the end of the current run; return at once when there is none."""
-        self._runs.life.join()
+        self._runs.task_thread.join()
 
     def running(self) -> bool | None:
         """Return whether a run goes on (a suspended one does); None for a killed Task."""
-        return None if self._runs.life.killed else self._runs.life.in_a_run
+        return None if self._runs.task_thread.killed else self._runs.task_thread.in_a_run
 
     @classmethod
     def wait(cls, from_thread: threading.Thread) -> None:
@@ -201,8 +205,8 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         if not isinstance(from_thread, threading.Thread):
             raise TypeError(f"a thread is a threading.Thread, not {from_thread!r}")
         for entry in registry.entries():
-            if entry.life.thread is not from_thread:
-                entry.life.join()
+            if entry.task_thread.thread is not from_thread:
+                entry.task_thread.join()
 
     def abort(self, kill: bool = False) -> None:
         """End everything and clear all results; from any thread.
@@ -228,7 +232,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         if not callable(hook):
             raise TypeError(f"an excepthook is a function, not {hook!r}")
         self._excepthook = hook
-        if not self._runs.life.owned:
+        if not self._runs.task_thread.owned:
             # What is raised there goes through `resume()`, and ends at Python's own hook.
             sys.excepthook = hook
 

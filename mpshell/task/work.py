@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, TypedDict, Unpack, cast, overload
+from typing import Any, Unpack, cast, overload
 
 from mpshell.nodeset import Nodes, NodeSet
 from mpshell.task.runs import Runs
@@ -14,21 +13,7 @@ from mpshell.task.settings import Settings
 from mpshell.worker.base import Worker, check_timeout
 from mpshell.worker.distant import DistantWorker
 from mpshell.worker.popen import WorkerPopen
-
-#: A path of a file, as `open` takes it.
-Path = str | bytes | os.PathLike[str]
-
-
-class CommandOptions(TypedDict, total=False):
-    """What `shell` and `run` take by keyword, beside the command and its nodes."""
-
-    handler: Any
-    timeout: float | None
-    autoclose: bool
-    stderr: bool | None
-    stdin: bool | None
-    tree: bool | None
-    remote: bool
+from mpshell.worker.public import CommandOptions, Path
 
 
 class WorkAccess:
@@ -219,7 +204,7 @@ class WorkAccess:
         AlreadyRunningError from a handler. From another thread it wakes the Task and returns.
         """
         timeout = check_timeout(timeout)
-        if self._runs.life.is_own():
+        if self._runs.task_thread.is_own():
             self._runs.resume(timeout)
         else:
-            self._runs.life.ask(timeout)
+            self._runs.task_thread.ask(timeout)

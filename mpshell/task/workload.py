@@ -17,20 +17,20 @@ from mpshell.worker.base import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.owner import Hosted, Owner
+    from mpshell.worker.host import Hosted, PublicTask
 
 
 class Workload:
     """The workers of a Task: those that wait for a run, and the run that has the others.
 
-    It is the `Host` of its workers (`mpshell.worker.owner`).
+    It is the `Host` of its workers (`mpshell.worker.host`).
     """
 
     def __init__(
-        self, owner: Owner, life: TaskThread, settings: Settings, results: RunResults
+        self, task: PublicTask, task_thread: TaskThread, settings: Settings, results: RunResults
     ) -> None:
-        self._owner = owner
-        self._life = life
+        self._task = task
+        self._task_thread = task_thread
         self._settings = settings
         self._results = results
         #: Workers for the next run.
@@ -47,13 +47,13 @@ class Workload:
         """Take a worker, from any thread (see `Task.schedule`)."""
         if not isinstance(worker, Worker):
             raise TypeError(f"a worker is expected, not {worker!r}")
-        with self._life.condition:
-            self._life.check_alive()
+        with self._task_thread.condition:
+            self._task_thread.check_alive()
             if worker.task is not None:
                 raise WorkerError(f"{worker!r} has been scheduled already")
             worker.check_beside(self._unfinished)
-            worker.bind(self._owner, self)
-            if self._life.state is not RUNNING:
+            worker.bind(self._task, self)
+            if self._task_thread.state is not RUNNING:
                 self.pending.append(worker)
                 return
         self.in_own_thread(self._start, worker)
@@ -72,15 +72,15 @@ class Workload:
         if self.coordinator is None or self.coordinator.run.stopping:
             # The run has ended meanwhile: it is for the next.
             self.pending.append(worker)
-        elif not worker.aborted:
+        elif not worker.is_over:
             self._results.add(worker.results)
-            worker.enter(self._owner, self.coordinator)
+            worker.enter(self._task, self.coordinator)
 
     # -- for the workers -----------------------------------------------------------------------
 
     def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
         """Call in the Task's thread, from any thread."""
-        self._life.in_own_thread(call, *args)
+        self._task_thread.in_own_thread(call, *args)
 
     def check_recorded(self, sname: str) -> None:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
@@ -99,7 +99,6 @@ class Workload:
         """End a worker's commands, or drop it when it has not begun."""
         if worker in self.pending:
             self.pending.remove(worker)
-            worker.drop()
         elif worker.job is not None and self.coordinator is not None:
             self.coordinator.cancel(worker.job)
 
@@ -112,4 +111,4 @@ class Workload:
 
     def debug(self, line: str) -> None:
         """Pass a line of debugging to the Task's `print_debug`."""
-        self._settings.info("print_debug")(self._owner, line)
+        self._settings.info("print_debug")(self._task, line)

@@ -28,20 +28,25 @@ _SHORT_MAX = 0x7FFFFFFF
 #: A longer frame is taken for garbage.
 MAX_FRAME = 1 << 30
 
+#: The same for what comes from another host.
+MAX_FAR_FRAME = 1 << 24
+
 
 class Channel:
     """Frames in and out of a connected stream socket, which it owns."""
 
     __slots__ = (
-        "_closed", "_descriptor", "_in", "_out", "_sender", "_signature", "_sock",
+        "_closed", "_descriptor", "_in", "_longest", "_out", "_sender", "_signature", "_sock",
         "altered", "broken", "error", "pending"
     )  # fmt: skip
 
-    def __init__(self, fd: int, sender: Sender | None = None) -> None:
+    def __init__(self, fd: int, sender: Sender | None = None, longest: int = MAX_FRAME) -> None:
         self._sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=fd)
         self._sock.setblocking(False)
         self._descriptor = Descriptor(fd)
         self._in = bytearray()
+        #: Bytes of a frame that comes in, at most.
+        self._longest = longest
         #: The only process that is listened to; None: whoever has the other end.
         self._sender = sender
         self._signature = as_ancillary(sender) if sender is not None else None
@@ -151,9 +156,9 @@ class Channel:
                     break
                 (size,) = _LONG.unpack_from(buffer, start + 4)
                 head = 12
-            if not 0 <= size <= MAX_FRAME:
+            if not 0 <= size <= self._longest:
                 self.error = ProtocolError(
-                    f"a frame of {size} bytes is announced, at most {MAX_FRAME}"
+                    f"a frame of {size} bytes is announced, at most {self._longest}"
                 )
                 break
             if end - start - head < size:
@@ -175,8 +180,11 @@ class Channel:
             self._descriptor.close()
 
 
-def channel_pair() -> tuple[Channel, int]:
-    """Return one end as a Channel and the other as a descriptor to hand over."""
+def channel_pair(longest: int = MAX_FRAME) -> tuple[Channel, int]:
+    """Return one end as a Channel and the other as a descriptor to hand over.
+
+    Frames of more than `longest` bytes are not taken from there.
+    """
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
     ask_for_senders(theirs)
-    return Channel(ours.detach()), theirs.detach()
+    return Channel(ours.detach(), longest=longest), theirs.detach()

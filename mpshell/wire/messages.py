@@ -83,8 +83,6 @@ class LogFormat(NamedTuple):
 class JobSpec(NamedTuple):
     """One worker's commands, as an engine needs them."""
 
-    job_id: int
-    pool: int  # the slot pool that its clients count in
     shell: Template | None  # a line for /bin/sh -c, or
     argv: tuple[Template, ...]  # words to execute, when `shell` is None
     timeout: float | None  # seconds from the start of each client
@@ -102,17 +100,22 @@ class JobSpec(NamedTuple):
         False  # its own children lead groups of theirs: signals go to all that descends from it
     )
     log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
+    own_slots: bool = False  # its clients count in a slot pool of its own, not in the task's
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
 
 
 class Configure(NamedTuple):
-    """Working directory, file mode mask and environment of the commands to come."""
+    """Working directory, file mode mask and environment of the commands to come.
+
+    On another host these are the engine's own: `env` is None, and where there is no such directory as `cwd`
+    commands run in the home directory.
+    """
 
     cwd: bytes
     umask: int | None  # None: leave it
-    env: dict[bytes, bytes]
+    env: dict[bytes, bytes] | None
 
 
 class Submit(NamedTuple):
@@ -137,9 +140,9 @@ class CloseStdin(NamedTuple):
 
 
 class SetSlots(NamedTuple):
-    """How many clients of a pool this engine may run at once."""
+    """How many clients of a slot pool this engine may run at once."""
 
-    pool: int
+    slot_pool: int
     slots: int
 
 
@@ -172,6 +175,15 @@ class EndRun(NamedTuple):
 
 class Ping(NamedTuple):
     """Say Pong."""
+
+
+class Lease(NamedTuple):
+    """Go on until this moment of CLOCK_BOOTTIME, or that of the next Lease; then kill what runs, and leave.
+
+    For an engine whose coordinator is on another host, and may be cut off.
+    """
+
+    until: float
 
 
 # -- events: engine to coordinator --------------------------------------------------------------
@@ -223,9 +235,9 @@ class Finished(NamedTuple):
 
 
 class SlotsHeld(NamedTuple):
-    """The answer to SetSlots, as soon as no more than `slots` of the pool run here."""
+    """The answer to SetSlots, as soon as no more than `slots` of the slot pool run here."""
 
-    pool: int
+    slot_pool: int
     slots: int
 
 
@@ -263,17 +275,8 @@ class Drained(NamedTuple):
 
 
 Command: TypeAlias = (
-    Configure
-    | Submit
-    | Write
-    | CloseStdin
-    | SetSlots
-    | Cancel
-    | Withdraw
-    | ForgetJob
-    | EndRun
-    | Ping
-)
+    Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping | Lease
+)  # fmt: skip
 Event: TypeAlias = (
     Ready
     | Starting
@@ -297,14 +300,16 @@ _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _TEXTS = checks.series(tuple, _STR)
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _JOB_SPEC = checks.fields(
-    _INT, _INT, checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
+    checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, lambda log: log is None or (log.__class__ is LogFormat and _LOG_FORMAT(log)),
+    _BOOL, lambda log: log is None or (log.__class__ is LogFormat and _LOG_FORMAT(log)), _BOOL,
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
 _CHECKS: dict[type, checks.Check] = {
-    Configure: checks.fields(_BYTES, checks.maybe(_INT), checks.mapping(bytes, bytes)),
+    Configure: checks.fields(
+        _BYTES, checks.maybe(_INT), checks.maybe(checks.mapping(bytes, bytes))
+    ),
     Submit: checks.fields(
         _INT,
         lambda job: job is None or (job.__class__ is JobSpec and _JOB_SPEC(job)),
@@ -320,6 +325,7 @@ _CHECKS: dict[type, checks.Check] = {
     ForgetJob: checks.fields(_INT),
     EndRun: checks.fields(),
     Ping: checks.fields(),
+    Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
     Starting: checks.starting,
     Output: checks.output,
@@ -342,6 +348,9 @@ _CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, Lo
 INDEX_BITS = 32
 INDEX_MASK = (1 << INDEX_BITS) - 1
 
+#: The slot pool of the task's own fanout; the others have the number of their job.
+TASK_SLOTS = 0
+
 
 def client_id(job_id: int, index: int) -> int:
     """Return the id of the client at `index` of a job's nodes."""
@@ -351,6 +360,11 @@ def client_id(job_id: int, index: int) -> int:
 def job_and_index(client: int) -> tuple[int, int]:
     """Return the job id and the index that a client id was made of."""
     return client >> INDEX_BITS, client & INDEX_MASK
+
+
+def slot_pool_of(job_id: int, spec: JobSpec) -> int:
+    """Return the number of the slot pool that a job's clients count in: its own, or the task's."""
+    return job_id if spec.own_slots else TASK_SLOTS
 
 
 class _Unpickler(pickle.Unpickler):

@@ -20,12 +20,13 @@ from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, LogFormat, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
-from mpshell.worker.events import WorkerEvents
+from mpshell.worker.events import DROPPED, STARTED, WAITING, WorkerEvents
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.owner import Host, Owner, Tables
+    from mpshell.worker.host import Host, PublicTask, Tables
+    from mpshell.worker.public import TaskOf
 
 #: Values of a worker's `_fanout`: no limit; the task's.
 FANOUT_UNLIMITED = -1
@@ -73,10 +74,11 @@ class Worker(Uncopied, WorkerEvents):
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
-        #: The Task that it is scheduled on.
-        self.task: Owner | None = None
+        #: The Task that it is scheduled on; None before. `Any` frees handlers, which are called only after
+        #: that, from a comparison with None.
+        self.task: TaskOf[Worker] | Any = None
         self._host: Host | None = None
-        self.started = False
+        self._state: str = WAITING
         self.metaworker: Any = None
         self.metarefcnt = 0
         self.current_node: Any = None
@@ -88,8 +90,6 @@ class Worker(Uncopied, WorkerEvents):
         self._input = Spool()
         self._input_closed = False
         self.job: Job | None = None
-        self._done = False
-        self.aborted = False
         self.results = WorkerResults()
         self.results.diagnose = self.diagnose
 
@@ -108,6 +108,16 @@ class Worker(Uncopied, WorkerEvents):
         self._dispatch = Dispatch(check_handler(handler))
         if self.job is not None and self._dispatch.wants_clients:
             self.job.wants_events = True
+
+    @property
+    def started(self) -> bool:
+        """Whether the first of its commands has started, and its handler has heard of it."""
+        return self._state is STARTED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more, nor will."""
+        return self._state is DROPPED if self.job is None else self.job.is_closed
 
     def _bound(self) -> Host:
         if self._host is None:
@@ -166,7 +176,7 @@ class Worker(Uncopied, WorkerEvents):
 
     def _write(self, data: bytes | None) -> None:
         # Before the start what is written after set_write_eof is still written, as in ClusterShell.
-        if self._done or (self._input_closed and self.job is not None):
+        if self.is_over or (self._input_closed and self.job is not None):
             return
         if data is None:
             self._input_closed = True
@@ -188,8 +198,11 @@ class Worker(Uncopied, WorkerEvents):
         self._from_any_thread(self._abort)
 
     def _abort(self) -> None:
-        self.aborted = True
-        if self._host is not None and not self._done:
+        if self.is_over:
+            return
+        if self.job is None:
+            self._state = DROPPED
+        if self._host is not None:
             self._host.abort_worker(self)
 
     def withdraw(self) -> None:
@@ -202,8 +215,8 @@ class Worker(Uncopied, WorkerEvents):
 
     def _withdraw(self) -> None:
         if self._host is None:
-            self.aborted = True
-        elif not self._done:
+            self._state = DROPPED
+        elif not self.is_over:
             self._host.withdraw_worker(self)
 
     def outcomes(self) -> Iterator[NodeOutcome]:
@@ -226,9 +239,9 @@ class Worker(Uncopied, WorkerEvents):
 
     # -- for the Task --------------------------------------------------------------------------
 
-    def bind(self, owner: Owner, host: Host) -> None:
+    def bind(self, task: PublicTask, host: Host) -> None:
         """Note the Task that it is scheduled on, and the part of it that runs workers."""
-        self.task = owner
+        self.task = task
         self._host = host
 
     def without_input(self) -> None:
@@ -236,14 +249,10 @@ class Worker(Uncopied, WorkerEvents):
         self._stdin = False
         self.set_write_eof()
 
-    def drop(self) -> None:
-        """It is aborted before it has begun: nothing happens any more."""
-        self._done = True
-
     def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
         """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
 
-    def enter(self, task: Owner, run: Coordinator) -> None:
+    def enter(self, task: PublicTask, run: Coordinator) -> None:
         """Take part in a run; WorkerError for a bad command."""
         run.start(self._make_job(task))
 
@@ -251,13 +260,13 @@ class Worker(Uncopied, WorkerEvents):
         """Whether it has commands to run."""
         return True
 
-    def _make_job(self, task: Owner) -> Job:
+    def _make_job(self, task: PublicTask) -> Job:
         """Return the job that runs this worker's commands; WorkerError for a bad command."""
         raise WorkerError(f"{type(self).__name__} has no command of its own")
 
     def _new_job(
         self,
-        task: Owner,
+        task: PublicTask,
         nodes: list[str],
         keys: list[Key],
         *,
@@ -269,22 +278,36 @@ class Worker(Uncopied, WorkerEvents):
         reader: Reader | None = None,
         tree: bool = False,
         log: LogFormat | None = None,
+        fanout: int | None = None,
+        snames: tuple[str, ...] = (SNAME_STDIN, SNAME_STDOUT, SNAME_STDERR),
     ) -> Job:
-        spec = self._spec(task, shell, argv, env, reader, tree)._replace(log=log)
+        if fanout is None:
+            fanout = check_worker_fanout(self._fanout)
+        spec = self._spec(
+            task,
+            shell=shell,
+            argv=argv,
+            env=env,
+            # Output that nobody records may still tell a reader how a command ended.
+            least=DISCARD if reader is None else GATHER,
+            tree=tree,
+            log=log,
+            own_slots=fanout is not None,
+        )
         job = Job(
             spec,
             nodes,
             keys,
             self,
             self.results,
-            fanout=check_worker_fanout(self._fanout),
+            fanout=fanout,
             autoclose=self.autoclose,
             wants_events=self._wants_outcomes or self._dispatch.wants_clients or spec.trace,
             groups=groups,
             reader=reader,
             parts=parts,
+            snames=snames,
         )
-        job.snames = (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR)
         if self._only is not None:
             only = self._only
             job.choose(at for at in range(len(nodes)) if not only.isdisjoint(job.keys_of(at)))
@@ -294,19 +317,18 @@ class Worker(Uncopied, WorkerEvents):
 
     def _spec(
         self,
-        task: Owner,
+        task: PublicTask,
+        *,
         shell: Template | None,
         argv: tuple[Template, ...],
         env: tuple[tuple[str, str], ...],
-        reader: Reader | None,
+        least: int,
         tree: bool,
+        log: LogFormat | None,
+        own_slots: bool,
     ) -> JobSpec:
-        # What nobody records may still tell a reader how a command ended.
-        least = DISCARD if reader is None else GATHER
         drain = task.info("drain")
         return JobSpec(
-            job_id=0,
-            pool=0,
             shell=shell,
             argv=argv,
             timeout=self._effective_timeout(task),
@@ -321,6 +343,8 @@ class Worker(Uncopied, WorkerEvents):
             diagnose=0 if self.diagnose is None else self._diagnosed_from,
             env=env,
             tree=tree,
+            log=log,
+            own_slots=own_slots,
         )
 
     def job_logged(self, messages: bytes) -> None:
@@ -329,12 +353,12 @@ class Worker(Uncopied, WorkerEvents):
     def _tell_debug(self, line: str) -> None:
         self._bound().debug(line)
 
-    def _effective_timeout(self, task: Owner) -> float | None:
+    def _effective_timeout(self, task: PublicTask) -> float | None:
         limit = float(task.info("command_timeout", 0) or 0) or math.inf
         timeout = min(limit, math.inf if self.timeout is None else self.timeout)
         return None if timeout == math.inf else timeout
 
-    def _mode(self, task: Owner, sname: str) -> int:
+    def _mode(self, task: PublicTask, sname: str) -> int:
         if self._dispatch.wants_output or task.info("debug"):
             return STREAM
         return GATHER if records(task, sname) or _is_journalled(task) else DISCARD
@@ -345,7 +369,7 @@ def records(settings: Tables, sname: str) -> bool:
     return bool(settings.default(f"{sname}_msgtree", False))
 
 
-def _is_journalled(task: Owner) -> bool:
+def _is_journalled(task: PublicTask) -> bool:
     """Return whether output goes into a journal."""
     return task.info("journal") is not None and task.info("journal_output") != KEEPS_NONE
 

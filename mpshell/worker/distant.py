@@ -16,7 +16,7 @@ from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 
 class DistantWorker(Worker):
@@ -207,7 +207,7 @@ class CommandWorker(DistantWorker):
             raise WorkerError(f"the copy of {self.source!r} reads no input")
         super()._check_writer(sname)
 
-    def command_lines(self, task: Owner) -> Iterator[tuple[NodeSet, list[str]]]:
+    def command_lines(self, task: PublicTask) -> Iterator[tuple[NodeSet, list[str]]]:
         """Yield (nodes, words) for each command that it would execute on a Task, and run nothing.
 
         A command line for /bin/sh is one word.

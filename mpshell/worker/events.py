@@ -12,13 +12,18 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
-from mpshell.coordinator.job import Job
+from mpshell.coordinator.job import HEARD, Job
 from mpshell.coordinator.results import Key
 from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT
 from mpshell.worker.dispatch import Dispatch, warn_legacy
+
+# What a worker remembers of its own life. The rest is its job's state: there is none before the run.
+WAITING: Final = "WAITING"  # no event yet
+STARTED: Final = "STARTED"  # its handler has heard of its start, and will hear of its end
+DROPPED: Final = "DROPPED"  # aborted without a job: it will have none
 
 
 class WorkerEvents:
@@ -33,10 +38,8 @@ class WorkerEvents:
     _trace_name = "EXECCLIENT"
 
     _dispatch: Dispatch
-    aborted: bool
-    _done: bool
+    _state: str
     _input: Spool
-    started: bool
     current_node: Any
     current_msg: bytes | None
     current_errmsg: bytes | None
@@ -72,16 +75,16 @@ class WorkerEvents:
 
     def job_starting(self, job: Job, indexes: Sequence[int]) -> None:
         dispatch = self._dispatch
-        if not self.started:
-            self.started = True
+        if self._state is not STARTED:
+            self._state = STARTED
             self._turn_to(job.keys_of(indexes[0])[0])
             if dispatch.start is not None:
                 dispatch.start(self)
-        if self._dispatch.pickup is None and not self.aborted:
+        if self._dispatch.pickup is None and job.state in HEARD:
             return
         for index in indexes:
             for key in job.keys_of(index):
-                if self.aborted:
+                if job.state not in HEARD:
                     job.untold.add(key)
                 elif self._dispatch.pickup is not None:
                     self._turn_to(key)
@@ -109,11 +112,11 @@ class WorkerEvents:
             if job.spec.trace:
                 key_lines = self._traced(key, key_lines)
             if sname == self.SNAME_STDERR:
-                self._tell_errors(key, sname, key_lines)
+                self._tell_errors(job, key, sname, key_lines)
             else:
-                self._tell_lines(key, sname, key_lines)
+                self._tell_lines(job, key, sname, key_lines)
 
-    def _tell_lines(self, key: Key, sname: str, lines: Iterator[bytes]) -> None:
+    def _tell_lines(self, job: Job, key: Key, sname: str, lines: Iterator[bytes]) -> None:
         """Tell lines of stdout; a handler that is replaced in the middle hears no more of them."""
         told = None
         while told is not self._dispatch:
@@ -122,7 +125,7 @@ class WorkerEvents:
             if read is None:
                 continue
             for line in lines:
-                if self.aborted:
+                if job.state not in HEARD:
                     return
                 self.current_msg = line
                 if legacy:
@@ -135,10 +138,10 @@ class WorkerEvents:
         if unheard := collections.deque(lines, 1):
             self.current_msg = unheard[0]
 
-    def _tell_errors(self, key: Key, sname: str, lines: Iterator[bytes]) -> None:
+    def _tell_errors(self, job: Job, key: Key, sname: str, lines: Iterator[bytes]) -> None:
         """Tell lines of stderr, as `_tell_lines` does."""
         for line in lines:
-            if self.aborted:
+            if job.state not in HEARD:
                 return
             self.current_errmsg = line
             if self._dispatch.error is not None:
@@ -193,9 +196,8 @@ class WorkerEvents:
             hup(self, key, code)
 
     def job_closed(self, job: Job, timed_out: bool) -> None:
-        self._done = True
         self._input.close()
-        if not self.started:
+        if self._state is not STARTED:
             return
         self._turn_to_last(job)
         dispatch = self._dispatch

@@ -18,7 +18,7 @@ from mpshell.worker.copy import Copy
 from mpshell.worker.distant import CommandWorker
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 _PLACEHOLDER = re.compile(r"%(?:(%)|\{(\w+)\}|(\w+)|)")
 _MARKS = {"h": NODE, "host": NODE, "n": RANK, "rank": RANK}
@@ -45,7 +45,7 @@ class ExecWorker(CommandWorker):
             name = "".join(p if isinstance(p, str) else marked[p] for p in template)
             yield f"{name}.{node}"
 
-    def _make_job(self, task: Owner) -> Job:
+    def _make_job(self, task: PublicTask) -> Job:
         nodes = list(self.nodes)
         shell: Template | None = None
         argv: tuple[Template, ...] = ()

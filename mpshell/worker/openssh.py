@@ -23,7 +23,7 @@ from mpshell.worker.text import check_text
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 #: Seconds: ssh has it as milliseconds in 32 bits.
 _LONGEST_CONNECT = 2_000_000
@@ -66,7 +66,7 @@ class SshProgram(NamedTuple):
                 os.close(fd)
 
 
-def ssh_program(task: Owner, nodes: list[str]) -> SshProgram:
+def ssh_program(task: PublicTask, nodes: list[str]) -> SshProgram:
     """Return ssh(1) and its options; with a log if there are nodes to run it for.
 
     Raise WorkerError when ssh refuses its options.
@@ -109,7 +109,7 @@ def _with_messages(program: SshProgram, flags: list[Flag]) -> SshProgram:
     return program
 
 
-def scp_program(task: Owner, nodes: list[str]) -> SshProgram:
+def scp_program(task: PublicTask, nodes: list[str]) -> SshProgram:
     """Return scp(1) and its options but `connection`; with a log of its ssh if there are nodes to run it for.
 
     Raise WorkerError when that ssh refuses its options.
@@ -136,7 +136,7 @@ def scp_program(task: Owner, nodes: list[str]) -> SshProgram:
     return SshProgram([*words, *flag_words(_without_level(kept, log))], log)
 
 
-def _split(task: Owner, key: str, name: str) -> tuple[list[str], list[str]]:
+def _split(task: PublicTask, key: str, name: str) -> tuple[list[str], list[str]]:
     """Return the words of an info key up to the program of that name, and the options after it.
 
     Before it stands another one that executes it (sshpass); one of another name has no options of its own.
@@ -177,13 +177,13 @@ def _beside(scp: str) -> str:
     return "ssh"
 
 
-def connection(task: Owner) -> list[str]:
+def connection(task: PublicTask) -> list[str]:
     """Return the options that say how to connect."""
     limit = connect_seconds(task)
     return [*([f"-oConnectTimeout={limit}"] if limit else []), "-oBatchMode=yes"]
 
 
-def connect_seconds(task: Owner) -> int:
+def connect_seconds(task: PublicTask) -> int:
     """Return the time to connect in whole seconds, as ssh(1) and pdcp(1) take it, 0 for no limit.
 
     A part of a second is one: 0 would mean no limit to them. They do not count to more than a few weeks.

@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Ended, Job, Said
-from mpshell.coordinator.sharding import default_engines
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
-from mpshell.launch.cpus import usable_cpus
 from mpshell.nodeset import NodeSet
 from mpshell.wire.messages import (
     EXITED,
@@ -37,7 +35,7 @@ from mpshell.worker.ssh_log import diagnose_unproven
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 #: pdsh's own words about a node: "pdsh@here: node: ssh exited with exit code 3".
 _OWN = re.compile(rb"r?pd(?:sh|cp)@[^:]*: (?:(\S+): )?(.*)")
@@ -106,10 +104,10 @@ class WorkerPdsh(CommandWorker):
 
     # -- the job -------------------------------------------------------------------------------
 
-    def _make_job(self, task: Owner) -> Job:
+    def _make_job(self, task: PublicTask) -> Job:
         nodes = list(self.nodes)
         fanout = self._fanout_of(task, len(nodes))
-        count = min(self._engines(task, len(nodes)), fanout, len(nodes))
+        count = min(task.engines_for(len(nodes)), fanout, len(nodes))
         shards = [nodes[at * len(nodes) // count : (at + 1) * len(nodes) // count]
                   for at in range(count)]  # fmt: skip
         parts = [fanout // count + (at < fanout % count) for at in range(count)]
@@ -117,7 +115,7 @@ class WorkerPdsh(CommandWorker):
             (-(-len(s) // part) for s, part in zip(shards, parts, strict=True)), default=1
         )
         words = self._pdcp(task, self._copy) if self._copy is not None else self._pdsh(task)
-        job = self._new_job(
+        return self._new_job(
             task,
             [folded(shard) for shard in shards],
             list(nodes),
@@ -128,33 +126,27 @@ class WorkerPdsh(CommandWorker):
             reader=PdshReader(shards, copies=self._copy is not None, in_order=not self.stderr),
             # pdsh starts each ssh in a group of its own, and does not take them with it.
             tree=True,
+            # One at once on each engine; how many commands that is, its own fanout says.
+            fanout=max(1, count),
         )
-        # One at once on each engine; how many commands that is, its own fanout says.
-        job.fanout = max(1, count)
-        return job
 
-    def _fanout_of(self, task: Owner, nodes: int) -> int:
+    def _fanout_of(self, task: PublicTask, nodes: int) -> int:
         own = check_worker_fanout(self._fanout)
         fanout = int(task.info("fanout")) if own is None else own
         return nodes if fanout < 0 else fanout
 
-    @staticmethod
-    def _engines(task: Owner, nodes: int) -> int:
-        wanted = task.info("engines")
-        return default_engines(nodes, usable_cpus()) if wanted is None else int(wanted)
-
-    def _options(self, task: Owner) -> list[Word]:
+    def _options(self, task: PublicTask) -> list[Word]:
         words: list[Word] = ["-b", "-f", (PART,)]
         limit = super()._effective_timeout(task)
         if limit:
             words += ["-u", str(math.ceil(limit))]
         return words
 
-    def _pdsh(self, task: Owner) -> list[Word]:
+    def _pdsh(self, task: PublicTask) -> list[Word]:
         words: list[Word] = [*split_setting(task, "pdsh_path", "pdsh")]
         return [*words, *self._options(task), "-w", (NODE,), "--", self.command or ""]
 
-    def _pdcp(self, task: Owner, copy: Copy) -> list[Word]:
+    def _pdcp(self, task: PublicTask, copy: Copy) -> list[Word]:
         name = "rpdcp" if copy.reverse else "pdcp"
         words: list[Word] = [*split_setting(task, f"{name}_path", name), *self._options(task)]
         if limit := connect_seconds(task):
@@ -164,7 +156,7 @@ class WorkerPdsh(CommandWorker):
             return [*words, copy.source, local_path(copy.dest)]
         return [*words, local_path(copy.source), copy.dest]
 
-    def _environment(self, task: Owner) -> tuple[tuple[str, str], ...]:
+    def _environment(self, task: PublicTask) -> tuple[tuple[str, str], ...]:
         words = [os.environ.get("PDSH_SSH_ARGS_APPEND", "")]
         if limit := connect_seconds(task):
             words.append(f"-oConnectTimeout={limit}")
@@ -173,7 +165,7 @@ class WorkerPdsh(CommandWorker):
             words.append("-n")
         return (("PDSH_SSH_ARGS_APPEND", " ".join(word for word in words if word)),)
 
-    def _effective_timeout(self, task: Owner) -> float | None:
+    def _effective_timeout(self, task: PublicTask) -> float | None:
         """Return when a pdsh has to be through with all its nodes: it ends each in time by itself."""
         limit = super()._effective_timeout(task)
         if not limit:
@@ -181,7 +173,7 @@ class WorkerPdsh(CommandWorker):
         each = math.ceil(limit) + connect_seconds(task)
         return self._rounds * each + float(task.info("grace")) + 5
 
-    def _mode(self, task: Owner, sname: str) -> int:
+    def _mode(self, task: PublicTask, sname: str) -> int:
         # The nodes of one process end one by one: their ends are read as they come.
         return STREAM
 

@@ -11,7 +11,7 @@ from mpshell.errors import WorkerError
 from mpshell.worker.base import Worker, check_command
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 
 class WorkerPopen(Worker):
@@ -47,7 +47,7 @@ class WorkerPopen(Worker):
     def _own_key(self) -> Key:
         return self if self.key is None else self.key
 
-    def _make_job(self, task: Owner) -> Job:
+    def _make_job(self, task: PublicTask) -> Job:
         return self._new_job(task, [""], [self._own_key()], shell=(self.command,))
 
     def _key_shown(self, key: Key) -> Any:

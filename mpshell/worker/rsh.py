@@ -19,7 +19,7 @@ from mpshell.worker.openssh import split_setting
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 _CODE = re.compile(rb"^(.*)XXRETCODE: (\d+)\n", re.MULTILINE)
 
@@ -50,7 +50,7 @@ class WorkerRsh(Transport):
                 )
             check_shell_names(self._copy, "rcp")
 
-    def command_argv(self, task: Owner, command: str) -> list[Word]:
+    def command_argv(self, task: PublicTask, command: str) -> list[Word]:
         words: list[Word] = [*split_setting(task, "rsh_path", "rsh")]
         if task.info("rsh_user"):
             words += ["-l", str(task.info("rsh_user"))]
@@ -58,7 +58,7 @@ class WorkerRsh(Transport):
         # Evaluated in a subshell, so that neither exit nor a comment takes the last line away.
         return [*words, (NODE,), f"(eval {shlex.quote(command)}); echo XXRETCODE: $?"]
 
-    def copy_argv(self, task: Owner, copy: Copy) -> list[Word]:
+    def copy_argv(self, task: PublicTask, copy: Copy) -> list[Word]:
         words: list[Word] = [*split_setting(task, "rcp_path", "rcp")]
         words += split_setting(task, "rcp_options", "")
         words += ["-r"] * copy.tree + ["-p"] * copy.preserve
@@ -70,7 +70,7 @@ class WorkerRsh(Transport):
     def address(self, node: str) -> str:
         return f"[{node}]" if self._copy is not None and ":" in node else node
 
-    def reader(self, task: Owner, nodes: list[str]) -> Reader | None:
+    def reader(self, task: PublicTask, nodes: list[str]) -> Reader | None:
         return RshReader(nodes) if self._copy is None else None
 
 

@@ -16,7 +16,7 @@ from mpshell.worker.ssh_log import diagnose_scp, diagnose_ssh
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 
 #: What scp's newer protocol takes for a pattern in the path of a remote source (glob(3)).
@@ -59,7 +59,7 @@ class WorkerSsh(Transport):
     def _over_scp(self) -> bool:
         return self._copy is not None and not self._copy.atomic
 
-    def _make_job(self, task: Owner) -> Job:
+    def _make_job(self, task: PublicTask) -> Job:
         read = scp_program if self._over_scp else ssh_program
         self._program = read(task, list(self.nodes) if self._executes else [])
         # scp has statuses of its own for what its ssh has failed at.
@@ -80,10 +80,10 @@ class WorkerSsh(Transport):
         user = self._user or user
         return f"{user}@[{host}]" if user else f"[{host}]"
 
-    def command_argv(self, task: Owner, command: str) -> list[Word]:
+    def command_argv(self, task: PublicTask, command: str) -> list[Word]:
         return [*self._words(task), (NODE,), command]
 
-    def copy_argv(self, task: Owner, copy: Copy) -> Iterable[Word]:
+    def copy_argv(self, task: PublicTask, copy: Copy) -> Iterable[Word]:
         if not copy.atomic:
             self._user = scp_user(task)
             before, after = f"{self._user}@[" if self._user else "[", "]"
@@ -94,14 +94,14 @@ class WorkerSsh(Transport):
             return atomic.fetch(copy, (*program, (NODE,)), kept_here(copy))
         return atomic.send(copy, (*program, (NODE,)))
 
-    def _words(self, task: Owner) -> list[Word]:
+    def _words(self, task: PublicTask) -> list[Word]:
         """Return the program and its options."""
         if self._program is None:
             self._program = (scp_program if self._over_scp else ssh_program)(task, [])
         return self._program.words
 
 
-def scp_user(task: Owner) -> str:
+def scp_user(task: PublicTask) -> str:
     """Return the user of all nodes, "" when there is none; WorkerError for one that scp would misread."""
     user = str(task.info("scp_user") or task.info("ssh_user") or "")
     if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
@@ -109,7 +109,7 @@ def scp_user(task: Owner) -> str:
     return user
 
 
-def scp_words(task: Owner, copy: Copy, program: list[Word], place: Template) -> list[Word]:
+def scp_words(task: PublicTask, copy: Copy, program: list[Word], place: Template) -> list[Word]:
     """Return scp(1) with what it takes for a copy to or from a place on a node."""
     words = [*program, *["-r"] * copy.tree, *["-p"] * copy.preserve, *connection(task)]
     remote = copy.source if copy.reverse else copy.dest

@@ -18,7 +18,7 @@ from mpshell.worker.base import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.owner import Owner
+    from mpshell.worker.host import PublicTask
 
 
 class StreamWorker(Worker):
@@ -98,12 +98,12 @@ class StreamWorker(Worker):
     def _own_key(self) -> Key:
         return self if self.key is None else self.key
 
-    def enter(self, task: Owner, run: Coordinator) -> None:
+    def enter(self, task: PublicTask, run: Coordinator) -> None:
         if not (self._readers or self._writers):
             self._bound().put_off(self)
             return
-        job = self._new_job(task, [""], [self._own_key()])
-        job.snames = tuple(reader.sname for reader in self._readers)
+        snames = tuple(reader.sname for reader in self._readers)
+        job = self._new_job(task, [""], [self._own_key()], snames=snames)
         run.serve(job, self._streams)
 
     def needs_engine(self) -> bool:
@@ -112,7 +112,7 @@ class StreamWorker(Worker):
     def _pass_input(self, job: Job) -> None:
         """Input is not for a command: the streams have it."""
 
-    def _effective_timeout(self, task: Owner) -> float | None:
+    def _effective_timeout(self, task: PublicTask) -> float | None:
         # `command_timeout` is about commands.
         return self.timeout
 

@@ -31,7 +31,7 @@ from mpshell.worker.distant import CommandWorker
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
-    from mpshell.worker.owner import AnyTask, Owner
+    from mpshell.worker.host import AnyTask, PublicTask
 
 #: All that a module with a transport needs.
 __all__ = [
@@ -104,7 +104,7 @@ class Transport(CommandWorker):
         """Return how the log is read that its program writes to LOG_PATH; None for a program without one."""
         return None
 
-    def _make_job(self, task: Owner) -> Job:
+    def _make_job(self, task: PublicTask) -> Job:
         nodes = list(self.nodes)
         if self._copy is not None:
             words = self.copy_argv(task, self._copy)

@@ -151,7 +151,8 @@ def test_options_of_output_and_limits_can_be_given(tmp_path: Path) -> None:
 GIVEN = [
     ["-w", "n9"], ["-x", "n1"], ["-g", "x"], ["-a"], ["--pick", "1"], ["--hostfile", "x"], ["-f", "3"],
     ["-u", "3"], ["-t", "3"], ["-l", "x"], ["-o", "-oPort=3"], ["-R", "rsh"], ["-E", "3"], ["--rate", "3"],
-    ["--delay", "3"], ["-c"], ["--rcopy"], ["--dest", "x"], ["-p"], ["--atomic"], ["--journal", "x"], ["uptime"],
+    ["--delay", "3"], ["-c"], ["--rcopy"], ["--dest", "x"], ["-p"], ["--atomic"],
+    ["--journal", "x"], ["uptime"],
     ["--", "uptime"],
 ]  # fmt: skip
 

@@ -23,6 +23,11 @@ from mpshell import DistantWorker, EventHandler, Worker, WorkerPopen, task_self
 class Handler(EventHandler):
     def ev_close(self, worker: str, timedout: bool) -> None: ...  # wrong
 
+    def ev_start(self, worker: Worker) -> None:
+        worker.task.shel("true")  # wrong
+        worker.task.shell("true", nodes=5)  # wrong
+        worker.task.shell("true").current_nod  # wrong
+
 
 def main() -> None:
     task = task_self()

@@ -75,7 +75,7 @@ class Driver:
 
     def run(self, job: m.JobSpec, nodes: list[str], slots: int = 64) -> None:
         """Run a job to its end."""
-        self.say(m.SetSlots(0, slots), m.Submit(job.job_id, job, 0, nodes))
+        self.say(m.SetSlots(0, slots), m.Submit(1, job, 0, nodes))
         self.until(lambda: len(self.results()) == len(nodes))
         self.say(m.EndRun())
         self.until(lambda: self.of(m.Drained))
@@ -101,7 +101,7 @@ def job(shell: str | None = None, **changes: Any) -> m.JobSpec:
         before, mark, after = shell.partition("%h")
         template = (before, m.NODE, after) if mark else (shell,)
     spec = m.JobSpec(
-        1, 0, template, (), None, False, False, m.GATHER, m.GATHER, False, 1.0, 5.0, False, 0
+        template, (), None, False, False, m.GATHER, m.GATHER, False, 1.0, 5.0, False, 0
     )
     return spec._replace(**changes)
 

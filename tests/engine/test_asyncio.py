@@ -21,8 +21,8 @@ loop.add_signal_handler(signal.SIGCHLD, engine.on_children)
 events = []
 loop.add_reader(near.fileno(), lambda: events.extend(e for f in near.receive() for e in m.decode(f)))
 
-def job(number, line, **more):
-    spec = m.JobSpec(number, 0, (line,), (), None, False, False, m.GATHER, m.GATHER, False, 0.2, 5.0, False,
+def job(line, **more):
+    spec = m.JobSpec((line,), (), None, False, False, m.GATHER, m.GATHER, False, 0.2, 5.0, False,
         0)
     return spec._replace(**more)
 
@@ -30,11 +30,11 @@ async def until(number):
     while sum(len(e.results) for e in events if isinstance(e, m.Finished)) < number:
         await asyncio.sleep(0.01)
 
-near.send(m.encode([m.SetSlots(0, 8), m.Submit(1, job(1, "echo hello; exit 3"), 0, ["n"] * 20)]))
+near.send(m.encode([m.SetSlots(0, 8), m.Submit(1, job("echo hello; exit 3"), 0, ["n"] * 20)]))
 loop.run_until_complete(asyncio.wait_for(until(20), 60))
-near.send(m.encode([m.Submit(2, job(2, "sleep 600", timeout=0.2), 0, ["n"])]))
+near.send(m.encode([m.Submit(2, job("sleep 600", timeout=0.2), 0, ["n"])]))
 loop.run_until_complete(asyncio.wait_for(until(21), 60))
-near.send(m.encode([m.Submit(3, job(3, "setsid sleep 600 & sleep 600"), 0, ["n"])]))
+near.send(m.encode([m.Submit(3, job("setsid sleep 600 & sleep 600"), 0, ["n"])]))
 loop.run_until_complete(asyncio.sleep(0.3))
 engine.leave()
 loop.call_later(60, loop.stop)

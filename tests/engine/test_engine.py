@@ -239,10 +239,9 @@ def test_a_job_that_is_forgotten_in_a_grace_is_forgotten_after_it(driver: Driver
     def has_ended(number: int) -> bool:
         return len(driver.of(m.Finished)) == number
 
-    command = job("trap '' TERM; sleep 0.3", timeout=0.05, stdin=True, grace=0.1)
+    command = job("trap '' TERM; sleep 0.3", timeout=0.05, stdin=True, grace=0.1, own_slots=True)
     for number in range(1, 51):
-        spec = command._replace(job_id=number, pool=number)
-        submit = m.Submit(number, spec, 0, ["n"])
+        submit = m.Submit(number, command, 0, ["n"])
         driver.say(m.SetSlots(number, 1), submit, m.Write(number, bytes(4 << 20)))
         driver.until(functools.partial(has_ended, number))
         driver.say(m.ForgetJob(number))

@@ -64,7 +64,7 @@ def test_room_that_others_make_is_seen_while_a_command_runs(driver: Driver, tmp_
     go = tmp_path / "go"
     holding(driver, go, ["a"])
     with no_room(engine):
-        driver.say(m.Submit(2, job("echo %h", job_id=2), 1, ["b"]))
+        driver.say(m.Submit(2, job("echo %h"), 1, ["b"]))
         driver.until(lambda: driver.of(m.Warn))
         assert not driver.results()
     driver.until(lambda: 1 in driver.results())
@@ -120,8 +120,8 @@ def test_who_is_behind_one_that_waited_for_room_is_next(monkeypatch: pytest.Monk
     say(m.SetSlots(0, 3), m.Submit(1, job("true"), 0, ["a", "b"]))
     assert list(runs) == ["a", "b"]
     room = False
-    say(m.Submit(2, job("true", job_id=2), 2, ["c"]))
-    say(m.Submit(3, job("true", job_id=3), 3, ["d"]))
+    say(m.Submit(2, job("true"), 2, ["c"]))
+    say(m.Submit(3, job("true"), 3, ["d"]))
     room = True
     for node in ("a", "b"):
         engine.clients.carry_out(runs[node], runs[node].exited(0, False))

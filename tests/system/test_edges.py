@@ -145,7 +145,7 @@ def test_a_run_that_is_aborted_before_it_has_begun_is_not_waited_for(
     thread_task: Task, kill: bool
 ) -> None:
     thread_task.shell("sleep 60")
-    with thread_task._runs.life.condition:  # its thread cannot take up the run meanwhile
+    with thread_task._runs.task_thread.condition:  # its thread cannot take up the run meanwhile
         thread_task.resume()
         thread_task.abort(kill)
     for wait in (thread_task.join, task_wait):

@@ -32,14 +32,23 @@ from mpshell import (
 )
 from mpshell.compat.Worker.Worker import WorkerError
 from mpshell.task import task_wait
-from mpshell.worker.owner import Owner
+from mpshell.worker.public import TaskOf
+from mpshell.worker.transport import NODE, Copy, Transport, Word
 
 
 class Handler(EventHandler):
     """Every event, with the types that it is called with."""
 
     def ev_start(self, worker: Worker) -> None:
-        assert_type(worker.task, Owner | None)
+        task = worker.task
+        assert_type(task, TaskOf[Worker] | Any)
+        assert_type(task.shell("true", nodes="n1", handler=self, timeout=3), Worker | Any)
+        assert_type(task.copy("a", "b", nodes=NodeSet("n1")), Worker | Any)
+        task.schedule(ExecWorker("n1", self, command="true"))
+        task.timer(1, self).set_nextfire(2)
+        task.port(self).msg_send("text")
+        task.set_info("fanout", 3)
+        task.abort()
         assert_type(worker.current_rc, int | None)
 
     def ev_pickup(self, worker: Worker, node: str) -> None:
@@ -74,6 +83,17 @@ class Handler(EventHandler):
 
     def ev_timer(self, timer: EngineTimer) -> None:
         timer.set_nextfire(1.5, interval=2)
+
+
+class WorkerOwn(Transport):
+    """A transport, whose methods are given a Task."""
+
+    def command_argv(self, task: Task, command: str) -> list[Word]:
+        assert_type(task.max_retcode(), int | None)
+        return [str(task.info("own_path", "own")), (NODE,), command]
+
+    def copy_argv(self, task: Task, copy: Copy) -> list[Word]:
+        return ["cp", copy.source, (NODE, ":", copy.dest)]
 
 
 def workers(task: Task, maybe: NodeSet | None) -> None:

@@ -78,9 +78,10 @@ class Scene:
         heartbeat: float | None = None,
         rate: float | None = None,
         observer: Observer | None = None,
+        far: bool = False,
     ) -> None:
         self.loop = FakeLoop(self._on_idle)
-        self.launcher = FakeLauncher()
+        self.launcher = FakeLauncher(far=far)
         self.pool = EnginePool(self.launcher)
         self.coordinator = Coordinator(
             self.pool, Interrupts(), fanout=fanout, engines=engines, records=lambda sname: True,

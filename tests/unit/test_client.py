@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from mpshell.engine import client as c
 from mpshell.errors import InvalidTransition
 from mpshell.wire.messages import CANCELLED, EXITED, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from tests.unit.tables import STAY, Walk
 
 #: A way into each state, of a client with two streams.
 WAYS = {
@@ -21,7 +20,6 @@ WAYS = {
     c.DRAINING: [c.SPAWNED, c.EXIT],
     c.FINISHED: [c.CANCEL],
 }
-STAY = "stay"
 #: The table of the design, row by row; and who cannot be killed is left in the end.
 EXPECTED = {
     c.PENDING: (c.RUNNING, c.FINISHED, None, None, None, None, None, c.FINISHED),
@@ -33,26 +31,18 @@ EXPECTED = {
 }
 
 
-def brought_to(state: str) -> c.Client:
+def a_client() -> c.Client:
     client = c.Client()
     client.streams = 2
-    for event in WAYS[state]:
-        client.handle(event)
-    assert client.state == state
     return client
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(c.STATES, c.EVENTS)))
+WALK = Walk(c, a_client, WAYS, EXPECTED, "{event} in state {state}")
+
+
+@pytest.mark.parametrize(("state", "event"), WALK.pairs())
 def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
-    client = brought_to(state)
-    expected = EXPECTED[state][c.EVENTS.index(event)]
-    if expected is None:
-        with pytest.raises(InvalidTransition, match=f"{event} in state {state}") as raised:
-            client.handle(event)
-        assert all(name in str(raised.value) for name in WAYS[state])
-    else:
-        client.handle(event)
-        assert client.state == (state if expected == STAY else expected)
+    WALK.check(state, event)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mpshell.engine.clients import Clients
 from mpshell.engine.libc import Environment
 from mpshell.engine.stdin import InputFeed, InputLog
 from mpshell.engine.uplink import Uplink
-from mpshell.engine.work import Execution, Job
+from mpshell.engine.work import EngineJob, Execution
 from mpshell.errors import InvalidTransition
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
@@ -117,7 +117,7 @@ class Bench:
         self.clients.family = self.family
 
     def start(self, spec: m.JobSpec | None = None, index: int = 0) -> Execution:
-        work = Job(spec or job("true", grace=1.0, drain=5.0), Environment({}))
+        work = EngineJob(1, spec or job("true", grace=1.0, drain=5.0), Environment({}))
         execution = Execution(work, index, f"n{index}")
         work.running[index] = execution
         assert self.clients.start(execution, last_try=False) is None
@@ -223,7 +223,7 @@ def test_a_closed_carrier_is_not_resumed(bench: Bench) -> None:
 def test_a_start_that_fails(error: Exception, waits: bool, bench: Bench) -> None:
     """No room is passing, and no outcome, but on the last try."""
     bench.family.error = error
-    work = Job(job("true"), Environment({}))
+    work = EngineJob(1, job("true"), Environment({}))
     execution = Execution(work, 0, "n0")
     assert bench.clients.start(execution, last_try=False) is (error if waits else None)
     assert len(bench.finished()) == (not waits)
@@ -270,7 +270,7 @@ def test_one_that_starts_late_reads_the_log_from_its_beginning() -> None:
 
 
 def test_an_end_before_a_start_is_an_error(bench: Bench) -> None:
-    work = Job(job("true"), Environment({}))
+    work = EngineJob(1, job("true"), Environment({}))
     execution = Execution(work, 0, "n0")
     execution.state = states.RUNNING
     with pytest.raises(InvalidTransition, match="TERMINATE without a carrier"):

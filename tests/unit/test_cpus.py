@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mpshell.coordinator.sharding import default_engines
-from mpshell.launch import cpus
+from mpshell import task_self
+from mpshell.launch import cpus, pool
+from mpshell.launch.pool import EnginePool, default_engines
+from mpshell.worker.pdsh import WorkerPdsh
+from tests.fakes import FakeLauncher
 
 Layout = Callable[[str, dict[str, str]], float | None]
 
@@ -84,3 +87,17 @@ def test_mask_and_quota_together(
 )
 def test_no_more_engines_than_the_work_is_worth(clients: int, usable: int, engines: int) -> None:
     assert default_engines(clients, usable) == engines
+
+
+def test_the_capacity_is_the_launcher_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the machine with the engines, whatever this one has: pdsh deals its nodes out over that many too."""
+    launcher = FakeLauncher()
+    monkeypatch.setattr(pool, "_pool", EnginePool(launcher))
+    task = task_self()
+    assert task.engines_for(1000) == launcher.capacity() == 64
+    lines = list(WorkerPdsh("n[1-1000]", command="true").command_lines(task))
+    assert len(lines) == min(64, task.info("fanout"))
+    task.set_info("engines", 3)
+    assert task.engines_for(1000) == 3
+    assert len(list(WorkerPdsh("n[1-1000]", command="true").command_lines(task))) == 3
+    task.abort(kill=True)

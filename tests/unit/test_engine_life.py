@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import cast
 
@@ -11,11 +10,11 @@ import pytest
 from mpshell.engine import life as e
 from mpshell.engine.core import Engine
 from mpshell.engine.program import Program
-from mpshell.errors import InvalidTransition
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from tests.engine.conftest import job
+from tests.unit.tables import Walk
 
 WAYS = {e.IDLE: [], e.RUNNING: [e.SUBMIT], e.ENDING: [e.END_RUN], e.LEAVING: [e.LEAVE]}
 #: Row by row, for: submit, end of the run, drained, leave.
@@ -27,20 +26,12 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(e.STATES, e.EVENTS)))
+WALK = Walk(e, e.Life, WAYS, EXPECTED, "{event} of an engine that is {state}")
+
+
+@pytest.mark.parametrize(("state", "event"), WALK.pairs())
 def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
-    life = e.Life()
-    for way in WAYS[state]:
-        assert life.handle(way)
-    assert life.state == state
-    expected = EXPECTED[state][e.EVENTS.index(event)]
-    if expected is None:
-        with pytest.raises(InvalidTransition, match=f"{event} of an engine that is {state}"):
-            life.handle(event)
-        assert life.state == state
-    else:
-        assert life.handle(event) is (expected != state)
-        assert life.state == expected
+    WALK.check(state, event)
 
 
 class Changed:

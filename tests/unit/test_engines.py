@@ -62,7 +62,7 @@ class Run:
             cast(ClientEvents, mock.Mock()),
             heartbeat,
         )
-        self.set.add_pool(0, 1)
+        self.set.add_slot_pool(0, 1)
         work = Job(spec("true"), ["n1"], ["n1"], cast(Listener, None), WorkerResults())
         work.id = 1
         self.set.submit(work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import cast
 
 import pytest
@@ -11,9 +10,9 @@ from mpshell.coordinator import job as j
 from mpshell.coordinator.results import WorkerResults
 from mpshell.wire import messages as m
 from tests.engine.conftest import job as spec
+from tests.unit.tables import STAY, Walk
 
 WAYS = {j.OPEN: [], j.WITHDRAWN: [j.WITHDRAW], j.ABORTED: [j.ABORT], j.CLOSED: [j.CLOSE]}
-STAY = "stay"
 #: Row by row, for: withdraw, abort, close.
 EXPECTED = {
     j.OPEN: (j.WITHDRAWN, j.ABORTED, j.CLOSED),
@@ -28,18 +27,16 @@ def a_job(nodes: int = 3, keys: int = 3) -> j.Job:
     return j.Job(spec("true"), names[:nodes], list(names), cast(j.Listener, None), WorkerResults())
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(j.STATES, j.EVENTS)))
+WALK = Walk(j, a_job, WAYS, EXPECTED)
+
+
+@pytest.mark.parametrize(("state", "event"), WALK.pairs())
 def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
-    job = a_job()
-    for way in WAYS[state]:
-        assert job.handle(way)
-    assert job.state == state
-    expected = EXPECTED[state][j.EVENTS.index(event)]
-    assert job.handle(event) is (expected != STAY)
-    assert job.state == (state if expected == STAY else expected)
+    job = WALK.check(state, event)
     assert job.starts_clients is (job.state == j.OPEN)
     assert job.is_aborted is (job.state == j.ABORTED)
     assert job.is_told is (job.state != j.ABORTED)
+    assert job.is_closed is (job.state == j.CLOSED)
 
 
 def test_what_can_be_derived_is_derived() -> None:

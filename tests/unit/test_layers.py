@@ -21,10 +21,20 @@ ALLOWED = {
     "nodes": {"errors", "nodes"},
     "leaf": {"errors", "runtime", "wire", "nodes", "leaf"},
     "engine": {"errors", "runtime", "wire", "leaf", "engine", "package"},
+    "ssh": {"errors", "runtime", "wire", "ssh"},
     "launch": {"errors", "runtime", "wire", "leaf", "launch", "package"},
-    "coordinator": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "package"},
+    "coordinator": {
+        "errors",
+        "runtime",
+        "wire",
+        "leaf",
+        "ssh",
+        "launch",
+        "coordinator",
+        "package",
+    },
     "journal": {"errors", "runtime", "wire", "leaf", "coordinator", "journal", "package"},
-    "worker": {"errors", "runtime", "wire", "leaf", "launch", "coordinator", "worker"},
+    "worker": {"errors", "runtime", "wire", "leaf", "ssh", "launch", "coordinator", "worker"},
     "task": {
         "errors",
         "runtime",
@@ -114,6 +124,12 @@ def test_imports_point_down(path: Path) -> None:
             assert name not in FORBIDDEN.get(own, ()), name
     if own == "engine":
         assert not {"threading", "multiprocessing", "asyncio", "subprocess"} & set(imports(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_asyncssh_is_for_those_who_connect_by_it(path: Path) -> None:
+    taken = [name for name in imports(path) if name.split(".")[0] == "asyncssh"]
+    assert not taken or layer(dotted(path)) in ("ssh", "connect")
 
 
 def test_modules_with_names_of_clustershell_have_nothing_but_names() -> None:
@@ -216,6 +232,7 @@ def test_an_engine_loads_neither_the_api_nor_what_is_slow_to_load() -> None:
     assert not [m for m in loaded if m.startswith(("mpshell.task", "mpshell.worker"))]
     assert not [m for m in loaded if m.startswith(("mpshell.coordinator", "mpshell.nodeset"))]
     assert not [m for m in loaded if m.startswith("mpshell.compat")]
+    assert not [m for m in loaded if m.startswith("mpshell.ssh")]
     slow = {"asyncio", "dataclasses", "enum", "logging", "pathlib", "pickle", "re", "socket", "subprocess",
             "threading", "traceback", "typing"}  # fmt: skip
     assert not slow & loaded

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mpshell.errors import InvalidTransition
 from mpshell.launch import lifecycle as c
+from tests.unit.tables import Walk
 
 #: A way into each state.
 WAYS = {
@@ -38,26 +37,12 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def brought_to(state: str) -> c.Lifecycle:
-    life = c.Lifecycle()
-    for event in WAYS[state]:
-        life.handle(event)
-    assert life.state == state
-    return life
+WALK = Walk(c, c.Lifecycle, WAYS, EXPECTED, "{event} in state {state}")
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(c.STATES, c.EVENTS)))
+@pytest.mark.parametrize(("state", "event"), WALK.pairs())
 def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
-    life = brought_to(state)
-    expected = EXPECTED[state][c.EVENTS.index(event)]
-    if expected is None:
-        with pytest.raises(InvalidTransition, match=f"{event} in state {state}") as raised:
-            life.handle(event)
-        assert all(name in str(raised.value) for name in WAYS[state])
-        assert life.state == state
-    else:
-        life.handle(event)
-        assert life.state == expected
+    WALK.check(state, event)
 
 
 @pytest.mark.parametrize(
@@ -110,19 +95,19 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
     ],
 )  # fmt: skip
 def test_lives_and_their_effects(events: list[str], effects: list[str], certain: bool) -> None:
-    life = c.Lifecycle()
-    assert [effect for event in events for effect in life.handle(event)] == effects
-    assert life.certain is certain
+    link_state = c.Lifecycle()
+    assert [effect for event in events for effect in link_state.handle(event)] == effects
+    assert link_state.certain is certain
 
 
 @given(st.lists(st.sampled_from(c.EVENTS), max_size=14))
 def test_released_once_and_gone_only_when_both_have_ended(events: list[str]) -> None:
-    life = c.Lifecycle()
+    link_state = c.Lifecycle()
     effects: list[str] = []
     seen: set[str] = set()
     for event in events:
         try:
-            done = life.handle(event)
+            done = link_state.handle(event)
         except InvalidTransition:
             continue
         seen.add(event)
@@ -132,6 +117,6 @@ def test_released_once_and_gone_only_when_both_have_ended(events: list[str]) -> 
             assert seen & {c.NOTHING_LEFT, c.GIVEN_UP}
     for once in (c.RELEASE, c.REPORT_GONE, c.REPORT_SILENT, c.UNWATCH_CHANNEL, c.UNWATCH_SENTINEL):
         assert effects.count(once) <= 1
-    assert (c.RELEASE in effects) == (life.state in (c.GONE, c.CLOSED))
-    assert (c.REPORT_GONE in effects) == (life.state == c.GONE)
-    assert life.certain == (c.GARBAGE not in seen)
+    assert (c.RELEASE in effects) == (link_state.state in (c.GONE, c.CLOSED))
+    assert (c.REPORT_GONE in effects) == (link_state.state == c.GONE)
+    assert link_state.certain == (c.GARBAGE not in seen)

@@ -18,11 +18,12 @@ from mpshell.errors import ProtocolError
 from mpshell.wire import messages as m
 
 JOB = m.JobSpec(
-    1, 0, ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
+    ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
 LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
 EVERY: list[m.Message] = [
     m.Configure(b"/tmp", 0o22, {b"A": b"\xff"}),
+    m.Configure(b"/tmp", None, None),
     m.Submit(1, JOB, 3, ["n1", "n2"]),
     m.Submit(1, LOGGED, 3, ["n1", "n2"], ("a", "b")),
     m.Submit(1, None, 5, ["n3"]),
@@ -34,6 +35,7 @@ EVERY: list[m.Message] = [
     m.ForgetJob(1),
     m.EndRun(),
     m.Ping(),
+    m.Lease(1.5),
     m.Ready(1, 2, "0.1.0"),
     m.Starting([1, 2]),
     m.Output([(1, m.STDOUT, b"line\n")]),
@@ -184,8 +186,8 @@ def texts(value: object) -> bool:
 
 NONE = type(None)
 JOB_FIELDS: dict[str, Any] = {
-    **dict.fromkeys(("job_id", "pool", "stdout_mode", "stderr_mode", "diagnose"), (int,)),
-    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree"), (bool,)),
+    **dict.fromkeys(("stdout_mode", "stderr_mode", "diagnose"), (int,)),
+    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree", "own_slots"), (bool,)),
     "timeout": (float, int, NONE), "drain": (float, int, NONE), "grace": (float, int),
     "shell": lambda v: v is None or template(v),
     "argv": lambda v: type(v) is tuple and all(map(template, v)),
@@ -196,7 +198,10 @@ JOB_FIELDS: dict[str, Any] = {
 FIELDS: dict[tuple[type, str], Any] = {
     (m.Configure, "cwd"): (bytes,),
     (m.Configure, "umask"): (int, NONE),
-    (m.Configure, "env"): lambda v: type(v) is dict and rows(list(v.items()), bytes, bytes),
+    (m.Configure, "env"): lambda v: (
+        v is None or (type(v) is dict and rows(list(v.items()), bytes, bytes))
+    ),
+    (m.Lease, "until"): (float,),
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
     (m.Submit, "parts"): lambda v: texts(v),

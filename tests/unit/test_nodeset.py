@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import ClusterShell.NodeSet as peer
+import ClusterShell.RangeSet as peer_ranges
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpshell import RangeSetND
 from mpshell.nodeset import (
     AUTOSTEP_DISABLED,
     RESOLVER_NOGROUP,
@@ -128,10 +132,29 @@ def test_autostep(autostep: float | None, folded: str) -> None:
         nodes.autostep = 0
 
 
-def test_autostep_is_that_of_the_set_and_not_of_what_it_takes_in() -> None:
-    nodes = NodeSet()
-    nodes.update(NodeSet("a[1-9/2]", autostep=3))
-    assert (nodes.autostep, str(nodes)) == (None, "a[1,3,5,7,9]")
+def test_autostep_is_inherited_from_the_first_set_unless_it_is_given() -> None:
+    stepped = NodeSet("a[1-9/2]", autostep=3)
+    takes: list[Callable[[NodeSet], None]] = [
+        lambda nodes: nodes.update(stepped),
+        lambda nodes: nodes.symmetric_difference_update(stepped),
+        lambda nodes: nodes.updaten([stepped, NodeSet("b")]),
+    ]
+    for take in takes:
+        nodes = NodeSet()
+        take(nodes)
+        nodes.update(NodeSet("c[1-5/2]"))
+        text = str(nodes).replace("b,", "")
+        assert (nodes.autostep, text) == (None, "a[1-9/2],c[1-5/2]")
+        theirs = peer.NodeSet(peer.NodeSet("a[1-9/2]", autostep=3))
+        theirs.update("c[1-5/2]")
+        assert (theirs.autostep, str(theirs)) == (None, "a[1-9/2],c[1,3,5]")
+        for again in (NodeSet(nodes), nodes.copy(), pickle.loads(pickle.dumps(nodes))):
+            assert (again.autostep, str(again)) == (None, str(nodes))
+        fixed = NodeSet(autostep=AUTOSTEP_DISABLED)
+        take(fixed)
+        assert str(fixed).replace(",b", "") == "a[1,3,5,7,9]"
+        nodes.set_autostep(None)
+        assert nodes.get_autostep() is None and str(nodes).startswith("a[1,3,5,7,9]")
 
 
 def test_positions_and_slices() -> None:
@@ -212,7 +235,12 @@ def test_operators_take_node_sets_only() -> None:
     nodes = NodeSet("a[1-3]")
     for name in ("or", "and", "sub", "xor", "ior", "iand", "isub", "ixor", "lt", "le", "gt", "ge"):
         for other in ("a1", ["a1"], {"a1"}):
-            assert getattr(nodes, f"__{name}__")(other) is NotImplemented
+            operator = getattr(nodes, f"__{name}__")
+            if name in ("or", "and", "sub", "xor"):
+                assert operator(other) is NotImplemented
+            else:
+                with pytest.raises(TypeError, match="operator of a NodeSet takes another one, not"):
+                    operator(other)
     assert nodes != "a[1-3]"
 
 
@@ -239,13 +267,38 @@ def test_algebra_is_that_of_sets(one: set[str], two: set[str]) -> None:
 def order_key(name: str) -> tuple[str, list[tuple[int, str]]]:
     """Return the documented order: the pattern, then each number by its width and value."""
     numbers = re.findall("[0-9]+", name)
-    return re.sub("[0-9]+", "\0", name), [(len(number), number) for number in numbers]
+    return re.sub("[0-9]+", "%", name), [(len(number), number) for number in numbers]
 
 
-def test_names_of_several_numbers_fold_in_the_order_of_the_names() -> None:
-    nodes = NodeSet("x[2-4]y[2-3],x[1,9]y1")
-    assert str(nodes) == "x[1,9]y1,x[2-4]y[2-3]"
-    assert list(nodes) == ["x1y1", "x2y2", "x2y3", "x3y2", "x3y3", "x4y2", "x4y3", "x9y1"]
+def test_names_of_several_numbers_fold_as_in_clustershell_and_come_in_the_order_of_their_numbers() -> (
+    None
+):
+    nodes = NodeSet("x[2-4]y[2-3],x[1,9,10]y1")
+    assert str(nodes) == str(peer.NodeSet(str(nodes))) == "x[2-4]y[2-3],x[1,9-10]y1"
+    assert " ".join(nodes) == "x1y1 x2y2 x2y3 x3y2 x3y3 x4y2 x4y3 x9y1 x10y1"
+
+
+def vectors_of(*axes: int) -> st.SearchStrategy[set[tuple[str, ...]]]:
+    """Return sets of vectors of indexes, mostly made of boxes, with up to so many indexes in each axis."""
+    columns = [st.sets(st.sampled_from(INDEXES[:count]), min_size=1) for count in axes]
+    boxes = st.tuples(*columns).map(lambda drawn: set(itertools.product(*drawn)))
+    singles = st.sets(st.tuples(*[st.sampled_from(INDEXES[:count]) for count in axes]), max_size=9)
+    unions = st.lists(st.one_of(boxes, singles), max_size=4).map(lambda drawn: set().union(*drawn))
+    return unions.filter(bool)
+
+
+INDEXES = ["1", "2", "10", "9", "05", "3", "11", "4"]
+
+
+@given(st.one_of(vectors_of(8, 8), vectors_of(8, 3), vectors_of(4, 3, 3), vectors_of(2, 2, 2, 3)))
+def test_vectors_fold_into_the_boxes_of_clustershell(vectors: set[tuple[str, ...]]) -> None:
+    ours, theirs = RangeSetND(list(vectors)), peer_ranges.RangeSetND(list(vectors))
+    assert str(ours) == str(theirs)
+    assert list(ours) == list(theirs)
+    assert [list(map(str, vector)) for vector in ours.vectors()] == [
+        list(map(str, vector)) for vector in theirs.vectors()
+    ]
+    assert [ours.index(vector) for vector in theirs] == list(range(len(ours)))
 
 
 @given(NAME_SETS, st.sampled_from([None, 2, 3, 5]))
@@ -257,6 +310,26 @@ def test_folding_round_trips(names: set[str], autostep: float | None) -> None:
     assert (list(again), str(again)) == (list(nodes), str(nodes))
     parts = list(nodes.contiguous())
     assert sorted(name for part in parts for name in part) == sorted(names)
+
+
+@given(st.lists(NAMES, max_size=30), st.lists(NAMES, max_size=9))
+def test_a_list_with_names_twice_is_a_set(names: list[str], others: list[str]) -> None:
+    nodes = NodeSet.fromlist
+    expected = NodeSet.fromnames(set(names))
+    ordered = sorted(set(names), key=order_key)
+    assert str(nodes(names)) == str(expected)
+    assert list(nodes(names)) == ordered == list(nodes(names).copy()) == list(nodes(names)[:])
+    assert len(nodes(names)) == len(ordered) and bool(nodes(names)) is bool(names)
+    assert nodes(names) == expected and all(name in nodes(names) for name in names)
+    assert [len(part) for part in nodes(names).split(3)] == [len(p) for p in expected.split(3)]
+    assert list(map(str, nodes(names).contiguous())) == list(map(str, expected.contiguous()))
+    changed = nodes(names)
+    kept = changed.copy()
+    changed.update(nodes(others))
+    assert set(changed) == {*names, *others} and list(kept) == ordered
+    assert set(nodes(names) - nodes(others)) == set(names) - set(others)
+    assert set(nodes(names) ^ nodes(others)) == set(names) ^ set(others)
+    assert pickle.loads(pickle.dumps(nodes(names))) == expected
 
 
 @given(NAME_SETS, st.integers(1, 70))

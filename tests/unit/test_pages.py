@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mpshell.coordinator import job
+from mpshell.coordinator import engine, job
 from mpshell.engine import client, life
 from mpshell.launch import lifecycle
-from mpshell.task import threads
+from mpshell.task import ports, threads
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -20,6 +20,8 @@ Table = dict[str, dict[str, str]]
 #: By the file that a heading names: states, events, the table, events without a column.
 TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Table, set[str]]] = {
     "task/threads.py": (threads.STATES, threads.EVENTS, threads.TABLE, set()),
+    "task/ports.py": (ports.STATES, ports.EVENTS, ports.TABLE, set()),
+    "coordinator/engine.py": (engine.STATES, engine.EVENTS, engine.TABLE, set()),
     "coordinator/job.py": (job.STATES, job.EVENTS, job.TABLE, set()),
     "launch/lifecycle.py": (
         lifecycle.STATES, lifecycle.EVENTS, lifecycle.TABLE, {lifecycle.FENCE},

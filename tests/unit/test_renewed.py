@@ -22,7 +22,7 @@ def test_the_own_task_of_a_fork_has_a_lock_that_can_be_taken() -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with task._runs.life.condition:
+        with task._runs.task_thread.condition:
             held.set()
             done.wait(60)
 
@@ -34,7 +34,7 @@ def test_the_own_task_of_a_fork_has_a_lock_that_can_be_taken() -> None:
         # Where it cannot be taken, this is what ends the child.
         signal.alarm(30)
         task.join()
-        with task._runs.life.condition:
+        with task._runs.task_thread.condition:
             os._exit(5)
     try:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5

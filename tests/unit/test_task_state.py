@@ -1,4 +1,4 @@
-"""The life of a Task as its table has it: every pair, and the runs that can be."""
+"""The state of a Task as its table has it: every pair, and the runs that can be."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from mpshell.coordinator.interrupt import Interrupts
-from mpshell.errors import InvalidTransition, TaskError
+from mpshell.errors import TaskError
 from mpshell.task import threads as t
+from tests.unit.tables import STAY, Walk
 
 
 class FakeRunner:
@@ -17,12 +18,12 @@ class FakeRunner:
     def __init__(self) -> None:
         self.asked: list[tuple[str, object]] = []
         self.waiting = False
-        self.life: t.TaskThread | None = None
+        self.thread: t.TaskThread | None = None
 
     def run(self, timeout: float | None, interrupts: Interrupts) -> None:
         self.asked.append(("run", timeout))
-        if self.life is not None:
-            self.life.stopped()
+        if self.thread is not None:
+            self.thread.stopped()
 
     def failed(self, error: BaseException) -> None:
         self.asked.append(("failed", error))
@@ -43,20 +44,44 @@ class FakeRunner:
         self.asked.append(("lose_thread", None))
 
 
-@pytest.mark.parametrize("state", t.STATES)
-@pytest.mark.parametrize("event", t.EVENTS)
-def test_every_pair(state: str, event: str) -> None:
-    life = t.TaskThread(FakeRunner(), threading.current_thread())
-    life.state = state
-    after = t.TABLE[state].get(event)
-    with life.condition:
-        if after is None:
-            with pytest.raises(InvalidTransition, match=f"{event} of a task that is {state}"):
-                life.handle(event)
-            assert life.state == state
-        else:
-            life.handle(event)
-            assert life.state == after
+class Locked:
+    """A TaskThread that takes its events under its lock."""
+
+    def __init__(self) -> None:
+        self.thread = t.TaskThread(FakeRunner(), threading.current_thread())
+
+    @property
+    def state(self) -> str:
+        return self.thread.state
+
+    def handle(self, event: str) -> None:
+        with self.thread.condition:
+            self.thread.handle(event)
+
+
+WAYS = {
+    t.IDLE: [],
+    t.STARTING: [t.START],
+    t.RUNNING: [t.START, t.BEGIN],
+    t.ENDING: [t.START, t.BEGIN, t.END],
+    t.DYING: [t.START, t.KILL],
+    t.DEAD: [t.KILL],
+}
+#: Row by row, for: start, begin, end, stop, kill.
+EXPECTED = {
+    t.IDLE: (t.STARTING, None, None, None, t.DEAD),
+    t.STARTING: (None, t.RUNNING, t.ENDING, t.IDLE, t.DYING),
+    t.RUNNING: (None, None, t.ENDING, None, t.DYING),
+    t.ENDING: (None, None, STAY, t.IDLE, t.DYING),
+    t.DYING: (None, None, STAY, t.DEAD, STAY),
+    t.DEAD: (None, None, None, None, STAY),
+}
+WALK = Walk(t, Locked, WAYS, EXPECTED, "{event} of a task that is {state}")
+
+
+@pytest.mark.parametrize(("state", "event"), WALK.pairs())
+def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+    WALK.check(state, event)
 
 
 def test_every_state_can_be_reached_and_only_the_dead_stay() -> None:
@@ -78,14 +103,14 @@ def test_every_state_can_be_reached_and_only_the_dead_stay() -> None:
     ],
 )  # fmt: skip
 def test_what_a_state_means(state: str, in_a_run: bool, killed: bool) -> None:
-    life = t.TaskThread(FakeRunner(), threading.current_thread())
-    life.state = state
-    assert (life.in_a_run, life.killed) == (in_a_run, killed)
+    thread = t.TaskThread(FakeRunner(), threading.current_thread())
+    thread.state = state
+    assert (thread.in_a_run, thread.killed) == (in_a_run, killed)
     if killed:
         with pytest.raises(TaskError, match="has been killed"):
-            life.check_alive()
+            thread.check_alive()
     else:
-        life.check_alive()
+        thread.check_alive()
 
 
 def elsewhere(call: object, *args: object) -> None:
@@ -98,45 +123,45 @@ def elsewhere(call: object, *args: object) -> None:
 
 @pytest.mark.parametrize("state", [t.IDLE, t.STARTING, t.ENDING, t.DEAD])
 def test_a_call_for_the_own_thread_waits_only_while_a_run_goes_on(state: str) -> None:
-    life = t.TaskThread(FakeRunner(), threading.current_thread())
-    life.state = state
+    thread = t.TaskThread(FakeRunner(), threading.current_thread())
+    thread.state = state
     calls: list[int] = []
-    elsewhere(life.in_own_thread, calls.append, 1)
+    elsewhere(thread.in_own_thread, calls.append, 1)
     assert calls == ([] if state in (t.STARTING, t.ENDING) else [1])
     if not calls:
-        life.stopped()
+        thread.stopped()
         assert calls == [1]
 
 
 def test_work_that_comes_too_late_for_a_run_has_the_next_one_asked_for() -> None:
     """A thread of the Task's own makes it; before that nobody who joins is let go."""
     runner = FakeRunner()
-    runner.life = life = t.TaskThread(runner, None)
-    life.state = t.ENDING
-    elsewhere(life.ask, None)
-    life.stopped()
-    joined = threading.Thread(target=life.join)
+    runner.thread = thread = t.TaskThread(runner, None)
+    thread.state = t.ENDING
+    elsewhere(thread.ask, None)
+    thread.stopped()
+    joined = threading.Thread(target=thread.join)
     joined.start()
     joined.join(60)
     assert not joined.is_alive()
-    life.state = t.ENDING
+    thread.state = t.ENDING
     runner.waiting = True
-    elsewhere(life.ask, 7.0)
-    life.stopped()
-    life.thread.start()
-    elsewhere(life.join)
+    elsewhere(thread.ask, 7.0)
+    thread.stopped()
+    thread.thread.start()
+    elsewhere(thread.join)
     assert runner.asked == [("run", 7.0)]
-    with life.condition:
-        life.state = t.IDLE
-        life.kill()
-    life.thread.join(60)
+    with thread.condition:
+        thread.state = t.IDLE
+        thread.kill()
+    thread.thread.join(60)
     assert runner.asked[-1] == ("terminate", True)
 
 
 def test_in_the_child_of_a_fork_the_task_of_another_thread_is_dead() -> None:
     runner = FakeRunner()
-    life = t.TaskThread(runner, threading.current_thread())
-    life.state = t.RUNNING
-    life.lose_thread()
-    assert life.killed and not life.in_a_run
+    thread = t.TaskThread(runner, threading.current_thread())
+    thread.state = t.RUNNING
+    thread.lose_thread()
+    assert thread.killed and not thread.in_a_run
     assert runner.asked == [("renew_locks", None), ("lose_thread", None)]

@@ -14,7 +14,7 @@ from mpshell.worker.ssh_log import diagnose_ssh, diagnose_words
 
 
 def job(shell: Template | None, argv: tuple[Template, ...] = ()) -> JobSpec:
-    return JobSpec(1, 0, shell, argv, None, True, False, GATHER, GATHER, False, 1.0, None, False, 0)
+    return JobSpec(shell, argv, None, True, False, GATHER, GATHER, False, 1.0, None, False, 0)
 
 
 def test_a_line_for_the_shell_has_node_and_rank_filled_in() -> None:

@@ -1,21 +1,25 @@
 """What a worker sees of the Task that it is scheduled on.
 
-A worker knows its Task by these protocols and nothing else: `Owner` is the public Task, for handlers and
-transports; `Host` is the Task's part that runs workers (`mpshell.task.workload.Workload`).
+A worker knows its Task by these protocols and nothing else: `TaskOf` (`mpshell.worker.public`) is the
+public Task, for handlers and transports; `Host` is the Task's part that runs workers
+(`mpshell.task.workload.Workload`).
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from mpshell.coordinator.job import Job
+    from mpshell.worker.public import TaskOf
 
 
-#: The Task, as a parameter that a transport of a user annotates with `mpshell.Task`. An override may
-#: not ask for more than the method that it stands for.
+#: The Task, as the parts of a worker use it.
+PublicTask: TypeAlias = "TaskOf[Any]"
+
+#: The Task, as a parameter that a transport of a user annotates with `mpshell.Task`, whose methods it then
+#: sees: an override may not ask for more than the method that it stands for, so that asks for nothing.
 AnyTask: TypeAlias = Any
 
 
@@ -25,34 +29,6 @@ class Tables(Protocol):
     def default(self, default_key: str, def_val: Any = None) -> Any: ...
 
 
-class Owner(Tables, Protocol):
-    """A Task, as its workers, their handlers and their transports use it (`mpshell.Task` documents it)."""
-
-    thread: threading.Thread
-
-    def set_default(self, default_key: str, value: Any) -> None: ...
-    def info(self, info_key: str, def_val: Any = None) -> Any: ...
-    def set_info(self, info_key: str, value: Any) -> None: ...
-    def schedule(self, worker: Any) -> None: ...
-    def abort(self, kill: bool = False) -> None: ...
-    def suspend(self) -> bool: ...
-    def resume(self, timeout: float | None = None) -> None: ...
-    def max_retcode(self) -> int | None: ...
-    def num_timeout(self) -> int: ...
-    def remove_port(self, port: Any) -> None: ...
-
-    @property
-    def shell(self) -> Callable[..., Any]: ...
-    @property
-    def copy(self) -> Callable[..., Any]: ...
-    @property
-    def rcopy(self) -> Callable[..., Any]: ...
-    @property
-    def timer(self) -> Callable[..., Any]: ...
-    @property
-    def port(self) -> Callable[..., Any]: ...
-
-
 class Hosted(Protocol):
     """A worker, as its Host has it."""
 
@@ -60,7 +36,6 @@ class Hosted(Protocol):
     job: Job | None
 
     def abort(self) -> None: ...
-    def drop(self) -> None: ...
 
 
 class Host(Protocol):

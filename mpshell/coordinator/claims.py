@@ -1,0 +1,96 @@
+"""Whether an engine of another host reports on its own clients only: handed to it, and not ended yet.
+
+Such an engine runs on a machine that need not be trusted. `mpshell.wire.messages.decode` has checked the form
+of its messages; here their content is held against what the engine was given. A false claim is a ProtocolError,
+which ends that engine and not the run. Engines of this host are this package's own, and are not checked.
+"""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+import mpshell
+from mpshell.coordinator.engine import EngineState
+from mpshell.errors import ProtocolError
+from mpshell.wire import messages
+
+#: Ends that an engine can report of a client.
+_REASONS = frozenset(
+    (messages.EXITED, messages.SIGNALED, messages.TIMED_OUT, messages.CANCELLED, messages.SPAWN_FAILED)
+)  # fmt: skip
+_STREAMS = frozenset((messages.STDOUT, messages.STDERR, messages.LOG))
+
+#: Exit status, signal or error number, and that of none.
+_STATUSES = range(-1, 1 << 12)
+
+
+def check(engine: EngineState, event: messages.Message) -> None:
+    """Raise ProtocolError for an event that claims more than the engine has."""
+    claim = _CHECKS.get(event.__class__)
+    if claim is not None and not claim(engine, event):
+        raise ProtocolError(f"its {type(event).__name__} is about what it was not given")
+
+
+def _ready(engine: EngineState, event: messages.Ready) -> bool:
+    if event.version != mpshell.__version__:
+        raise ProtocolError(f"it runs mpshell {event.version}, this program {mpshell.__version__}")
+    return not engine.is_admitted
+
+
+def _starting(engine: EngineState, event: messages.Starting) -> bool:
+    clients = event.client_ids
+    return engine.assigned.issuperset(clients) and len(set(clients)) == len(clients)
+
+
+def _output(engine: EngineState, event: messages.Output) -> bool:
+    return all(
+        client in engine.running and stream in _STREAMS for client, stream, _ in event.blocks
+    )
+
+
+def _written(engine: EngineState, event: messages.Written) -> bool:
+    return all(client in engine.running and size >= 0 for client, size in event.writes)
+
+
+def _trace(engine: EngineState, event: messages.Trace) -> bool:
+    return all(client in engine.running for client, _ in event.lines)
+
+
+def _finished(engine: EngineState, event: messages.Finished) -> bool:
+    ended = set()
+    for client, reason, status, stdout, stderr, started, duration, _ in event.results:
+        if client not in engine.running and client not in engine.assigned:
+            return False
+        if reason not in _REASONS or status not in _STATUSES:
+            return False
+        if not (isfinite(started) and isfinite(duration)):
+            return False
+        if any(body >= 0 and body not in engine.bodies for body in (stdout, stderr)):
+            return False
+        ended.add(client)
+    return len(ended) == len(event.results)
+
+
+def _job(engine: EngineState, event: messages.InputLost) -> bool:
+    return event.job_id in engine.jobs
+
+
+def _slots_held(engine: EngineState, event: messages.SlotsHeld) -> bool:
+    return 0 <= event.slots <= engine.most_slots
+
+
+def _drained(engine: EngineState, event: messages.Drained) -> bool:
+    return not (engine.running or engine.assigned)
+
+
+_CHECKS: dict[type, Callable[[EngineState, Any], bool]] = {
+    messages.Ready: _ready,
+    messages.Starting: _starting,
+    messages.Output: _output,
+    messages.Written: _written,
+    messages.Trace: _trace,
+    messages.Finished: _finished,
+    messages.InputLost: _job,
+    messages.SlotsHeld: _slots_held,
+    messages.Drained: _drained,
+}

@@ -1,0 +1,40 @@
+"""New host keys written to known_hosts (`StrictHostKeyChecking accept-new`), by the coordinator alone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+
+def append_line(path: str, line: str) -> bool:
+    """Append a line to a file of host keys unless it is there; return whether it was not.
+
+    Made with its directory if there is none, as ssh(1) does; OSError when that, or writing, fails. Any number
+    of processes may do it at once: a lock on the file orders them, and a line is written whole. Lines with a
+    hashed name differ each time, so a host may have a second one, which does no harm.
+    """
+    directory = os.path.dirname(path)
+    if directory and not os.path.isdir(directory):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with open(fd, "rb+", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        there = _all(fd)
+        wanted = os.fsencode(line)
+        if wanted in there.split(b"\n"):
+            return False
+        start = b"" if not there or there.endswith(b"\n") else b"\n"
+        data = start + wanted + b"\n"
+        while data:
+            data = data[os.write(fd, data) :]
+    return True
+
+
+def _all(fd: int) -> bytes:
+    """Return what a file holds."""
+    pieces = []
+    at = 0
+    while piece := os.pread(fd, 1 << 20, at):
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)

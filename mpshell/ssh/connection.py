@@ -1,0 +1,235 @@
+"""A connection that trusts host keys, and logs in, as ssh(1) does with the same configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Sequence
+from typing import Any, NamedTuple
+
+import asyncssh
+from asyncssh.constants import MSG_KEXINIT
+from asyncssh.packet import PacketDecodeError, SSHPacket
+from asyncssh.public_key import (
+    SSHKeyPair,
+    SSHOpenSSHCertificate,
+    decode_ssh_certificate,
+    decode_ssh_public_key,
+)
+
+from mpshell.ssh import algorithms, certificates, hostkeys
+from mpshell.ssh.connecting import supported
+from mpshell.ssh.hostkeys import Verdict
+from mpshell.ssh.password import REFUSED, TAKEN, Secret
+from mpshell.ssh.setup import Target, acceptable
+
+#: Why a connection was given up before a login.
+HOSTKEY, UNDECIDED, KEX = "hostkey", "undecided", "kex"
+
+#: Keys that are offered where a password may follow: servers end a connection with the sixth failure.
+_MOST_KEYS = 5
+
+_COOKIE = 16
+
+
+class Refusal(NamedTuple):
+    """Why this side has given a connection up, and the key that it was about.
+
+    UNDECIDED asks for `Setup.settle`, KEX for ssh(1): nothing has run, and nobody has logged in.
+    """
+
+    reason: str
+    detail: str
+    blob: bytes = b""
+
+
+class Connection(asyncssh.SSHClientConnection):
+    """A connection to a target; `options.protocol_factory` is to be set before, as for any of AsyncSSH's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, target: Target, **more: Any) -> None:
+        target.options.host, target.options.port = target.host, target.port
+        super().__init__(loop, target.options, **more)
+        self.target = target
+        self.refusal: Refusal | None = None
+        self.notices: list[str] = []
+        #: The line to append to the target's `new_hosts_file`.
+        self.accepted: str | None = None
+        #: Whether the host's key was known before: a password goes nowhere else.
+        self.key_was_known = False
+        self._offered = False
+        self._sent: Secret | None = None
+
+    # -- the host's key -------------------------------------------------------------------------------
+
+    def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
+        """Return the key that a server has presented; HostKeyNotVerifiable when it is not trusted."""
+        try:
+            key = self._certified(key_data) or decode_ssh_public_key(self._plain(key_data))
+        except ValueError as error:
+            raise self._refused(HOSTKEY, f"the server's host key cannot be read: {error}") from None
+        self._server_host_key = key
+        bits = hostkeys.rsa_bits(key.public_data)
+        smallest = self.target.profile.smallest_rsa
+        if bits is not None and bits < smallest:
+            raise self._refused(
+                HOSTKEY, f"the host key has {bits} bits, and {smallest} are required"
+            )
+        return key
+
+    def _plain(self, key_data: bytes) -> bytes:
+        """Return the blob of a plain key, or of the one in a certificate, if it is trusted."""
+        certificate = _certificate(key_data)
+        blob = key_data if certificate is None else certificate.key.public_data
+        target = self.target
+        verdict = target.hosts.check_key(target.known_name, blob)
+        if not target.ordered and verdict.state != hostkeys.KNOWN:
+            state = hostkeys.REVOKED if verdict.state == hostkeys.REVOKED else hostkeys.UNDECIDED
+            verdict = verdict._replace(state=state)
+        self._judge(verdict, blob)
+        return blob
+
+    def _certified(self, key_data: bytes) -> asyncssh.SSHKey | None:
+        """Return the key in a certificate of an authority that is known, None when it counts as a plain key."""
+        certificate = _certificate(key_data)
+        if certificate is None:
+            return None
+        blob, profile = certificate.key.public_data, self.target.profile
+        verdict = self.target.hosts.check_authority(
+            self.target.known_name, certificate.signing_key.public_data, blob
+        )
+        if verdict.state == hostkeys.REVOKED:
+            self._judge(verdict, blob)
+            return certificate.key
+        if verdict.state != hostkeys.KNOWN:
+            return None
+        name = profile.alias or self.target.host
+        if certificates.fault(certificate, key_data, name, profile.ca_signatures) is not None:
+            # ssh(1) goes on with the key in it as a plain one.
+            return None
+        self.key_was_known = True
+        return certificate.key
+
+    def _judge(self, verdict: Verdict, blob: bytes) -> None:
+        """Take a key or refuse it, by what is known of it."""
+        target = self.target
+        if verdict.state == hostkeys.UNDECIDED:
+            raise self._refused(UNDECIDED, "the host's key is not among those found by key", blob)
+        if not acceptable(target.profile, verdict.state):
+            raise self._refused(HOSTKEY, self._words(verdict, blob), blob)
+        self.key_was_known = verdict.state == hostkeys.KNOWN
+        if verdict.state == hostkeys.UNKNOWN:
+            hashed = target.profile.hash_known_hosts
+            self.accepted = target.hosts.accept(target.known_name, blob, hashed)
+
+    def _words(self, verdict: Verdict, blob: bytes) -> str:
+        name, kind = self.target.known_name, hostkeys.key_type(blob)
+        if verdict.state == hostkeys.UNKNOWN:
+            return f"no host key is known for {name}, and it has presented one of type {kind}"
+        place = "" if verdict.line is None else f" ({self.target.hosts.place(verdict.line)})"
+        if verdict.state == hostkeys.REVOKED:
+            return f"the host key of {name} is revoked{place}"
+        return f"the host key of {name} has changed{place}"
+
+    def _refused(self, reason: str, detail: str, blob: bytes = b"") -> Exception:
+        self.refusal = Refusal(reason, detail, blob)
+        return asyncssh.HostKeyNotVerifiable(detail)
+
+    # -- the key exchange -----------------------------------------------------------------------------
+
+    def _on_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> Awaitable[None] | None:
+        if not self._session_id and not self._check_kex(packet.get_remaining_payload()):
+            self._force_close(asyncssh.KeyExchangeFailed("no quantum-safe key exchange"))
+            return None
+        return super()._process_kexinit(pkttype, pktid, packet)
+
+    def _check_kex(self, payload: bytes) -> bool:
+        """Note a weaker key exchange than ssh(1) would take; return whether the connection may go on."""
+        try:
+            packet = SSHPacket(payload)
+            packet.get_bytes(_COOKIE)
+            server = [name.decode("ascii", "replace") for name in packet.get_namelist()]
+        except PacketDecodeError:
+            return True  # AsyncSSH finds it too, and ends the connection
+        wanted = self.target.profile.kex
+        ours = supported("kexalgorithms", wanted)
+        better = algorithms.weaker_kex(wanted, ours, server)
+        if better is None:
+            return True
+        taken = algorithms.agreed(ours, server) or "none"
+        if self.target.require_quantum_safe:
+            self.refusal = Refusal(KEX, f"{better} is needed, and AsyncSSH has only {taken}")
+            return False
+        self.notices.append(f"key exchange {taken} where ssh(1) takes {better}")
+        return True
+
+    _packet_handlers = {
+        **asyncssh.SSHClientConnection._packet_handlers,
+        MSG_KEXINIT: _on_kexinit,
+    }
+
+    # -- the login --------------------------------------------------------------------------------------
+
+    async def public_key_auth_requested(self) -> SSHKeyPair | None:
+        if not self._offered:
+            self._offered = True
+            pairs = await self.target.identities.keys()
+            most = len(pairs) if self.target.password is None else _MOST_KEYS
+            # Copies: AsyncSSH notes the server's algorithm of signatures in them.
+            self._client_keys = [copy.copy(pair) for pair in pairs[:most]]
+        return await super().public_key_auth_requested()
+
+    def _secret(self) -> Secret | None:
+        """Return the password once, None when this host gets none."""
+        password = self.target.password
+        if password is None or self._sent is not None:
+            return None
+        self._sent = password.for_host(self.key_was_known)
+        return self._sent
+
+    async def password_auth_requested(self) -> str | None:
+        secret = self._secret()
+        return None if secret is None else secret.reveal()
+
+    async def kbdint_auth_requested(self) -> str | None:
+        password = self.target.password
+        if password is None or self._sent is not None or not self._kbdint_auth:
+            return None
+        return None if password.for_host(self.key_was_known) is None else ""
+
+    async def kbdint_challenge_received(
+        self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
+    ) -> Sequence[str] | None:
+        if not prompts:
+            return []
+        if len(prompts) > 1 or "password" not in prompts[0][0].lower():
+            return None
+        secret = self._secret()
+        return None if secret is None else [secret.reveal()]
+
+    def try_next_auth(self, *, next_method: bool = False) -> None:
+        if self._sent is not None and self.target.password is not None:
+            self.target.password.note(REFUSED)
+            # Not a second time on this connection.
+            self._password_auth = self._kbdint_auth = False
+        super().try_next_auth(next_method=next_method)
+
+    def logged_in(self) -> None:
+        """Note that the server has let the user in."""
+        if self._sent is not None and self.target.password is not None:
+            self.target.password.note(TAKEN)
+
+    @property
+    def auth_notes(self) -> str:
+        """Why keys or the password were not offered, "" when all were."""
+        notes = list(self.target.identities.notes)
+        if self.target.password is not None:
+            notes.append(self.target.password.why_not(self.key_was_known))
+        return "; ".join(note for note in notes if note)
+
+
+def _certificate(blob: bytes) -> SSHOpenSSHCertificate | None:
+    """Return the certificate of a blob, None for a plain key; ValueError when it cannot be read."""
+    if not certificates.is_certificate(hostkeys.key_type(blob)):
+        return None
+    found = decode_ssh_certificate(blob)
+    return found if isinstance(found, SSHOpenSSHCertificate) else None

@@ -1,0 +1,327 @@
+"""Known host keys: whether a presented key is known, unknown, changed or revoked, as ssh(1) decides it.
+
+    files ──► lines, by key and by name ──► `check_key(name, key)` ──► KNOWN, UNKNOWN, CHANGED, REVOKED
+
+Lines are found by the presented key: a hashed name is computed for the few lines that hold that key, and not
+for all of a file. To tell unknown from changed all hashed lines have to be compared with the name (`slices`),
+which is done only where a key is not known. Pure but for reading the files.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from mpshell.ssh.text import match_hostname
+
+KNOWN, UNKNOWN, CHANGED, REVOKED, UNDECIDED = "known", "unknown", "changed", "revoked", "undecided"
+
+_PLAIN, _AUTHORITY, _REVOKED = b"", b"@cert-authority", b"@revoked"
+
+#: So many hashed lines are compared at once, which is a fraction of a connection; more need `slices`.
+AT_ONCE = 64
+
+#: So many between two turns of a loop.
+_SLICE = 500
+
+_DEFAULT_PORT = 22
+
+#: Files that were read, by their names and what stat(2) tells of them; so many are kept.
+_read: dict[tuple[object, ...], KnownHosts] = {}
+_KEPT = 8
+
+
+class Line(NamedTuple):
+    """A line of a file: marker, names, type and key in base64 as they stand there, and all of it."""
+
+    marker: bytes
+    names: bytes
+    type: bytes
+    key: bytes
+    text: bytes
+
+
+class Verdict(NamedTuple):
+    """What is known of a presented key, and the line that says it."""
+
+    state: str
+    line: Line | None = None
+
+
+def host_name(host: str, port: int, alias: str | None) -> str:
+    """Return the name under which a host's key is looked up (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+    if alias is not None:
+        return alias.lower()
+    return host.lower() if port == _DEFAULT_PORT else f"[{host.lower()}]:{port}"
+
+
+def without_port(name: str) -> str | None:
+    """Return the name without its port, None for one that has none."""
+    return name[1:].rpartition("]:")[0] if name.startswith("[") and "]:" in name else None
+
+
+def key_type(blob: bytes) -> str:
+    """Return the type that a key's blob begins with, "" for one that is no blob."""
+    try:
+        return _strings(blob, 1)[0].decode()
+    except ValueError:
+        return ""
+
+
+def rsa_bits(blob: bytes) -> int | None:
+    """Return the size of an RSA key, None for another key."""
+    if key_type(blob) != "ssh-rsa":
+        return None
+    try:
+        return int.from_bytes(_strings(blob, 3)[2], "big").bit_length()
+    except ValueError:
+        return 0
+
+
+def _strings(blob: bytes, count: int) -> list[bytes]:
+    """Return the first strings of a blob (RFC 4251, 5); ValueError when it is too short."""
+    found: list[bytes] = []
+    for _ in range(count):
+        size = int.from_bytes(blob[:4], "big")
+        if len(blob) < 4 + size or len(blob) < 4:
+            raise ValueError("a key ends too early")
+        found.append(blob[4 : 4 + size])
+        blob = blob[4 + size :]
+    return found
+
+
+class KnownHosts:
+    """The lines of some files."""
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self._files: list[tuple[str, list[bytes]]] = []
+        #: Texts by the key that they hold; further ones with the same key.
+        self._by_key: dict[bytes, bytes] = {}
+        self._more: dict[bytes, list[bytes]] = {}
+        self._by_name: dict[str, list[Line]] = {}
+        self._patterns: list[Line] = []
+        self._hashed: list[bytes] = []
+        #: Lines with a hashed name that were found for a name, by the name.
+        self._scanned: dict[str, tuple[Line, ...]] = {}
+        for file in files:
+            try:
+                with open(file, "rb") as opened:
+                    texts = opened.read().split(b"\n")
+            except OSError:
+                # As ssh(1) does: without its lines no key is known.
+                continue
+            self._files.append((file, texts))
+            self._add_all(texts)
+
+    def _add_all(self, texts: list[bytes]) -> None:
+        """Take lines: those with a hashed name by their key alone, which is all that a large file costs."""
+        by_key = self._by_key
+        for text in texts:
+            fields = text.split(None, 3)
+            if text.startswith(b"|1|") and len(fields) > 2:
+                self._hashed.append(text)
+                if fields[2] in by_key:
+                    self._more.setdefault(fields[2], []).append(text)
+                else:
+                    by_key[fields[2]] = text
+            elif (line := parse(text)) is not None:
+                self._add(line)
+
+    def _add(self, line: Line) -> None:
+        if line.key in self._by_key:
+            self._more.setdefault(line.key, []).append(line.text)
+        else:
+            self._by_key[line.key] = line.text
+        if line.names.startswith(b"|1|"):
+            self._hashed.append(line.text)
+        elif b"*" in line.names or b"?" in line.names or b"!" in line.names:
+            self._patterns.append(line)
+        else:
+            for name in os.fsdecode(line.names).lower().split(","):
+                self._by_name.setdefault(name, []).append(line)
+
+    def _with_key(self, blob: bytes) -> Iterator[Line]:
+        """Return the lines that hold a key."""
+        key = base64.b64encode(blob)
+        if key in self._by_key:
+            for text in (self._by_key[key], *self._more.get(key, ())):
+                if (line := parse(text)) is not None and holds_key(line):
+                    yield line
+
+    def place(self, line: Line) -> str:
+        """Return where a line stands."""
+        for file, texts in self._files:
+            if line.text in texts:
+                return f"{file} line {texts.index(line.text) + 1}"
+        return "accepted in this run"
+
+    @classmethod
+    def of(cls, files: Iterable[str]) -> KnownHosts:
+        """Return what files hold now; those that have not changed are not read again."""
+        names = tuple(files)
+        key = tuple(_signature(name) for name in names)
+        found = _read.get(key)
+        if found is None:
+            if len(_read) >= _KEPT:
+                del _read[next(iter(_read))]
+            found = _read[key] = cls(names)
+        return found
+
+    def accept(self, name: str, blob: bytes, hashed: bool) -> str:
+        """Take a new key as known from now on; return the line for the file, without its end."""
+        fields = key_type(blob).encode(), base64.b64encode(blob)
+        plain = parse(b" ".join((os.fsencode(name), *fields)))
+        if plain is not None:
+            self._add(plain)
+        names = hash_name(name) if hashed else os.fsencode(name)
+        return os.fsdecode(b" ".join((names, *fields)))
+
+    def check_key(self, name: str, blob: bytes) -> Verdict:
+        """Return what is known of a plain key of a host."""
+        verdict = self._check(name, blob)
+        if verdict.state == UNKNOWN and (plain := without_port(name)) is not None:
+            # A key that is known under the name without the port counts too, and nothing else there.
+            other = self._match(plain, blob)
+            if other is not None and other.state == KNOWN:
+                return other
+        return verdict
+
+    def _check(self, name: str, blob: bytes) -> Verdict:
+        found = self._match(name, blob)
+        if found is not None:
+            return found
+        lines = self._known_lines(name)
+        if lines is None:
+            return Verdict(UNDECIDED)
+        for line in lines:
+            if line.marker == _PLAIN:
+                return Verdict(CHANGED, line)
+        return Verdict(UNKNOWN)
+
+    def _match(self, name: str, blob: bytes) -> Verdict | None:
+        """Return the verdict of the lines with that very key, None when none is for the name."""
+        known: Line | None = None
+        for line in self._with_key(blob):
+            if line.marker != _AUTHORITY and self._is_for(line, name):
+                if line.marker == _REVOKED:
+                    return Verdict(REVOKED, line)
+                known = known or line
+        return None if known is None else Verdict(KNOWN, known)
+
+    def check_authority(self, name: str, authority: bytes, blob: bytes) -> Verdict:
+        """Return what is known of the authority that has signed a host's certificate.
+
+        `blob` is the key in the certificate, which may be revoked by itself.
+        """
+        trusted: Line | None = None
+        for key in (authority, blob):
+            for line in self._with_key(key):
+                if line.marker == _PLAIN or not self._is_for(line, name):
+                    continue
+                if line.marker == _REVOKED:
+                    return Verdict(REVOKED, line)
+                if key is authority:
+                    trusted = trusted or line
+        return Verdict(UNKNOWN) if trusted is None else Verdict(KNOWN, trusted)
+
+    def known_types(self, name: str) -> tuple[frozenset[str], bool] | None:
+        """Return the types of the keys known for a name, and whether an authority is known for it.
+
+        None when the lines with hashed names would have to be looked through first.
+        """
+        lines = self._known_lines(name)
+        if lines is None:
+            return None
+        types = frozenset(plain_type(line) for line in lines if line.marker == _PLAIN)
+        return types, any(line.marker == _AUTHORITY for line in lines)
+
+    def _known_lines(self, name: str) -> list[Line] | None:
+        """Return all lines for a name, None when that needs a scan."""
+        hashed = self._scanned.get(name)
+        if hashed is None:
+            if len(self._hashed) > AT_ONCE:
+                return None
+            hashed = self._scanned[name] = tuple(scan(self._hashed, name))
+        lines = [*self._by_name.get(name, ()), *hashed]
+        lines += (line for line in self._patterns if self._is_for(line, name))
+        return [line for line in lines if holds_key(line)]
+
+    def _is_for(self, line: Line, name: str) -> bool:
+        if line.names.startswith(b"|1|"):
+            return is_hash_of(line.names, name)
+        return match_hostname(name, os.fsdecode(line.names))
+
+    def slices(self, name: str) -> Iterator[None]:
+        """Look through the hashed lines for a name, some of them between one yield and the next."""
+        found: list[Line] = []
+        for at in range(0, len(self._hashed), _SLICE):
+            found += scan(self._hashed[at : at + _SLICE], name)
+            yield
+        self._scanned[name] = tuple(found)
+
+
+def _signature(file: str) -> tuple[object, ...]:
+    try:
+        about = os.stat(file)
+    except OSError:
+        return (file,)
+    return file, about.st_dev, about.st_ino, about.st_mtime_ns, about.st_size
+
+
+def parse(text: bytes) -> Line | None:
+    """Return a line of known_hosts, None for one that holds no key."""
+    fields = text.split(None, 4)
+    marker = _PLAIN
+    if not fields or fields[0].startswith(b"#"):
+        return None
+    if fields[0].startswith(b"@"):
+        marker = fields.pop(0)
+        if marker not in (_AUTHORITY, _REVOKED):
+            return None
+    if len(fields) < 3:
+        return None
+    return Line(marker, fields[0], fields[1], fields[2], text)
+
+
+def holds_key(line: Line) -> bool:
+    """Return whether a line's key is one of the type that the line names; others count for nothing."""
+    try:
+        return key_type(base64.b64decode(line.key, validate=True)) == plain_type(line)
+    except ValueError:
+        return False
+
+
+def plain_type(line: Line) -> str:
+    """Return the type of a line's key: the names of RSA's signatures are taken for it too."""
+    named = line.type.decode(errors="replace")
+    return "ssh-rsa" if named.startswith("rsa-sha2-") else named
+
+
+def scan(texts: Iterable[bytes], name: str) -> Iterator[Line]:
+    """Return the lines of some with hashed names that are for a name."""
+    for text in texts:
+        line = parse(text)
+        if line is not None and is_hash_of(line.names, name):
+            yield line
+
+
+def is_hash_of(names: bytes, name: str) -> bool:
+    """Return whether a hashed name of known_hosts is that of a host."""
+    try:
+        _, _, salt, digest = names.split(b"|")
+        return hmac.digest(binascii.a2b_base64(salt), os.fsencode(name), "sha1") == (
+            binascii.a2b_base64(digest)
+        )
+    except ValueError:
+        return False
+
+
+def hash_name(name: str) -> bytes:
+    """Return a host's name as `HashKnownHosts` has it written."""
+    salt = os.urandom(20)
+    digest = hmac.digest(salt, os.fsencode(name), "sha1")
+    return b"|1|" + base64.b64encode(salt) + b"|" + base64.b64encode(digest)
