@@ -77,7 +77,10 @@ class PastAttempt(NamedTuple):
         return self.reason == "exit" and self.code == 0
 
 
-_ATTEMPT = "rank, run, attempt, reason, code, signal, started_at, duration, detail, engine, host, stdout, stderr"
+_ATTEMPT = (
+    "rank, run, attempt, reason, code, signal, started_at, duration, detail, engine, host, "
+    "stdout, stderr"
+)
 
 
 class Past:
