@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mpshell.coordinator.retry import RetryPolicy
     from mpshell.defaults import DEFAULTS, Defaults
     from mpshell.errors import (
         AlreadyRunningError,
@@ -132,6 +133,7 @@ __all__ = [
     "RangeSetND",
     "RangeSetPaddingError",
     "RangeSetParseError",
+    "RetryPolicy",
     "StreamWorker",
     "Task",
     "TaskError",
@@ -164,6 +166,7 @@ __all__ = [
 
 #: The module of each name.
 _HOMES = {
+    "mpshell.coordinator.retry": ("RetryPolicy",),
     "mpshell.task.ports": ("EnginePort",),
     "mpshell.task.timers": ("EngineTimer",),
     "mpshell.defaults": ("DEFAULTS", "Defaults"),

@@ -64,6 +64,14 @@ class EventHandler:
         """
 
     @_does_nothing
+    def ev_retry(self, worker: Worker, outcome: NodeOutcome, delay: float) -> None:
+        """An attempt on a node has ended with `outcome`; the next one is due in `delay` seconds.
+
+        Only with a policy for that (info keys `retry`, `retry_lost`). Each attempt has an `ev_pickup` of its
+        own; the last one has the events of its end.
+        """
+
+    @_does_nothing
     def ev_close(self, worker: Worker, timedout: bool) -> None:
         """The worker is done; `timedout` tells whether any of its nodes timed out."""
 

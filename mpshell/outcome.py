@@ -74,7 +74,7 @@ class NodeOutcome(NamedTuple):
     engine: int
     #: The host whose engine ran it; "" for this one.
     host: str = ""
-    #: Which attempt of the run this is, from 1; 0 where none was made.
+    #: Which attempt has ended so, from 1; 0 where none was made.
     attempt: int = 1
 
     @property
@@ -96,20 +96,27 @@ def _readable(detail: str, *, failed: bool) -> str | None:
     return words.strip() or None
 
 
+def reason_of(recorded: Outcome, diagnose: Callable[[str], str | None] | None) -> str:
+    """Return the reason of an outcome by its name; `diagnose` tells a transport's own failure by its words."""
+    name = _NAMES[recorded.reason]
+    if recorded.reason == EXITED and recorded.detail is not None and diagnose is not None:
+        name = diagnose(recorded.detail) or name
+        if name not in REASONS:
+            raise WorkerError(f"a transport's diagnose says {name!r}: one of {REASONS} is expected")
+    return name
+
+
 def node_outcome(
     key: Any,
     recorded: Outcome,
     code: int | None,
     diagnose: Callable[[str], str | None] | None,
 ) -> NodeOutcome:
-    """Make an outcome of what is recorded; `diagnose` tells a transport's own failure by its words."""
+    """Make an outcome of what is recorded; `diagnose` is for `reason_of`."""
     reason, status, started, duration, detail, engine, attempt, host = recorded
-    name = _NAMES[reason]
+    name = reason_of(recorded, diagnose)
     if reason == EXITED and detail is not None and diagnose is not None:
-        name = diagnose(detail) or name
         detail = _readable(detail, failed=name != "exit")
-        if name not in REASONS:
-            raise WorkerError(f"a transport's diagnose says {name!r}: one of {REASONS} is expected")
     began = started + _EPOCH if started else None
     number = status if reason == SIGNALED else None
     return NodeOutcome(

@@ -24,14 +24,11 @@ from mpshell.journal.recorder import Continuation
 from mpshell.journal.schema import RERUN_FAILED, RESUME, RESUME_UNKNOWN
 from mpshell.journal.store import Store
 from mpshell.nodeset import NodeSet
-from mpshell.task.journalling import RECORDED, stamp
+from mpshell.task.journalling import restored, stamp
 from mpshell.task.task import Task
 from mpshell.worker.distant import CommandWorker
 from mpshell.worker.loading import load_worker_class
 from mpshell.worker.pdsh import WorkerPdsh
-
-#: A rate that holds nobody back, and has nothing handed out ahead of need.
-_NO_LIMIT = 1e9
 
 
 class Again:
@@ -91,10 +88,6 @@ class Again:
         kinds = {command.kind for command in self.commands}
         options.copy, options.rcopy = "copy" in kinds, "rcopy" in kinds
         options.worker = self.commands[0].transport if self.commands else options.worker
-        if options.worker == "pdsh" and options.max_fail is not None:
-            raise JournalError(
-                "-k does not go with a run over pdsh, which starts its commands by itself"
-            )
 
     def _check_input(self, options: argparse.Namespace) -> None:
         if self.has_input and self.nodes and (options.nostdin or not _has_input()):
@@ -112,7 +105,7 @@ class Again:
             f"{self.commands[0].transport}: {command_line(self.commands)}"
         )
 
-    def configure(self, task: Task, options: argparse.Namespace) -> None:
+    def configure(self, task: Task) -> None:
         """Set a Task as the run had it; JournalError."""
         try:
             os.chdir(self.run.directory)
@@ -120,14 +113,11 @@ class Again:
             raise JournalError(
                 f"run {self.run.run} was in directory {self.run.directory!r}: {error.strerror}"
             ) from None
-        for key, value in self.run.settings.items():
-            if key in RECORDED:
-                try:
-                    task.set_info(key, value)
-                except TaskSettingError as error:
-                    raise JournalError(f"journal {self._path!r} is damaged: {error}") from None
-        if options.max_fail is not None and task.info("rate") is None:
-            task.set_info("rate", _NO_LIMIT)
+        try:
+            for key, value in restored(self.run.settings):
+                task.set_info(key, value)
+        except (TaskSettingError, TypeError) as error:
+            raise JournalError(f"journal {self._path!r} is damaged: {error}") from None
         task.set_info("journal", Continuation(self._store, self.run.root, self.mode))
 
     def schedule(

@@ -22,7 +22,7 @@ from mpshell.outcome import NodeOutcome
 
 
 class Display(EventHandler):
-    """Counts outcomes, stops after too many failures, answers Ctrl-C; shows no output by itself.
+    """Counts outcomes, answers Ctrl-C; shows no output by itself.
 
     There is one worker, or one for each file to copy: a node has ended when it has for all of them.
     """
@@ -37,7 +37,7 @@ class Display(EventHandler):
         """Make the directories of --outdir and --errdir; OSError when that is not possible."""
         self.options = options
         self.terminal = terminal
-        self.tally = Tally(nodes, options.max_fail)
+        self.tally = Tally(nodes)
         self.files = NodeFiles(options.outdir, options.errdir, terminal.own)
         self.progress = Progress(self.tally)
         terminal.make_way = self.progress.hide
@@ -45,7 +45,6 @@ class Display(EventHandler):
         self.workers: list[Any] = []
         #: What has come of nodes that have not ended for all workers.
         self._partly: dict[str, list[NodeOutcome]] = {}
-        self._withdrawn = False
         #: After a run that was out of memory: nodes of which too much has come to be shown.
         self.unshown: set[str] | None = None
 
@@ -57,7 +56,6 @@ class Display(EventHandler):
         self.tally.start(node)
 
     def ev_outcome(self, worker: Any, outcome: NodeOutcome) -> None:
-        self.tally.note(outcome)
         so_far = [*self._partly.pop(outcome.node, ()), outcome]
         if len(so_far) < self._expected(outcome.node):
             self._partly[outcome.node] = so_far
@@ -66,10 +64,17 @@ class Display(EventHandler):
             self._end(outcome)
             if self.tells_failures and not outcome.ok:
                 self.terminal.message(f"{outcome.node}: {sentence(outcome)}")
-        if self.tally.too_many and not self._withdrawn:
-            self._withdrawn = True
-            for each in self.workers:
-                each.withdraw()
+
+    def ev_retry(self, worker: Any, outcome: NodeOutcome, delay: float) -> None:
+        # Of several files each may be tried again: the node is then still at the others.
+        if len(self.workers) == 1:
+            self.tally.retry(outcome.node)
+            # They begin anew with the next try.
+            self.files.end(outcome.node)
+        if self.tells_failures:
+            self.terminal.message(
+                f"{outcome.node}: {sentence(outcome)}; try {outcome.attempt + 1} in {delay:.1f} s"
+            )
 
     def _expected(self, node: str) -> int:
         """Return how many workers a node has: not all of them where a run goes on with an earlier one."""
@@ -107,6 +112,8 @@ class Display(EventHandler):
             node, since = next(iter(tally.running.items()))
             longest = f"longest: {node}, for {time.monotonic() - since:.1f} s"
             lines.append(f"running: {NodeSet.fromnames(tally.running)} ({longest})")
+        if tally.retrying:
+            lines.append(f"waiting for another try: {NodeSet.fromnames(tally.retrying)}")
         if tally.waiting:
             lines.append(f"not started yet: {NodeSet.fromnames(tally.not_started())}")
         lines.append("Ctrl-C again within a second stops everything")

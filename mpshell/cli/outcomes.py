@@ -30,6 +30,8 @@ _KINDS = {
     "not started": "not started",
     "cancelled": "stopped",
 }
+#: Reasons that are shown with their detail.
+_EXPLAINED = ("not started", "lost", "transport")
 _ORDER = (*dict.fromkeys(_KINDS.values()), "not run")
 
 
@@ -59,7 +61,7 @@ def sentence(outcome: NodeOutcome) -> str:
         return f"exited with code {outcome.returncode}"
     if outcome.reason == "signal" and outcome.signal is not None:
         return f"ended by {_signal_name(outcome.signal)}"
-    if outcome.detail and outcome.reason in ("not started", "lost", "transport"):
+    if outcome.detail and (what == "not run" or outcome.reason in _EXPLAINED):
         return f"{what} ({outcome.detail.strip().splitlines()[-1]})"
     return what
 
@@ -86,28 +88,29 @@ def worst(outcomes: Sequence[NodeOutcome]) -> NodeOutcome:
 class Tally:
     """Nodes of a run: which run, and since when; which have ended, and how those that failed did."""
 
-    def __init__(self, nodes: NodeSet, max_fail: int | None) -> None:
+    def __init__(self, nodes: NodeSet) -> None:
         self.nodes = nodes
         #: Start on the monotonic clock, by node.
         self.running: dict[str, float] = {}
         self.ended: set[str] = set()
         self.failures: dict[str, NodeOutcome] = {}
-        #: Nodes that have failed, those included that have not ended for all files of a copy.
-        self.failing: set[str] = set()
+        #: Nodes that wait for another try.
+        self.retrying: set[str] = set()
         self.max_code = 0
-        self._max_fail = max_fail
 
     def start(self, node: str) -> None:
+        self.retrying.discard(node)
         self.running.setdefault(node, time.monotonic())
 
-    def note(self, outcome: NodeOutcome) -> None:
-        """Take note of what may be a part of a node's outcome only."""
-        if not outcome.ok:
-            self.failing.add(outcome.node)
+    def retry(self, node: str) -> None:
+        """A try has failed, and another one follows."""
+        self.running.pop(node, None)
+        self.retrying.add(node)
 
     def end(self, outcome: NodeOutcome) -> None:
         """Count an outcome, once a node."""
         self.running.pop(outcome.node, None)
+        self.retrying.discard(outcome.node)
         self.ended.add(outcome.node)
         if not outcome.ok:
             self.failures[outcome.node] = outcome
@@ -122,18 +125,13 @@ class Tally:
         return len(self.failures)
 
     @property
-    def too_many(self) -> bool:
-        """Whether as many have failed as the user allows."""
-        return self._max_fail is not None and len(self.failing) >= self._max_fail
-
-    @property
     def waiting(self) -> int:
         """How many nodes have not been started yet."""
-        return len(self.nodes) - len(self.ended) - len(self.running)
+        return len(self.nodes) - len(self.ended) - len(self.running) - len(self.retrying)
 
     def not_started(self) -> list[str]:
         """Return the nodes that have not been started yet."""
-        known = self.ended.union(self.running)
+        known = self.ended.union(self.running, self.retrying)
         return [node for node in self.nodes if node not in known]
 
     def counts(self) -> dict[str, int]:

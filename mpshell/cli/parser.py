@@ -218,6 +218,16 @@ def _add_running(parser: Parser) -> None:
         "the processors and the work are good for)")
     add("-k", "--max-fail", metavar="N", type=values.count, help="start no command any more once N nodes "
         "have failed; those that never ran are reported as not run")
+    add("--canary", metavar="N", type=values.count,
+        help="run on the first N nodes, and go on only when all of these are ok")
+    add("--batch", metavar="N", type=values.count,
+        help="run on N nodes at a time, in their order: on the next N when all of these have ended, unless all "
+        "have failed (with -k: until that many nodes have)")
+    add("--retry", metavar="N", type=values.count,
+        help="try up to N more times on a node that could not be reached")
+    add("--retry-on", metavar="REASONS", type=values.reasons,
+        help="try again for these reasons, named as in --json, with commas between (unreachable,not started: "
+        "nothing has run then)")
     rate = group.add_mutually_exclusive_group()
     rate.add_argument("--rate", metavar="N", type=values.positive,
         help="start at most N commands a second, over all engines")
@@ -334,6 +344,8 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
+    if options.retry_on and not options.retry:
+        parser.error("--retry-on is for more tries: --retry must be given with it")
     _check_forms(parser, options)
 
 

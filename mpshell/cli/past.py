@@ -216,7 +216,7 @@ def _record(path: str, past: Past, run: PastRun) -> dict[str, Any]:
         nodes.update(worker.nodes)
         for outcome in worker.outcomes():
             found.setdefault(outcome.node, []).append(outcome)
-    tally = Tally(nodes, None)
+    tally = Tally(nodes)
     for node in nodes:
         outcomes = found.get(node, [])
         if len(outcomes) < sum(node in worker.nodes for worker in workers):

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpshell.cli.display import Display, GatheredDisplay, LinesDisplay
 from mpshell.cli.terminal import Terminal
@@ -14,14 +14,14 @@ from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerExcep
 from mpshell.nodeset import NodeSet
 from mpshell.task.task import Task
 
+if TYPE_CHECKING:
+    from mpshell import RetryPolicy
+
 #: An option behind which a value may stand in a word of its own; of ssh it is known which do (OpenSSH 9.9).
 _AWAITS = {
     "ssh": re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*[BbcDEeFIiJLlmOoPpQRSWw]"),
     **dict.fromkeys(("rsh", "pdsh"), re.compile(r"-.+", re.DOTALL)),
 }
-
-#: A rate that holds nobody back.
-_NO_LIMIT = 1e9
 
 #: What options are wrong about: a bad value, a command that the transport cannot take.
 BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedError)
@@ -36,14 +36,12 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         if getattr(options, f"journal_{name}") is not None:
             task.set_info(f"journal_{name}", getattr(options, f"journal_{name}"))
     if options.again is not None:
-        options.again.configure(task, options)
-        return
-    try:
-        task.set_default("distant_workername", options.worker)
-    except ImportError as error:
-        raise ValueError(
-            f"-R/--worker {options.worker!r} is not ssh, exec, rsh, pdsh or a module's name: {error}"
-        ) from error
+        options.again.configure(task)
+        if options.worker == "pdsh":
+            check_pdsh(options)
+    else:
+        _configure_transport(task, options)
+    # What a journal has of these is given anew, or stays.
     for key, value in (
         ("fanout", options.fanout),
         ("connect_timeout", options.connect_timeout),
@@ -51,35 +49,45 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         ("engines", options.engines),
         ("rate", _rate(options)),
         ("journal", options.journal),
+        ("max_fail", options.max_fail),
+        ("canary", options.canary),
+        ("batch", options.batch),
+        ("retry", _retry_policy(options)),
     ):
         if value is not None:
             task.set_info(key, value)
-    _configure_transport(task, options)
 
 
 def _rate(options: argparse.Namespace) -> float | None:
     """Return how many commands may start in a second, None for no limit."""
     if options.delay:
         return 1 / float(options.delay)
-    if options.rate is None and options.max_fail is not None:
-        # Where there is a limit nothing is handed out ahead of need: after the last failure that is
-        # allowed nothing starts any more that waits in an engine.
-        return _NO_LIMIT
     return None if options.rate is None else float(options.rate)
 
 
+def _retry_policy(options: argparse.Namespace) -> RetryPolicy | None:
+    """Return which nodes are tried again, None for none."""
+    if options.retry is None:
+        return None
+    from mpshell import RetryPolicy
+
+    if options.retry_on is None:
+        return RetryPolicy(options.retry)
+    return RetryPolicy(options.retry, options.retry_on)
+
+
 def _configure_transport(task: Task, options: argparse.Namespace) -> None:
-    """Pass -l and -o on: the keys of a transport begin with its name, or with that of its copies."""
+    """Pass -R, -l and -o on: the keys of a transport begin with its name, or with that of its copies."""
+    try:
+        task.set_default("distant_workername", options.worker)
+    except ImportError as error:
+        raise ValueError(
+            f"-R/--worker {options.worker!r} is not ssh, exec, rsh, pdsh or a module's name: {error}"
+        ) from error
     transport = options.worker.rpartition(".")[2].lower()
     _check_options(transport, options.options)
     if transport == "pdsh":
-        for name, value in (
-            ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
-        ):  # fmt: skip
-            if value is not None:
-                raise ValueError(
-                    f"{name} does not go with -R pdsh, which starts its commands by itself"
-                )
+        check_pdsh(options)
         # It has no such keys, but its paths may hold arguments.
         words = options.options + (
             [] if options.user is None else ["-l", shlex.quote(options.user)]
@@ -92,6 +100,18 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
             task.set_info(f"{name}_user", options.user)
         if options.options:
             task.set_info(f"{name}_options", " ".join(options.options))
+
+
+def check_pdsh(options: argparse.Namespace) -> None:
+    """Raise ValueError for what pdsh cannot do, as it starts many commands by itself."""
+    for name, value in (
+        ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
+        ("--canary", options.canary), ("--batch", options.batch),
+    ):  # fmt: skip
+        if value is not None:
+            raise ValueError(
+                f"{name} does not go with -R pdsh, which starts its commands by itself"
+            )
 
 
 def _check_options(transport: str, texts: list[str]) -> None:

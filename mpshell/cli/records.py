@@ -77,7 +77,7 @@ def record(
         "started_at": outcome.started_at,
         "duration": round(outcome.duration, 6),
         "engine": None if never_ran(outcome) else outcome.engine,
-        "attempt": 0 if never_ran(outcome) else outcome.attempt,
+        "attempt": outcome.attempt,
     }
 
 

@@ -90,6 +90,17 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def reasons(text: str) -> frozenset[str]:
+    """Return reasons for another attempt, a list with commas; "not-started" is one word for "not started"."""
+    from mpshell import RetryPolicy
+
+    found = frozenset(word.strip().replace("-", " ") for word in text.split(","))
+    try:
+        return RetryPolicy(on=found).on
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+
+
 def words(text: str) -> str:
     """Return words as a shell has them, unchanged."""
     import shlex

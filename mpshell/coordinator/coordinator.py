@@ -8,7 +8,10 @@ the `Run`'s. In the thread that owns the Task. A handler of the user's may do an
 turn has received is then still recorded, without events, before the error goes on.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from mpshell.coordinator import job as states
 from mpshell.coordinator.engines import EngineSet
@@ -17,7 +20,7 @@ from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned
-from mpshell.coordinator.retry import RetryPolicy
+from mpshell.coordinator.rollout import Rollout, RolloutPlan
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
@@ -26,6 +29,9 @@ from mpshell.launch.pool import EnginePool
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.retry import RetryPolicy
 
 #: Seconds beyond the grace that engines have to finish, before they are killed.
 _PATIENCE = 5.0
@@ -45,6 +51,7 @@ class Coordinator:
         rate: float | None = None,
         heartbeat: float | None = None,
         retry: RetryPolicy | None = None,
+        plan: RolloutPlan | None = None,
         observer: Observer | None = None,
         loop: EventLoop | None = None,
     ) -> None:
@@ -58,19 +65,31 @@ class Coordinator:
         self._pool = pool
         intern = Interned()
         self._observer = observer
-        self._verdicts = Verdicts(self.run, intern, retry, self._again, self._close, observer)
+        self._rollout = None if plan is None else self._make_rollout(plan)
+        self._verdicts = Verdicts(
+            self.run, intern, retry, self._rollout, self._again, self._close, observer
+        )
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records, observer)
         self._engines = EngineSet(
-            self.run,
-            pool,
-            self._engines_for,
-            pool.surroundings(),
-            self._intake,
-            heartbeat,
-            observer,
-        )
+            self.run, pool, self._engines_for, pool.surroundings(), self._intake, heartbeat,
+            observer=observer, in_waves=plan is not None and plan.has_waves,
+            # After the last failure that is allowed nothing may start that waits in an engine.
+            ahead=plan is None or plan.max_fail is None,
+        )  # fmt: skip
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
+
+    def _make_rollout(self, plan: RolloutPlan) -> Rollout:
+        return Rollout(
+            plan,
+            release=lambda job, stop: self._engines.release_wave(job, stop),
+            stop=self._stop_jobs,
+            later=self.run.loop.call_soon,
+        )
+
+    def _stop_jobs(self, jobs: Iterable[Job], why: str | None) -> None:
+        for job in jobs:
+            self.withdraw(job, why)
 
     # -- for the Task --------------------------------------------------------------------------
 
@@ -99,6 +118,8 @@ class Coordinator:
             self.jobs[job.id] = job
             job.results.first_seen = self._verdicts.first_seen
             self._engines.submit(job)
+            if self._rollout is not None:
+                self._rollout.add(job)
             if not job.unfinished:
                 self.run.loop.call_soon(self._close, job)
 
@@ -127,12 +148,12 @@ class Coordinator:
         self._engines.tell_about(job, messages.Cancel(job.id, reason, False))
         self._verdicts.dropped(job, self._engines.drop(job))
 
-    def withdraw(self, job: Job) -> None:
-        """Start no more of a job's clients; those that run go on."""
+    def withdraw(self, job: Job, why: str | None = None) -> None:
+        """Start no more of a job's clients, for a reason that their outcomes have; those that run go on."""
         job.handle(states.WITHDRAW)
         if job.state is not states.CLOSED:
             self._engines.tell_about(job, messages.Withdraw(job.id))
-            self._verdicts.dropped(job, self._engines.drop(job))
+            self._verdicts.dropped(job, self._engines.drop(job), why)
 
     def feed(self, job: Job) -> None:
         """There is more for a job's stdin, or its end."""

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
+import mpshell
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.sharding import Slice
+from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
 from mpshell.wire import messages
 from mpshell.wire.messages import Message, client_id, job_and_index
@@ -156,6 +158,15 @@ class EngineState:
             self.assigned.remove(client)
             return True
         return False
+
+
+def check_version(event: messages.Ready) -> None:
+    """Raise EngineStartError for an engine that runs another version of the package."""
+    if event.version != mpshell.__version__:
+        raise EngineStartError(
+            f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
+            "the package was replaced, and the program has to be started anew"
+        )
 
 
 class ClientEvents(Protocol):

@@ -15,16 +15,16 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import mpshell
 from mpshell.coordinator import claims
 from mpshell.coordinator import engine as states
-from mpshell.coordinator.engine import ClientEvents, EngineState
+from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.nextstart import NextStart
 from mpshell.coordinator.observer import Observer, Unobserved
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
-from mpshell.coordinator.sharding import Slice, SlotPool
+from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
@@ -37,12 +37,12 @@ from mpshell.wire.messages import Message, job_and_index
 #: last moment.
 _FALSE_STARTS, _FAILURES = 10, 3
 
-#: Seconds by which a turn has to be earlier than the next planned one to be planned beside it.
-_EARLIER = 1e-3
-
 
 class EngineSet:
-    """Leased engines, slot pools, and the frames that go down to them."""
+    """Leased engines, slot pools, and the frames that go down to them.
+
+    With `in_waves` clients wait for `release_wave`. Without `ahead` engines are handed out none ahead of need.
+    """
 
     def __init__(
         self,
@@ -52,10 +52,12 @@ class EngineSet:
         configure: messages.Configure,
         clients: ClientEvents,
         heartbeat: float | None,
+        *,
         observer: Observer | None = None,
+        in_waves: bool = False,
+        ahead: bool = True,
     ) -> None:
-        self._run = run
-        self._loop = run.loop
+        self._run, self._loop = run, run.loop
         self._pool = pool
         #: The number of engines that a number of commands is worth.
         self._wanted = wanted
@@ -64,19 +66,18 @@ class EngineSet:
         self._observer: Observer = observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
+        self._in_waves, self._ahead = in_waves, ahead
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
-        self._false_starts = 0
+        self._false_starts = self._failures = 0
         #: How the last of them ended.
         self._false_start = ""
-        self._failures = 0
         self._most = 1
         self._warned: set[str] = set()
         #: Starts a second, over all slot pools and engines.
         self._bucket = TokenBucket(run.loop.time)
-        #: The moment of the next turn that is only made to start a client then.
-        self._start_at = math.inf
+        self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
         #: What is done with each kind of message: those about engines end here, the others go on.
         self._handlers: dict[type, Callable[[EngineState, Any], object]] = {
@@ -101,7 +102,8 @@ class EngineSet:
         """Make a slot pool, or give one another fanout."""
         slot_pool = self._slot_pools.get(number)
         if slot_pool is None:
-            slot_pool = self._slot_pools[number] = SlotPool(number, fanout)
+            queue = InWaves() if self._in_waves else InOrder()
+            slot_pool = self._slot_pools[number] = SlotPool(number, fanout, queue)
             for engine_id, engine in self._engines.items():
                 if engine.state is states.SERVING:
                     slot_pool.add_engine(engine_id)
@@ -114,10 +116,15 @@ class EngineSet:
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
-        """Queue all clients of a job."""
+        """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
+        self._end_of_turn()
+
+    def release_wave(self, job: Job, stop: int) -> None:
+        """Let the clients of a job before an index start."""
+        self._slot_pools[job.slot_pool].release_wave(job.id, stop)
         self._end_of_turn()
 
     def drop(self, job: Job) -> list[int]:
@@ -206,11 +213,7 @@ class EngineSet:
             slot_pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
-        if event.version != mpshell.__version__:
-            raise EngineStartError(
-                f"an engine process runs mpshell {event.version}, this program {mpshell.__version__}: "
-                "the package was replaced, and the program has to be started anew"
-            )
+        check_version(event)
         self._false_starts = 0
         self._admit(engine)
 
@@ -291,6 +294,10 @@ class EngineSet:
         if not self._run.stopping:
             if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
+            # First: clients that have waited for another attempt need an engine, and there may be none.
+            now = self._loop.time()
+            for slot_pool in self._slot_pools.values():
+                slot_pool.release(now)
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
@@ -319,8 +326,7 @@ class EngineSet:
         now = self._loop.time()
         slot_pools = self._slot_pools.values()
         for slot_pool in slot_pools:
-            slot_pool.release(now)
-            slots, dealt = slot_pool.plan(self._bucket.available())
+            slots, dealt = slot_pool.plan(self._bucket.available(), ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
             for engine_id, work in dealt:
@@ -331,19 +337,10 @@ class EngineSet:
         moments = [due for each in slot_pools if (due := each.next_due()) is not None]
         if self._has_queue() and (seconds := self._bucket.next_token()):
             moments.append(now + seconds)
-        next_start = min(moments, default=math.inf)
-        if next_start < self._start_at - _EARLIER:
-            self._start_at = next_start
-            self._loop.call_at(next_start, self._on_start_time, next_start)
+        self._next_start.plan(min(moments, default=math.inf))
 
     def _has_queue(self) -> bool:
         return any(slot_pool.queued for slot_pool in self._slot_pools.values())
-
-    def _on_start_time(self, moment: float) -> None:
-        """The rate lets the next client start now, or one is due for another attempt."""
-        if moment == self._start_at:
-            self._start_at = math.inf
-            self._end_of_turn()
 
     def _lease_what_is_needed(self) -> None:
         if not self._has_queue():

@@ -231,11 +231,14 @@ class Intake:
         """Have a reader end a client: the keys that it does not end have the client's own outcome."""
         items: list[Said | Ended] = []
         self._ask(items, reader.finish, index, outcome.reason, outcome.status, outcome.detail)
-        # Asked here too: what a reader makes of an attempt that is not the last is nothing.
-        if not self._verdicts.runs_again(job, index, outcome):
+        ends = {item.key: _end_of(item, outcome) for item in items if isinstance(item, Ended)}
+        keys = job.keys_of(index)
+        # Another attempt is asked for first: what a reader makes of one that is not the last is nothing.
+        attempts = [(key, ends.get(key, outcome)) for key in keys]
+        if not self._verdicts.runs_again(job, index, attempts):
             self._take(job, items, outcome)
-            missing = [key for key in job.keys_of(index) if key not in job.results.outcomes]
-            self._verdicts.finished(job, index, missing, outcome)
+            missing = [key for key in keys if key not in job.results.outcomes]
+            self._verdicts.end(job, missing, outcome)
 
     def _ask(
         self, items: list[Said | Ended], call: Callable[..., Iterable[Said | Ended]], *args: object
@@ -254,5 +257,9 @@ class Intake:
                 elif self._records(sname := job.snames[item.stream]):
                     job.results.record(sname, [item.key], item.lines)
             elif item.key not in job.results.outcomes:
-                its = outcome._replace(reason=item.reason, status=item.status, detail=item.detail)
-                self._verdicts.judge(job, [item.key], its)
+                self._verdicts.judge(job, [item.key], _end_of(item, outcome))
+
+
+def _end_of(item: Ended, outcome: Outcome) -> Outcome:
+    """Return the outcome of a key that a reader has ended, with times, engine and attempt of its client's."""
+    return outcome._replace(reason=item.reason, status=item.status, detail=item.detail)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
+from mpshell.outcome import Outcome
 from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
@@ -51,6 +52,9 @@ class Listener(Protocol):
         self, job: "Job", keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
         """Commands have ended, or their time is over."""
+
+    def job_retry(self, job: "Job", attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
+        """Attempts have failed; the next one of their client is due in `delay` seconds."""
 
     def job_closed(self, job: "Job", timed_out: bool) -> None:
         """The last client has ended."""
@@ -116,6 +120,7 @@ class Job:
         reader: Reader | None = None,
         parts: Sequence[str] = (),
         snames: tuple[str, ...] = ("stdin", "stdout", "stderr"),
+        in_waves: bool = False,
     ) -> None:
         self.id = 0
         self.spec = spec
@@ -131,9 +136,13 @@ class Job:
         self.wants_events = wants_events
         self.groups = groups
         self.reader = reader
+        #: Whether canary, batches and the limit of failures are about it (`mpshell.coordinator.rollout`).
+        self.in_waves = in_waves
         #: The clients that are run, as (first, stop): all of them, or those that an earlier run has left.
         self.chosen: list[tuple[int, int]] = [(0, len(nodes))]
-        #: Clients that are run and have not ended.
+        #: How many these are.
+        self.size = len(nodes)
+        #: Those of them that have not ended.
         self.unfinished = len(nodes)
         #: Clients announced so far, those of later attempts included.
         self.announced = 0
@@ -159,15 +168,25 @@ class Job:
         self.state = after
         return True
 
-    def choose(self, indexes: Iterable[int]) -> None:
-        """Run these clients only; the others keep their indexes, which are the ranks of their nodes."""
+    def choose(self, keys: frozenset[Key]) -> None:
+        """Run the clients of these keys only: they keep their indexes, which are the ranks of their nodes."""
         self.chosen = []
-        for index in sorted(indexes):
+        for index in range(len(self.nodes)):
+            if keys.isdisjoint(self.keys_of(index)):
+                continue
             if self.chosen and self.chosen[-1][1] == index:
                 self.chosen[-1] = (self.chosen[-1][0], index + 1)
             else:
                 self.chosen.append((index, index + 1))
-        self.unfinished = sum(stop - first for first, stop in self.chosen)
+        self.size = self.unfinished = sum(stop - first for first, stop in self.chosen)
+
+    def stop_after(self, count: int) -> int:
+        """Return the index before which so many clients are that are run."""
+        for first, stop in self.chosen:
+            if count <= stop - first:
+                return first + count
+            count -= stop - first
+        return len(self.nodes)
 
     def indexes(self) -> Iterator[int]:
         """Return the indexes of the clients that are run."""

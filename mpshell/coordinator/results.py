@@ -165,7 +165,7 @@ class WorkerResults:
     """Outcomes and output of one worker's clients in one run."""
 
     __slots__ = (
-        "_streams", "codes", "diagnose", "first_seen", "in_blocks", "live", "outcomes", "timeouts",
+        "_streams", "codes", "diagnose", "earlier", "first_seen", "in_blocks", "live", "outcomes", "timeouts",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -176,6 +176,8 @@ class WorkerResults:
         self.diagnose: Callable[[str], str | None] | None = None
         #: How each key has ended: written by `mpshell.coordinator.verdicts` alone, as codes and timeouts are.
         self.outcomes: dict[Key, Outcome] = {}
+        #: The attempts of a key that were followed by another one, or were to be.
+        self.earlier: dict[Key, list[Outcome]] = {}
         #: A dict for its order.
         self.timeouts: dict[Key, None] = {}
         self._streams: dict[str, StreamStore] = {}
@@ -247,6 +249,18 @@ class WorkerResults:
         """Return how a client has ended; KeyError for one that has not."""
         return node_outcome(key, self.outcomes[key], self.codes.get(key), self.diagnose)
 
+    def attempt(self, key: Key, outcome: Outcome) -> NodeOutcome:
+        """Return how an attempt of a client has ended."""
+        return node_outcome(key, outcome, returncode(outcome.reason, outcome.status), self.diagnose)
+
+    def attempts_of(self, key: Key) -> list[NodeOutcome]:
+        """Return all attempts of a client that have ended, in their order; KeyError for an unknown one."""
+        ended = list(self.earlier.get(key, ()))
+        # The verdict of a client that was called off before another attempt is its last one.
+        if not ended or ended[-1] is not self.outcomes.get(key, ended[-1]):
+            ended.append(self.outcomes[key])
+        return [self.attempt(key, outcome) for outcome in ended if outcome.attempt]
+
     def settle(self, keys: Iterable[Key], intern: Interned) -> None:
         """Make one body of what each key's streams have said: nothing more comes. Only with `in_blocks`."""
         for store in self._streams.values():
@@ -263,6 +277,7 @@ class WorkerResults:
         self.codes.clear()
         self.first_seen = {}
         self.outcomes.clear()
+        self.earlier.clear()
         self.timeouts.clear()
         self._streams.clear()
 

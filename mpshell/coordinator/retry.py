@@ -1,28 +1,73 @@
-"""Which clients are run once more: the rule, as one object that is asked at every end of a client. Pure.
+"""Which attempts are followed by another one, and when: a policy, asked at each end of a client. Pure.
 
-At most once is the rule: what may have run is run again only where the user has asked for that.
+At most once is the rule: what may have run is run again only where the user has named that reason.
 """
 
-from typing import Protocol
+from __future__ import annotations
 
-from mpshell.outcome import Outcome
-from mpshell.wire.messages import LOST
+import math
+import random
+from dataclasses import dataclass, replace
+
+from mpshell.errors import TaskSettingError
+from mpshell.outcome import REASONS
+
+#: Reasons which prove that nothing has run on the node.
+DEFAULT_REASONS = frozenset(("unreachable", "not started"))
+
+#: The reasons that a policy may name: an abort is never undone.
+POSSIBLE_REASONS = tuple(reason for reason in REASONS if reason != "cancelled")
 
 
-class RetryPolicy(Protocol):
-    """Decides, by the outcome of an attempt, whether and when there is another one."""
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Up to `retries` more attempts for each node, after one that failed for one of the reasons `on`.
 
-    def delay(self, outcome: Outcome) -> float | None:
-        """Return the seconds until the next attempt; None: this outcome is the last word."""
-
-
-class RetryLost:
-    """A client whose engine was lost is run again at once, a bounded number of times.
-
-    The bound is for a command that kills its engine: it would be run for ever.
+    The reasons are those of `NodeOutcome.reason`, "cancelled" excepted; an ok outcome is never tried again.
+    Attempt n+1 starts after a random part of `delay` * 2 ** (n-1) seconds, of `most` seconds at most (back-off
+    with full jitter); without `jitter` after the whole of it. TypeError and TaskSettingError (a ValueError) for
+    bad values.
     """
 
-    MOST = 10
+    retries: int = 3
+    on: frozenset[str] = DEFAULT_REASONS
+    delay: float = 1.0
+    most: float = 60.0
+    jitter: bool = True
 
-    def delay(self, outcome: Outcome) -> float | None:
-        return 0.0 if outcome.reason == LOST and outcome.attempt <= self.MOST else None
+    def __post_init__(self) -> None:
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 1:
+            raise TaskSettingError(f"retries is a whole number of at least 1, not {self.retries!r}")
+        if isinstance(self.on, (str, bytes)):
+            raise TypeError(f"on is a set of reasons, not the string {self.on!r}")
+        on = frozenset(self.on)
+        if not on:
+            raise TaskSettingError("on names no reason for another attempt")
+        for reason in on:
+            if reason not in POSSIBLE_REASONS:
+                raise TaskSettingError(
+                    f"{reason!r} is no reason for another attempt: these are {', '.join(POSSIBLE_REASONS)}"
+                )
+        object.__setattr__(self, "on", on)
+        for name in ("delay", "most"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} is a number of seconds, not {value!r}")
+            if not 0 <= value < math.inf:
+                raise TaskSettingError(f"{name} is a finite number of seconds, not {value!r}")
+
+    def also_on(self, reason: str) -> RetryPolicy:
+        """Return this policy with one more reason."""
+        return replace(self, on=self.on | {reason})
+
+    def wait(self, reason: str, attempt: int) -> float | None:
+        """Return the seconds until the next attempt after one that failed; None: there is none."""
+        if reason not in self.on or attempt > self.retries:
+            return None
+        # Beyond 2 ** 60 every delay but 0 is at its bound.
+        longest = min(self.most, self.delay * 2.0 ** min(attempt - 1, 60))
+        return random.uniform(0, longest) if self.jitter else longest
+
+
+#: The policy of the info key `retry_lost`. Without a bound a command that kills its engine would run for ever.
+RETRY_LOST = RetryPolicy(10, frozenset(("lost",)), delay=0.0)

@@ -33,6 +33,9 @@ class WorkQueue(Protocol):
     def add(self, work: Slice, front: bool) -> None:
         """Queue clients; in front those that come back from a lost engine."""
 
+    def release(self, job_id: int, stop: int) -> None:
+        """Let the clients of a job before an index be taken, where they wait for that."""
+
     def drop(self, job_id: int | None) -> list[Slice]:
         """Take a job's clients (all: None) out, and return them."""
 
@@ -55,6 +58,9 @@ class InOrder:
         (self._slices.appendleft if front else self._slices.append)(work)
         self._clients += work.stop - work.first
 
+    def release(self, job_id: int, stop: int) -> None:
+        """Do nothing: nothing waits but for a slot."""
+
     def drop(self, job_id: int | None) -> list[Slice]:
         """Take a job's clients (all: None) out, and return them."""
         dropped = [work for work in self._slices if job_id in (None, work.job_id)]
@@ -74,6 +80,39 @@ class InOrder:
             count -= stop - work.first
             self._clients -= stop - work.first
         return taken
+
+
+class InWaves(InOrder):
+    """The queue that holds clients back until their wave is released, and then hands them out in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[Slice] = []
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Hold clients back; those that come back were released before."""
+        if front:
+            super().add(work, front)
+        else:
+            self._held.append(work)
+
+    def release(self, job_id: int, stop: int) -> None:
+        """Queue the clients of a job that are before an index."""
+        held, self._held = self._held, []
+        for work in held:
+            cut = min(stop, work.stop) if work.job_id == job_id else work.first
+            if cut > work.first:
+                super().add(work._replace(stop=cut), front=False)
+                work = work._replace(first=cut)
+            if work.first < work.stop:
+                self._held.append(work)
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+        dropped = super().drop(job_id)
+        dropped += [work for work in self._held if job_id in (None, work.job_id)]
+        self._held = [work for work in self._held if job_id not in (None, work.job_id)]
+        return dropped
 
 
 class Share:
@@ -136,6 +175,10 @@ class SlotPool:
         while self._delayed and self._delayed[0][0] <= now:
             self.add_again(heapq.heappop(self._delayed)[1])
 
+    def release_wave(self, job_id: int, stop: int) -> None:
+        """Let the clients of a job before an index start."""
+        self._queue.release(job_id, stop)
+
     def next_due(self) -> float | None:
         """Return the next moment that clients wait for, if there is one."""
         return self._delayed[0][0] if self._delayed else None
@@ -176,13 +219,15 @@ class SlotPool:
 
     # -- what to do --
 
-    def plan(self, budget: int | None = None) -> tuple[dict[int, int], list[tuple[int, Slice]]]:
+    def plan(
+        self, budget: int | None = None, *, ahead: bool = True
+    ) -> tuple[dict[int, int], list[tuple[int, Slice]]]:
         """Return new numbers of slots by engine, and slices to hand out; they count as done.
 
-        With a `budget` of clients that may start now no more than that is handed out, and nothing ahead
-        of need: what is handed out starts at once.
+        With a `budget` of clients that may start now no more than that is handed out. Then, and where `ahead`
+        is False, nothing is handed out ahead of need: what is handed out starts at once.
         """
-        return self._plan_slots(), self._deal(budget)
+        return self._plan_slots(), self._deal(budget, 2 if ahead and budget is None else 1)
 
     def _plan_slots(self) -> dict[int, int]:
         if not self.shares:
@@ -266,16 +311,16 @@ class SlotPool:
                 spare -= more
         return raised
 
-    def _deal(self, budget: int | None) -> list[tuple[int, Slice]]:
-        """Hand out what fills the slots, then as much again ahead of need, never more than twice the fanout.
+    def _deal(self, budget: int | None, rounds: int) -> list[tuple[int, Slice]]:
+        """Hand out what fills the slots, then in a second round as much again ahead of need.
 
-        That holds over all engines, also while slots move from one that has clients for them to another: what
-        is handed out may have run once this process has been killed.
+        Never more than twice the fanout, over all engines, also while slots move from one that has clients for
+        them to another: what is handed out may have run once this process has been killed.
         """
         dealt: list[tuple[int, Slice]] = []
         # First what fills the slots, then as much again, to be there when a slot becomes free: the end of a
         # client and the start of the next one are then a matter of the engine alone, without a trip to here.
-        for ahead in (1, 2) if budget is None else (1,):
+        for ahead in range(1, rounds + 1):
             available = self.queued if budget is None else min(self.queued, budget)
             available = min(available, self._room)
             needs = {}

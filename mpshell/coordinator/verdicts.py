@@ -10,21 +10,31 @@ A key has one verdict, which is its last; a client has one for each of its keys.
 a job the job is closed. In the thread of the run.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned, Key, returncode
-from mpshell.coordinator.retry import RetryPolicy
+from mpshell.coordinator.rollout import Rollout
 from mpshell.coordinator.run import Run
-from mpshell.outcome import Outcome
+from mpshell.outcome import Outcome, reason_of
 from mpshell.wire.messages import CANCELLED, EXITED, LOST, TIMED_OUT
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.retry import RetryPolicy
 
 #: The outcome of a client that was called off before any engine had started it.
 NEVER_STARTED = Outcome(CANCELLED, 0, 0.0, 0.0, None, 0, attempt=0)
 
 #: What no client has at the end of a run, unless an error came from nowhere.
 _BROKEN_OFF = Outcome(LOST, 0, 0.0, 0.0, "an exception has broken the run off", 0)
+
+#: Seconds from the outcome of a client that timed out until its slot is free, beyond its grace: an engine gives
+#: a killed command four (`mpshell.engine.clients`).
+_UNTIL_GONE = 5.0
 
 
 class Verdicts:
@@ -38,6 +48,7 @@ class Verdicts:
         run: Run,
         intern: Interned,
         policy: RetryPolicy | None,
+        rollout: Rollout | None,
         again: Callable[[Job, int, float], object],
         close: Callable[[Job], object],
         observer: Observer | None = None,
@@ -46,45 +57,85 @@ class Verdicts:
         self._intern = intern
         #: Asked at every end whether there is another attempt; None: there never is.
         self._policy = policy
+        #: Told the last verdicts, where they decide on what starts next.
+        self._rollout = rollout
         self._again = again
         self._close = close
         self._observer = observer
         #: The turn in which a return code was seen for the first time.
         self.first_seen: dict[int, int] = {}
+        #: Clients that were called off before another attempt.
+        self._called_off: list[tuple[Job, int]] = []
 
     # -- commands ------------------------------------------------------------------------------
 
-    def runs_again(self, job: Job, index: int, outcome: Outcome) -> bool:
-        """Ask the policy whether this attempt of a client is its last; queue the next one if it is not."""
-        # Of a client that is for many keys some may have ended already.
-        if self._policy is None or job.groups is not None or not self._is_wanted(job):
+    def runs_again(self, job: Job, index: int, attempts: Sequence[tuple[Key, Outcome]]) -> bool:
+        """Ask the policy whether these are the last attempts of a client's keys; queue the next one if not."""
+        policy = self._policy
+        if policy is None or not job.starts_clients or self._run.stopping:
             return False
-        delay = self._policy.delay(outcome)
+        delay = self._delay(policy, job, attempts)
         if delay is None:
             return False
-        if self._observer is not None:
-            self._observer.ended(job, job.keys_of(index), outcome)
-        job.attempts[index] = outcome.attempt + 1
+        job.attempts[index] = job.attempt_of(index) + 1
         job.results.drop_output(job.keys_of(index))
+        for key, outcome in attempts:
+            job.results.earlier.setdefault(key, []).append(outcome)
+            if self._observer is not None:
+                self._observer.ended(job, [key], outcome)
         self._again(job, index, delay)
+        if job.wants_events:
+            self._run.tell(job.listener.job_retry, job, attempts, delay)
         return True
 
-    def _is_wanted(self, job: Job) -> bool:
-        return job.starts_clients and not self._run.stopping
+    @staticmethod
+    def _delay(
+        policy: RetryPolicy, job: Job, attempts: Sequence[tuple[Key, Outcome]]
+    ) -> float | None:
+        """Return the seconds until a client is run again as a whole: only if all its keys are to be."""
+        longest = 0.0
+        for key, outcome in attempts:
+            if outcome.reason == EXITED and not outcome.status:
+                return None
+            # Of a client that is for many keys some may have ended already.
+            if job.groups is not None and key in job.results.outcomes:
+                return None
+            delay = policy.wait(reason_of(outcome, job.results.diagnose), outcome.attempt)
+            if delay is None:
+                return None
+            if outcome.reason == TIMED_OUT:
+                # That is told when its time is over: two of its commands must not run at once.
+                delay = max(delay, job.spec.grace + _UNTIL_GONE)
+            longest = max(longest, delay)
+        return longest if attempts else None
 
     def finished(self, job: Job, index: int, keys: list[Key], outcome: Outcome) -> None:
-        """A client has ended, and with it those of its keys that have not: `keys`."""
-        if self._policy is not None and self.runs_again(job, index, outcome):
-            return
+        """A client has ended, and with it its keys."""
+        if self._policy is None or not self.runs_again(
+            job, index, [(key, outcome) for key in keys]
+        ):
+            self.end(job, keys, outcome)
+
+    def end(self, job: Job, keys: list[Key], outcome: Outcome) -> None:
+        """A client has ended for good, and with it those of its keys that have not: `keys`."""
         if keys:
             self.judge(job, keys, outcome)
         job.unfinished -= 1
         if not job.unfinished:
             self._close(job)
+        if self._rollout is not None:
+            self._rollout.look()
 
     def judge(self, job: Job, keys: list[Key], outcome: Outcome) -> None:
         """Record and tell the one outcome of keys: nothing else writes a verdict into results."""
-        results, reason = job.results, outcome.reason
+        if self._observer is not None:
+            self._observer.ended(job, keys, outcome)
+        results = job.results
+        # After an abort no end is an event any more.
+        told = outcome.reason != CANCELLED
+        if results.earlier and (last := self._last_attempt(job, keys, outcome)) is not None:
+            outcome, told = last, not job.is_aborted
+        reason = outcome.reason
         code = outcome.status if reason == EXITED else returncode(reason, outcome.status)
         if code is not None and code not in self.first_seen:
             self.first_seen[code] = self._run.loop.turns
@@ -96,25 +147,48 @@ class Verdicts:
             results.timeouts.update(dict.fromkeys(keys))
         if results.in_blocks:
             results.settle(keys, self._intern)
-        if self._observer is not None:
-            self._observer.ended(job, keys, outcome)
-        # After an abort no end is an event any more.
-        if job.wants_events and reason != CANCELLED:
+        if job.wants_events and told:
             if job.untold:
                 keys = [key for key in keys if key not in job.untold]
             self._run.tell(job.listener.job_finished, job, keys, code, reason == TIMED_OUT)
+        if self._rollout is not None and reason != CANCELLED:
+            self._rollout.judge(job, keys, ok=reason == EXITED and not outcome.status)
 
-    def dropped(self, job: Job, indexes: Sequence[int]) -> None:
-        """Clients that no engine has are not wanted any more; each has an outcome, and no event."""
+    @staticmethod
+    def _last_attempt(job: Job, keys: list[Key], outcome: Outcome) -> Outcome | None:
+        """Return how the last attempt of a client has ended that was called off before another one."""
+        # With a detail it is one whose engine is gone, and may have run.
+        never_ran = not outcome.attempt or (not outcome.started and outcome.detail is None)
+        if outcome.reason != CANCELLED or not never_ran or len(keys) != 1:
+            return None
+        return job.results.earlier.get(keys[0], [None])[-1]
+
+    def dropped(self, job: Job, indexes: Sequence[int], why: str | None = None) -> None:
+        """Clients that no engine has are not wanted any more.
+
+        One that was never started has an outcome and no event; of another the last attempt's outcome is told.
+        """
+        outcome = NEVER_STARTED._replace(detail=why)
         for index in indexes:
-            outcome = NEVER_STARTED
             if index in job.attempts:
-                # Called off while it waited for another attempt.
-                outcome = outcome._replace(attempt=job.attempts[index] - 1)
-            self.judge(job, job.keys_of(index), outcome)
-        job.unfinished -= len(indexes)
+                self._called_off.append((job, index))
+            else:
+                self.judge(job, job.keys_of(index), outcome)
+                job.unfinished -= 1
+        if self._called_off:
+            # Later: this may be a call of a handler's, which is not called within itself.
+            self._run.loop.call_soon(self._end_called_off)
         if not job.unfinished:
             self._run.loop.call_soon(self._close, job)
+        if self._rollout is not None:
+            self._rollout.look()
+
+    def _end_called_off(self) -> None:
+        called_off, self._called_off = self._called_off, []
+        for job, index in called_off:
+            for key in job.keys_of(index):
+                self.judge(job, [key], NEVER_STARTED)
+            self.end(job, [], NEVER_STARTED)
 
     def rest(self, job: Job) -> None:
         """Record what has no verdict at the end of a run: nothing, unless an error came from anywhere.
@@ -122,6 +196,7 @@ class Verdicts:
         Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): what was in
         hand is known to nobody then.
         """
+        self._end_called_off()
         keys = (key for index in job.indexes() for key in job.keys_of(index))
         missing = [key for key in keys if key not in job.results.outcomes]
         if missing:

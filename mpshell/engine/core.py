@@ -306,13 +306,19 @@ class Engine:
             return picked
         for slots in self._slots.values():
             pending = slots.pending
+            early: list[tuple[EngineJob, int, str, str]] = []
             while pending and slots.running < slots.limit and self._running < self._capacity:
                 job, index, node, part = pending.popleft()
+                if index in job.running:
+                    # Another attempt; the command of the one before is still in its grace.
+                    early.append((job, index, node, part))
+                    continue
                 execution = Execution(job, index, node, part)
                 job.running[index] = execution
                 slots.running += 1
                 self._running += 1
                 picked.append(execution)
+            pending.extendleft(reversed(early))
         return picked
 
     def _start_announced(self) -> None:

@@ -24,7 +24,7 @@ from mpshell.errors import JournalError
 from mpshell.journal.output import Bodies, Gathering, Text
 from mpshell.journal.schema import NEW, loaded, stored
 from mpshell.journal.store import Store
-from mpshell.outcome import Outcome, node_outcome, time_of_day
+from mpshell.outcome import NodeOutcome, Outcome, node_outcome, time_of_day
 from mpshell.wire.messages import CANCELLED, EXITED, STDERR, STDOUT, TIMED_OUT
 
 
@@ -208,7 +208,7 @@ class Recorder:
         self._not_run += [(entry.command, entry.ranks[key], self.run) for key in keys]
 
     def said(self, job: Job, keys: Sequence[Key], stream: int, block: bytes) -> None:
-        # What a client says for many keys is kept for the first: they end together.
+        # What a client says for many keys is kept for the first: without a reader they end together.
         if self._store.failure is None:
             self._gathering.add((job, keys[0], stream), block)
 
@@ -220,14 +220,14 @@ class Recorder:
         entry = self._entries.get(job)
         if entry is None:
             return
-        out = self._gathering.take((job, keys[0], STDOUT))
-        err = self._gathering.take((job, keys[0], STDERR))
-        if outcome.reason in (CANCELLED, TIMED_OUT) and not outcome.started:
-            self._note_not_run(entry, keys)
-            return
-        results = job.results
-        for key in keys:
-            made = node_outcome(key, outcome, _code(outcome), results.diagnose)
+        for number, key in enumerate(keys):
+            if not number or job.reader is not None:
+                out = self._gathering.take((job, key, STDOUT))
+                err = self._gathering.take((job, key, STDERR))
+            if _never_ran(outcome):
+                self._note_not_run(entry, [key])
+                continue
+            made = _node_outcome(key, outcome, job)
             if self._beginning.keeps != KEEPS_ALL and made.ok:
                 out = err = None
             detail = made.detail if made.detail is None else stored(made.detail)
@@ -324,6 +324,22 @@ class Recorder:
             if not written:
                 self._fail()
         self._store.close()
+
+
+def _never_ran(outcome: Outcome) -> bool:
+    """Return whether an outcome proves that its attempt has not run: it was called off before it began."""
+    # With a detail it is one whose engine is gone: when it began is not known, and it may have run.
+    called_off = outcome.reason in (CANCELLED, TIMED_OUT) and not outcome.started
+    return not outcome.attempt or (called_off and outcome.detail is None)
+
+
+def _node_outcome(key: Key, outcome: Outcome, job: Job) -> NodeOutcome:
+    code = _code(outcome)
+    try:
+        return node_outcome(key, outcome, code, job.results.diagnose)
+    except Exception:
+        # A transport's `diagnose` is the user's: what it raises is an error where an outcome is asked for.
+        return node_outcome(key, outcome, code, None)
 
 
 def _code(outcome: Outcome) -> int | None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mpshell.ssh.agent import string
-from mpshell.ssh.text import match_pattern
 
 if TYPE_CHECKING:
     from asyncssh.public_key import SSHOpenSSHCertificate
@@ -27,7 +26,7 @@ def fault(
     except ValueError as error:
         return str(error)
     principals = [str(principal) for principal in certificate.principals]
-    if principals and not any(match_pattern(name.lower(), p) for p in principals):
+    if principals and name.lower() not in principals:
         return "it is for another name"
     algorithm = signature_algorithm(certificate.signing_key.public_data, blob)
     return None if algorithm in algorithms else f"it is signed with {algorithm}"

@@ -178,7 +178,7 @@ class Reader:
         section = self._section
         for word in entry.words:
             if "%" in word or "${" in word:
-                self.undecided = f"Include {word}"
+                self.undecided = self.undecided or f"Include {word}"
                 continue
             for path in self._paths(word):
                 self._around.append(section)

@@ -175,8 +175,15 @@ class Connection(asyncssh.SSHClientConnection):
             pairs = await self.target.identities.keys()
             most = len(pairs) if self.target.password is None else _MOST_KEYS
             # Copies: AsyncSSH notes the server's algorithm of signatures in them.
-            self._client_keys = [copy.copy(pair) for pair in pairs[:most]]
+            self._client_keys = [self._own(pair) for pair in pairs[:most]]
         return await super().public_key_auth_requested()
+
+    def _own(self, pair: SSHKeyPair) -> SSHKeyPair:
+        """Return a copy of a key pair, with its algorithms in the order of the configuration."""
+        mine = copy.copy(pair)
+        order = {name.encode(): at for at, name in enumerate(self.target.profile.signatures)}
+        mine.sig_algorithms = sorted(pair.sig_algorithms, key=lambda a: order.get(a, len(order)))
+        return mine
 
     def _secret(self) -> Secret | None:
         """Return the password once, None when this host gets none."""

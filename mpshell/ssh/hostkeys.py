@@ -217,6 +217,13 @@ class KnownHosts:
 
         `blob` is the key in the certificate, which may be revoked by itself.
         """
+        verdict = self._check_authority(name, authority, blob)
+        if verdict.state == UNKNOWN and (plain := without_port(name)) is not None:
+            other = self._check_authority(plain, authority, blob)
+            return other if other.state == KNOWN else verdict
+        return verdict
+
+    def _check_authority(self, name: str, authority: bytes, blob: bytes) -> Verdict:
         trusted: Line | None = None
         for key in (authority, blob):
             for line in self._with_key(key):

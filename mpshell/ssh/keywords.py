@@ -22,7 +22,8 @@ HONOURED = {
     "passwordauthentication": FLAG, "port": PORT, "preferredauthentications": WORD,
     "proxycommand": LINE, "proxyjump": LINE, "pubkeyacceptedalgorithms": ALGORITHMS,
     "pubkeyauthentication": CHOICE, "rekeylimit": WORDS, "requiredrsasize": NUMBER, "sendenv": WORDS,
-    "serveralivecountmax": NUMBER, "serveraliveinterval": TIME, "setenv": WORDS,
+    "serveralivecountmax": NUMBER, "loglevel": CHOICE, "controlpath": WORD,
+    "serveraliveinterval": TIME, "setenv": WORDS,
     "stricthostkeychecking": CHOICE, "tag": WORD, "tcpkeepalive": FLAG, "user": WORD,
     "userknownhostsfile": WORDS,
 }  # fmt: skip
@@ -31,6 +32,18 @@ HONOURED = {
 CHOICES = {
     "addressfamily": ("any", "inet", "inet6"),
     "pubkeyauthentication": ("yes", "true", "no", "false", "unbound", "host-bound"),
+    "loglevel": (
+        "silent",
+        "quiet",
+        "fatal",
+        "error",
+        "info",
+        "verbose",
+        "debug",
+        "debug1",
+        "debug2",
+        "debug3",
+    ),
     "stricthostkeychecking": ("yes", "true", "no", "false", "off", "ask", "accept-new"),
 }
 
@@ -40,11 +53,11 @@ HARMLESS = frozenset(
     (
         "addkeystoagent", "batchmode", "canonicaldomains", "canonicalizefallbacklocal",
         "canonicalizemaxdots", "canonicalizepermittedcnames", "clearallforwardings", "controlmaster",
-        "controlpath", "controlpersist", "enableescapecommandline", "enablesshkeysign", "escapechar",
+        "controlpersist", "enableescapecommandline", "enablesshkeysign", "escapechar",
         "exitonforwardfailure", "fingerprinthash", "forwardx11timeout", "forwardx11trusted",
         "gatewayports", "gssapiclientidentity", "gssapidelegatecredentials", "gssapikexalgorithms",
         "gssapirenewalforcesrekey", "gssapiserveridentity", "gssapitrustdns", "hostbasedacceptedalgorithms",
-        "ipqos", "kbdinteractivedevices", "localcommand", "loglevel", "logverbose",
+        "ipqos", "kbdinteractivedevices", "localcommand",
         "numberofpasswordprompts", "obscurekeystroketiming", "permitremoteopen", "securitykeyprovider",
         "streamlocalbindmask", "streamlocalbindunlink", "syslogfacility", "tunneldevice",
         "updatehostkeys", "versionaddendum", "visualhostkey", "warnweakcrypto", "xauthlocation",
@@ -61,7 +74,7 @@ FALLS_BACK = {
     "connectionattempts": frozenset(("1",)), "dynamicforward": frozenset[str](),
     "forkafterauthentication": _NO, "forwardagent": _NO, "forwardx11": _NO,
     "gssapiauthentication": _NO, "gssapikeyexchange": _NO, "hostbasedauthentication": _NO,
-    "knownhostscommand": _NONE, "localforward": frozenset[str](),
+    "knownhostscommand": _NONE, "logverbose": _NONE, "localforward": frozenset[str](),
     "nohostauthenticationforlocalhost": _NO, "permitlocalcommand": _NO, "pkcs11provider": _NONE,
     "proxyusefdpass": _NO, "refuseconnection": frozenset[str](), "remotecommand": _NONE,
     "remoteforward": frozenset[str](), "requesttty": _NO | {"auto"}, "revokedhostkeys": _NONE,

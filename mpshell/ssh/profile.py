@@ -6,6 +6,7 @@ A value that is not honoured is an Undecided: the node goes to ssh(1).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha1
 from typing import NamedTuple
 
 from mpshell.ssh import algorithms, values
@@ -30,6 +31,12 @@ _ALIVE_INTERVAL = 300
 _REKEY_BYTES = 1 << 30
 
 _SMALLEST_RSA = 1024
+
+#: What is written about a connection; more than that is ssh(1)'s alone.
+LOG_LEVELS = ("QUIET", "FATAL", "ERROR", "INFO")
+
+#: Bytes of the path of a socket, less the suffix that ssh(1) adds while it makes one.
+_LONGEST_SOCKET = 107 - 17
 
 METHODS = ("gssapi-with-mic", "hostbased", "publickey", "keyboard-interactive", "password")
 
@@ -70,6 +77,10 @@ class Profile(NamedTuple):
     connect_timeout: float
     jump: str | None
     proxy_command: str | None
+    #: QUIET, FATAL, ERROR or INFO: how much is written about a connection.
+    log_level: str
+    #: Where the socket of a living master may be, under all releases' names.
+    masters: tuple[str, ...]
 
 
 class Interpreter:
@@ -115,7 +126,8 @@ class Interpreter:
             alive_count=text.number("serveralivecountmax", 3),
             rekey=(size or _REKEY_BYTES, seconds), environment=text.environment(),
             connect_timeout=text.time("connecttimeout", 0), jump=text.proxy("proxyjump"),
-            proxy_command=text.proxy("proxycommand"),
+            proxy_command=text.proxy("proxycommand"), log_level=text.log_level(),
+            masters=text.masters(),
         )  # fmt: skip
 
     def assembled(self, keyword: str, text: str | None) -> tuple[str, ...]:
@@ -217,6 +229,30 @@ class _Text:
             "gssapi-with-mic": self.flag("gssapiauthentication", False),
         }
         return tuple(method for method in order if on.get(method))
+
+    def log_level(self) -> str:
+        level = self.choice("loglevel", "info").upper().replace("SILENT", "QUIET")
+        if level not in LOG_LEVELS:
+            raise Undecided(f"loglevel {level}")
+        return level
+
+    def masters(self) -> tuple[str, ...]:
+        word = self._settings.word("controlpath")
+        if word is None or word.lower() == "none":
+            return ()
+        paths = tuple(
+            self._own.path("controlpath", word, {**self._tokens, "C": name, "j": jump})
+            for jump, name in self._connection_names()
+        )
+        if len(paths[0].encode()) > _LONGEST_SOCKET:
+            raise Undecided(f"controlpath {word}, which is too long")
+        return paths
+
+    def _connection_names(self) -> list[tuple[str, str]]:
+        """Return the words for ProxyJump and what %C stands for: later releases have that word in it too."""
+        jump = self.proxy("proxyjump") or ""
+        parts = [self._tokens[token] for token in "lhpr"]
+        return [(jump, sha1("".join(parts + more).encode()).hexdigest()) for more in ([], [jump])]
 
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Return the variables that are asked for on the node."""

@@ -37,6 +37,7 @@ class Reading:
         local_user = pwd.getpwuid(os.getuid()).pw_name
         here = Here(local_user, home)
         self._reader = Reader(self.environ, home)
+        self._reader.undecided = self.command_line.for_ssh
         self._reader.read_lines(_lines(request, self.command_line))
         self._read_files(home)
         self._resolver = Resolver(self._reader, here, local_user, ask)

@@ -115,9 +115,14 @@ class Setup:
         profile = self._reading.profile(node)
         if "gssapi-with-mic" in profile.methods and has_credentials(self._reading.environ):
             raise Undecided("gssapiauthentication yes, with credentials of Kerberos")
+        if any(os.path.exists(path) for path in profile.masters):
+            raise Undecided(f"controlpath {profile.masters[0]}, where a master is")
         hosts = KnownHosts.of(profile.known_files)
         offered, ordered = self._host_key_algorithms(profile, hosts)
-        key = (profile._replace(host="", port=0, jump=None, proxy_command=None), offered)
+        key = (
+            profile._replace(host="", port=0, jump=None, proxy_command=None, masters=()),
+            offered,
+        )
         options = self._options.get(key)
         if options is None:
             options = self._options[key] = self._make_options(profile, offered)

@@ -18,11 +18,16 @@ _KEYWORDS = {
 #: Letters without one, and the line that each is.
 _LINES = {
     "4": "AddressFamily inet", "6": "AddressFamily inet6", "C": "Compression yes", "T": "RequestTTY no",
-    "a": "ForwardAgent no", "x": "ForwardX11 no", "k": "GSSAPIDelegateCredentials no", "q": "", "v": "",
+    "a": "ForwardAgent no", "x": "ForwardX11 no", "k": "GSSAPIDelegateCredentials no",
+    "q": "LogLevel QUIET",
 }  # fmt: skip
 
 #: Letters of which ssh(1) takes the last, while the first line with a keyword counts.
 _LAST_COUNTS = frozenset("46")
+
+#: Letters that only ssh(1) honours, without an argument and with one.
+_OF_SSH = frozenset("12AfGgKMNnsTtVvXYy")
+_OF_SSH_WITH_ARGUMENT = frozenset("BbDEeILOPQRSWw")
 
 
 class CommandLine(NamedTuple):
@@ -32,13 +37,16 @@ class CommandLine(NamedTuple):
     file: str | None
     #: Files of -i, which must be there.
     identities: tuple[str, ...]
+    #: An option that only ssh(1) honours.
+    for_ssh: str | None
 
 
 def read_options(words: tuple[str, ...]) -> CommandLine:
-    """Return what the words of `ssh_options` ask for; WorkerError for a word that is not taken."""
+    """Return what the words of `ssh_options` ask for; WorkerError for a word that is no option of ssh."""
     lines: list[tuple[str, str]] = []
     file: str | None = None
     identities: list[str] = []
+    for_ssh: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -50,22 +58,25 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
             if letter in _LINES:
                 _add_line(lines, letter)
                 continue
+            if letter in _OF_SSH:
+                for_ssh.append(f"option -{letter}")
+                continue
             argument = _argument(letter, letters, rest)
             letters = ""
-            if letter == "F":
+            if letter in _OF_SSH_WITH_ARGUMENT:
+                for_ssh.append(f"option -{letter}")
+            elif letter == "F":
                 file = argument
             elif letter == "o":
                 lines.append((argument, f"option -o {argument}"))
             else:
                 identities += [argument] * (letter == "i")
                 lines.append((f"{_KEYWORDS[letter]} {quoted(argument)}", f"option -{letter}"))
-    return CommandLine(lines, file, tuple(identities))
+    return CommandLine(lines, file, tuple(identities), for_ssh[0] if for_ssh else None)
 
 
 def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
     line = _LINES[letter]
-    if not line:
-        return
     entry = (line, f"option -{letter}")
     if letter in _LAST_COUNTS:
         lines.insert(0, entry)
@@ -74,10 +85,8 @@ def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
 
 
 def _argument(letter: str, letters: str, rest: list[str]) -> str:
-    if letter not in _KEYWORDS:
-        raise WorkerError(
-            f"ssh_options: transport asyncssh does not take -{letter}; transport ssh does"
-        )
+    if letter not in _KEYWORDS and letter not in _OF_SSH_WITH_ARGUMENT:
+        raise WorkerError(f"ssh_options: -{letter} is no option of ssh")
     if letters:
         return letters
     if not rest:

@@ -6,10 +6,12 @@ Loaded with the first run that has a journal. In the thread of the Task.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, cast
 
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.retry import RetryPolicy
 from mpshell.journal.recorder import Beginning, Continuation, Description, Recorder
 from mpshell.journal.store import Store
 from mpshell.task.settings import WORDS_KEYS, Settings
@@ -21,7 +23,7 @@ from mpshell.worker.distant import CommandWorker, DistantWorker
 #: and passwords are none of them.
 RECORDED = (
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "grace", "drain", "heartbeat",
-    "retry_lost", *WORDS_KEYS,
+    "retry_lost", "retry", "canary", "batch", "max_fail", *WORDS_KEYS,
 )  # fmt: skip
 
 _PACKAGE = "mpshell.worker."
@@ -35,7 +37,7 @@ def begin(settings: Settings, warn: Callable[[str], object]) -> Recorder:
     target = settings.info("journal")
     sync = bool(settings.info("journal_sync"))
     beginning = Beginning(
-        {key: settings.info(key) for key in RECORDED},
+        {key: _recorded(settings.info(key)) for key in RECORDED},
         settings.info("journal_output"),
         settings.info("journal_limit"),
     )
@@ -49,6 +51,22 @@ def begin(settings: Settings, warn: Callable[[str], object]) -> Recorder:
     except BaseException:
         store.close()
         raise
+
+
+def _recorded(value: Any) -> Any:
+    """Return the value of an info key as JSON has it."""
+    if isinstance(value, RetryPolicy):
+        return {**asdict(value), "on": sorted(value.on)}
+    return value
+
+
+def restored(recorded: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the info keys that a journal has; TypeError, TaskSettingError for values that cannot be."""
+    for key, value in recorded.items():
+        if key == "retry" and value is not None:
+            value = RetryPolicy(**dict(value))
+        if key in RECORDED:
+            yield key, value
 
 
 def describe(job: Job) -> Description:

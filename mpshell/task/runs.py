@@ -32,6 +32,8 @@ from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.coordinator.retry import RetryPolicy
+    from mpshell.coordinator.rollout import RolloutPlan
     from mpshell.journal.recorder import Recorder
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
@@ -100,6 +102,22 @@ class Runs:
         """Return how many engines run a number of commands, by the setting of now."""
         return engine_pool().engines_for(commands, self._settings.info("engines"))
 
+    def _retry_policy(self) -> RetryPolicy | None:
+        policy: RetryPolicy | None = self._settings.info("retry")
+        if not self._settings.info("retry_lost"):
+            return policy
+        from mpshell.coordinator.retry import RETRY_LOST
+
+        return RETRY_LOST if policy is None else policy.also_on("lost")
+
+    def _rollout_plan(self) -> RolloutPlan | None:
+        limits = [self._settings.info(key) for key in ("canary", "batch", "max_fail")]
+        if not any(limits):
+            return None
+        from mpshell.coordinator.rollout import RolloutPlan
+
+        return RolloutPlan(*limits)
+
     # -- a run -----------------------------------------------------------------------------------
 
     def resume(self, timeout: float | None) -> None:
@@ -141,7 +159,6 @@ class Runs:
     ) -> Coordinator:
         # Late: the fork server starts meanwhile.
         from mpshell.coordinator.coordinator import Coordinator
-        from mpshell.coordinator.retry import RetryLost
 
         return Coordinator(
             pool,
@@ -151,7 +168,8 @@ class Runs:
             records=self.results.records,
             rate=self._settings.info("rate"),
             heartbeat=self._settings.info("heartbeat"),
-            retry=RetryLost() if self._settings.info("retry_lost") else None,
+            retry=self._retry_policy(),
+            plan=self._rollout_plan(),
             observer=recorder,
         )
 

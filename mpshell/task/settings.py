@@ -56,6 +56,20 @@ def _check_heartbeat(value: Any) -> None:
         _number("heartbeat", value, 0.1)
 
 
+def _check_limit(key: str, value: Any) -> None:
+    if value is not None:
+        _count(key, value)
+
+
+def _check_retry(value: Any) -> None:
+    if value is None:
+        return
+    from mpshell.coordinator.retry import RetryPolicy
+
+    if not isinstance(value, RetryPolicy):
+        raise TaskSettingError(f"retry is a mpshell.RetryPolicy or None, not {value!r}")
+
+
 def _check_grace(value: Any) -> None:
     _number("grace", value, 0)
     if math.isinf(value):
@@ -115,6 +129,8 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "drain": _check_drain,
     "rate": _check_rate,
     "heartbeat": _check_heartbeat,
+    "retry": _check_retry,
+    **{key: functools.partial(_check_limit, key) for key in ("canary", "batch", "max_fail")},
     "print_debug": _check_print_debug,
     "journal": _check_journal,
     "journal_output": _check_journal_output,

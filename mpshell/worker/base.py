@@ -58,6 +58,8 @@ class Worker(Uncopied, WorkerEvents):
 
     #: The keys that it runs its command for, None for all of them.
     _only: frozenset[Key] | None = None
+    #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
+    _in_waves = False
 
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
@@ -224,6 +226,15 @@ class Worker(Uncopied, WorkerEvents):
         self._bound()
         return self.results.iter_outcomes()
 
+    def attempts(self, node: Any) -> list[NodeOutcome]:
+        """Return each attempt of a node that has ended, in their order, the last one is its outcome.
+
+        More than one only with a policy for that (info keys `retry`, `retry_lost`); none for a node that was
+        not run. KeyError for a node without an outcome.
+        """
+        self._bound()
+        return self.results.attempts_of(node)
+
     def flush_buffers(self) -> None:
         """Drop what was recorded of its stdout."""
         self._flush(self.SNAME_STDOUT)
@@ -307,10 +318,10 @@ class Worker(Uncopied, WorkerEvents):
             reader=reader,
             parts=parts,
             snames=snames,
+            in_waves=self._in_waves,
         )
         if self._only is not None:
-            only = self._only
-            job.choose(at for at in range(len(nodes)) if not only.isdisjoint(job.keys_of(at)))
+            job.choose(self._only)
         self._pass_input(job)
         self.job = job
         return job
@@ -361,17 +372,13 @@ class Worker(Uncopied, WorkerEvents):
     def _mode(self, task: PublicTask, sname: str) -> int:
         if self._dispatch.wants_output or task.info("debug"):
             return STREAM
-        return GATHER if records(task, sname) or _is_journalled(task) else DISCARD
+        kept = task.info("journal") is not None and task.info("journal_output") != KEEPS_NONE
+        return GATHER if kept or records(task, sname) else DISCARD
 
 
 def records(settings: Tables, sname: str) -> bool:
     """Return whether what comes on a stream is recorded now, by the settings of a Task."""
     return bool(settings.default(f"{sname}_msgtree", False))
-
-
-def _is_journalled(task: PublicTask) -> bool:
-    """Return whether output goes into a journal."""
-    return task.info("journal") is not None and task.info("journal_output") != KEEPS_NONE
 
 
 def check_timeout(timeout: float | None) -> float | None:

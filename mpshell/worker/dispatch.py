@@ -14,8 +14,8 @@ _LEGACY_PARAMETERS = 2
 
 #: What a handler may hear of; one of them at least makes it a handler.
 METHODS = (
-    "ev_start", "ev_pickup", "ev_read", "ev_error", "ev_written", "ev_hup", "ev_outcome", "ev_close",
-    "ev_timeout", "ev_port_start", "ev_msg", "ev_timer", "_ev_routing",
+    "ev_start", "ev_pickup", "ev_read", "ev_error", "ev_written", "ev_hup", "ev_outcome", "ev_retry",
+    "ev_close", "ev_timeout", "ev_port_start", "ev_msg", "ev_timer", "_ev_routing",
 )  # fmt: skip
 
 Method = Callable[..., Any]
@@ -36,7 +36,7 @@ class Dispatch:
 
     __slots__ = (
         "close", "error", "handler", "hup", "legacy_close", "legacy_hup", "legacy_pickup", "legacy_read",
-        "outcome", "pickup", "read", "start", "timeout", "written",
+        "outcome", "pickup", "read", "retry", "start", "timeout", "written",
     )  # fmt: skip
 
     def __init__(self, handler: Any) -> None:
@@ -48,6 +48,7 @@ class Dispatch:
         self.written = _overridden(handler, "ev_written")
         self.hup = _overridden(handler, "ev_hup")
         self.outcome = _overridden(handler, "ev_outcome")
+        self.retry = _overridden(handler, "ev_retry")
         self.close = _overridden(handler, "ev_close")
         self.timeout = _overridden(handler, "ev_timeout")
         self.legacy_pickup = _is_legacy(self.pickup)
@@ -62,7 +63,9 @@ class Dispatch:
     @property
     def wants_clients(self) -> bool:
         """Whether single clients are heard of at all."""
-        return self.wants_output or any((self.pickup, self.written, self.hup, self.outcome))
+        return self.wants_output or any(
+            (self.pickup, self.written, self.hup, self.outcome, self.retry)
+        )
 
 
 def warn_legacy(name: str, today: str) -> None:

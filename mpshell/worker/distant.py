@@ -135,6 +135,8 @@ class CommandWorker(DistantWorker):
     modes. With `atomic` a file comes under a temporary name and is renamed when it is whole.
     """
 
+    _in_waves = True
+
     def __init__(
         self,
         nodes: Any,

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mpshell.coordinator.job import HEARD, Job
 from mpshell.coordinator.results import Key
+from mpshell.outcome import Outcome
 from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT
 from mpshell.worker.dispatch import Dispatch, warn_legacy
@@ -178,6 +179,14 @@ class WorkerEvents:
                 self._tell_hup(key, code)
             if outcome is not None:
                 outcome(self, job.results.outcome_of(key))
+
+    def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
+        for key, outcome in attempts:
+            if self._dispatch.retry is None or job.state not in HEARD:
+                return
+            ended = job.results.attempt(key, outcome)
+            self._turn_to(key, ended.returncode)
+            self._dispatch.retry(self, ended, delay)
 
     def _end_of(self, job: Job, key: Key, code: int | None) -> None:
         """Make a key that has ended the current one."""

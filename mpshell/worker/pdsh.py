@@ -105,6 +105,9 @@ class WorkerPdsh(CommandWorker):
     # -- the job -------------------------------------------------------------------------------
 
     def _make_job(self, task: PublicTask) -> Job:
+        for key in ("canary", "batch", "max_fail"):
+            if (limit := task.info(key)) is not None:
+                raise WorkerError(f"{key}={limit}: pdsh starts its commands by itself")
         nodes = list(self.nodes)
         fanout = self._fanout_of(task, len(nodes))
         count = min(task.engines_for(len(nodes)), fanout, len(nodes))
@@ -284,6 +287,14 @@ class PdshReader:
             rest, detail = LOST, f"pdsh has ended with {status}"
         for node in self._shards[index]:
             yield self._ends.get(node) or Ended(node, rest, told, detail)
+        self._forget(index)
+
+    def _forget(self, index: int) -> None:
+        """Drop what is known of a process that has ended: another attempt has the same index."""
+        self._words.pop(index, None)
+        for node in self._shards[index]:
+            for known in (self._ends, self._heard, self._glued, self._counts):
+                known.pop(node, None)
 
     def _largest(self, index: int) -> int:
         return max((self._counts.get(node, 0) for node in self._shards[index]), default=0)

@@ -119,7 +119,7 @@ def test_settings_and_directory_are_those_of_the_run(tmp_path: Path) -> None:
     elsewhere.mkdir()
     journal = tmp_path / "journal"
     cut_off(journal, "pwd; sleep $(test %n -ne 4 || echo 60)", "-u", "1.5", cwd=there)
-    done = mpshell("--resume", "../journal", "--outdir", "out", "-q", cwd=elsewhere)
+    done = mpshell("--resume", "../journal", "-k", "9", "--outdir", "out", "-q", cwd=elsewhere)
     assert done.lines == [f"n3: {there}", f"n4: {there}", f"n5: {there}"]
     assert done.code == 255
     assert (elsewhere / "out" / "n5").read_text() == f"{there}\n"
@@ -181,6 +181,32 @@ def test_what_does_not_go_together_is_a_wrong_usage(words: list[str], tmp_path: 
     done = mpshell(*words, cwd=tmp_path)
     assert done.code == 64, done.err
     assert not list(tmp_path.iterdir())
+
+
+def test_limits_and_tries_are_those_of_the_run_unless_they_are_given(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    words = ["--retry", "1", "--retry-on", "exit", "--batch", "2"]
+    cut_off(journal, "echo %h; test %n -ne 3 || exit 1", *words)
+    assert rows(journal, "SELECT attempt, reason FROM attempts WHERE rank = 2") == [
+        (1, "exit"),
+        (2, "exit"),
+    ]
+    # n3 fails twice, which is the one failure that -k 1 allows.
+    assert mpshell("--resume", str(journal), "-q").lines == ["n3: n3", "n3: n3"]
+    done = mpshell("--resume", str(journal), "-q", "--canary", "1")
+    assert done.code == 0 and done.lines == ["n4: n4", "n5: n5"]
+    for number, canary in ((1, None), (2, None), (3, 1)):
+        [(text,)] = rows(journal, f"SELECT settings FROM runs WHERE run = {number}")
+        settings = json.loads(text)
+        assert (settings["max_fail"], settings["batch"], settings["canary"]) == (1, 2, canary)
+        assert settings["retry"]["retries"] == 1 and settings["retry"]["on"] == ["exit"]
+
+
+def test_what_a_canary_has_held_back_goes_on(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    words = ["-w", "n[0-5]", "--canary", "2", "--journal", str(journal), "echo %n; test %n -ne 1"]
+    assert local(*words).code == 1
+    assert mpshell("--resume", str(journal), "-b", "-N", "-q").lines == ["2", "3", "4", "5"]
 
 
 # -- stdin -------------------------------------------------------------------------------------------

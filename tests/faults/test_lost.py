@@ -196,6 +196,9 @@ def test_an_abort_ends_the_tries(tries: int, task: Task, tmp_path: Path) -> None
     nodes = 3 * NODES
     worker = run_twice(task, tmp_path, "echo begun; exec sleep 78", handler, nodes=nodes)
     assert handler.begun == tries * NODES
-    assert [outcome.reason for outcome in worker.outcomes()] == ["cancelled"] * nodes
+    # Of one that waits for its second try that is the verdict, and no event.
+    reasons = [outcome.reason for outcome in worker.outcomes()]
+    assert len(reasons) == nodes and set(reasons) <= {"cancelled", "lost"}
+    assert reasons.count("lost") <= NODES
     assert (handler.hups, handler.closes) == ([], [False])
     assert task.run("echo again").read() == b"again"

@@ -147,7 +147,8 @@ DECIDED = [
     Case("Include FILES/none/*.conf FILES/inc/1.conf\nPort 4"),
     Case("Include FILES/nest.conf"),
     Case("IgnoreUnknown Future*,other\nFutureOption yes\nOther 3\nPort 4"),
-    Case("LogLevel DEBUG\nVisualHostKey yes\nControlMaster auto\nControlPath none\nPort 4"),
+    Case("LogLevel ERROR\nVisualHostKey yes\nControlMaster auto\nControlPath none\nPort 4"),
+    Case("LogLevel info\nControlPath /tmp/%h-%C", words=("-q",)),
     Case("Cipher 3des\nUseRoaming no\nPort 4"),
     Case("ForwardAgent no\nRequestTTY no\nTunnel no\nPort 4"),
     Case("LocalForward 1 a:2\nClearAllForwardings yes\nPort 4"),
@@ -162,6 +163,7 @@ REFUSED = [
     "ServerAliveCountMax many", "RekeyLimit 3", "RekeyLimit none", "RekeyLimit 1G soon", "SetEnv A",
     "HashKnownHosts maybe", "PubkeyAuthentication perhaps", "IdentityFile", "RequiredRSASize big",
     "HostName a b", "IdentitiesOnly", "UserKnownHostsFile none a", "Include",
+    "LogLevel LOUD",
 ]  # fmt: skip
 
 #: Lines that only ssh(1) honours, or that need more than this configuration to decide.
@@ -175,4 +177,6 @@ FOR_SSH = [
     "NoSuchOption 3", "Host other\n NoSuchOption 3", "Match localnetwork 10.0.0.0/8\n Port 3",
     "KexAlgorithms no-such-kex", "Ciphers no-such-cipher", "HostName %p", "IdentityFile /a/%C",
     "IdentityFile ${NO_SUCH_VARIABLE}/a", "UserKnownHostsFile /a/%z", "Ciphers ^aes256-*",
+    "LogLevel DEBUG", "LogVerbose *:*:*", "ControlPath FILES",
+    "ControlPath /" + 100 * "x",
 ]  # fmt: skip

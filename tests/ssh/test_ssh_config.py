@@ -137,7 +137,7 @@ def expected(values: Mapping[str, list[str]], node: str) -> dict[str, object]:
         "setenv": sorted(line for line in values.get("setenv", [])),
         "sendenv": sorted(sent),
         "connect_timeout": 0 if one("connecttimeout") == "none" else int(one("connecttimeout")),
-        "jump": values.get("proxyjump", [None])[0],
+        "log_level": one("loglevel"), "jump": values.get("proxyjump", [None])[0],
         "proxy_command": expanded(one("proxycommand"), node, values) or None,
     }  # fmt: skip
 
@@ -146,7 +146,7 @@ def found(profile: Profile, reading: Reading, case: Case) -> dict[str, object]:
     """Return the same of a profile."""
     settings = reading.settings(case.node)[0]
     fields = {name: getattr(profile, name) for name in profile._fields}
-    for name in ("methods", "environment", "new_hosts_file", "host_keys_ordered"):
+    for name in ("methods", "environment", "new_hosts_file", "host_keys_ordered", "masters"):
         del fields[name]
     preferred = settings.word("preferredauthentications")
     for method in ("publickey", "password", "keyboard-interactive"):

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from mpshell import EventHandler, MsgTreeElem, NodeSet, Task, WorkerSsh
+from mpshell import (
+    EventHandler,
+    MsgTreeElem,
+    NodeOutcome,
+    NodeSet,
+    RetryPolicy,
+    Task,
+    Worker,
+    WorkerSsh,
+)
 from tests.ssh.conftest import SshServer
 
 
@@ -53,6 +63,34 @@ def test_a_refused_connection_is_255_and_the_others_go_on(
     worker = ssh_task.run("echo ok", nodes="node[1-3],127.0.0.1")
     assert worker.node_retcode("127.0.0.1") == 255
     assert [worker.node_buffer(f"node{i}") for i in (1, 2, 3)] == [b"ok"] * 3
+
+
+def test_a_node_that_can_be_reached_later_is_tried_again(
+    ssh_task: Task, ssh_server: SshServer, tmp_path: Path
+) -> None:
+    """Nothing listens on its port at first; the one whose command fails with 255 is not tried again."""
+
+    class Repair(EventHandler):
+        def ev_retry(self, worker: Worker, outcome: NodeOutcome, delay: float) -> None:
+            retried.append((outcome.node, outcome.reason))
+            config.write_text(f"Include {ssh_server.config}\n")
+
+    retried: list[tuple[str, str]] = []
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host node1\n  HostName 127.0.0.1\n  Port 1\nMatch all\n  Include {ssh_server.config}\n"
+    )
+    ssh_task.set_info("ssh_options", f"-F {config}")
+    ssh_task.set_info("retry", RetryPolicy(2, delay=0.1))
+    worker = ssh_task.shell("cat; exit 255", nodes="node[1-2]", handler=Repair())
+    worker.write(b"all of it")
+    worker.set_write_eof()
+    ssh_task.resume()
+    found = {o.node: (o.reason, o.returncode, o.attempt) for o in worker.outcomes()}
+    assert retried == [("node1", "unreachable")]
+    # The server's word is that the command has ended, with a status of its own.
+    assert found == {"node1": ("exit", 255, 2), "node2": ("exit", 255, 1)}
+    assert folded(worker.iter_buffers()) == {b"all of it": "node[1-2]"}
 
 
 def test_a_wrong_ssh_path_is_255_for_each_node(ssh_task: Task) -> None:

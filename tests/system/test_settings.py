@@ -69,9 +69,9 @@ def test_engines_are_given_up_after_the_heartbeat_that_is_set(
     """It comes to where it counts as it is, None too; what it does there: `tests/unit/test_engines.py`."""
     given: list[object] = []
 
-    def engine_set(*args: Any) -> EngineSet:
+    def engine_set(*args: Any, **options: Any) -> EngineSet:
         given.append(args[5])
-        return EngineSet(*args)
+        return EngineSet(*args, **options)
 
     monkeypatch.setattr(coordinator, "EngineSet", engine_set)
     if heartbeat is not ...:

@@ -12,6 +12,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.coordinator.retry import RetryPolicy
+from mpshell.coordinator.rollout import RolloutPlan
 from mpshell.launch.pool import EnginePool
 from mpshell.outcome import Outcome
 from mpshell.wire import messages as m
@@ -56,6 +57,10 @@ class Told:
         for key in keys:
             self._hear("end", key, code, timed_out)
 
+    def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
+        for key, outcome in attempts:
+            self._hear("retry", key, outcome.attempt, delay)
+
     def job_closed(self, job: Job, timed_out: bool) -> None:
         self._hear("close", timed_out)
 
@@ -79,13 +84,14 @@ class Scene:
         rate: float | None = None,
         observer: Observer | None = None,
         far: bool = False,
+        plan: RolloutPlan | None = None,
     ) -> None:
         self.loop = FakeLoop(self._on_idle)
         self.launcher = FakeLauncher(far=far)
         self.pool = EnginePool(self.launcher)
         self.coordinator = Coordinator(
             self.pool, Interrupts(), fanout=fanout, engines=engines, records=lambda sname: True,
-            rate=rate, heartbeat=heartbeat, retry=retry, observer=observer, loop=self.loop,
+            rate=rate, heartbeat=heartbeat, retry=retry, plan=plan, observer=observer, loop=self.loop,
         )  # fmt: skip
         self.jobs: list[Job] = []
         #: Clients that ran at once, at most.
@@ -93,12 +99,14 @@ class Scene:
         self._plan: list[tuple[Callable[[], bool], Callable[[], object]]] = []
         self._turns = 0
 
-    def job(self, nodes: int, *, wants_events: bool = True, **changes: Any) -> Job:
+    def job(
+        self, nodes: int, *, wants_events: bool = True, in_waves: bool = True, **changes: Any
+    ) -> Job:
         """Give the run a job for so many nodes."""
         names = [f"n{number}" for number in range(nodes)]
         job = Job(
             spec("true", **changes), names, list(names), Told(), WorkerResults(),
-            wants_events=wants_events,
+            wants_events=wants_events, in_waves=in_waves,
         )  # fmt: skip
         self.jobs.append(job)
         self.coordinator.start(job)

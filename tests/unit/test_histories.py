@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpshell.coordinator.retry import RetryLost
+from mpshell.coordinator.retry import RETRY_LOST
 from mpshell.errors import EngineStartError, EngineTimeoutException
-from mpshell.outcome import Outcome
 from mpshell.wire import messages as m
 from tests.faults.test_processes import FAULTS
 from tests.unit.scene import Scene, of_reason, told_of
@@ -83,7 +82,7 @@ def test_every_node_has_one_verdict_whatever_dies(fault: str, engines: int) -> N
 @pytest.mark.parametrize("fault", FAULTS)
 def test_lost_nodes_run_again_where_that_is_asked_for(fault: str, engines: int) -> None:
     _, moments, _ = FAULTS[fault]
-    scene = Scene(fanout=FANOUT, engines=engines, heartbeat=HEARTBEAT, retry=RetryLost())
+    scene = Scene(fanout=FANOUT, engines=engines, heartbeat=HEARTBEAT, retry=RETRY_LOST)
     job = scene.job(60)
     for moment in moments:
         scene.after(moment, lambda: HISTORIES[fault](scene))
@@ -98,7 +97,7 @@ def test_lost_nodes_run_again_where_that_is_asked_for(fault: str, engines: int) 
 
 
 def test_a_command_that_kills_its_engine_is_not_run_for_ever() -> None:
-    scene = Scene(fanout=2, engines=2, retry=RetryLost())
+    scene = Scene(fanout=2, engines=2, retry=RETRY_LOST)
     job = scene.job(10)
 
     def strike() -> None:
@@ -175,74 +174,6 @@ def test_the_slots_of_an_engine_that_is_silent_are_held_until_it_is_gone(unread:
     # Others ran everything that was not its own meanwhile, without its slots.
     assert sent[:2] == sent[2:]
     assert len(of_reason(outcomes, m.LOST)) == sent[1] + unread * sent[0] > 0
-
-
-# -- another attempt --------------------------------------------------------------------------------
-
-
-class Later:
-    """A policy: three attempts for what has ended with 1, each after a pause that doubles."""
-
-    def delay(self, outcome: Outcome) -> float | None:
-        again = outcome.reason == m.EXITED and outcome.status == 1 and outcome.attempt < 3
-        return 10.0 * outcome.attempt if again else None
-
-
-def failing(scene: Scene, times: list[float]) -> Callable[[], None]:
-    """Return a step that lets the first client which runs fail, and notes when."""
-
-    def fail() -> None:
-        engine = scene.engine()
-        times.append(scene.loop.now)
-        engine.finish(
-            next(c for some in engine.running.values() for c in some), status=1, body=b"x"
-        )
-        engine.flush()
-        plan()
-
-    def plan() -> None:
-        scene.when(lambda: any(any(e.running.values()) for e in scene.launcher.living()), fail)
-
-    plan()
-    return fail
-
-
-def test_another_attempt_is_made_when_it_is_due() -> None:
-    times: list[float] = []
-    scene = Scene(engines=1, retry=Later())
-    job = scene.job(1)
-    failing(scene, times)
-    scene.run()
-    outcomes = scene.check(job, once=False)
-    assert [times[1] - times[0], times[2] - times[1]] == pytest.approx([10, 20])
-    assert (outcomes["n0"].status, outcomes["n0"].attempt) == (1, 3)
-    # The output of the last attempt is what is kept, and one end is told.
-    assert job.results.text_of("n0", "stdout") == b"x"
-    assert told_of(job).of("end") == ["n0"] and len(told_of(job).of("start")) == 3
-
-
-@pytest.mark.parametrize("end", ["cancel", "withdraw"])
-def test_what_waits_for_another_attempt_can_be_called_off(end: str) -> None:
-    scene = Scene(engines=1, retry=Later())
-    job = scene.job(1)
-    failing(scene, [])
-    scene.loop.call_later(5, lambda: getattr(scene.coordinator, end)(job))
-    scene.run()
-    outcomes = scene.check(job, once=False)
-    assert (outcomes["n0"].reason, outcomes["n0"].attempt) == (m.CANCELLED, 1)
-    assert told_of(job).of("end") == []
-
-
-def test_a_rate_holds_for_other_attempts_too() -> None:
-    scene = Scene(fanout=None, engines=2, retry=RetryLost(), rate=2.0)
-    job = scene.job(6)
-    began = scene.loop.now
-    scene.when(lambda: len(scene.launcher.ledger) == 1, lambda: kill(scene, 9))
-    scene.run()
-    outcomes = scene.check(job, once=False)
-    assert of_reason(outcomes, m.EXITED) == job.keys or len(of_reason(outcomes, m.EXITED)) == 6
-    assert len(scene.launcher.ledger) == 7
-    assert scene.loop.now - began >= (7 - 1) / 2.0 - 0.01
 
 
 # -- ends of a run ----------------------------------------------------------------------------------
@@ -406,7 +337,7 @@ def test_any_history_gives_each_node_one_verdict(
         fanout=fanout,
         engines=engines,
         heartbeat=HEARTBEAT,
-        retry=RetryLost() if retry else None,
+        retry=RETRY_LOST if retry else None,
     )
     first, second = scene.job(nodes), scene.job(3)
     most = fanout

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mpshell.coordinator.job import Job
-from mpshell.coordinator.retry import RetryLost
+from mpshell.coordinator.retry import RETRY_LOST
 from mpshell.errors import JournalError
 from mpshell.journal.recorder import Beginning, Description, Recorder
 from mpshell.journal.store import Store
@@ -99,7 +99,7 @@ def test_what_reaches_an_engine_is_in_the_file_and_each_verdict_too(
 
 
 def test_each_attempt_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = Recorded(tmp_path / "journal", monkeypatch, retry=RetryLost())
+    recorded = Recorded(tmp_path / "journal", monkeypatch, retry=RETRY_LOST)
     job = recorded.begin()
     recorded.scene.after(9, lambda: HISTORIES["all engines killed"](recorded.scene))
     recorded.run()
@@ -131,8 +131,9 @@ def test_a_chosen_client_keeps_its_index(recorded: Recorded) -> None:
     recorded.recorder.begin(scene.coordinator.run.note)
     scene.coordinator.withdraw(job)
     again = Job(job.spec, names, list(names), job.listener, job.results)
-    again.choose([3, 4, 5, 17, NODES - 1])
+    again.choose(frozenset(["n3", "n4", "n5", "n17", f"n{NODES - 1}"]))
     assert again.chosen == [(3, 6), (17, 18), (NODES - 1, NODES)] and again.unfinished == 5
+    assert [again.stop_after(count) for count in (1, 3, 4, 5)] == [4, 6, 18, NODES]
     scene.coordinator.start(again)
     recorded.run()
     assert scene.started(again) == Counter(["n3", "n4", "n5", "n17", "n59"])
