@@ -140,9 +140,7 @@ class Job:
         self.in_waves = in_waves
         #: The clients that are run, as (first, stop): all of them, or those that an earlier run has left.
         self.chosen: list[tuple[int, int]] = [(0, len(nodes))]
-        #: How many these are.
-        self.size = len(nodes)
-        #: Those of them that have not ended.
+        #: How many of them have not ended.
         self.unfinished = len(nodes)
         #: Clients announced so far, those of later attempts included.
         self.announced = 0
@@ -178,7 +176,12 @@ class Job:
                 self.chosen[-1] = (self.chosen[-1][0], index + 1)
             else:
                 self.chosen.append((index, index + 1))
-        self.size = self.unfinished = sum(stop - first for first, stop in self.chosen)
+        self.unfinished = self.size
+
+    @property
+    def size(self) -> int:
+        """How many clients are run."""
+        return sum(stop - first for first, stop in self.chosen)
 
     def stop_after(self, count: int) -> int:
         """Return the index before which so many clients are that are run."""

@@ -185,7 +185,7 @@ def test_what_does_not_go_together_is_a_wrong_usage(words: list[str], tmp_path: 
 
 def test_limits_and_tries_are_those_of_the_run_unless_they_are_given(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    words = ["--retry", "1", "--retry-on", "exit", "--batch", "2"]
+    words = ["--retry", "1", "--retry-on", "exit", "--batch", "1"]
     cut_off(journal, "echo %h; test %n -ne 3 || exit 1", *words)
     assert rows(journal, "SELECT attempt, reason FROM attempts WHERE rank = 2") == [
         (1, "exit"),
@@ -198,7 +198,7 @@ def test_limits_and_tries_are_those_of_the_run_unless_they_are_given(tmp_path: P
     for number, canary in ((1, None), (2, None), (3, 1)):
         [(text,)] = rows(journal, f"SELECT settings FROM runs WHERE run = {number}")
         settings = json.loads(text)
-        assert (settings["max_fail"], settings["batch"], settings["canary"]) == (1, 2, canary)
+        assert (settings["max_fail"], settings["batch"], settings["canary"]) == (1, 1, canary)
         assert settings["retry"]["retries"] == 1 and settings["retry"]["on"] == ["exit"]
 
 
