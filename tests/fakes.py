@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from mpshell import __version__ as VERSION
-from mpshell.launch.link import PATIENCE, Closable, FrameHandler, LinkHandler, ignore
+from mpshell.launch.link import PATIENCE, Closable, Leased
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 
@@ -45,10 +45,11 @@ class FakeLoop(EventLoop):
         return []
 
 
-class FakeEngine:
+class FakeEngine(Leased):
     """A link and the engine behind it. It acts when it is asked to: `act`, or one of the steps by name."""
 
     def __init__(self, engine_id: int, launcher: FakeLauncher) -> None:
+        super().__init__()
         self.engine_id = engine_id
         self.ready: m.Ready | None = None
         self.configured: m.Configure | None = None
@@ -72,25 +73,9 @@ class FakeEngine:
         self._owed: set[int] = set()
         self.report: list[m.Message] = []
         self.ending = False
-        self.loop: EventLoop | None = None
-        self.on_frame: FrameHandler | None = None
-        self._on_gone: LinkHandler | None = None
-        self.on_flushed: LinkHandler | None = None
-        self._on_silent: LinkHandler = ignore
         self.silent = False
 
     # -- the link ------------------------------------------------------------------------------
-
-    def attach(
-        self,
-        loop: EventLoop,
-        on_frame: FrameHandler,
-        on_gone: LinkHandler,
-        on_flushed: LinkHandler,
-        on_silent: LinkHandler = ignore,
-    ) -> None:
-        self.loop, self.on_frame = loop, on_frame
-        self._on_gone, self.on_flushed, self._on_silent = on_gone, on_flushed, on_silent
 
     def detach(self) -> None:
         self.loop = None
@@ -248,7 +233,7 @@ class FakeEngine:
     def fall_silent(self) -> None:
         """Send and hear nothing any more; what it runs goes on, until it dies."""
         self.stopped = self.silent = True
-        self.later(lambda: None if self.gone else self._on_silent(self))
+        self.later(lambda: None if self.gone else self.on_silent(self))
 
     def _go(self, detail: str) -> None:
         if self.gone:
@@ -256,8 +241,8 @@ class FakeEngine:
         self.gone = True
         self.running.clear()
         self.detail = self.detail or detail
-        if self._on_gone is not None and self.loop is not None:
-            self._on_gone(self)
+        if self.on_gone is not None and self.loop is not None:
+            self.on_gone(self)
 
 
 class FakeLauncher:

@@ -1,21 +1,4 @@
 """The names of ClusterShell.RangeSet."""
 
-from mpshell.rangeset import (
-    AUTOSTEP_DISABLED,
-    RangeSet,
-    RangeSetError,
-    RangeSetException,
-    RangeSetPaddingError,
-    RangeSetParseError,
-)
-from mpshell.rangesetnd import RangeSetND
-
-__all__ = [
-    "AUTOSTEP_DISABLED",
-    "RangeSet",
-    "RangeSetError",
-    "RangeSetException",
-    "RangeSetND",
-    "RangeSetPaddingError",
-    "RangeSetParseError",
-]
+from mpshell.rangeset import *  # noqa: F403
+from mpshell.rangesetnd import RangeSetND as RangeSetND

@@ -1,53 +1,9 @@
 """The names of ClusterShell.Task. As there, `import *` gives `os` too."""
 
-import os
-
-from mpshell.defaults import DEFAULTS
-from mpshell.errors import (
-    AlreadyRunningError,
-    EngineAbortException,
-    EngineAlreadyRunningError,
-    EngineClientError,
-    EngineTimeoutException,
-    TaskError,
-    TaskException,
-    TaskMsgTreeError,
-    TimeoutError,
-)
-from mpshell.event import EventHandler
-from mpshell.msgtree import MsgTree
-from mpshell.nodeset import NodeSet
-from mpshell.pollers import PreferredEngine
-from mpshell.task.functions import task_cleanup, task_self, task_terminate, task_wait
-from mpshell.task.ports import EnginePort
-from mpshell.task.task import Task
-from mpshell.task.timers import EngineTimer
-from mpshell.worker.base import FANOUT_UNLIMITED
-from mpshell.worker.popen import WorkerPopen
-
-__all__ = [
-    "DEFAULTS",
-    "FANOUT_UNLIMITED",
-    "AlreadyRunningError",
-    "EngineAbortException",
-    "EngineAlreadyRunningError",
-    "EngineClientError",
-    "EnginePort",
-    "EngineTimeoutException",
-    "EngineTimer",
-    "EventHandler",
-    "MsgTree",
-    "NodeSet",
-    "PreferredEngine",
-    "Task",
-    "TaskError",
-    "TaskException",
-    "TaskMsgTreeError",
-    "TimeoutError",
-    "WorkerPopen",
-    "os",
-    "task_cleanup",
-    "task_self",
-    "task_terminate",
-    "task_wait",
-]
+from mpshell.errors import EngineAbortException as EngineAbortException
+from mpshell.errors import EngineAlreadyRunningError as EngineAlreadyRunningError
+from mpshell.errors import EngineClientError as EngineClientError
+from mpshell.errors import EngineTimeoutException as EngineTimeoutException
+from mpshell.pollers import PreferredEngine as PreferredEngine
+from mpshell.task import *  # noqa: F403
+from mpshell.worker.base import FANOUT_UNLIMITED as FANOUT_UNLIMITED

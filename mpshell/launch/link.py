@@ -103,6 +103,33 @@ class Link(Protocol):
         """Give it up: an engine that still lives takes that as its end. Harmless when done before."""
 
 
+class Leased:
+    """The run that a `Link` is leased to: its loop, and where the link reports to. Nobody before `attach`."""
+
+    def __init__(self) -> None:
+        self.loop: EventLoop | None = None
+        self.on_frame: FrameHandler | None = None
+        self.on_gone: LinkHandler | None = None
+        self.on_flushed: LinkHandler | None = None
+        self.on_silent: LinkHandler = ignore
+
+    def attach(
+        self,
+        loop: EventLoop,
+        on_frame: FrameHandler,
+        on_gone: LinkHandler,
+        on_flushed: LinkHandler,
+        on_silent: LinkHandler = ignore,
+    ) -> None:
+        """Note them, and begin to listen (`Link.attach`)."""
+        self.loop, self.on_frame = loop, on_frame
+        self.on_gone, self.on_flushed, self.on_silent = on_gone, on_flushed, on_silent
+        self.on_attached(loop)
+
+    def on_attached(self, loop: EventLoop) -> None:
+        """Have the loop watch what the engine is heard by."""
+
+
 class Closable(Protocol):
     """What is to be closed."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from mpshell.errors import ProtocolError
 from mpshell.launch import force, lifecycle
-from mpshell.launch.link import PATIENCE, FrameHandler, LinkHandler, ignore
+from mpshell.launch.link import PATIENCE, Leased
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
@@ -25,7 +25,7 @@ _MEASURE = 3.0
 _MEASURES = (force.kill_commands, force.kill)
 
 
-class LocalLink:
+class LocalLink(Leased):
     """A `Link` to an engine that a fork server of this machine has forked.
 
     `attach` binds it to the loop of a run. It is gone when its sentinel is at its end, which is when
@@ -48,6 +48,7 @@ class LocalLink:
         served: Callable[[], bool] = lambda: True,
         requested: Callable[[], bool] = lambda: True,
     ) -> None:
+        super().__init__()
         self.engine_id = engine_id
         self.channel = channel
         self.ready: messages.Ready | None = None
@@ -67,11 +68,6 @@ class LocalLink:
         self._sentinel = Descriptor(sentinel)
         #: When the next measure against it is due.
         self._measure: TimerHandle | None = None
-        self._loop: EventLoop | None = None
-        self._on_frame: FrameHandler | None = None
-        self._on_gone: LinkHandler | None = None
-        self._on_flushed: LinkHandler | None = None
-        self._on_silent: LinkHandler = ignore
         self._effects: dict[str, Callable[[], object]] = {
             lifecycle.KILL: lambda: self._kill(),
             lifecycle.WAKE: self._wake,
@@ -80,7 +76,7 @@ class LocalLink:
             lifecycle.UNWATCH_SENTINEL: self._unwatch_sentinel,
             lifecycle.LOOK: self._look,
             lifecycle.DRAIN: self._drain,
-            lifecycle.REPORT_SILENT: lambda: self._on_silent(self),
+            lifecycle.REPORT_SILENT: lambda: self.on_silent(self),
             lifecycle.RELEASE: self._release,
             lifecycle.REPORT_GONE: self._report_gone,
         }
@@ -108,16 +104,7 @@ class LocalLink:
         # A socket of this machine delivers what was sent, also when its sender is dead.
         return self._lifecycle.certain
 
-    def attach(
-        self,
-        loop: EventLoop,
-        on_frame: FrameHandler,
-        on_gone: LinkHandler,
-        on_flushed: LinkHandler,
-        on_silent: LinkHandler = ignore,
-    ) -> None:
-        self._loop, self._on_frame = loop, on_frame
-        self._on_gone, self._on_flushed, self._on_silent = on_gone, on_flushed, on_silent
+    def on_attached(self, loop: EventLoop) -> None:
         loop.add_reader(self.channel.fileno(), self._receive)
         loop.add_reader(self._sentinel.fd, self._on_sentinel)
 
@@ -132,14 +119,14 @@ class LocalLink:
         if self._measure is not None:
             self._measure.cancel()
             self._measure = None
-        self._loop = None
+        self.loop = None
 
     def send(self, commands: list[messages.Message]) -> None:
         if self._lifecycle.state not in lifecycle.SPEAKING or not self.channel.ours():
             return
         self.channel.send(messages.encode(commands))
-        if self.channel.pending and self._loop is not None:
-            self._loop.add_writer(self.channel.fileno(), self._on_writable)
+        if self.channel.pending and self.loop is not None:
+            self.loop.add_writer(self.channel.fileno(), self._on_writable)
 
     def fence(self, why: str = "") -> None:
         self.detail = why or self.detail
@@ -163,16 +150,16 @@ class LocalLink:
             self._effects[effect]()
 
     def _on_writable(self) -> None:
-        if self.channel.ours() and self.channel.flush() and self._loop is not None:
-            self._loop.remove_writer(self.channel.fileno())
-            if self._on_flushed is not None:
-                self._on_flushed(self)
+        if self.channel.ours() and self.channel.flush() and self.loop is not None:
+            self.loop.remove_writer(self.channel.fileno())
+            if self.on_flushed is not None:
+                self.on_flushed(self)
 
     def _receive(self) -> None:
         if not self.channel.ours():
             # Closed by the program, by a handler of this turn for one. A loop without its own says so itself.
             speaking = self._lifecycle.state in lifecycle.SPEAKING
-            if self._loop is not None and self._loop.intact() and speaking:
+            if self.loop is not None and self.loop.intact() and speaking:
                 self._handle(lifecycle.CHANNEL_END)
             return
         # All that one read completes is delivered at once: what comes before garbage counts.
@@ -189,8 +176,8 @@ class LocalLink:
             if self.ready is not None:
                 self._handle(lifecycle.FIRST_MESSAGE)
         try:
-            if events and self._on_frame is not None:
-                self._on_frame(self, events)
+            if events and self.on_frame is not None:
+                self.on_frame(self, events)
         finally:
             if end is not None and self._lifecycle.state in lifecycle.SPEAKING:
                 self._end_of_channel(end)
@@ -221,28 +208,28 @@ class LocalLink:
     # A loop that has lost its descriptors is left alone: its numbers may be another loop's by now.
 
     def _unwatch_channel(self) -> None:
-        if self._loop is not None and self._loop.intact():
-            self._loop.remove_reader(self.channel.fileno())
-            self._loop.remove_writer(self.channel.fileno())
+        if self.loop is not None and self.loop.intact():
+            self.loop.remove_reader(self.channel.fileno())
+            self.loop.remove_writer(self.channel.fileno())
 
     def _unwatch_sentinel(self) -> None:
-        if self._loop is not None and self._loop.intact():
-            self._loop.remove_reader(self._sentinel.fd)
+        if self.loop is not None and self.loop.intact():
+            self.loop.remove_reader(self._sentinel.fd)
 
     def _insist(self) -> None:
         """See to it that it is gone in a while, also when it hangs in the kernel."""
-        if self._measure is None and self._loop is not None:
-            self._measure = self._loop.call_later(_MEASURE, self._take_measure, 0)
+        if self._measure is None and self.loop is not None:
+            self._measure = self.loop.call_later(_MEASURE, self._take_measure, 0)
 
     def _take_measure(self, step: int) -> None:
-        if self._loop is None:
+        if self.loop is None:
             return
         if step == len(_MEASURES):
             self._handle(lifecycle.GIVEN_UP)
             return
         if self.ready is not None and self.session:
             _MEASURES[step](self.ready.pid, self.session)
-        self._measure = self._loop.call_later(_MEASURE, self._take_measure, step + 1)
+        self._measure = self.loop.call_later(_MEASURE, self._take_measure, step + 1)
 
     def _look(self) -> None:
         """Read once: its fork server is gone before it has been heard of.
@@ -260,7 +247,7 @@ class LocalLink:
         The channel may be open still: a command between vfork and exec has all descriptors of its engine, and
         where it cannot be killed there, as in a file system that hangs, it holds them for ever.
         """
-        if self._loop is None or self._lifecycle.state not in lifecycle.SPEAKING:
+        if self.loop is None or self._lifecycle.state not in lifecycle.SPEAKING:
             return
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
@@ -268,7 +255,7 @@ class LocalLink:
             self._handle(lifecycle.CHANNEL_END)
             return
         # Again also after an error of the listener's, for as long as there is somebody to listen.
-        self._loop.call_soon(self._drain)
+        self.loop.call_soon(self._drain)
         self._receive()
 
     def _release(self) -> None:
@@ -277,5 +264,5 @@ class LocalLink:
         self._sentinel.close()
 
     def _report_gone(self) -> None:
-        if self._on_gone is not None:
-            self._on_gone(self)
+        if self.on_gone is not None:
+            self.on_gone(self)

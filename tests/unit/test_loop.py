@@ -35,17 +35,6 @@ def loop(clock: Clock) -> Iterator[EventLoop]:
     loop.close()
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for fd in ends:
-        try:
-            os.close(fd)
-        except OSError:
-            continue
-
-
 def test_deadlines_are_called_in_order_once_they_have_come(loop: EventLoop, clock: Clock) -> None:
     seen: list[str] = []
     loop.call_at(103, seen.append, "c")

@@ -277,7 +277,7 @@ CHANGES = st.lists(
 
 
 @given(frame=st.sampled_from(FRAMES), other=st.sampled_from(FRAMES), changes=CHANGES)
-@settings(max_examples=3000)
+@settings(max_examples=1000)
 def test_a_damaged_frame_is_an_error_or_holds_messages_of_their_types(
     bounded_memory: None, frame: bytes, other: bytes, changes: list[tuple[str, float, bytes]]
 ) -> None:

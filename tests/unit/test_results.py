@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from mpshell.coordinator.intake import indexes_by_job
 from mpshell.coordinator.results import (
     Interned,
     LiveBlock,
@@ -16,7 +17,15 @@ from mpshell.coordinator.results import (
     text,
 )
 from mpshell.outcome import REASONS, Outcome
-from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.wire.messages import (
+    CANCELLED,
+    EXITED,
+    LOST,
+    SIGNALED,
+    SPAWN_FAILED,
+    TIMED_OUT,
+    client_id,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +164,20 @@ def test_the_last_line_of_a_key(blocks: list[bytes], last: bytes) -> None:
     assert store.last_line("k") == last and store.last_line("other") is None
     store.settle("k", Interned())
     assert store.last_line("k") == last
+
+
+@pytest.mark.parametrize(
+    ("clients", "by_job"),
+    [
+        ([], {}),
+        ([(1, 0)], {1: [0]}),
+        ([(7, 3), (7, 1), (7, (1 << 32) - 1)], {7: [3, 1, (1 << 32) - 1]}),
+        ([(2, 5), (1, 5), (2, 4)], {2: [5, 4], 1: [5]}),
+        ([(1, (1 << 32) - 1), (2, 0)], {1: [(1 << 32) - 1], 2: [0]}),
+    ],
+)
+def test_clients_are_told_apart_by_their_job(
+    clients: list[tuple[int, int]], by_job: dict[int, list[int]]
+) -> None:
+    ids = [client_id(job_id, index) for job_id, index in clients]
+    assert indexes_by_job(ids) == by_job

@@ -230,17 +230,6 @@ def test_an_error_leaves_the_other_messages_for_the_next_run(stage: Stage) -> No
 # -- streams ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def pipes() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for fd in ends:
-        try:
-            os.close(fd)
-        except OSError:
-            continue
-
-
 def serve(
     scene: Scene, readers: list[StreamReader], writers: list[StreamWriter], **changes: Any
 ) -> Job:
@@ -251,9 +240,9 @@ def serve(
     return job
 
 
-def test_a_stream_ends_at_its_end_of_file_with_its_last_line(pipes: tuple[int, int]) -> None:
+def test_a_stream_ends_at_its_end_of_file_with_its_last_line(pipe: tuple[int, int]) -> None:
     scene = Scene()
-    reading, writing = pipes
+    reading, writing = pipe
     os.write(writing, b"one\ntwo\nand a piece")
     job = serve(scene, [StreamReader("stdout", reading, True, False)], [])
     scene.when(lambda: True, lambda: os.close(writing))
@@ -270,9 +259,9 @@ def test_a_stream_ends_at_its_end_of_file_with_its_last_line(pipes: tuple[int, i
 
 
 @pytest.mark.parametrize("how", ["its own timeout", "the run's timeout", "cancel"])
-def test_a_stream_that_goes_on_is_ended(how: str, pipes: tuple[int, int]) -> None:
+def test_a_stream_that_goes_on_is_ended(how: str, pipe: tuple[int, int]) -> None:
     scene = Scene()
-    reading, writing = pipes
+    reading, writing = pipe
     os.write(writing, b"a piece")
     timeout = 3.0 if how == "its own timeout" else None
     job = serve(scene, [StreamReader("stdout", reading, True, False)], [], timeout=timeout)
@@ -294,10 +283,10 @@ def test_a_stream_that_goes_on_is_ended(how: str, pipes: tuple[int, int]) -> Non
 
 
 def test_what_is_written_is_reported_and_the_stream_ends_when_all_is(
-    pipes: tuple[int, int],
+    pipe: tuple[int, int],
 ) -> None:
     scene = Scene()
-    reading, writing = pipes
+    reading, writing = pipe
     streams = [StreamWriter("stdin", writing, True, True)]
     job = serve(scene, [], streams)
     streams[0].write(b"x" * 100)

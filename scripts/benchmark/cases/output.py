@@ -72,6 +72,13 @@ def _broadcast(work: Workplace) -> list[Contender]:
     ]
 
 
+def _own_cpu(unit: str) -> Target:
+    title = f"at least 8x ClusterShell's {unit} a second of own CPU"
+    return Target(title, "per_cpu_second", 8, against=CLUSTERSHELL)
+
+
+_SHOWN = ("rate", "per_cpu_second", "memory_mb", "peak_memory_mb")
+
 CASES = (
     Case(
         "ev_read",
@@ -86,26 +93,16 @@ CASES = (
         f"Gather identical output: 64 nodes, 100,000 lines of {_LINE} bytes each",
         "lines",
         _gather_same,
-        (
-            Target(
-                "at least 8x ClusterShell's lines a second of own CPU",
-                "per_cpu_second", 8, against=CLUSTERSHELL,
-            ),
-        ),
-        shown=("rate", "per_cpu_second", "memory_mb", "peak_memory_mb"),
+        (_own_cpu("lines"),),
+        shown=_SHOWN,
     ),
     Case(
         "gather-distinct",
         "Gather distinct output: 64 nodes, 2 MB each in lines of 80 bytes",
         "MB",
         _gather_distinct,
-        (
-            Target(
-                "at least 8x ClusterShell's MB a second of own CPU",
-                "per_cpu_second", 8, against=CLUSTERSHELL,
-            ),
-        ),
-        shown=("rate", "per_cpu_second", "memory_mb", "peak_memory_mb"),
+        (_own_cpu("MB"),),
+        shown=_SHOWN,
     ),
     Case(
         "broadcast",
@@ -113,6 +110,6 @@ CASES = (
         "MB",
         _broadcast,
         (Target("at least 15x ClusterShell's rate", "rate", 15, against=CLUSTERSHELL),),
-        shown=("rate", "per_cpu_second", "memory_mb", "peak_memory_mb"),
+        shown=_SHOWN,
     ),
 )  # fmt: skip
