@@ -134,8 +134,7 @@ class Job:
         self.fanout = fanout
         self.autoclose = autoclose
         self.wants_events = wants_events
-        self.groups = groups
-        self.reader = reader
+        self.groups, self.reader = groups, reader
         #: Whether canary, batches and the limit of failures are about it (`mpshell.coordinator.rollout`).
         self.in_waves = in_waves
         #: The clients that are run, as (first, stop): all of them, or those that an earlier run has left.
