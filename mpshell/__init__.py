@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from mpshell.task.ports import EnginePort
     from mpshell.task.task import Task
     from mpshell.task.timers import EngineTimer
+    from mpshell.worker.asyncssh import WorkerAsyncSsh
     from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED, Worker
     from mpshell.worker.distant import DistantWorker
     from mpshell.worker.exec import ExecWorker
@@ -144,6 +145,7 @@ __all__ = [
     "Transport",
     "UnknownThreadError",
     "Worker",
+    "WorkerAsyncSsh",
     "WorkerBadArgumentError",
     "WorkerError",
     "WorkerException",
@@ -199,6 +201,7 @@ _HOMES = {
     "mpshell.worker.popen": ("WorkerPopen",),
     "mpshell.worker.pdsh": ("WorkerPdsh",),
     "mpshell.worker.rsh": ("WorkerRsh",),
+    "mpshell.worker.asyncssh": ("WorkerAsyncSsh",),
     "mpshell.worker.ssh": ("WorkerSsh",),
     "mpshell.worker.stream": ("StreamWorker", "WorkerSimple"),
     "mpshell.worker.transport": ("Transport",),

@@ -29,6 +29,7 @@ TASK_INFO: dict[str, Any] = {
     "print_debug": None,
     "fanout": 64,
     "connect_timeout": 10,
+    "ssh_kex": "prefer",
     "command_timeout": 0,
     "engines": None,
     "rate": None,

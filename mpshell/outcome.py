@@ -8,13 +8,18 @@ from typing import Any, NamedTuple
 
 from mpshell.errors import WorkerError
 from mpshell.wire.messages import (
+    AUTH,
     CANCELLED,
+    CUT,
     EXITED,
+    HOSTKEY,
     LOG_END,
     LOST,
     SIGNALED,
     SPAWN_FAILED,
     TIMED_OUT,
+    TRANSPORT,
+    UNREACHABLE,
 )
 
 #: What a reason can be: how the command ended; for a transport's own failure, why.
@@ -38,6 +43,11 @@ _NAMES = {
     CANCELLED: "cancelled",
     SPAWN_FAILED: "not started",
     LOST: "lost",
+    CUT: "lost",
+    UNREACHABLE: "unreachable",
+    AUTH: "auth",
+    HOSTKEY: "hostkey",
+    TRANSPORT: "transport",
 }
 
 #: What makes a time of day of the monotonic clock, which is one for all processes of the machine.

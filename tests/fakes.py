@@ -55,6 +55,7 @@ class FakeEngine(Leased):
         self.configured: m.Configure | None = None
         self.detail = ""
         self.credentials: object = None
+        self.library = ""
         self.far, self.host, self.offset = launcher.far, "gw1" if launcher.far else "", 0.0
         self.patience = PATIENCE
         self.pending = 0
@@ -281,8 +282,9 @@ class FakeLauncher:
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         return []
 
-    def start(self) -> FakeEngine:
+    def start(self, library: str = "") -> FakeEngine:
         self.engines.append(self._make(len(self.engines) + 1, self))
+        self.engines[-1].library = library
         return self.engines[-1]
 
     def forget(self) -> None:

@@ -211,7 +211,8 @@ def _add_running(parser: Parser) -> None:
         help="options for ssh or whatever connects; repeatable")
     add("-R", "--worker", metavar="NAME", default="ssh",
         help="how to reach a node: ssh, exec (a local command for each node: %%h is the node, %%q the same "
-        "quoted for the shell, %%n its rank), rsh, pdsh, or the Python module of a transport (ssh)")
+        "quoted for the shell, %%n its rank), asyncssh (connections of its own), rsh, pdsh, or the Python "
+        "module of a transport (ssh)")
     add("-n", "--nostdin", action="store_true", help="give the commands no stdin; without it, a stdin "
         "that is no terminal goes to every command")
     add("-E", "--engines", metavar="N", type=values.count, help="use N engine processes (as many as "

@@ -82,7 +82,7 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
         task.set_default("distant_workername", options.worker)
     except ImportError as error:
         raise ValueError(
-            f"-R/--worker {options.worker!r} is not ssh, exec, rsh, pdsh or a module's name: {error}"
+            f"-R/--worker {options.worker!r} is not ssh, asyncssh, exec, rsh, pdsh or a module's name: {error}"
         ) from error
     transport = options.worker.rpartition(".")[2].lower()
     _check_options(transport, options.options)

@@ -238,6 +238,7 @@ class Coordinator:
                 if run.interrupted():
                     # Once more Ctrl-C: no more grace.
                     self._engines.kill_all(reason)
+            self._engines.notices.tell_counts()
             for job in list(self.jobs.values()):
                 self._verdicts.rest(job)
                 self._close(job)

@@ -10,7 +10,6 @@ lost its announced clients can be told from those that have surely not run. In t
 
 import math
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.nextstart import NextStart
+from mpshell.coordinator.notices import Notices
 from mpshell.coordinator.observer import Observer, Unobserved
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
@@ -70,11 +70,12 @@ class EngineSet:
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
+        self._library = ""  # whose connections the run needs
+        self.notices = Notices(run)
         self._false_starts = self._failures = 0
         #: How the last of them ended.
         self._false_start = ""
         self._most = 1
-        self._warned: set[str] = set()
         #: Starts a second, over all slot pools and engines.
         self._bucket = TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._end_of_turn)
@@ -90,10 +91,10 @@ class EngineSet:
             messages.Ready: self._on_ready,
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
-            messages.Warn: self._on_warn,
             messages.InputLost: self._on_input_lost,
-            messages.Drained: self._on_engine_drained,
+            messages.Drained: lambda engine, event: engine.handle(states.DRAIN),
             messages.EngineFailed: self._on_failure,
+            **self.notices.handlers,
         }
 
     # -- work ----------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ class EngineSet:
         """Make a slot pool, or give one another fanout."""
         slot_pool = self._slot_pools.get(number)
         if slot_pool is None:
-            queue = InWaves() if self._in_waves else InOrder()
+            queue = (InWaves if self._in_waves else InOrder)(self._can_run)
             slot_pool = self._slot_pools[number] = SlotPool(number, fanout, queue)
             for engine_id, engine in self._engines.items():
                 if engine.state is states.SERVING:
@@ -118,9 +119,14 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
+        self._library = job.library or self._library  # such an engine can run anything
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
+
+    def _can_run(self, engine_id: int, job_id: int) -> bool:
+        library = self._jobs[job_id].library
+        return not library or self._engines[engine_id].link.library == library
 
     def release_wave(self, job: Job, stop: int) -> None:
         """Let the clients of a job before an index start."""
@@ -217,17 +223,9 @@ class EngineSet:
         self._false_starts = 0
         self._admit(engine)
 
-    def _on_warn(self, engine: EngineState, event: messages.Warn) -> None:
-        if event.text not in self._warned:
-            self._warned.add(event.text)
-            self._run.call(warnings.warn, event.text, RuntimeWarning)
-
     def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
         """End the run: its commands must not take what they have got for all."""
         self._run.note(InputStorageError(event.text))
-
-    def _on_engine_drained(self, engine: EngineState, event: messages.Drained) -> None:
-        engine.handle(states.DRAIN)
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
@@ -353,14 +351,19 @@ class EngineSet:
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(slot_pool.at_once(clients) for slot_pool in self._slot_pools.values())
         wanted = max(1, min(self._wanted(commands), fanout))
-        while (engines := sum(e.is_counted for e in self._engines.values())) < wanted:
+        while (able := self._able()) < wanted:
             try:
-                link = self._pool.lease()
+                link = self._pool.lease(self._library)
             except EngineStartError:
-                if not engines:
+                if not able:
                     raise
                 return
             self._attach(link)
+
+    def _able(self) -> int:
+        """Return how many engines can run all that this run has."""
+        engines = (engine for engine in self._engines.values() if engine.is_counted)
+        return sum(engine.link.library == self._library for engine in engines)
 
     def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)

@@ -227,6 +227,11 @@ class Job:
         """Commands that one client stands for (pdsh runs many): how many engines the job is worth."""
         return -(-len(self.keys) // max(1, len(self.nodes)))
 
+    @property
+    def library(self) -> str:
+        """The library whose connections its clients need of their engine; "" for none."""
+        return "" if self.spec.connect is None else self.spec.connect.library
+
     def attempt_of(self, index: int) -> int:
         """Return which attempt a client is at, from 1."""
         return self.attempts.get(index, 1) if self.attempts else 1

@@ -11,12 +11,26 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 from mpshell.outcome import NodeOutcome, Outcome, node_outcome
-from mpshell.wire.messages import CANCELLED, EXITED, LOST, SIGNALED, SPAWN_FAILED, TIMED_OUT
+from mpshell.wire.messages import (
+    AUTH,
+    CANCELLED,
+    CUT,
+    EXITED,
+    HOSTKEY,
+    LOST,
+    SIGNALED,
+    SPAWN_FAILED,
+    TIMED_OUT,
+    TRANSPORT,
+    UNREACHABLE,
+)
 
 Key = Hashable
 
-#: Return code of a command that could not be started, or whose engine was lost.
+#: Return code of a command that could not be started, or whose engine or connection was lost.
 NOT_RUN = 255
+
+_NOT_RUN_REASONS = (SPAWN_FAILED, LOST, CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT)
 
 
 def returncode(reason: int, status: int) -> int | None:
@@ -25,7 +39,7 @@ def returncode(reason: int, status: int) -> int | None:
         return status
     if reason == SIGNALED:
         return 128 + status
-    if reason in (SPAWN_FAILED, LOST):
+    if reason in _NOT_RUN_REASONS:
         return NOT_RUN
     if reason in (TIMED_OUT, CANCELLED):
         return None

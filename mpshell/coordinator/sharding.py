@@ -10,6 +10,7 @@ and asks it for a `plan`. No I/O, no clock.
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 #: Slots of an engine in a slot pool without limit.
@@ -39,16 +40,23 @@ class WorkQueue(Protocol):
     def drop(self, job_id: int | None) -> list[Slice]:
         """Take a job's clients (all: None) out, and return them."""
 
+    def waits_for(self, engine_id: int) -> bool:
+        """Return whether clients wait that this engine can run."""
+
     def take(self, engine_id: int, count: int) -> list[Slice]:
         """Take out and return `count` clients for an engine, or fewer if no more are for it."""
 
 
 class InOrder:
-    """The queue that hands out clients in the order in which they came, to any engine."""
+    """The queue that hands out clients in the order in which they came, to any engine that can run them.
 
-    def __init__(self) -> None:
+    `can_run` is asked for an engine and a job; without it any engine can run any.
+    """
+
+    def __init__(self, can_run: Callable[[int, int], bool] | None = None) -> None:
         self._slices: deque[Slice] = deque()
         self._clients = 0
+        self._can_run = can_run
 
     def __len__(self) -> int:
         return self._clients
@@ -68,25 +76,37 @@ class InOrder:
         self._clients -= sum(work.stop - work.first for work in dropped)
         return dropped
 
+    def waits_for(self, engine_id: int) -> bool:
+        """Return whether clients wait that this engine can run."""
+        return any(self._is_for(engine_id, work) for work in self._slices)
+
+    def _is_for(self, engine_id: int, work: Slice) -> bool:
+        return self._can_run is None or self._can_run(engine_id, work.job_id)
+
     def take(self, engine_id: int, count: int) -> list[Slice]:
-        """Take out and return the next `count` clients."""
+        """Take out and return the next `count` clients that this engine can run."""
         taken = []
+        passed: list[Slice] = []
         while count > 0 and self._slices:
             work = self._slices.popleft()
+            if not self._is_for(engine_id, work):
+                passed.append(work)
+                continue
             stop = min(work.stop, work.first + count)
             if stop < work.stop:
                 self._slices.appendleft(work._replace(first=stop))
             taken.append(work._replace(stop=stop))
             count -= stop - work.first
             self._clients -= stop - work.first
+        self._slices.extendleft(reversed(passed))
         return taken
 
 
 class InWaves(InOrder):
     """The queue that holds clients back until their wave is released, and then hands them out in order."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, can_run: Callable[[int, int], bool] | None = None) -> None:
+        super().__init__(can_run)
         self._held: list[Slice] = []
 
     def add(self, work: Slice, front: bool) -> None:
@@ -253,8 +273,16 @@ class SlotPool:
         """Return an even split of the fanout, but for what frozen engines hold of it."""
         live = [eid for eid, share in self.shares.items() if not share.frozen]
         held = sum(share.bound for share in self.shares.values() if share.frozen)
+        fair: dict[int, int] = {}
+        if self.queued:
+            # An engine that no client waits for needs no more than it has; its part is for the others.
+            even = max(0, (self.fanout or 0) - held) // max(1, len(live))
+            for eid in [eid for eid in live if not self._queue.waits_for(eid)]:
+                fair[eid] = min(even, self.shares[eid].assigned)
+                held += fair[eid]
+                live.remove(eid)
         each, more = divmod(max(0, (self.fanout or 0) - held), max(1, len(live)))
-        return {eid: each + (rank < more) for rank, eid in enumerate(live)}
+        return fair | {eid: each + (rank < more) for rank, eid in enumerate(live)}
 
     def _lower(self) -> dict[int, int]:
         """Return the engines that have to give up slots, and how many they keep."""

@@ -7,7 +7,8 @@ without a shell in between, where the difference cannot be seen.
 
 import os
 
-from mpshell.wire.messages import JobSpec, encode_template, fill
+from mpshell.wire.messages import JobSpec
+from mpshell.wire.templates import encode_template, fill
 
 _SHELL = b"/bin/sh"
 

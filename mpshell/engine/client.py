@@ -16,6 +16,9 @@ from mpshell.wire.messages import CANCELLED, EXITED, SIGNALED, SPAWN_FAILED, TIM
 if TYPE_CHECKING:
     from typing import Final
 
+#: The status of a client whose connection has failed: ssh(1)'s own.
+NO_STATUS: Final = 255
+
 PENDING: Final = "PENDING"
 RUNNING: Final = "RUNNING"
 STOPPING: Final = "STOPPING"
@@ -105,6 +108,13 @@ class Client:
         if not self.reported:
             self.status = status
             self.reason = SIGNALED if signaled else EXITED
+        return self.handle(EXIT)
+
+    def failed(self, reason: int) -> tuple[str, ...]:
+        """Take EXITED of a client whose connection has failed, with the reason for that."""
+        if not self.reported:
+            self.status = NO_STATUS
+            self.reason = reason
         return self.handle(EXIT)
 
     def cancel(self, reason: int) -> tuple[str, ...]:

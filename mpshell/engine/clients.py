@@ -13,10 +13,20 @@ from mpshell.engine.processes import Processes
 from mpshell.engine.stdin import InputFeed
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import Execution
-from mpshell.errors import InvalidTransition
+from mpshell.errors import InvalidTransition, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.lines import LONG_LINE, StreamBuffer
-from mpshell.wire.messages import DISCARD, EXITED, GATHER, LOG, LOG_END, STDERR, STDOUT, STREAM
+from mpshell.wire.messages import (
+    DISCARD,
+    EXITED,
+    GATHER,
+    LOG,
+    LOG_END,
+    STDERR,
+    STDOUT,
+    STREAM,
+    TRANSPORT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +60,8 @@ class Clients:
         self.processes = Processes(loop, self)
         #: By which clients are carried.
         self.family: Family = self.processes
+        #: By which those of jobs with a `Connect` are, in an engine that hosts connections.
+        self.connections: Family | None = None
         #: Carriers that wait for the coordinator to catch up.
         self._paused: set[Carrier] = set()
         #: Gathered bytes, of all clients.
@@ -58,15 +70,19 @@ class Clients:
     @property
     def busy(self) -> bool:
         """Whether commands have not been seen off yet."""
-        return self.family.busy
+        return self.family.busy or (self.connections is not None and self.connections.busy)
 
     def kill_all(self) -> None:
         """Kill what runs; to be called again for what each leaves, until nothing is left."""
         self.family.kill_all()
+        if self.connections is not None:
+            self.connections.kill_all()
 
     def end_run(self) -> None:
         """Nothing runs any more: what is still there is not of a run to come."""
         self.family.end_run()
+        if self.connections is not None:
+            self.connections.end_run()
 
     def start(self, execution: Execution, last_try: bool) -> OSError | None:
         """Start a client that was announced; return the error when there is no room for it now.
@@ -75,7 +91,7 @@ class Clients:
         """
         execution.started_at = self.loop.time()
         try:
-            carrier = self.family.start(execution)
+            carrier = self._family_of(execution).start(execution)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM and not last_try:
                 execution.detail = None
@@ -87,6 +103,13 @@ class Clients:
         if carrier.has_input:
             self._feed(execution, carrier)
         return None
+
+    def _family_of(self, execution: Execution) -> Family:
+        if execution.job.spec.connect is None:
+            return self.family
+        if self.connections is None:
+            raise ProtocolError("a job that needs connections came to an engine that hosts none")
+        return self.connections
 
     def _feed(self, execution: Execution, carrier: Carrier) -> None:
         job = execution.job
@@ -141,6 +164,40 @@ class Clients:
     def ended(self, execution: Execution, status: int, signaled: bool) -> None:
         """Note that the command has ended."""
         self.carry_out(execution, execution.exited(status, signaled))
+
+    def failed(self, execution: Execution, reason: int, detail: str) -> None:
+        """Note that the connection that carries a command has failed."""
+        if not execution.reported:
+            execution.detail = detail
+        self.carry_out(execution, execution.failed(reason))
+
+    def start_over(self, execution: Execution, family: Family) -> None:
+        """Have a client of which nothing has run carried by another family."""
+        if execution.feed is not None:
+            execution.feed.close()
+            execution.feed = None
+        if execution.carrier is not None:
+            execution.carrier.close()
+        execution.proven = False
+        try:
+            carrier = execution.carrier = family.start(execution)
+        except (OSError, ValueError) as error:
+            execution.carrier = None
+            self.failed(execution, TRANSPORT, str(error))
+            return
+        if carrier.has_input:
+            self._feed(execution, carrier)
+
+    def host_key(self, path: str, line: str) -> None:
+        """Have a line added to a file of host keys."""
+        self._uplink.report.host_keys.append((path, line))
+        self._uplink.end_of_turn()
+
+    def notice(self, text: str) -> None:
+        """Count one more node of which the user should know that."""
+        notices = self._uplink.report.notices
+        notices[text] = notices.get(text, 0) + 1
+        self._uplink.end_of_turn()
 
     def _take(self, execution: Execution, stream: int, data: bytes) -> None:
         """Keep what a command has written, or pass it on."""
@@ -280,7 +337,7 @@ class Clients:
     def _diagnose(self, execution: Execution) -> None:
         """Add to an outcome what its diagnosis needs, where one is wanted."""
         least = execution.job.spec.diagnose
-        if not least or execution.reason != EXITED or execution.status < least:
+        if execution.proven or not least or execution.reason != EXITED or execution.status < least:
             return
         words = execution.last_words.decode(errors="backslashreplace").replace(LOG_END, "\\0")
         if execution.log is not None:

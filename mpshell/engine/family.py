@@ -51,3 +51,15 @@ if TYPE_CHECKING:
 
         def ended(self, execution: Execution, status: int, signaled: bool) -> None:
             """Note that the command has ended, with its exit status or signal number."""
+
+        def failed(self, execution: Execution, reason: int, detail: str) -> None:
+            """Note that the connection that carries a command has failed: CUT, UNREACHABLE and so on."""
+
+        def start_over(self, execution: Execution, family: Family) -> None:
+            """Have a client of which nothing has run carried by another family."""
+
+        def host_key(self, path: str, line: str) -> None:
+            """Have a line added to a file of host keys."""
+
+        def notice(self, text: str) -> None:
+            """Count one more node of which the user should know that."""

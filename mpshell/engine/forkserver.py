@@ -12,6 +12,8 @@ the socket is held by another one; then all goes. Packets of other processes are
 that process once it has dropped privileges that this one still holds.
 """
 
+from __future__ import annotations
+
 import _socket
 import errno
 import gc
@@ -21,13 +23,17 @@ import sys
 import time
 
 from mpshell.engine import process
+from mpshell.engine.host import load
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.engine.main import WILL, WILL_PIDS, run_engine
 from mpshell.engine.program import LOOK, Program
 from mpshell.runtime import procfs
-from mpshell.runtime.lean import signal
-from mpshell.wire.control import FORK, KILL, PACKET
+from mpshell.runtime.lean import TYPE_CHECKING, signal
+from mpshell.wire.control import FORK, KILL, LONGEST, PACKET, library_of
 from mpshell.wire.credentials import Sender, ask_for_senders, receive
+
+if TYPE_CHECKING:
+    from mpshell.engine.host import Host
 
 #: Seconds that engines have to leave by themselves when the coordinator is gone.
 _LEAVE = 1.0
@@ -100,18 +106,18 @@ class ForkServer:
             os.kill(pid, signal.SIGCONT)
 
     def _take_packet(self) -> None:
-        data, sender, fds = receive(self._control, PACKET.size, descriptors=2)
+        data, sender, fds = receive(self._control, LONGEST, descriptors=2)
         if not data:
             raise _Gone
-        if len(data) == PACKET.size:
-            kind, engine_id = PACKET.unpack(data)
-            self._obey(kind, engine_id, sender, fds)
+        if len(data) >= PACKET.size:
+            self._obey(data, sender, fds)
         # No room for them here, or not obeyed. That no end of them is held any more says that there is no
         # engine.
         for fd in fds:
             os.close(fd)
 
-    def _obey(self, kind: bytes, engine_id: int, sender: Sender, fds: list[int]) -> None:
+    def _obey(self, packet: bytes, sender: Sender, fds: list[int]) -> None:
+        kind, engine_id = PACKET.unpack_from(packet)
         ours = self._program.sender
         if kind == FORK and len(fds) == 2 and (reason := procfs.why_unusable()):
             # Nor could the program be looked at.
@@ -119,7 +125,7 @@ class ForkServer:
             self._tell_end(fds.pop(), reason)
         elif kind == FORK and sender == ours and self._program.unchanged():
             if len(fds) == 2:
-                self._fork(engine_id, fds.pop(0), fds.pop())
+                self._fork(packet, fds.pop(0), fds.pop())
             elif not self._engines:
                 # The next fork server has the limits of its own moment, which may be higher.
                 raise _Gone
@@ -129,19 +135,24 @@ class ForkServer:
                 if number == engine_id:
                     os.kill(pid, signal.SIGKILL)
 
-    def _fork(self, engine_id: int, channel: int, sentinel: int) -> None:
+    def _fork(self, packet: bytes, channel: int, sentinel: int) -> None:
+        _, engine_id = PACKET.unpack_from(packet)
+        library, paths = library_of(packet)
         try:
+            host = load(library, paths) if library else None
             pid = os.fork()
-        except OSError as error:
+        except (OSError, ImportError) as error:
             os.close(channel)
-            self._tell_end(sentinel, f"fork: {error}")
+            self._tell_end(
+                sentinel, f"{'fork' if isinstance(error, OSError) else library}: {error}"
+            )
             return
         if pid == 0:
-            self._become_engine(engine_id, channel)
+            self._become_engine(engine_id, channel, host)
         os.close(channel)
         self._engines[pid] = (engine_id, sentinel)
 
-    def _become_engine(self, engine_id: int, channel: int) -> None:
+    def _become_engine(self, engine_id: int, channel: int, host: Host | None) -> None:
         signal.set_wakeup_fd(-1)
         self._control.detach()
         lifeline = self._lifeline_theirs.detach()
@@ -149,7 +160,7 @@ class ForkServer:
         os.closerange(3, low)
         os.closerange(low + 1, high)
         os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
-        run_engine(engine_id, channel, lifeline, self._program)
+        run_engine(engine_id, channel, lifeline, self._program, host)
 
     def _reap(self) -> None:
         # Again after each round: clearing orphans away uses up the wake-ups of other engines' ends.

@@ -4,6 +4,8 @@ Runs in the engine process. `run_engine` does not return to the fork server's co
 os._exit, 0 for a clean end, 1 after an error of its own.
 """
 
+from __future__ import annotations
+
 import gc
 import os
 import struct
@@ -14,10 +16,13 @@ from mpshell.engine import process
 from mpshell.engine.core import Engine
 from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.engine.program import Program
-from mpshell.runtime.lean import signal
+from mpshell.runtime.lean import TYPE_CHECKING, signal
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 from mpshell.wire.channel import Channel
+
+if TYPE_CHECKING:
+    from mpshell.engine.host import Host
 
 #: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.
 _COLLECT_AT = 100_000
@@ -29,11 +34,14 @@ WILL, WILL_PIDS = struct.Struct("i"), 4096
 _LAST_REAP = 1.0
 
 
-def run_engine(engine_id: int, channel_fd: int, lifeline: int, program: Program) -> None:
+def run_engine(
+    engine_id: int, channel_fd: int, lifeline: int, program: Program, host: Host | None = None
+) -> None:
     """Be the engine at the other end of `channel_fd` until told to leave.
 
     `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
-    process, so it leaves as well. What this process leaves on purpose it says there.
+    process, so it leaves as well. What this process leaves on purpose it says there. With a `host` it hosts
+    connections as well.
     """
     status = 1
     try:
@@ -42,8 +50,10 @@ def run_engine(engine_id: int, channel_fd: int, lifeline: int, program: Program)
         signal_at_parent_end(signal.SIGCONT)
         gc.set_threshold(_COLLECT_AT)
         channel = Channel(channel_fd, program.sender)
-        loop = EventLoop()
+        loop = EventLoop() if host is None else host.make_loop()
         engine = Engine(channel, loop, program)
+        if host is not None:
+            engine.clients.connections = host.make_family(loop, engine.clients)
         loop.add_reader(lifeline, _on_lifeline, engine, loop, lifeline)
         _watch_children(engine, loop)
         ready = messages.Ready(engine_id, os.getpid(), __version__)

@@ -5,8 +5,10 @@ from mpshell.wire.messages import (
     Bodies,
     Drained,
     Finished,
+    HostKeys,
     InputLost,
     Message,
+    Notices,
     Output,
     Pong,
     Result,
@@ -25,7 +27,9 @@ class Report:
         "bodies",
         "drained",
         "finished",
+        "host_keys",
         "inputs_lost",
+        "notices",
         "output",
         "pong",
         "size",
@@ -49,6 +53,8 @@ class Report:
         self.starting: list[int] = []
         self.warnings: list[str] = []
         self.inputs_lost: list[tuple[int, str]] = []
+        self.notices: dict[str, int] = {}
+        self.host_keys: list[tuple[str, str]] = []
         self.pong = False
         self.drained = False
         #: Bytes in `output`, and of the new bodies.
@@ -79,6 +85,10 @@ class Report:
             frame.append(Finished(self.finished))
         frame += [SlotsHeld(slot_pool, slots) for slot_pool, slots in self.slots_held]
         frame += [Warn(text) for text in self.warnings]
+        if self.host_keys:
+            frame.append(HostKeys(self.host_keys))
+        if self.notices:
+            frame.append(Notices(list(self.notices.items())))
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]
         if self.pong:
             frame.append(Pong())

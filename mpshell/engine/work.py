@@ -77,7 +77,8 @@ class Execution(Client):
 
     __slots__ = (
         "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "job",
-        "last_byte_at", "last_words", "log", "node", "part", "passed_on", "started_at", "timeout_handle",
+        "last_byte_at", "last_words", "log", "node", "part", "passed_on", "proven", "started_at",
+        "timeout_handle",
     )  # fmt: skip
 
     def __init__(self, job: EngineJob, index: int, node: str, part: str = "") -> None:
@@ -92,6 +93,8 @@ class Execution(Client):
         self.last_byte_at = 0.0
         self.detail: str | None = None
         self.last_words = b""
+        #: Its carrier knows how it has ended: no words of its own are asked.
+        self.proven = False
         #: What its program writes to its log, beside its streams.
         self.log = None if job.log_lines is None else ClientLog(job.log_lines)
         #: Bytes that have not been passed on, by stream.

@@ -248,14 +248,16 @@ class ForkLauncher:
             used = {*used, credentials()}
             return [self._servers.pop(old) for old in list(self._servers) if old not in used]
 
-    def start(self) -> LocalLink:
-        """Fork an engine; a fork server that was killed is replaced."""
+    def start(self, library: str = "") -> LocalLink:
+        """Fork an engine, hosting connections of a `library`; a fork server that was killed is replaced."""
         from mpshell.launch.local import LocalLink
         from mpshell.wire.channel import channel_pair
 
+        paths = self._paths_of(library)
         with self.lock:
             self._next_id += 1
             engine_id = self._next_id
+            packet = control.fork_packet(engine_id, library, paths)
             try:
                 sentinel, sentinel_write = os.pipe()
                 try:
@@ -268,7 +270,7 @@ class ForkLauncher:
                 raise EngineStartError(f"no engine process can be started: {error}") from error
             now = credentials()
             try:
-                server = self._fork(now, engine_id, (theirs, sentinel_write))
+                server = self._fork(now, packet, (theirs, sentinel_write))
             except (OSError, EngineStartError) as error:
                 channel.close()
                 os.close(sentinel)
@@ -282,13 +284,22 @@ class ForkLauncher:
             sentinel,
             lambda: self._fence(server, engine_id),
             credentials=now,
+            library=library,
             session=server.pid,
             served=server.outbox.ours,
             requested=lambda: not server.outbox.holds(engine_id),
         )
 
-    def _fork(self, now: object, engine_id: int, fds: tuple[int, int]) -> _ForkServerProcess:
-        packet = control.PACKET.pack(control.FORK, engine_id)
+    @staticmethod
+    def _paths_of(library: str) -> tuple[str, ...]:
+        if not library:
+            return ()
+        # Late: a plain run has no use for it.
+        from mpshell.launch.libraries import paths_of
+
+        return paths_of(library)
+
+    def _fork(self, now: object, packet: bytes, fds: tuple[int, int]) -> _ForkServerProcess:
         if (server := self._servers.get(now)) is not None:
             try:
                 server.outbox.send(packet, fds)

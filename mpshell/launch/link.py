@@ -45,6 +45,8 @@ class Link(Protocol):
     detail: str
     #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
     credentials: object
+    #: The library of connections that it hosts; "" for none.
+    library: str
     #: Whether it runs on another host. Then its process ids mean nothing here, it may never come to its first
     #: message and is given no work before that, and what it reports is checked: it is another machine's word.
     far: bool
@@ -158,8 +160,11 @@ class Launcher(Protocol):
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return what serves no engine of these credentials, nor a next one: to be closed."""
 
-    def start(self) -> Link:
-        """Start an engine, without waiting for its first message; EngineStartError when that cannot be."""
+    def start(self, library: str = "") -> Link:
+        """Start an engine, without waiting for its first message; EngineStartError when that cannot be.
+
+        With a `library` it hosts connections of that, beside child processes.
+        """
 
     def forget(self) -> None:
         """In the child of a fork: close the copies of what is the parent's."""

@@ -44,6 +44,7 @@ class LocalLink(Leased):
         fence: Callable[[], object],
         *,
         credentials: object = None,
+        library: str = "",
         session: int = 0,
         served: Callable[[], bool] = lambda: True,
         requested: Callable[[], bool] = lambda: True,
@@ -55,6 +56,7 @@ class LocalLink(Leased):
         self.configured: messages.Configure | None = None
         self.detail = ""
         self.credentials = credentials
+        self.library = library
         #: The session of its fork server, and its own: its process is known by that. 0: not known.
         self.session = session
         #: Whether its fork server is still within reach: without that it ends.

@@ -75,15 +75,15 @@ class Outbox:
     def holds(self, engine_id: int) -> bool:
         """Return whether the request for an engine has not left yet."""
         # Without the lock: asked at every heartbeat, and a late answer is as good.
-        fork = control.PACKET.pack(control.FORK, engine_id)
-        return any(packet == fork for packet, _ in list(self._waiting))
+        fork = control.fork_packet(engine_id)
+        return any(packet.startswith(fork) for packet, _ in list(self._waiting))
 
     def recall(self, engine_id: int) -> bool:
         """Drop the request for an engine that has not left yet; return whether there was one."""
         with self._lock:
-            fork = control.PACKET.pack(control.FORK, engine_id)
+            fork = control.fork_packet(engine_id)
             for entry in self._waiting:
-                if entry[0] == fork:
+                if entry[0].startswith(fork):
                     self._waiting.remove(entry)
                     _close(entry[1])
                     return True

@@ -28,7 +28,7 @@ def default_engines(commands: int, cpus: int) -> int:
 
 
 class EnginePool:
-    """Idle engines of one launcher, at most as many as there are processors for."""
+    """Idle engines of one launcher, at most as many of each library as there are processors for."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
@@ -52,26 +52,37 @@ class EnginePool:
         """Return the working directory, mask and environment of commands now."""
         return self._launcher.surroundings()
 
-    def lease(self) -> Link:
-        """Return an engine for one run: a warm one, or a new one (EngineStartError)."""
+    def lease(self, library: str = "") -> Link:
+        """Return an engine for one run, one that hosts connections of a `library`: a warm one, or a new one.
+
+        EngineStartError when there is none to be had.
+        """
         with self._lock:
             now = self._launcher.credentials()
-            while self._idle:
-                link = self._idle.pop()
+            while (link := self._idle_of(library)) is not None:
                 if link.credentials == now and not link.ended():
                     break
                 link.close()
             else:
-                link = self._launcher.start()
+                link = self._launcher.start(library)
             self._leased.add(link)
         self._tidy()
         return link
+
+    def _idle_of(self, library: str) -> Link | None:
+        """Take the warm engine of a library that was given back last, if there is one."""
+        for link in reversed(self._idle):
+            if link.library == library:
+                self._idle.remove(link)
+                return link
+        return None
 
     def give_back(self, link: Link) -> None:
         """Take back an engine that is drained and detached."""
         with self._lock:
             self._leased.discard(link)
-            fits = len(self._idle) < self._launcher.capacity() and not link.gone
+            alike = sum(other.library == link.library for other in self._idle)
+            fits = alike < self._launcher.capacity() and not link.gone
             if fits and link.credentials == self._launcher.credentials():
                 self._idle.append(link)
                 return

@@ -56,6 +56,11 @@ def _check_heartbeat(value: Any) -> None:
         _number("heartbeat", value, 0.1)
 
 
+def _check_kex(value: Any) -> None:
+    if value not in ("prefer", "require"):
+        raise TaskSettingError(f"ssh_kex is 'prefer' or 'require', not {value!r}")
+
+
 def _check_limit(key: str, value: Any) -> None:
     if value is not None:
         _count(key, value)
@@ -129,6 +134,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "drain": _check_drain,
     "rate": _check_rate,
     "heartbeat": _check_heartbeat,
+    "ssh_kex": _check_kex,
     "retry": _check_retry,
     **{key: functools.partial(_check_limit, key) for key in ("canary", "batch", "max_fail")},
     "print_debug": _check_print_debug,

@@ -15,14 +15,12 @@ each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.m
 from __future__ import annotations
 
 import io
-import os
 
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 from mpshell.wire import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import TypeAlias
 
 #: What an engine does with a stream of a client that nobody listens to line by line.
@@ -34,6 +32,10 @@ STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
 
+#: The same of a connection that has failed: cut after the login, which makes no difference to the user between
+#: that and a lost engine, but to the policy of retries; none at all, no login, a wrong host key, no session.
+CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT = range(6, 11)
+
 #: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
 #: the path of its log.
 NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
@@ -43,26 +45,6 @@ LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
-
-
-#: The same with its text encoded.
-Pieces: TypeAlias = tuple[bytes | int, ...]
-
-
-def encode_template(template: Template) -> Pieces:
-    """Return a template with its text as the system has it."""
-    return tuple(part if isinstance(part, int) else os.fsencode(part) for part in template)
-
-
-def fill(
-    words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"", log: bytes = b""
-) -> list[bytes]:
-    """Return the words of a command for one client, given what stands for its marks."""
-    marked = (node, b"%d" % rank, part, log)
-    return [
-        b"".join(piece if isinstance(piece, bytes) else marked[piece] for piece in pieces)
-        for pieces in words
-    ]
 
 
 class LogFormat(NamedTuple):
@@ -78,6 +60,18 @@ class LogFormat(NamedTuple):
     noted: tuple[str, ...]
     private: tuple[str, ...]
     apart: bool = False  # as LOG, and not the way of stderr
+
+
+class Connect(NamedTuple):
+    """A command over connections that the engine makes itself, and how it makes them."""
+
+    library: str
+    command: str
+    user: str  # "" for that of the configuration
+    timeout: float  # seconds to connect; 0: no limit
+    options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
+    kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
+    execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
 
 
 class JobSpec(NamedTuple):
@@ -101,6 +95,7 @@ class JobSpec(NamedTuple):
     )
     log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
     own_slots: bool = False  # its clients count in a slot pool of its own, not in the task's
+    connect: Connect | None = None  # and `argv` for the nodes that it cannot be used for
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
@@ -264,6 +259,18 @@ class InputLost(NamedTuple):
     text: str
 
 
+class Notices(NamedTuple):
+    """What the user should know of nodes, once a run for all of them: (text about nodes, how many more)."""
+
+    counts: list[tuple[str, int]]
+
+
+class HostKeys(NamedTuple):
+    """Lines to add to files of host keys: (path, line)."""
+
+    lines: list[tuple[str, str]]
+
+
 class EngineFailed(NamedTuple):
     """The engine met an error of its own and leaves."""
 
@@ -278,20 +285,9 @@ Command: TypeAlias = (
     Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping | Lease
 )  # fmt: skip
 Event: TypeAlias = (
-    Ready
-    | Starting
-    | Output
-    | Written
-    | Bodies
-    | Finished
-    | SlotsHeld
-    | Trace
-    | Pong
-    | Warn
-    | InputLost
-    | EngineFailed
-    | Drained
-)
+    Ready | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
+    | Notices | HostKeys | EngineFailed | Drained
+)  # fmt: skip
 Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
@@ -299,10 +295,14 @@ _NUMBER = checks.kind(int, float)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _TEXTS = checks.series(tuple, _STR)
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
+_CONNECT = checks.fields(
+    _STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple)
+)  # fmt: skip
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
     _BOOL, lambda log: log is None or (log.__class__ is LogFormat and _LOG_FORMAT(log)), _BOOL,
+    lambda connect: connect is None or (connect.__class__ is Connect and _CONNECT(connect)),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -337,12 +337,14 @@ _CHECKS: dict[type, checks.Check] = {
     Pong: checks.fields(),
     Warn: checks.fields(_STR),
     InputLost: checks.fields(_INT, _STR),
+    Notices: checks.fields(checks.pairs(_STR, _INT)),
+    HostKeys: checks.fields(checks.pairs(_STR, _STR)),
     EngineFailed: checks.fields(_STR),
     Drained: checks.fields(),
 }
 
-#: What the unpickler may make: messages, and the job within one, with its log.
-_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat)}
+#: What the unpickler may make: messages, and the job within one, with its log and its connections.
+_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect)}
 
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS = 32

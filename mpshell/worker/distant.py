@@ -10,7 +10,7 @@ from mpshell.coordinator.results import key_matcher, matcher
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
-from mpshell.wire.messages import encode_template, fill
+from mpshell.wire.templates import encode_template, fill
 from mpshell.worker.base import Worker, check_command
 from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
 from mpshell.worker.text import check_text

@@ -71,7 +71,7 @@ def ssh_program(task: PublicTask, nodes: list[str]) -> SshProgram:
 
     Raise WorkerError when ssh refuses its options.
     """
-    program, own = _split(task, "ssh_path", "ssh")
+    program, own = ssh_words(task)
     given = [*own, *split_setting(task, "ssh_options", "")]
     ours = ["-oForwardAgent=no", "-oForwardX11=no"]
     if task.info("ssh_user"):
@@ -134,6 +134,11 @@ def scp_program(task: PublicTask, nodes: list[str]) -> SshProgram:
     words: list[Word] = ["env", f"MPSHELL_SSH={ssh}", ("MPSHELL_SSH_LOG=", LOG_PATH), *program]
     words += ["-S", str(_WRAPPER), *log.options()]
     return SshProgram([*words, *flag_words(_without_level(kept, log))], log)
+
+
+def ssh_words(task: PublicTask) -> tuple[list[str], list[str]]:
+    """Return the words of the info key `ssh_path` up to the program, and the options after it."""
+    return _split(task, "ssh_path", "ssh")
 
 
 def _split(task: PublicTask, key: str, name: str) -> tuple[list[str], list[str]]:

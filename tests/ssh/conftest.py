@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class SshServer:
     @property
     def config(self) -> str:
         return str(self.directory / "ssh_config")
+
+    def address(self, node: str) -> tuple[str, int]:
+        """Return where a node listens."""
+        lines = (self.directory / "ssh_config").read_text().splitlines()
+        host = lines[lines.index(f"Host {node}") + 1].split()[1]
+        return host, int(next(line for line in lines if line.startswith("  Port ")).split()[1])
 
     @property
     def session_paths(self) -> str:
@@ -79,11 +86,19 @@ def each_ssh_server(
         yield server
 
 
+@pytest.fixture(params=["ssh", "asyncssh"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Give the name of each transport over SSH: what they do is to be the same."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def ssh_task(ssh_server: SshServer) -> Iterator[Task]:
-    """Give a Task whose nodes are those of the server."""
+def ssh_task(ssh_server: SshServer, transport: str) -> Iterator[Task]:
+    """Give a Task whose nodes are those of the server, for each transport over SSH."""
     task_terminate()
     task = task_self()
+    task.set_default("distant_workername", transport)
     task.set_info("engines", 2)
     # All of a sweep log in at once, maybe on a machine that is busy.
     task.set_info("connect_timeout", 60)
@@ -91,7 +106,10 @@ def ssh_task(ssh_server: SshServer) -> Iterator[Task]:
     if not ssh_server.programs.installed:
         task.set_info("ssh_path", ssh_server.programs.ssh)
         task.set_info("scp_path", ssh_server.programs.scp)
-    yield task
+    with warnings.catch_warnings():
+        # Here the results count; which options are ssh(1)'s alone is test_asyncssh.py's.
+        warnings.filterwarnings("ignore", r".* over ssh\(1\)", RuntimeWarning)
+        yield task
     task_cleanup()
 
 

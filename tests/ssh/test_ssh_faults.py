@@ -236,14 +236,14 @@ def test_the_command_s_own_255_is_an_exit(ssh_task: Task) -> None:
     assert (found["node1"].reason, found["node1"].returncode) == ("exit", 255)
 
 
-def test_timeouts_and_signals_are_told_apart(ssh_task: Task) -> None:
+def test_timeouts_and_signals_are_told_apart(ssh_task: Task, transport: str) -> None:
     found = outcomes(ssh_task, "node1", "sleep 60", timeout=1)
     assert (found["node1"].reason, found["node1"].timed_out) == ("timeout", True)
     assert found["node1"].returncode is None
     assert found["node1"].duration >= 1
 
     def kill(handler: object, timer: object) -> None:
-        """Of the client on this machine; a signal of the remote command is a 255 of ssh's."""
+        """The ssh(1) on this machine; of a remote command it makes a 255, and `asyncssh` a signal."""
         found: list[psutil.Process] = []
 
         def runs() -> bool:
@@ -256,8 +256,11 @@ def test_timeouts_and_signals_are_told_apart(ssh_task: Task) -> None:
         assert eventually(runs)
         found[0].kill()
 
-    ssh_task.timer(1, handler=type("H", (EventHandler,), {"ev_timer": kill})())
-    found = outcomes(ssh_task, "node1", "sleep 61")
+    command = "kill -9 $$"
+    if transport == "ssh":
+        command = "sleep 61"
+        ssh_task.timer(1, handler=type("H", (EventHandler,), {"ev_timer": kill})())
+    found = outcomes(ssh_task, "node1", command)
     assert (found["node1"].reason, found["node1"].signal) == ("signal", 9)
     assert found["node1"].returncode == 137
 
@@ -269,6 +272,7 @@ def test_a_success_is_ok(ssh_task: Task) -> None:
     assert list(ssh_task.outcomes()) == [outcome]
 
 
+@pytest.mark.parametrize("transport", ["ssh"], indirect=True)  # the other one makes no masters
 def test_a_master_that_stays_holds_up_nothing(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:

@@ -132,6 +132,9 @@ def test_what_is_wrong_for_one_node_is_that_node_s(
     assert (found["node2"].reason, found["node2"].returncode) == ("exit", 3)
 
 
+@pytest.mark.parametrize(
+    "transport", ["ssh"], indirect=True
+)  # the other one has no control sockets
 def test_a_path_of_a_control_socket_that_is_too_long(ssh_task: Task, tmp_path: Path) -> None:
     more(ssh_task, f"-oControlMaster=auto -oControlPath={tmp_path}/{'x' * 120}")
     outcome = run(ssh_task)
@@ -189,9 +192,11 @@ def test_through_a_jump_host(ssh_task: Task, ssh_server: SshServer, tmp_path: Pa
     }  # fmt: skip
 
 
-def test_a_command_that_a_signal_has_ended_there(ssh_task: Task) -> None:
+def test_a_command_that_a_signal_has_ended_there(ssh_task: Task, transport: str) -> None:
+    """ssh(1) makes a 255 of it (ssh(1), EXIT STATUS)."""
+    expected = {"ssh": ("exit", 255), "asyncssh": ("signal", 137)}
     outcome = run(ssh_task, command="kill -9 $$")
-    assert (outcome.reason, outcome.returncode) == ("exit", 255)
+    assert (outcome.reason, outcome.returncode) == expected[transport]
 
 
 def test_a_cut_connection_is_lost_whatever_the_command_has_written(ssh_task: Task) -> None:
@@ -364,6 +369,7 @@ def test_a_copy_without_the_subsystem(
         assert copy(ssh_task, tmp_path / "file", "other").reason == "transport"
 
 
+@pytest.mark.parametrize("transport", ["ssh"], indirect=True)  # the other one has no program
 @pytest.mark.parametrize("kind", ["older", "another user's", "no OpenSSH"])
 def test_a_program_in_the_place_of_ssh(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path, kind: str

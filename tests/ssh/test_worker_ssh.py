@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,22 @@ from tests.ssh.conftest import SshServer
 
 def folded(items: Iterable[tuple[MsgTreeElem, NodeSet]]) -> dict[bytes, str]:
     return {bytes(text): str(nodes) for text, nodes in items}
+
+
+def relay(server: socket.socket, address: tuple[str, int]) -> None:
+    """Pass one connection on to a server."""
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    near, _ = server.accept()
+    with near, socket.create_connection(address) as far:
+        back = threading.Thread(target=pump, args=(far, near))
+        back.start()
+        pump(near, far)
+        back.join()
 
 
 def test_a_sweep_gathers_output_and_codes(ssh_task: Task) -> None:
@@ -73,19 +91,27 @@ def test_a_node_that_can_be_reached_later_is_tried_again(
     class Repair(EventHandler):
         def ev_retry(self, worker: Worker, outcome: NodeOutcome, delay: float) -> None:
             retried.append((outcome.node, outcome.reason))
-            config.write_text(f"Include {ssh_server.config}\n")
+            server.listen()
+            threads.append(
+                threading.Thread(target=relay, args=(server, ssh_server.address("node1")))
+            )
+            threads[-1].start()
 
     retried: list[tuple[str, str]] = []
+    threads: list[threading.Thread] = []
     config = tmp_path / "config"
-    config.write_text(
-        f"Host node1\n  HostName 127.0.0.1\n  Port 1\nMatch all\n  Include {ssh_server.config}\n"
-    )
-    ssh_task.set_info("ssh_options", f"-F {config}")
-    ssh_task.set_info("retry", RetryPolicy(2, delay=0.1))
-    worker = ssh_task.shell("cat; exit 255", nodes="node[1-2]", handler=Repair())
-    worker.write(b"all of it")
-    worker.set_write_eof()
-    ssh_task.resume()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        place = f"  HostName 127.0.0.1\n  Port {server.getsockname()[1]}\n"
+        config.write_text(f"Host node1\n{place}Match all\n  Include {ssh_server.config}\n")
+        ssh_task.set_info("ssh_options", f"-F {config}")
+        ssh_task.set_info("retry", RetryPolicy(2, delay=0.1))
+        worker = ssh_task.shell("cat; exit 255", nodes="node[1-2]", handler=Repair())
+        worker.write(b"all of it")
+        worker.set_write_eof()
+        ssh_task.resume()
+        for thread in threads:
+            thread.join()
     found = {o.node: (o.reason, o.returncode, o.attempt) for o in worker.outcomes()}
     assert retried == [("node1", "unreachable")]
     # The server's word is that the command has ended, with a status of its own.
@@ -99,8 +125,10 @@ def test_a_wrong_ssh_path_is_255_for_each_node(ssh_task: Task) -> None:
     assert [code for _, code in worker.iter_node_retcodes()] == [255] * 3
 
 
-def test_the_remote_end_of_a_signal_is_255(ssh_task: Task) -> None:
-    assert ssh_task.run("kill -9 $$", nodes="node1").node_retcode("node1") == 255
+def test_the_remote_end_of_a_signal(ssh_task: Task, transport: str) -> None:
+    """ssh(1) makes a 255 of it (ssh(1), EXIT STATUS); the other transport says what it is."""
+    code = {"ssh": 255, "asyncssh": 137}[transport]
+    assert ssh_task.run("kill -9 $$", nodes="node1").node_retcode("node1") == code
 
 
 def test_a_timeout_ends_ssh_and_keeps_what_was_said(ssh_task: Task) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from mpshell import Task
-from mpshell.wire.messages import Template, encode_template, fill
+from mpshell.wire.messages import Template
+from mpshell.wire.templates import encode_template, fill
 from mpshell.worker import atomic
 from mpshell.worker.copy import check_copy
 from tests.copies import leftovers

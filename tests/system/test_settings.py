@@ -14,6 +14,7 @@ from mpshell import (
     EngineSelect,
     ExecWorker,
     Task,
+    TaskSettingError,
     WorkerPdsh,
     WorkerRsh,
     WorkerSsh,
@@ -247,3 +248,12 @@ def test_run_with_a_command_takes_the_options_of_shell(solo_task: Task) -> None:
     assert seen.count("hup") == 3
     local: Any = solo_task.run("exit 3", key="k")
     assert local.retcode() == 3 and solo_task.key_retcode("k") == 3
+
+
+@pytest.mark.parametrize("value", ["", "always", None, True, 1])
+def test_a_key_exchange_is_preferred_or_required(task: Task, value: Any) -> None:
+    assert task.info("ssh_kex") == "prefer"
+    with pytest.raises(TaskSettingError, match="ssh_kex is 'prefer' or 'require', not"):
+        task.set_info("ssh_kex", value)
+    task.set_info("ssh_kex", "require")
+    assert task.info("ssh_kex") == "require"

@@ -26,8 +26,8 @@ def test_an_engine_gets_work_only_after_its_first_message() -> None:
     job = scene.job(20)
     first = scene.launcher.start
 
-    def start() -> FakeEngine:
-        engine = first()
+    def start(library: str = "") -> FakeEngine:
+        engine = first(library)
         engine.stopped = engine.engine_id == 1
         return engine
 

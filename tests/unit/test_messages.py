@@ -21,11 +21,15 @@ JOB = m.JobSpec(
     ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
 LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
+CONNECTED = JOB._replace(
+    connect=m.Connect("asyncssh", "true", "", 1.5, ("-p", "22"), "prefer", (("true", True),))
+)
 EVERY: list[m.Message] = [
     m.Configure(b"/tmp", 0o22, {b"A": b"\xff"}),
     m.Configure(b"/tmp", None, None),
     m.Submit(1, JOB, 3, ["n1", "n2"]),
     m.Submit(1, LOGGED, 3, ["n1", "n2"], ("a", "b")),
+    m.Submit(1, CONNECTED, 3, ["n1", "n2"]),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
     m.CloseStdin(1),
@@ -47,6 +51,8 @@ EVERY: list[m.Message] = [
     m.Pong(),
     m.Warn("text"),
     m.InputLost(1, "text"),
+    m.Notices([("text", 3)]),
+    m.HostKeys([("/file", "line")]),
     m.EngineFailed("traceback"),
     m.Drained(),
 ]
@@ -193,6 +199,7 @@ JOB_FIELDS: dict[str, Any] = {
     "argv": lambda v: type(v) is tuple and all(map(template, v)),
     "env": lambda v: type(v) is tuple and rows(list(v), str, str),
     "log": lambda v: v is None or typed(v),
+    "connect": lambda v: v is None or typed(v),
 }  # fmt: skip
 #: The declared types, once more and apart from what is tested.
 FIELDS: dict[tuple[type, str], Any] = {
@@ -209,6 +216,15 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.LogFormat, "noted"): lambda v: texts(v),
     (m.LogFormat, "private"): lambda v: texts(v),
     (m.LogFormat, "apart"): (bool,),
+    (m.Connect, "library"): (str,),
+    (m.Connect, "command"): (str,),
+    (m.Connect, "user"): (str,),
+    (m.Connect, "kex"): (str,),
+    (m.Connect, "execs"): lambda v: type(v) is tuple and rows(list(v), str, bool),
+    (m.HostKeys, "lines"): lambda v: rows(v, str, str),
+    (m.Connect, "timeout"): (float, int),
+    (m.Connect, "options"): lambda v: texts(v),
+    (m.Notices, "counts"): lambda v: rows(v, str, int),
     (m.Write, "data"): (bytes,),
     (m.Cancel, "job_id"): (int, NONE),
     (m.Cancel, "kill"): (bool,),
@@ -231,7 +247,10 @@ def typed(message: object) -> bool:
     if not isinstance(message, tuple):
         return False
     names: tuple[str, ...] = getattr(type(message), "_fields", ())
-    if type(message) not in (m.JobSpec, m.LogFormat) and type(message) not in m.Message.__args__:
+    if (
+        type(message) not in (m.JobSpec, m.LogFormat, m.Connect)
+        and type(message) not in m.Message.__args__
+    ):
         return False
     for name, value in zip(names, message, strict=True):
         check = FIELDS.get((type(message), name), (int,))

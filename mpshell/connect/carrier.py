@@ -1,0 +1,316 @@
+"""A command on a node over a connection: login, channel, streams, end.
+
+    CONNECTING ─► OPENING ─► RUNNING ─► ENDED
+         └───────────┴──────────┴──► ENDED
+
+It is the session of its channel, as AsyncSSH calls what takes a channel's events. In the thread of an engine,
+called by its loop (`mpshell.engine.carrier`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import asyncssh
+
+from mpshell.connect import failures, login
+from mpshell.connect.login import Login
+from mpshell.connect.transport import HIGH_WATER
+from mpshell.ssh.connection import HOSTKEY, KEX
+from mpshell.wire.messages import CUT, STDERR, STDOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mpshell.connect.failures import Failure
+    from mpshell.connect.loop import ConnectionLoop
+    from mpshell.connect.names import Names
+    from mpshell.engine.family import Owner
+    from mpshell.engine.work import Execution
+    from mpshell.ssh.connection import Refusal
+    from mpshell.ssh.setup import Setup, Target
+
+CONNECTING: Final = "CONNECTING"
+OPENING: Final = "OPENING"
+RUNNING: Final = "RUNNING"
+ENDED: Final = "ENDED"
+
+#: Bytes that a server may send before they are read: all of it is kept while the coordinator is behind.
+_WINDOW = 1 << 18
+
+#: Bytes of one packet of a channel, and of one write to it.
+_PACKET, _PIECE = 1 << 15, 1 << 16
+
+#: Levels at which ssh(1) does not say why it has failed.
+_SILENT = ("QUIET", "FATAL")
+
+#: The number of a signal that has none here.
+_UNKNOWN_SIGNAL = 99
+
+
+class House(Protocol):
+    """The family of a carrier."""
+
+    loop: ConnectionLoop
+    names: Names
+    owner: Owner
+
+    def ended(self, carrier: SshCarrier) -> None:
+        """Its command is over."""
+
+    def fall_back(self, execution: Execution, reason: str) -> None:
+        """Have ssh(1) connect: this side has given up before anybody has logged in."""
+
+
+class SshCarrier(asyncssh.SSHClientSession[bytes]):
+    """One command; a carrier of `mpshell.engine.carrier`."""
+
+    def __init__(self, family: House, execution: Execution, setup: Setup, target: Target) -> None:
+        self._family = family
+        self._loop = family.loop
+        self._owner = family.owner
+        self._setup = setup
+        self.execution = execution
+        self.state: str = CONNECTING
+        self._login = Login(family.loop, family.names, target, self)
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._paused = False
+        self._input_open = execution.job.spec.stdin
+        self._input_full = False
+        self._on_room: Callable[[], None] | None = None
+        #: How the command has ended, as the server has reported it: its status or signal.
+        self._end: tuple[int, bool] | None = None
+
+    def begin(self) -> None:
+        """Connect, and run the command."""
+        if self.state is CONNECTING:
+            self._login.begin()
+
+    # -- the login -------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """The connection is there: open a channel, and have the command run."""
+        connection = self._login.connection
+        if connection is not None:
+            for text in connection.notices:
+                self._owner.notice(text)
+            path = self._login.target.new_hosts_file
+            if connection.accepted is not None and path is not None:
+                self._owner.host_key(path, connection.accepted)
+                self._tell(failures.added(self._login.target, connection.get_server_host_key()))
+            self.state = OPENING
+            connection.create_task(self._open(connection))
+
+    def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
+        """There is no connection, and nothing has run."""
+        if refusal is None or refusal.reason == HOSTKEY:
+            self._fail(failure)
+        elif refusal.reason == KEX:
+            self._finish()
+            self._family.fall_back(self.execution, refusal.detail)
+        else:
+            self._loop.create_task(self._settle(failure, refusal))
+
+    def banner(self, text: str) -> None:
+        """A server shows a message before the login."""
+        self._tell(text)
+
+    async def _settle(self, failure: Failure, refusal: Refusal) -> None:
+        """Look through large files of host keys for a key, and connect again if it is right after all."""
+        target = await self._setup.settle(self.execution.node, self._login.target, refusal.blob)
+        if self.state is not CONNECTING:
+            return
+        if target is None:
+            self._fail(failure)
+        else:
+            self._login = Login(self._loop, self._family.names, target, self)
+            self._login.begin()
+
+    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
+        connect = self.execution.job.spec.connect
+        # The bytes of the system, not UTF-8 as AsyncSSH would have them.
+        command: Any = b"" if connect is None else os.fsencode(connect.command)
+        try:
+            await connection.create_session(
+                lambda: self, command, encoding=None, window=_WINDOW, max_pktsize=_PACKET
+            )
+        except (asyncssh.Error, OSError) as error:
+            if self._login.state is login.OPEN and isinstance(error, asyncssh.ChannelOpenError):
+                self._fail(failures.refused(self._login.target, error))
+            else:
+                self._fail(failures.cut(self._login.target))
+
+    # -- as the session of a channel ---------------------------------------------------------------
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+
+    def session_started(self) -> None:
+        """The server runs the command."""
+        if self.state is not OPENING or self._channel is None:
+            return
+        self.state = RUNNING
+        self._login.on_room = self._room
+        if self._input_open:
+            self._room()
+        else:
+            self._channel.write_eof()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        owner = self._owner
+        separate = datatype is not None and self.execution.job.spec.separate_stderr
+        owner.received(self.execution, STDERR if separate else STDOUT, data)
+        if owner.congested and not self._paused and self._channel is not None:
+            self._paused = True
+            self._channel.pause_reading()
+            owner.pause(self)
+
+    def eof_received(self) -> bool:
+        """Nothing more comes; return that this side may go on to send."""
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        self._end = status, False
+
+    def exit_signal_received(self, name: str, core_dumped: bool, msg: str, lang: str) -> None:
+        number = getattr(signal, f"SIG{name.partition('@')[0]}", _UNKNOWN_SIGNAL)
+        self._end = int(number), True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed, or the connection below it."""
+        if self.state is ENDED:
+            return
+        if self._end is not None and exc is None and self._login.state is login.OPEN:
+            self._finish()
+            self._owner.ended(self.execution, *self._end)
+        elif self.state is RUNNING:
+            self._fail(failures.cut(self._login.target))
+
+    def pause_writing(self) -> None:
+        self._input_full = True
+
+    def resume_writing(self) -> None:
+        self._input_full = False
+        self._room()
+
+    def xon_xoff_requested(self, client_can_do: bool) -> None:
+        """There is no terminal."""
+
+    # -- output ----------------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        if self._channel is not None and self.state is RUNNING:
+            self._channel.resume_reading()
+
+    def rest(self) -> Iterator[tuple[int, bytes]]:
+        """All that has come was passed on when it came."""
+        return iter(())
+
+    def rest_of_log(self) -> bytes:
+        return b""
+
+    # -- input -----------------------------------------------------------------------------------
+
+    @property
+    def has_input(self) -> bool:
+        return self._input_open
+
+    def write(self, data: memoryview) -> int | None:
+        if self.state is ENDED:
+            return None
+        transport = self._login.transport
+        if (
+            self.state is not RUNNING
+            or self._input_full
+            or self._channel is None
+            or transport is None
+            or transport.pending > HIGH_WATER
+        ):
+            return 0
+        size = min(len(data), _PIECE)
+        try:
+            self._channel.write(bytes(data[:size]))
+        except OSError:
+            # It reads no more: the rest is not for it.
+            return None
+        return size
+
+    def await_room(self, callback: Callable[[], None] | None) -> None:
+        self._on_room = callback
+
+    def _room(self) -> None:
+        if self._on_room is not None:
+            self._on_room()
+
+    def close_input(self) -> None:
+        if self._input_open:
+            self._input_open = False
+            if self.state is RUNNING and self._channel is not None:
+                self._channel.write_eof()
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    def terminate(self) -> None:
+        self._signal("TERM")
+
+    def kill(self) -> None:
+        self._signal("KILL")
+        self._loop.call_soon(self._give_up)
+
+    def _signal(self, name: str) -> None:
+        if self.state is RUNNING and self._channel is not None:
+            try:
+                self._channel.send_signal(name)
+            except OSError:
+                # Closed meanwhile: its end is on its way.
+                pass
+        else:
+            # Nothing runs there yet, as far as it is known here.
+            self._loop.call_soon(self._give_up)
+
+    def _give_up(self) -> None:
+        """End the connection, and with it what is known of the command."""
+        if self.state is not ENDED:
+            self._finish()
+            self._owner.failed(self.execution, CUT, "")
+
+    def _fail(self, failure: Failure) -> None:
+        if self.state is ENDED:
+            return
+        self._finish()
+        if self._login.target.profile.log_level not in _SILENT:
+            self._say(failure.words)
+        self._owner.failed(self.execution, failure.reason, failure.words)
+
+    def _tell(self, words: str) -> None:
+        """Write what is no error, unless the user's LogLevel hides that."""
+        if self._login.target.profile.log_level == "INFO":
+            self._say(words)
+
+    def _say(self, words: str) -> None:
+        """Write what ssh(1) would write to its stderr."""
+        separate = self.execution.job.spec.separate_stderr
+        text = "".join(f"{line}\r\n" for line in words.splitlines())
+        self._owner.received(self.execution, STDERR if separate else STDOUT, text.encode())
+
+    def _finish(self) -> None:
+        self.state = ENDED
+        self._on_room = None
+        self._family.ended(self)
+
+    def abandon(self) -> None:
+        self._finish()
+        self._login.abort()
+
+    def close(self) -> None:
+        if self.state is not ENDED:
+            self._finish()
+        self._login.close()
+        self._channel = None

@@ -1,0 +1,93 @@
+"""The commands of an engine that run over its own connections, and those that do so over ssh(1) instead.
+
+Which of the two is decided for each node before anything connects to it. In the thread of an engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpshell.connect.carrier import SshCarrier
+from mpshell.connect.names import Names
+from mpshell.errors import WorkerError
+from mpshell.ssh.request import Request
+from mpshell.ssh.setup import Fallback, Setup, Target
+
+if TYPE_CHECKING:
+    from mpshell.connect.loop import ConnectionLoop
+    from mpshell.engine.carrier import Carrier
+    from mpshell.engine.family import Family, Owner
+    from mpshell.engine.work import EngineJob, Execution
+    from mpshell.wire.messages import Connect
+
+
+class Connections:
+    """The family of carriers of jobs with a `Connect`; `programs` carries those that fall back to ssh(1)."""
+
+    def __init__(self, loop: ConnectionLoop, owner: Owner, programs: Family) -> None:
+        self.loop = loop
+        self.owner = owner
+        self.names = Names(loop)
+        self._programs = programs
+        self._setups: dict[Connect, Setup] = {}
+        #: Commands that have not ended.
+        self._carriers: set[SshCarrier] = set()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._carriers)
+
+    def start(self, execution: Execution) -> Carrier:
+        """Begin to connect, or start ssh(1) where that is to be used; OSError, ValueError of the latter."""
+        job = execution.job
+        try:
+            setup = self._setup(job)
+        except WorkerError as error:
+            # It was checked by the program: a file has changed since.
+            execution.detail = str(error)
+            raise ValueError(error) from error
+        target = setup.resolve(execution.node)
+        if isinstance(target, Target) and (target.jump or target.proxy_command is not None):
+            target = Fallback("proxyjump" if target.jump else "proxycommand")
+        if isinstance(target, Fallback):
+            self.owner.notice(f"over ssh(1): {target.reason}")
+            return self._programs.start(execution)
+        if job.spec.trace:
+            connect = job.spec.connect
+            self.owner.trace(execution, f"{execution.node}: {connect and connect.command}")
+        execution.proven = True
+        carrier = SshCarrier(self, execution, setup, target)
+        self._carriers.add(carrier)
+        # When its client runs: what follows may end it at once.
+        self.loop.call_soon(carrier.begin)
+        return carrier
+
+    def _setup(self, job: EngineJob) -> Setup:
+        connect = job.spec.connect
+        if connect is None:
+            raise ValueError("a job without a Connect has no connections")
+        setup = self._setups.get(connect)
+        if setup is None:
+            _, _, user, timeout, options, kex, execs = connect
+            request = Request(user, timeout, options, None, kex, execs)
+            setup = self._setups[connect] = Setup(request, job.env.variables)
+        return setup
+
+    def ended(self, carrier: SshCarrier) -> None:
+        """Its command is over."""
+        self._carriers.discard(carrier)
+
+    def fall_back(self, execution: Execution, reason: str) -> None:
+        """Have ssh(1) connect: this side has given up before anybody has logged in."""
+        self.owner.notice(f"over ssh(1): {reason}")
+        self.owner.start_over(execution, self._programs)
+
+    def kill_all(self) -> None:
+        for carrier in list(self._carriers):
+            carrier.abandon()
+
+    def end_run(self) -> None:
+        for setup in self._setups.values():
+            setup.close()
+        self._setups.clear()
+        self.names.forget()

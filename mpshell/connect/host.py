@@ -1,0 +1,25 @@
+"""What the fork server loads for engines that host connections of AsyncSSH (`mpshell.engine.host`)."""
+
+from __future__ import annotations
+
+from mpshell.connect.family import Connections
+from mpshell.connect.loop import ConnectionLoop
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpshell.engine.clients import Clients
+    from mpshell.runtime.loop import EventLoop
+
+
+def make_loop() -> EventLoop:
+    """Return the loop of an engine, in whose process this is called."""
+    loop = ConnectionLoop()
+    loop.enter()
+    return loop
+
+
+def make_family(loop: EventLoop, clients: Clients) -> Connections:
+    """Return the family that carries the clients of jobs with a `Connect`."""
+    if not isinstance(loop, ConnectionLoop):
+        raise TypeError(f"connections need a loop of `make_loop`, not {loop!r}")
+    return Connections(loop, clients, clients.processes)

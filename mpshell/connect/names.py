@@ -1,0 +1,86 @@
+"""Addresses of hosts, looked up beside the loop and once a run for each name."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpshell.connect.loop import ConnectionLoop
+
+    #: Family and address, as socket(7) has them.
+    Address = tuple[int, tuple[object, ...]]
+    Answer = list[Address] | OSError
+
+#: Names that are looked up at once: getaddrinfo(3) blocks, for seconds where a server does not answer.
+_THREADS = 4
+
+
+class Names:
+    """Addresses by host, port and family; threads are started by the first name that is no address."""
+
+    def __init__(self, loop: ConnectionLoop) -> None:
+        self._loop = loop
+        self._known: dict[tuple[str, int, int], Answer] = {}
+        self._waiting: dict[tuple[str, int, int], list[Callable[[Answer], object]]] = {}
+        self._asked: queue.SimpleQueue[tuple[str, int, int]] = queue.SimpleQueue()
+        self._threads = 0
+
+    def look_up(
+        self, host: str, port: int, family: int, callback: Callable[[Answer], object]
+    ) -> None:
+        """Call back with the addresses of a host, at once where they are known."""
+        key = host, port, family
+        if (known := self._known.get(key)) is not None:
+            callback(known)
+            return
+        if (literal := _literal(*key)) is not None:
+            callback([literal])
+            return
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(callback)
+        if len(waiting) == 1:
+            self._asked.put(key)
+            if self._threads < min(_THREADS, len(self._waiting)):
+                self._threads += 1
+                threading.Thread(target=self._serve, name="mpshell-names", daemon=True).start()
+
+    def forget(self) -> None:
+        """Forget what is known: the next run asks anew."""
+        self._known.clear()
+
+    def _serve(self) -> None:
+        while True:
+            key = self._asked.get()
+            host, port, family = key
+            answer: Answer
+            try:
+                found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+                answer = [(item[0], item[4]) for item in found]
+            except OSError as error:
+                answer = error
+            except UnicodeError as error:
+                # A label that is empty or too long.
+                answer = OSError(f"{host}: {error}")
+            self._loop.call_soon_threadsafe(self._on_answer, key, answer)
+
+    def _on_answer(self, key: tuple[str, int, int], answer: Answer) -> None:
+        self._known[key] = answer
+        for callback in self._waiting.pop(key, ()):
+            callback(answer)
+
+
+def _literal(host: str, port: int, family: int) -> Address | None:
+    """Return the address that a host is, None where it is a name."""
+    for kind in (socket.AF_INET, socket.AF_INET6):
+        if family in (socket.AF_UNSPEC, kind):
+            try:
+                socket.inet_pton(kind, host)
+            except (OSError, ValueError):
+                continue
+            return kind, (host, port)
+    return None

@@ -1,0 +1,159 @@
+"""A TCP connection as an asyncio protocol sees its transport: what is written in a turn leaves as one piece.
+
+AsyncSSH writes each packet by itself, several in a row; asyncio sends each at once, which costs a system call
+and wakes the server each time. Here they leave together at the end of the turn.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpshell.connect.loop import ConnectionLoop
+
+    class Endpoint(Protocol):
+        """What takes the bytes of a connection."""
+
+        def connection_made(self, transport: Any) -> object:
+            """The connection is there."""
+
+        def data_received(self, data: bytes) -> object:
+            """Bytes have come."""
+
+        def eof_received(self) -> object:
+            """The other side sends no more."""
+
+        def connection_lost(self, exc: Exception | None) -> object:
+            """The connection has failed."""
+
+
+#: Bytes of one read: the packets of a piece are cut off its front one by one.
+_READ_SIZE = 32768
+
+#: Bytes that wait to be sent at which a command's input is written no more.
+HIGH_WATER = 1 << 18
+
+
+class Transport:
+    """A connected socket, which it owns from now on."""
+
+    def __init__(
+        self,
+        loop: ConnectionLoop,
+        sock: socket.socket,
+        endpoint: Endpoint,
+        on_room: Callable[[], object],
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._endpoint = endpoint
+        #: Called when no more than HIGH_WATER waits to be sent any more.
+        self._on_room = on_room
+        #: What has been written and not sent, in pieces; its length.
+        self._pieces: list[bytes] = []
+        self.pending = 0
+        self._flush_is_due = False
+        #: The socket is full: it tells when there is room.
+        self._awaits_room = False
+        self._closed = False
+        loop.add_reader(self._fd, self._on_readable)
+        endpoint.connection_made(self)
+
+    # -- what comes ------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._sock.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        if data:
+            self._endpoint.data_received(data)
+        else:
+            self._loop.remove_reader(self._fd)
+            self._endpoint.eof_received()
+
+    def _fail(self, error: OSError) -> None:
+        self._drop()
+        self._loop.remove_reader(self._fd)
+        self._endpoint.connection_lost(error)
+
+    # -- what goes -------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes at the end of this turn."""
+        if self._closed:
+            return
+        self._pieces.append(data)
+        self.pending += len(data)
+        if not (self._flush_is_due or self._awaits_room):
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._closed or not self._pieces:
+            return
+        was_full = self.pending > HIGH_WATER
+        data = b"".join(self._pieces)
+        try:
+            sent = self._sock.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # The end of the other side is read, with what it has sent before.
+            self._drop()
+            return
+        self._pieces = [data[sent:]] if sent < len(data) else []
+        self.pending -= sent
+        if bool(self._pieces) != self._awaits_room:
+            self._awaits_room = bool(self._pieces)
+            if self._awaits_room:
+                self._loop.add_writer(self._fd, self._flush)
+            else:
+                self._loop.remove_writer(self._fd)
+        if was_full and self.pending <= HIGH_WATER:
+            self._on_room()
+
+    def _drop(self) -> None:
+        self._pieces.clear()
+        self.pending = 0
+        if self._awaits_room:
+            self._awaits_room = False
+            self._loop.remove_writer(self._fd)
+
+    # -- as a protocol asks ------------------------------------------------------------------------
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return the socket, or an address of it."""
+        try:
+            if name == "socket":
+                return self._sock
+            if name == "peername":
+                return self._sock.getpeername()
+            if name == "sockname":
+                return self._sock.getsockname()
+        except OSError:
+            # Reset as soon as it was there.
+            pass
+        return default
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def abort(self) -> None:
+        """Close the socket; what was written is sent as far as there is room for it."""
+        if not self._closed:
+            self._flush()
+            self._drop()
+            self._closed = True
+            self._loop.remove_reader(self._fd)
+            self._sock.close()
+
+    close = abort

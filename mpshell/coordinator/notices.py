@@ -1,0 +1,59 @@
+"""What engines want the user to know: warnings, once each, and counts of nodes, once a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from mpshell.coordinator.engine import EngineState
+from mpshell.coordinator.run import Run
+from mpshell.wire import messages
+
+
+class Notices:
+    """The warnings of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._warned: set[str] = set()
+        #: Texts about nodes, and how many nodes each is true of.
+        self._counts: Counter[str] = Counter()
+        #: What is done with the messages of engines that are for the user.
+        self.handlers: dict[type, Callable[[EngineState, Any], object]] = {
+            messages.Warn: lambda engine, event: self.warn(event.text),
+            messages.Notices: lambda engine, event: self._count(event.counts),
+            messages.HostKeys: lambda engine, event: self._add_host_keys(event.lines),
+        }
+
+    def warn(self, text: str) -> None:
+        """Warn at once, unless that has been done in this run."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._run.call(warnings.warn, text, RuntimeWarning)
+
+    def _count(self, counts: list[tuple[str, int]]) -> None:
+        """Count nodes that a text is true of."""
+        self._counts.update(dict(counts))
+
+    def _add_host_keys(self, lines: list[tuple[str, str]]) -> None:
+        """Add lines to files of host keys, as ssh(1) does; one that cannot be written is a warning."""
+        # Late: it is for runs over connections of engines.
+        from mpshell.ssh.accepted import append_line
+
+        for path, line in lines:
+            try:
+                append_line(path, line)
+            except OSError as error:
+                self.warn(f"a new host key cannot be added to {path}: {error.strerror}")
+
+    def tell_counts(self) -> None:
+        """Warn of all that was counted, in one line, most nodes first."""
+        if self._counts:
+            texts = [
+                f"{count} {'node' if count == 1 else 'nodes'} {text}"
+                for text, count in self._counts.most_common()
+            ]
+            self._counts.clear()
+            self.warn("; ".join(texts))

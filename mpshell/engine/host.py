@@ -1,0 +1,47 @@
+"""Engines that host connections: the module of a library gives them a loop and a family of carriers.
+
+The fork server loads it when the first engine of that library is asked for, so that the engines share its
+pages, and so that nothing else pays for it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from mpshell.engine.clients import Clients
+    from mpshell.engine.family import Family
+    from mpshell.runtime.loop import EventLoop
+
+    class Host(Protocol):
+        """A module that hosts connections of one library."""
+
+        def make_loop(self) -> EventLoop:
+            """Return the loop of an engine, in whose process this is called."""
+
+        def make_family(self, loop: EventLoop, clients: Clients) -> Family:
+            """Return the family that carries the clients of jobs with a `Connect`."""
+
+
+#: The module that hosts connections of a library.
+_MODULES = {"asyncssh": "mpshell.connect.host"}
+
+
+def load(library: str, paths: Sequence[str]) -> Host:
+    """Return the host of a library, loaded from these directories; ImportError when that cannot be."""
+    name = _MODULES.get(library)
+    if name is None:
+        raise ImportError(f"no engine hosts connections of {library!r}")
+    if name not in sys.modules:
+        sys.path += [path for path in paths if path not in sys.path]
+        __import__(name)
+        # Nothing of it is freed, and the collector of each engine leaves its pages alone.
+        gc.freeze()
+    host: Host = sys.modules[name]
+    return host
