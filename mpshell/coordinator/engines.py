@@ -62,8 +62,7 @@ class EngineSet:
         #: The number of engines that a number of commands is worth.
         self._wanted = wanted
         self._configure = configure
-        self._clients = clients
-        self._observer: Observer = observer or Unobserved()
+        self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
         self._in_waves, self._ahead = in_waves, ahead
