@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mpshell.defaults import DEFAULTS, Defaults
     from mpshell.errors import (
         AlreadyRunningError,
+        DefaultsError,
         EngineAbortException,
         EngineAlreadyRunningError,
         EngineClientEOF,
@@ -97,6 +98,7 @@ __all__ = [
     "RESOLVER_NOGROUP",
     "AlreadyRunningError",
     "Defaults",
+    "DefaultsError",
     "DistantWorker",
     "EngineAbortException",
     "EngineAlreadyRunningError",
@@ -173,8 +175,9 @@ _HOMES = {
     "mpshell.task.timers": ("EngineTimer",),
     "mpshell.defaults": ("DEFAULTS", "Defaults"),
     "mpshell.errors": (
-        "AlreadyRunningError", "EngineAbortException", "EngineAlreadyRunningError", "EngineClientEOF",
-        "EngineClientError", "EngineClientException", "EngineClientNotSupportedError", "EngineException",
+        "AlreadyRunningError", "DefaultsError", "EngineAbortException", "EngineAlreadyRunningError",
+        "EngineClientEOF", "EngineClientError", "EngineClientException", "EngineClientNotSupportedError",
+        "EngineException",
         "EngineIllegalOperationError", "EngineNotSupportedError", "EngineStartError",
         "EngineTimeoutException", "InputStorageError", "TaskError", "TaskException", "TaskMsgTreeError",
         "TaskSettingError", "TimeoutError", "UnknownThreadError", "WorkerBadArgumentError", "WorkerError",

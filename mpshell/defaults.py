@@ -1,14 +1,26 @@
-"""Default settings of new Tasks.
+"""Default settings of new Tasks and of node sets, and the files that change them.
 
-`DEFAULTS` is what a Task copies when it is created; changing it is for Tasks to come.
+`DEFAULTS` is what a Task copies when it is created; changing it is for Tasks to come.  It reads the
+files `defaults.conf` of the machine and of the user when it is first asked for a value: an import reads
+nothing.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+from collections.abc import Iterable
 from typing import Any
 
-#: What of the output a journal keeps.
-KEEPS = KEEPS_NONE, KEEPS_FAILED, KEEPS_ALL = "none", "failed", "all"
+from mpshell.errors import DefaultsError
+from mpshell.kept import KEEPS_ALL
+
+
+def print_debug(task: Any, line: str) -> None:
+    """Print a debug line: the default of the info key `print_debug`."""
+    print(line)
+
 
 #: task.default: how commands are made.
 TASK_DEFAULT: dict[str, Any] = {
@@ -26,8 +38,9 @@ TASK_DEFAULT: dict[str, Any] = {
 #: task.info: how they run. Seconds for times, bytes for sizes.
 TASK_INFO: dict[str, Any] = {
     "debug": False,
-    "print_debug": None,
+    "print_debug": print_debug,
     "fanout": 64,
+    "grooming_delay": 0.25,  # of ClusterShell's tree mode: without an effect
     "connect_timeout": 10,
     "ssh_kex": "prefer",
     "command_timeout": 0,
@@ -51,49 +64,138 @@ TASK_INFO: dict[str, Any] = {
 #: Node sets. Seconds for an upcall of a group source; the numbers of names that are folded, () for all.
 NODESET: dict[str, Any] = {"upcall_timeout": 60.0, "fold_axis": ()}
 
+#: Messages that a port keeps; the place of the key since ClusterShell 1.8.
+ENGINE: dict[str, Any] = {"port_qlimit": 100}
+
+CFG_SECTION_TASK_DEFAULT = "task.default"
+CFG_SECTION_TASK_INFO = "task.info"
+CFG_SECTION_NODESET = "nodeset"
+CFG_SECTION_ENGINE = "engine"
+
+Tables = dict[str, dict[str, Any]]
+"""The values of each section."""
+
+
+def config_paths(config_name: str) -> list[str]:
+    """Return where a configuration file is looked for, as in ClusterShell: what comes later goes first."""
+    home = os.environ.get("XDG_CONFIG_HOME", os.path.expanduser("~/.config"))
+    folders = [
+        "/etc/clustershell",
+        os.path.expanduser("~/.local/etc/clustershell"),
+        os.path.join(sys.prefix, "etc", "clustershell"),
+        os.path.join(home, "clustershell"),
+    ]
+    if "CLUSTERSHELL_CFGDIR" in os.environ:
+        folders.append(os.environ["CLUSTERSHELL_CFGDIR"])
+    return [os.path.join(folder, config_name) for folder in folders]
+
 
 class Defaults:
-    """The values of `TASK_DEFAULT`, `TASK_INFO` and `NODESET` as attributes; AttributeError for any other."""
+    """The values of `TASK_DEFAULT`, `TASK_INFO` and `NODESET` as attributes; AttributeError for any other.
 
-    _task_default: dict[str, Any]
-    _task_info: dict[str, Any]
-    _nodeset: dict[str, Any]
+    `filenames` are files with sections of these names (defaults.conf(5) of ClusterShell), the last one
+    goes first; those that cannot be opened are left out.  Raise DefaultsError for what cannot be read.
+    """
 
-    def __init__(self) -> None:
-        object.__setattr__(self, "_task_default", dict(TASK_DEFAULT))
-        object.__setattr__(self, "_task_info", dict(TASK_INFO))
-        object.__setattr__(self, "_nodeset", dict(NODESET))
+    #: The values; None: the files of `DEFAULTS` are to be read yet.
+    _read: Tables | None
+
+    def __init__(self, filenames: str | Iterable[str] = ()) -> None:
+        paths = [filenames] if isinstance(filenames, str) else list(filenames)
+        object.__setattr__(self, "_read", _tables(paths))
+
+    def _tables(self) -> Tables:
+        tables = self._read
+        if tables is None:
+            with _reading:
+                tables = self._read
+                if tables is None:
+                    tables = _tables(config_paths("defaults.conf"))
+                    object.__setattr__(self, "_read", tables)
+        return tables
+
+    def _table_of(self, name: str) -> dict[str, Any]:
+        """Return the table that has a key; AttributeError."""
+        tables = self._tables()
+        if name == "port_qlimit" and tables[CFG_SECTION_ENGINE] == ENGINE:
+            return tables[CFG_SECTION_TASK_DEFAULT]
+        for section in (
+            CFG_SECTION_ENGINE,
+            CFG_SECTION_TASK_DEFAULT,
+            CFG_SECTION_TASK_INFO,
+            CFG_SECTION_NODESET,
+        ):
+            if name in tables[section]:
+                return tables[section]
+        raise AttributeError(f"there is no default {name!r}")
 
     def __getattr__(self, name: str) -> Any:
-        for table in (self._task_default, self._task_info, self._nodeset):
-            if name in table:
-                return table[name]
-        raise AttributeError(f"there is no default {name!r}")
+        if name.startswith("__"):
+            # Looked for by copies, pickles and debuggers: no reason to read files.
+            raise AttributeError(name)
+        return self._table_of(name)[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        for table in (self._task_default, self._task_info, self._nodeset):
-            if name in table:
-                table[name] = value
-                return
-        raise AttributeError(f"there is no default {name!r}")
+        self._table_of(name)[name] = value
 
-    def __reduce__(self) -> tuple[type[Defaults], tuple[()], tuple[dict[str, Any], ...]]:
+    def __reduce__(self) -> tuple[type[Defaults], tuple[()], Tables]:
         """Return what copies and pickles are made of: their tables are their own."""
-        return type(self), (), (self.task_default(), self.task_info(), dict(self._nodeset))
+        return type(self), (), {section: dict(table) for section, table in self._tables().items()}
 
-    def __setstate__(self, state: tuple[dict[str, Any], ...]) -> None:
+    def __setstate__(self, state: Tables) -> None:
         """Take the tables that `__reduce__` returned."""
-        tables = (self._task_default, self._task_info, self._nodeset)
-        for table, values in zip(tables, state, strict=False):
-            table.update(values)
+        for section, values in state.items():
+            self._tables()[section].update(values)
 
     def task_default(self) -> dict[str, Any]:
         """Return a copy of the task.default table."""
-        return dict(self._task_default)
+        return {**self._tables()[CFG_SECTION_TASK_DEFAULT], "port_qlimit": self.port_qlimit}
 
     def task_info(self) -> dict[str, Any]:
         """Return a copy of the task.info table."""
-        return dict(self._task_info)
+        return dict(self._tables()[CFG_SECTION_TASK_INFO])
 
 
-DEFAULTS = Defaults()
+#: Held while the files of `DEFAULTS` are read: what another thread sets meanwhile is not lost.
+_reading = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _reading
+    _reading = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _tables(paths: Iterable[str]) -> Tables:
+    """Return the values of all sections, those of files where they have some."""
+    tables: Tables = {
+        CFG_SECTION_TASK_DEFAULT: dict(TASK_DEFAULT),
+        CFG_SECTION_TASK_INFO: dict(TASK_INFO),
+        CFG_SECTION_NODESET: dict(NODESET),
+        CFG_SECTION_ENGINE: dict(ENGINE),
+    }
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except OSError:
+            continue
+        except UnicodeDecodeError as error:
+            raise DefaultsError(path, f"is not UTF-8: {error}") from error
+        # Late: most machines have no such file.
+        from mpshell.defaultsfile import values_of
+
+        for section, key, value in values_of(path, text, tables):
+            tables[section][key] = value
+    return tables
+
+
+def _of_the_machine() -> Defaults:
+    defaults = Defaults()
+    object.__setattr__(defaults, "_read", None)
+    return defaults
+
+
+DEFAULTS = _of_the_machine()

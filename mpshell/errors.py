@@ -29,6 +29,18 @@ class JournalError(TaskError):
     """A journal that cannot be used: of another version, damaged, locked, or there is no room for it."""
 
 
+class DefaultsError(ValueError):
+    """A file of defaults cannot be read; `path` is its name, the text says where and what is allowed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+
+    def __str__(self) -> str:
+        """Return the file and what is wrong with it."""
+        return f"{self.path}: {self.args[1]}"
+
+
 class UnknownThreadError(TaskError, LookupError):
     """No living thread has the identifier given."""
 

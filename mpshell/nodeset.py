@@ -13,6 +13,8 @@ from typing import Any, Self, cast
 from mpshell.groups.standard import (
     ILLEGAL_GROUP_CHARS,
     RESOLVER_NOGROUP,
+    RESOLVER_NOINIT,
+    RESOLVER_STD_GROUP,
     Resolver,
     check_resolver,
     grouplist,
@@ -46,6 +48,8 @@ __all__ = [
     "ILLEGAL_GROUP_CHARS",
     "MAX_NAMES",
     "RESOLVER_NOGROUP",
+    "RESOLVER_NOINIT",
+    "RESOLVER_STD_GROUP",
     "NodeGroupError",
     "NodeSet",
     "NodeSetBase",
@@ -120,13 +124,6 @@ class NodeSet(NodeSetBase):
             raise TypeError(f"fromlist takes an iterable of nodes, not one text: {nodelist!r}")
         result = cls(autostep=autostep, resolver=resolver)
         result._take(nodelist)
-        return result
-
-    @classmethod
-    def fromnames(cls, names: Iterable[str]) -> Self:
-        """Return the set of these names, in which no character has a meaning."""
-        result = cls()
-        result._names = dict.fromkeys(names)
         return result
 
     @classmethod

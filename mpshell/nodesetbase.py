@@ -74,6 +74,13 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         else:
             self._names = {}
 
+    @classmethod
+    def fromnames(cls, names: Iterable[str]) -> Self:
+        """Return the set of these names, in which no character has a meaning."""
+        result = cls()
+        result._names = dict.fromkeys(names)
+        return result
+
     @property
     def _names(self) -> dict[str, None]:
         if self._index is None:

@@ -17,7 +17,8 @@ import tempfile
 _PREFIXES = ("PYTHON", "SLURM_", "PDSH_", "DSH", "SSH_", "LC_", "MPSHELL_FORK", "CLICOLOR")
 _NAMES = {
     "LANG", "LANGUAGE", "TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WCOLL", "FANOUT", "ENV",
-    "BASH_ENV", "CDPATH", "POSIXLY_CORRECT", "TZ", "DISPLAY", "ZDOTDIR",
+    "BASH_ENV", "CDPATH", "POSIXLY_CORRECT", "CLUSTERSHELL_CFGDIR", "XDG_CONFIG_HOME", "TZ", "DISPLAY",
+    "ZDOTDIR",
 }  # fmt: skip
 #: What the process of a suite that runs in several is given by its parent.
 _KEPT = {"PYTHONHASHSEED"}

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from mpshell.cli import values
 from mpshell.cli.text import visible_lines
-from mpshell.defaults import KEEPS
+from mpshell.kept import KEEPS
 
 #: Habits of clush and pdsh that have another form here, or none.
 _ELSEWHERE = {

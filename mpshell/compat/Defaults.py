@@ -1,5 +1,24 @@
 """The names of ClusterShell.Defaults."""
 
-from mpshell.defaults import DEFAULTS, Defaults
+from mpshell.defaults import (
+    CFG_SECTION_ENGINE,
+    CFG_SECTION_NODESET,
+    CFG_SECTION_TASK_DEFAULT,
+    CFG_SECTION_TASK_INFO,
+    DEFAULTS,
+    Defaults,
+    config_paths,
+    print_debug,
+)
 
-__all__ = ["DEFAULTS", "Defaults"]
+__all__ = [
+    "CFG_SECTION_ENGINE",
+    "CFG_SECTION_NODESET",
+    "CFG_SECTION_TASK_DEFAULT",
+    "CFG_SECTION_TASK_INFO",
+    "DEFAULTS",
+    "Defaults",
+    "config_paths",
+]
+
+_task_print_debug = print_debug

@@ -1,5 +1,6 @@
 """The names of ClusterShell.Task. As there, `import *` gives `os` too."""
 
+from mpshell.defaults import config_paths as config_paths
 from mpshell.errors import EngineAbortException as EngineAbortException
 from mpshell.errors import EngineAlreadyRunningError as EngineAlreadyRunningError
 from mpshell.errors import EngineClientError as EngineClientError

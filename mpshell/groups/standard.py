@@ -6,11 +6,28 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from mpshell.defaults import config_paths
 from mpshell.nodes.groups import GroupReader, NodeGroupError, Queries, group_names
 from mpshell.nodes.parser import Readers
 
 RESOLVER_NOGROUP = -1
 """A resolver that resolves nothing: `@a`, `b*` and `c?` are names then."""
+
+RESOLVER_NOINIT = -2
+"""Another name for it, which ClusterShell's own copies have used."""
+
+
+class StandardResolver:
+    """ClusterShell's default resolver, which is made when it is first asked for something."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(_standard(), name)
+
+
+RESOLVER_STD_GROUP = StandardResolver()
+"""The resolver of the process where no other one was set."""
 
 ILLEGAL_GROUP_CHARS = frozenset("@,!&^*")
 """What a group source may not have in the name of a group."""
@@ -29,18 +46,20 @@ def std_group_resolver() -> Any:
 
     NodeGroupError without the extra.
     """
+    return _standard() if _set is None else _set
+
+
+def _standard() -> Any:
     global _default
-    if _set is not None:
-        return _set
     if _default is None:
-        _default = _configured(_found("defaults").config_paths("groups.conf"))
+        _default = _configured(config_paths("groups.conf"))
     return _default
 
 
 def set_std_group_resolver(new_resolver: Any) -> None:
     """Let node sets without a resolver of their own use another one; None: the default one again."""
     global _set
-    _set = check_resolver(new_resolver)
+    _set = None if isinstance(new_resolver, StandardResolver) else check_resolver(new_resolver)
 
 
 def set_std_group_resolver_config(
@@ -60,16 +79,13 @@ def set_default_source(resolver: Any, source: str) -> None:
 
 def _configured(paths: str | list[str], illegal_chars: Iterable[str] | None = None) -> Any:
     chars = ILLEGAL_GROUP_CHARS if illegal_chars is None else illegal_chars
-    return _found("node_utils").GroupResolverConfig(paths, set(chars))
-
-
-def _found(module: str) -> Any:
-    from mpshell.groups import installed
+    from mpshell.groups.installed import node_utils
 
     try:
-        return getattr(installed, module)()
+        utils = node_utils()
     except ImportError as error:
         raise NodeGroupError("", _MISSING) from error
+    return utils.GroupResolverConfig(paths, set(chars))
 
 
 def grouplist(namespace: str | None = None, resolver: Resolver = None) -> list[str]:
@@ -81,10 +97,12 @@ def check_resolver(resolver: Resolver) -> Resolver:
     """Return what a `resolver` argument may be; ValueError for anything else."""
     if (
         resolver is None
-        or (resolver == RESOLVER_NOGROUP and not isinstance(resolver, bool))
+        or isinstance(resolver, StandardResolver)
         or hasattr(resolver, "group_nodes")
     ):
         return resolver
+    if resolver in (RESOLVER_NOGROUP, RESOLVER_NOINIT) and not isinstance(resolver, bool):
+        return RESOLVER_NOGROUP
     raise ValueError(f"a GroupResolver, None or RESOLVER_NOGROUP is expected, not {resolver!r}")
 
 
@@ -95,9 +113,9 @@ def queries_of(resolver: Resolver, part: str = "") -> Queries:
     """
     from mpshell.groups.resolver import ResolverQueries
 
-    if resolver is None:
+    if resolver is None or isinstance(resolver, StandardResolver):
         try:
-            resolver = std_group_resolver()
+            resolver = std_group_resolver() if resolver is None else _standard()
         except NodeGroupError as error:
             raise NodeGroupError(part, error.msg) from error.__cause__
     elif resolver == RESOLVER_NOGROUP:

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 from mpshell import __version__
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key, returncode
-from mpshell.defaults import KEEPS_ALL, KEEPS_NONE
 from mpshell.errors import JournalError
 from mpshell.journal.output import Bodies, Gathering, Text
 from mpshell.journal.schema import NEW, loaded, stored
 from mpshell.journal.store import Store
+from mpshell.kept import KEEPS_ALL, KEEPS_NONE
 from mpshell.outcome import NodeOutcome, Outcome, node_outcome, time_of_day
 from mpshell.wire.messages import CANCELLED, EXITED, STDERR, STDOUT, TIMED_OUT
 

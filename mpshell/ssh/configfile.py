@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from mpshell.errors import WorkerError
 from mpshell.ssh import keywords, values
-from mpshell.ssh.text import Unreadable, next_word, split_words
+from mpshell.ssh.text import Unreadable, argument_of, next_word, split_words
 
 #: ssh(1) takes no more files within files.
 _DEPTH = 16
@@ -238,7 +238,7 @@ def _criteria(text: str) -> Iterator[Criterion]:
             continue
         if not text:
             raise Unreadable(f"Match: {name} has no value")
-        argument, text = next_word(text)
+        argument, text = argument_of(text)
         if not argument and name in ("host", "originalhost", "user", "localuser", "exec"):
             raise Unreadable(f"Match: {name} has no value")
         yield Criterion(name, negated, argument)

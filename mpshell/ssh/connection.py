@@ -58,6 +58,7 @@ class Connection(asyncssh.SSHClientConnection):
         self.key_was_known = False
         self._offered = False
         self._sent: Secret | None = None
+        self._noted = False
 
     # -- the host's key -------------------------------------------------------------------------------
 
@@ -214,16 +215,18 @@ class Connection(asyncssh.SSHClientConnection):
         return None if secret is None else [secret.reveal()]
 
     def try_next_auth(self, *, next_method: bool = False) -> None:
-        if self._sent is not None and self.target.password is not None:
-            self.target.password.note(REFUSED)
-            # Not a second time on this connection.
-            self._password_auth = self._kbdint_auth = False
+        self._note(REFUSED)
         super().try_next_auth(next_method=next_method)
 
     def logged_in(self) -> None:
         """Note that the server has let the user in."""
-        if self._sent is not None and self.target.password is not None:
-            self.target.password.note(TAKEN)
+        self._note(TAKEN)
+
+    def _note(self, event: str) -> None:
+        """Note what the server has done with the password, once: it is not sent a second time."""
+        if self._sent is not None and self.target.password is not None and not self._noted:
+            self._noted = True
+            self.target.password.note(event)
 
     @property
     def auth_notes(self) -> str:

@@ -35,6 +35,14 @@ def next_word(text: str) -> tuple[str, str]:
     return text, ""
 
 
+def argument_of(text: str) -> tuple[str, str]:
+    """Return the argument of a criterion and the rest: from OpenSSH 10 on it may be in single quotes too."""
+    if not text.startswith("'"):
+        return next_word(text)
+    word, at = _quoted_word(text, 0)
+    return word, text[at:].lstrip(_SPACE)
+
+
 def split_words(text: str) -> list[str]:
     """Return the words of a line's value up to a comment; Unreadable for a quote that is not closed."""
     words: list[str] = []

@@ -22,8 +22,8 @@ _LINES = {
     "q": "LogLevel QUIET",
 }  # fmt: skip
 
-#: Letters of which ssh(1) takes the last, while the first line with a keyword counts.
-_LAST_COUNTS = frozenset("46")
+#: Letters of which ssh(1) takes the last, whatever -o says, while of lines with a keyword the first counts.
+_LAST_COUNTS = frozenset("46CTaxkqcm")
 
 #: Letters that only ssh(1) honours, without an argument and with one.
 _OF_SSH = frozenset("12AfGgKMNnsTtVvXYy")
@@ -56,7 +56,7 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
         while letters:
             letter, letters = letters[0], letters[1:]
             if letter in _LINES:
-                _add_line(lines, letter)
+                _add_line(lines, letter, _LINES[letter])
                 continue
             if letter in _OF_SSH:
                 for_ssh.append(f"option -{letter}")
@@ -71,12 +71,11 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
                 lines.append((argument, f"option -o {argument}"))
             else:
                 identities += [argument] * (letter == "i")
-                lines.append((f"{_KEYWORDS[letter]} {quoted(argument)}", f"option -{letter}"))
+                _add_line(lines, letter, f"{_KEYWORDS[letter]} {quoted(argument)}")
     return CommandLine(lines, file, tuple(identities), for_ssh[0] if for_ssh else None)
 
 
-def _add_line(lines: list[tuple[str, str]], letter: str) -> None:
-    line = _LINES[letter]
+def _add_line(lines: list[tuple[str, str]], letter: str, line: str) -> None:
     entry = (line, f"option -{letter}")
     if letter in _LAST_COUNTS:
         lines.insert(0, entry)

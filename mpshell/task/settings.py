@@ -13,8 +13,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from mpshell.defaults import DEFAULTS, KEEPS, Defaults
+from mpshell.defaults import DEFAULTS, TASK_DEFAULT, Defaults, print_debug
 from mpshell.errors import TaskSettingError
+from mpshell.kept import KEEPS
 from mpshell.pollers import IDENTIFIERS
 from mpshell.worker.loading import is_worker_class, load_worker_class
 
@@ -144,11 +145,6 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
 }
 
 
-def print_debug(task: Any, line: str) -> None:
-    """Print a debug line: the default of the info key `print_debug`."""
-    print(line)
-
-
 class Settings:
     """A Task's two tables."""
 
@@ -167,12 +163,15 @@ class Settings:
         self._info["engine"] = "epoll" if engine == "auto" else engine
         for key, value in self._info.items():
             _check_info(key, value)
+        for key in ("local_workername", "distant_workername"):
+            # Those that come with mpshell are loaded when they are needed: a local run needs no ssh.
+            if self._default[key] != TASK_DEFAULT[key]:
+                self._default[key.removesuffix("name")] = load_worker_class(self._default[key])
 
     def default(self, default_key: str, def_val: Any = None) -> Any:
         with self._lock:
             if default_key in self._default:
                 return self._default[default_key]
-        # The classes are loaded when they are asked for: a local run needs no ssh.
         if default_key in ("local_worker", "distant_worker"):
             with self._lock:
                 name = self._default[f"{default_key}name"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
-from mpshell.defaults import KEEPS_NONE
 from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.kept import KEEPS_NONE
 from mpshell.outcome import NodeOutcome
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied

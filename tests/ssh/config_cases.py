@@ -148,6 +148,8 @@ DECIDED = [
     Case("Include FILES/nest.conf"),
     Case("IgnoreUnknown Future*,other\nFutureOption yes\nOther 3\nPort 4"),
     Case("LogLevel ERROR\nVisualHostKey yes\nControlMaster auto\nControlPath none\nPort 4"),
+    Case("", words=("-oLogLevel=ERROR", "-q", "-oCompression=no", "-C", "-oMACs=hmac-sha1", "-mhmac-sha2-256")),
+    Case("", words=("-oPort=3", "-p", "4", "-oUser=a", "-l", "b")),
     Case("LogLevel info\nControlPath /tmp/%h-%C", words=("-q",)),
     Case("Cipher 3des\nUseRoaming no\nPort 4"),
     Case("ForwardAgent no\nRequestTTY no\nTunnel no\nPort 4"),

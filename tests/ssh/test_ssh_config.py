@@ -137,7 +137,7 @@ def expected(values: Mapping[str, list[str]], node: str) -> dict[str, object]:
         "setenv": sorted(line for line in values.get("setenv", [])),
         "sendenv": sorted(sent),
         "connect_timeout": 0 if one("connecttimeout") == "none" else int(one("connecttimeout")),
-        "log_level": one("loglevel"), "jump": values.get("proxyjump", [None])[0],
+        "log_level": one("loglevel").replace("SILENT", "QUIET"), "jump": values.get("proxyjump", [None])[0],
         "proxy_command": expanded(one("proxycommand"), node, values) or None,
     }  # fmt: skip
 

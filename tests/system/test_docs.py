@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mpshell import Defaults
 from tests.faults.test_processes import FAULTS
 from tests.support import run_script
 
@@ -32,6 +33,33 @@ def test_the_page_of_groups_prints_what_it_says() -> None:
     expected = re.findall(r"print\(.*\)  # (.*)", source)
     assert len(expected) >= 10
     assert run_script(source).stdout.splitlines() == expected
+
+
+def test_the_page_of_configuration_has_every_setting_and_its_default() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    rows = [
+        [cell.strip().strip("`") for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line[:2] == "| "
+    ]
+    listed = {(row[0], row[1]): row[3] for row in rows[1:]}
+    texts = {"None": "none", "False": "no", "True": "yes", "()": ""}
+    tables = Defaults._tables(Defaults())
+    expected = {
+        (section, key): texts.get(str(value), str(value))
+        for section, table in tables.items()
+        for key, value in table.items()
+        if key not in ("print_debug", "retry")
+    }
+    assert listed == expected
+    source = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
+    first, second = run_script(source).stdout.splitlines()
+    assert first == "256"
+    assert second.endswith("/site.conf: [task.info] fanout: 'many' is not a whole number")
+    assert (
+        "# 256" in page
+        and "# /tmp/.../site.conf: [task.info] fanout: 'many' is not a whole number" in page
+    )
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)

@@ -158,7 +158,7 @@ def test_a_group_is_resolved_when_it_is_given(files: Path) -> None:
 def test_an_upcall_that_fails(
     files: Path, monkeypatch: pytest.MonkeyPatch, text: str, upcall: str | None, said: str
 ) -> None:
-    monkeypatch.setitem(DEFAULTS._nodeset, "upcall_timeout", 1.5)
+    monkeypatch.setitem(DEFAULTS._tables()["nodeset"], "upcall_timeout", 1.5)
     monkeypatch.setenv("MPSHELL_TEST_MARK", str(files))
     with pytest.raises(NodeGroupError, match=said) as caught:
         NodeSet(text)

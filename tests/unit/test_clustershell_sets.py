@@ -28,7 +28,7 @@ def test_fold_axis(axes: Any) -> None:
 
 def test_fold_axis_is_a_default_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = NodeSet("a[1-2]b[1-2]")
-    monkeypatch.setitem(DEFAULTS._nodeset, "fold_axis", (-1,))
+    monkeypatch.setitem(DEFAULTS._tables()["nodeset"], "fold_axis", (-1,))
     assert str(nodes) == "a1b[1-2],a2b[1-2]"
     nodes.fold_axis = (0,)
     assert str(nodes) == "a[1-2]b1,a[1-2]b2" and nodes.fold_axis == (0,)
@@ -67,6 +67,11 @@ def test_vectors() -> None:
     assert str(RangeSetND([[number, 1] for number in range(0, 9, 2)], autostep=3)) == "0-8/2; 1\n"
     assert RangeSetND([[1, 2]], pads=[2, 3])[0] == ("01", "002")
     assert pickle.loads(pickle.dumps(vectors)) == vectors == vectors.copy()
+    assert list(vectors.iter_padding()) == list(
+        peer_ranges.RangeSetND([["0-2", "1-2"], ["10", "03-05"]]).iter_padding()
+    )
+    vectors.set_autostep(2)
+    assert vectors.get_autostep() == 2 and vectors.autostep == 2
 
 
 @pytest.mark.parametrize(
@@ -119,6 +124,21 @@ def test_a_pickle_of_clustershell_is_read(text: str, protocol: int) -> None:
     ranges = peer_ranges.RangeSet("1-3,05", autostep=4)
     found = InPlaceOfThePeer(io.BytesIO(pickle.dumps(ranges, protocol))).load()
     assert type(found) is RangeSet and found == RangeSet("1-3,05") and found.autostep == 4
+
+
+@pytest.mark.parametrize(
+    ("patterns", "text"),
+    [
+        # Until 1.6 one number of a name was a range, the others text.
+        ({"foo%sbar[1-10]": RangeSet("1-100"), "x": None}, "foo[1-100]bar[1-10],x"),
+        ({"a[1-2]b%s": RangeSet("05")}, "a[1-2]b05"),
+        ({"a%s": RangeSet("1-3,7")}, "a[1-3,7]"),
+    ],
+)
+def test_a_pickle_of_an_old_clustershell_is_read(patterns: dict[str, Any], text: str) -> None:
+    nodes = NodeSet.__new__(NodeSet)
+    nodes.__setstate__({"_length": 0, "_patterns": patterns, "_autostep": None})
+    assert nodes == NodeSet(text) and str(nodes) == text and nodes.autostep is None
 
 
 def test_sets_of_both_libraries() -> None:

@@ -18,9 +18,6 @@ _ENGINE = "descriptors and their events belong to the engines, which are other p
 _CLIENT = "a transport is a class that says an argument vector (docs/transports.md)"
 _PROCESS = "engines start processes, no part of the API does"
 _TREE = "there is no tree mode"
-_FILES = "there are no files of defaults"
-_SETS = "not there yet"
-_RESOLVER = "the resolver of the process is made when a group is met: std_group_resolver()"
 
 
 def because(reason: str, names: str) -> dict[str, str]:
@@ -32,21 +29,14 @@ _CLIENTS = because(_CLIENT, "CopyClient EngineClient ExecClient")
 
 #: Names of ClusterShell's modules that are not in the ones here.
 DIFFERENCES: dict[str, dict[str, str]] = {
-    "Defaults": because(
-        _FILES,
-        "CFG_SECTION_ENGINE CFG_SECTION_NODESET CFG_SECTION_TASK_DEFAULT CFG_SECTION_TASK_INFO config_paths",
-    ),
     "Engine.EPoll": _EVENTS,
     "Engine.Engine": _EVENTS | because(_ENGINE, "EPSILON EngineBaseTimer"),
     "Engine.Poll": _EVENTS,
     "Engine.Select": _EVENTS,
-    "NodeSet": because(_SETS, "ParsingEngine RESOLVER_NOINIT")
-    | because(_RESOLVER, "DEF_GROUPS_CONFIGS RESOLVER_STD_GROUP STD_GROUP_RESOLVER config_paths"),
     "Task": because(
         _TREE,
         "PropagationChannel PropagationTreeRouter TopologyError TopologyParser TreeWorker",
-    )
-    | because(_FILES, "config_paths"),
+    ),
     "Worker.EngineClient": because(_ENGINE, "E_READ E_WRITE EngineBaseTimer")
     | because(_CLIENT, "EngineClient EngineClientStream EngineClientStreamDict")
     | because(_PROCESS, "PIPE Popen STDOUT set_nonblock_flag"),

@@ -404,7 +404,7 @@ def test_a_resolver_makes_no_difference_to_plain_names(resolver: int | None) -> 
     assert nodes == NodeSet.fromlist(["n1", "n2", "n3"], resolver=resolver)
 
 
-@pytest.mark.parametrize("resolver", ["x", 5, -2, True, object()])
+@pytest.mark.parametrize("resolver", ["x", 5, -3, True, object()])
 def test_another_resolver_is_refused(resolver: Any) -> None:
     with pytest.raises(ValueError, match="RESOLVER_NOGROUP is expected"):
         NodeSet("n1", resolver=resolver)

@@ -55,6 +55,7 @@ NAMES = st.sampled_from(["a", "a1", "a01", "a2b3", "b"])
         ("user@h[1-2]", "user@h1 user@h2"),
         ("a%s[1-2]", "a%s1 a%s2"),
         ("a\u0661", ["a\u0661"]),
+        (f"n{'3' * 101}", [f"n{'3' * 101}"]),
     ],
 )
 def test_parse(text: str, names: str | list[str]) -> None:

@@ -1,0 +1,115 @@
+"""Files of configuration: which are read, how often commands of Match are executed, what long files cost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from mpshell import WorkerError
+from mpshell.ssh.check import check_request
+from mpshell.ssh.profile import Profile
+from mpshell.ssh.reading import Reading
+from mpshell.ssh.request import Request
+
+
+def home(tmp_path: Path, **files: str) -> Path:
+    """Give a home with files in .ssh."""
+    directory = tmp_path / ".ssh"
+    directory.mkdir(mode=0o700)
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    return tmp_path
+
+
+def reading(at: Path, request: Request | None = None) -> Reading:
+    return Reading(request or Request(), {}, str(at), lambda command: None)
+
+
+def profile(at: Path, node: str = "node", request: Request | None = None) -> Profile:
+    return reading(at, request).profile(node)
+
+
+def test_the_user_s_file_and_what_it_includes(tmp_path: Path) -> None:
+    at = home(
+        tmp_path, config="Include more ~/.ssh/third\nPort 3\n", more="User one\n", third="Port 5\n"
+    )
+    found = profile(at)
+    assert (found.user, found.port) == ("one", 5)
+    assert found.known_files[0] == f"{at}/.ssh/known_hosts"
+    assert (f"{at}/.ssh/id_ed25519", False) in found.identities
+
+
+def test_info_keys_go_between_the_words_and_the_files(tmp_path: Path) -> None:
+    at = home(tmp_path, config="User file\nConnectTimeout 99\nForwardAgent yes\n")
+    found = profile(at, "node", Request(user="info", connect_timeout=2.5))
+    assert (found.user, found.connect_timeout) == ("info", 3)
+    found = profile(at, "node", Request("info", 5, ("-l", "word", "-oConnectTimeout=7")))
+    assert (found.user, found.connect_timeout) == ("word", 7)
+    assert profile(at, "you@node", Request(user="info")).user == "info"
+    assert profile(at, "you@node").user == "you"
+
+
+def test_files_that_include_each_other_are_an_error(tmp_path: Path) -> None:
+    at = home(tmp_path, config="Include config\n")
+    with pytest.raises(WorkerError, match="too many files within files"):
+        reading(at)
+
+
+def test_no_files_at_all(tmp_path: Path) -> None:
+    at = home(tmp_path, config="Port 3\n")
+    assert profile(at, "node", Request(options=("-F", "none"))).port == 22
+
+
+def test_a_command_of_match_is_executed_once_in_the_user_s_process(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    text = f'Match exec "echo %u >> {log}"\n Port 3\nMatch exec "test %n = b"\n Port 4\n'
+    at = home(tmp_path, config=text + "Host *\n Port 5\n")
+    request = check_request(Request(), ["a", "b", "c"], {}, str(at))
+    assert len(log.read_text().splitlines()) == 1
+    assert sorted(answer for _, answer in request.execs) == [False, False, True, True]
+    found = Reading(request, {}, str(at), dict(request.execs).get)
+    assert [found.profile(node).port for node in ("a", "b")] == [3, 3]
+
+
+def test_a_command_that_does_not_end_leaves_the_node_to_ssh(tmp_path: Path) -> None:
+    at = home(tmp_path, config="Match exec 'sleep 100'\n Port 3\n")
+    before = time.monotonic()
+    request = check_request(Request(), ["a", "b"], {}, str(at))
+    assert request.execs == ()
+    assert time.monotonic() - before < 60
+
+
+def test_a_section_is_for_its_hosts_whatever_stands_around(tmp_path: Path) -> None:
+    names = "\n".join(f"Host n{n} m{n}\n Port {1000 + n}" for n in range(500))
+    at = home(tmp_path, config=f"{names}\nHost n* !n7\n User wild\nHost *\n Compression yes\n")
+    found = reading(at)
+    assert [found.profile(f"n{n}").port for n in (0, 7, 499)] == [1000, 1007, 1499]
+    assert [found.profile(node).user == "wild" for node in ("n0", "n7", "m0")] == [
+        True,
+        False,
+        False,
+    ]
+    assert found.profile("other").compression
+
+
+def test_a_node_of_a_long_file_costs_as_little_as_of_a_short_one(tmp_path: Path) -> None:
+    """Of 500 sections, one with tokens of its own for all: some 0.1 ms a node, of a connection of 3."""
+    names = "\n".join(f"Host n{n}\n HostName 10.0.0.{n}\n Port 22" for n in range(500))
+    at = home(tmp_path, config=f"{names}\nHost *\n IdentityFile ~/.ssh/%h\n")
+    found = reading(at)
+    assert found.profile("n1").host == "10.0.0.1"
+    before = time.process_time()
+    for n in range(500):
+        found.profile(f"n{n}")
+    # Each node alone was 12 ms with a parser that reads all of it.
+    assert (time.process_time() - before) / 500 < 0.003
+
+
+@pytest.mark.parametrize("node", ["a/b", "ssh://a", "@a", "a@"])
+def test_a_node_that_is_no_name(tmp_path: Path, node: str) -> None:
+    from mpshell.ssh.resolver import Undecided
+
+    with pytest.raises(Undecided, match="node"):
+        profile(home(tmp_path), node)
