@@ -81,7 +81,7 @@ class FakeEngine(Leased):
     def detach(self) -> None:
         self.loop = None
 
-    def send(self, commands: list[m.Message]) -> None:
+    def send(self, commands: list[m.Message], descriptors: Sequence[int] = ()) -> None:
         if not (self.gone or self.silent):
             for command in m.decode(m.encode(commands)):
                 self.take(command)
@@ -158,7 +158,7 @@ class FakeEngine(Leased):
             self.finish(self._of_job(self.running, None)[0])
         elif self.ending and not self.report:
             self.ending = False
-            self.report.append(m.Drained())
+            self.report.append(m.RunEnded())
         return self.flush()
 
     def greet(self) -> None:

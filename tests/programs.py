@@ -48,7 +48,7 @@ PROGRAMS = {
     "netkit-rsh": Program("netkit-rsh", "rsh-client"),
     # It asks Slurm's own reading of its lists of nodes, and needs no cluster for that.
     "scontrol": Program("scontrol", "slurm-client"),
-    # netkit's rsh looks up the number of its port there.
+    # netkit's rsh and pdsh's look up the number of their port there.
     "services": Program("/etc/services", "netbase"),
     "root": Program(ROOT, ""),
 }

@@ -128,6 +128,15 @@ def unexplained_descriptors() -> int:
     return len(descriptors()) - warm
 
 
+def engines_rest() -> bool:
+    """Return whether every engine of this process has no command and waits: its messages are in its socket."""
+    for server in filter(is_engine, psutil.Process().children()):
+        for engine in server.children():
+            if engine.children() or engine.status() != psutil.STATUS_SLEEPING:
+                return False
+    return True
+
+
 def threads() -> set[threading.Thread]:
     return set(threading.enumerate())
 

@@ -11,7 +11,7 @@ from mpshell.cli.parser import Parser
 _FILES, _DIRECTORIES = ("hostfile", "groupsconf", "dest"), ("outdir", "errdir")
 
 #: Values that are offered though others are possible, by option.
-_OFFERED = {"worker": ("ssh", "exec", "rsh", "pdsh")}
+_OFFERED = {"worker": ("ssh", "asyncssh", "exec", "rsh", "pdsh")}
 
 
 def print_completion(parser: Parser, shell: str) -> int:

@@ -45,8 +45,8 @@ class Display(EventHandler):
         self.workers: list[Any] = []
         #: What has come of nodes that have not ended for all workers.
         self._partly: dict[str, list[NodeOutcome]] = {}
-        #: After a run that was out of memory: nodes of which too much has come to be shown.
-        self.unshown: set[str] | None = None
+        #: Nodes of which too much has come for the memory to be shown.
+        self.unshown: set[str] = set()
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -96,8 +96,7 @@ class Display(EventHandler):
             texts = [said for said in found if said is not None]
             return b"\n".join(texts) if texts else None
         except MemoryError:
-            if self.unshown is None:
-                raise
+            # The others go on, and are shown: `unshown` is for the end.
             self.unshown.add(node)
             return None
 
@@ -228,8 +227,9 @@ class GatheredDisplay(KeptDisplay):
 
     def _show_diff(self) -> None:
         """Show how each output differs from the most common one; no output is one, too."""
-        import difflib
         import os
+
+        from mpshell.cli.diff import unified
 
         found = self._groups()
         silent = NodeSet.fromnames(self.tally.ended - set(self.tally.failures))
@@ -239,15 +239,11 @@ class GatheredDisplay(KeptDisplay):
         if silent:
             texts.append((silent, None))
             texts.sort(key=lambda text: -len(text[0]))
-        # Lines take a multiple of their text: there are those of two outputs at a time.
-        most_common = lines_of(texts[0][1]) if texts else []
         for nodes, said in texts[1:]:
             before, after = (
                 os.fsencode(visible(self._counted(named))) for named in (texts[0][0], nodes)
             )
-            for line in difflib.diff_bytes(
-                difflib.unified_diff, most_common, lines_of(said), before, after, lineterm=b""
-            ):
+            for line in unified(texts[0][1], said, before, after):
                 self.terminal.out(self.terminal.diff_line(line) + b"\n")
 
 
@@ -270,11 +266,6 @@ def by_line(groups: list[tuple[NodeSet, bytes]]) -> Iterator[tuple[NodeSet, byte
                 after.append((nodes, said, end + 1))
         yield from largest_first((nodes, line) for line, nodes in found.items())
         places = after
-
-
-def lines_of(said: bytes | None) -> list[bytes]:
-    """Return the lines of an output, none for a node without one."""
-    return [] if said is None else said.split(b"\n")
 
 
 def labelled(label: bytes, said: bytes) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from mpshell.cli.display import Display
-    from mpshell.cli.run import Run
+    from mpshell.cli.run import ProgramRun
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
 
@@ -183,9 +183,9 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
 
 def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
     from mpshell.cli.prepare import configure, make_display, schedule
-    from mpshell.cli.run import Run, stdin_is_for_commands
+    from mpshell.cli.run import ProgramRun, stdin_is_for_commands
 
-    run = Run()
+    run = ProgramRun()
     _report_warnings(terminal)
     configure(run.task, options, terminal)
     display = make_display(options, nodes, terminal)
@@ -200,42 +200,46 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=not options.quiet)
-    if isinstance(run.error, MemoryError):
-        return _out_of_memory(run, display, seconds)
-    if run.error is not None:
+    without_room = isinstance(run.error, MemoryError)
+    if run.error is not None and not without_room:
         return _failed(run.error)
-    display.settle()
-    status = display.tally.max_code if run.status is None else run.status
-    if options.always_zero and run.status is None:
-        status = 0
-    if display.files.failed and run.status is None:
-        status = _IO_ERROR
-    if run.task.journal_failure is not None and run.status is None:
-        status = _NO_JOURNAL
-    display.show_rest(seconds, status)
+    # The frames of an error hold what there was no room to handle.
+    run.error = None
+    try:
+        display.settle()
+        failed = without_room or display.unshown
+        status = _INTERNAL_ERROR if failed else _status(run, display, options)
+        display.show_rest(seconds, status)
+    except MemoryError:
+        return _out_of_memory(display, without_room, "not all that was gathered could be shown")
+    if without_room or display.unshown:
+        return _out_of_memory(display, without_room, "what was gathered is shown")
     _sum_up(run, display, options, terminal, seconds)
     if terminal.unsaid is not None and status == 0:
         raise terminal.unsaid
     return status
 
 
-def _out_of_memory(run: Run, display: Display, seconds: float) -> int:
-    """Show what was gathered before there was no room for more, and return the exit status."""
+def _status(run: ProgramRun, display: Display, options: argparse.Namespace) -> int:
+    """Return the exit status of a run that has come to an end."""
+    if run.status is not None:
+        return run.status
+    if display.files.failed:
+        return _IO_ERROR
+    if run.task.journal_failure is not None:
+        return _NO_JOURNAL
+    return 0 if options.always_zero else display.tally.max_code
+
+
+def _out_of_memory(display: Display, was_stopped: bool, shown: str) -> int:
+    """Say that there was no room in memory, and for which output, and return the exit status."""
     from mpshell.nodeset import NodeSet
 
-    # Its frames hold what there was no room to handle.
-    run.error = None
-    display.unshown = set()
-    shown = "what was gathered until then is shown"
-    try:
-        display.settle()
-        display.show_rest(seconds, _INTERNAL_ERROR)
-    except MemoryError:
-        shown = "not all that was gathered could be shown"
+    stopped = "the run was stopped, and " if was_stopped else ""
     if display.unshown:
         shown += f", but not of {NodeSet.fromnames(display.unshown)}, which takes too much itself"
     # Also where it has to be quiet: it is an error.
-    display.terminal.own(f"out of memory: the run was stopped, and {shown}")
+    display.terminal.own(f"out of memory: {stopped}{shown}")
     return _INTERNAL_ERROR
 
 
@@ -256,7 +260,7 @@ def _report_warnings(terminal: Terminal) -> None:
     warnings.showwarning = show
 
 
-def _what_runs(run: Run, options: argparse.Namespace, nodes: NodeSet) -> str:
+def _what_runs(run: ProgramRun, options: argparse.Namespace, nodes: NodeSet) -> str:
     fanout = run.task.info("fanout")
     return (
         f"{nodes} ({len(nodes)}) over {options.worker}, "
@@ -290,7 +294,11 @@ def _own_error(error: BaseException) -> int:
 
 
 def _sum_up(
-    run: Run, display: Display, options: argparse.Namespace, terminal: Terminal, seconds: float
+    run: ProgramRun,
+    display: Display,
+    options: argparse.Namespace,
+    terminal: Terminal,
+    seconds: float,
 ) -> None:
     """Say how many nodes ended how, and which, where there is anybody to read it or reason to."""
     from mpshell.cli.terminal import STDERR

@@ -28,7 +28,7 @@ _SLOTS = re.compile(r"(?:slots|max[_-]slots|cpus?|count)=[0-9]+")
 _NUMBERED = re.compile(r"([^:]+):[0-9]+")
 
 #: Transports whose nodes are hosts.
-_HOSTS = ("ssh", "rsh", "pdsh")
+_HOSTS = ("ssh", "asyncssh", "rsh", "pdsh")
 
 #: Where a Slurm job finds its nodes, in the syntax of node sets.
 SLURM = "SLURM_JOB_NODELIST"

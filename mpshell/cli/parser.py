@@ -59,6 +59,14 @@ class Parser(argparse.ArgumentParser):
             USAGE_ERROR, f"{self.prog}: {visible_lines(message)}\nTry '{self.prog} --help'.\n"
         )
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit with that status, also when stderr does not take the message."""
+        try:
+            super().exit(status, message)
+        except OSError:
+            # Before Python 3.11.4 argparse lets it through.
+            raise SystemExit(status) from None
+
     def split(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return the options, each with its value in one word, and the command.
 

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 #: An option behind which a value may stand in a word of its own; of ssh it is known which do (OpenSSH 9.9).
 _AWAITS = {
-    "ssh": re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*[BbcDEeFIiJLlmOoPpQRSWw]"),
+    **dict.fromkeys(
+        ("ssh", "asyncssh"), re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*[BbcDEeFIiJLlmOoPpQRSWw]")
+    ),
     **dict.fromkeys(("rsh", "pdsh"), re.compile(r"-.+", re.DOTALL)),
 }
+
+#: What the keys of a transport begin with, where that is not its name alone.
+_KEYS = {"rsh": ("rsh", "rcp"), "asyncssh": ("ssh",)}
 
 #: What options are wrong about: a bad value, a command that the transport cannot take.
 BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedError)
@@ -95,7 +100,7 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
         for program in ("pdsh", "pdcp", "rpdcp"):
             task.set_info(f"{program}_path", " ".join([program, *words]))
         return
-    for name in (transport, "rcp") if transport == "rsh" else (transport,):
+    for name in _KEYS.get(transport, (transport,)):
         if options.user is not None:
             task.set_info(f"{name}_user", options.user)
         if options.options:

@@ -7,13 +7,19 @@ same key with `_base64` at its end.
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import os
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from mpshell.cli.display import KeptDisplay
 from mpshell.cli.outcomes import never_ran
 from mpshell.outcome import NodeOutcome
+
+#: Bytes of an output that are encoded at a time, a multiple of three for base64.
+_STEP = 3 << 14
 
 
 class JsonDisplay(KeptDisplay):
@@ -24,7 +30,7 @@ class JsonDisplay(KeptDisplay):
         self._outcomes: dict[str, NodeOutcome] = {}
 
     def show(self, outcome: NodeOutcome) -> None:
-        # First: an error in showing it (no memory) does not take it away.
+        # First, so that an error while it is shown (no memory) does not take it away.
         self._outcomes[outcome.node] = outcome
         super().show(outcome)
 
@@ -36,22 +42,11 @@ class JsonDisplay(KeptDisplay):
             "exit_status": status,
             "counts": self.tally.counts(),
         }
-        # Node by node: as text an output takes a multiple of its bytes.
         before = f'{json.dumps(head)[:-1]}, "nodes": [\n'
         for node in self.tally.nodes:
-            self.terminal.out(before.encode(), self._encoded(node))
+            self.terminal.stream(chain((before.encode(),), record(self, self._outcomes[node])))
             before = ",\n"
         self.terminal.out(b"\n]}\n")
-
-    def _encoded(self, node: str) -> bytes:
-        outcome = self._outcomes[node]
-        try:
-            return json.dumps(record(self, outcome)).encode()
-        except MemoryError:
-            if self.unshown is None:
-                raise
-            self.unshown.add(node)
-        return json.dumps(record(self, outcome, "")).encode()
 
 
 class JsonLinesDisplay(KeptDisplay):
@@ -59,31 +54,39 @@ class JsonLinesDisplay(KeptDisplay):
 
     def show(self, outcome: NodeOutcome) -> None:
         super().show(outcome)
-        self.terminal.out(json.dumps(record(self, outcome)).encode() + b"\n")
+        self.terminal.stream(chain(record(self, outcome), (b"\n",)))
 
 
-def record(
-    display: KeptDisplay, outcome: NodeOutcome, snames: str = "stdout stderr"
-) -> dict[str, Any]:
-    """Return what is known of a node, with the output of the streams that are named."""
-    said = {sname: display.read(outcome.node, sname) for sname in snames.split()}
-    return {
+def record(display: KeptDisplay, outcome: NodeOutcome) -> Iterator[bytes]:
+    """Yield the object of a node, in pieces: as a whole an output would take a multiple of its bytes."""
+    yield object_of({
         **text("node", os.fsencode(outcome.node)),
         "reason": "not run" if never_ran(outcome) else outcome.reason,
         "rc": outcome.returncode,
         "signal": outcome.signal,
-        **text("stdout", said.get("stdout")),
-        **text("stderr", said.get("stderr")),
+    })[:-1]  # fmt: skip
+    for sname in ("stdout", "stderr"):
+        said = display.read(outcome.node, sname)
+        if said is None and outcome.node in display.unshown:
+            yield f', "{sname}": null'.encode()
+        else:
+            yield from output(sname, said or b"")
+    yield b", "
+    yield object_of({
         "started_at": outcome.started_at,
         "duration": round(outcome.duration, 6),
         "engine": None if never_ran(outcome) else outcome.engine,
         "attempt": outcome.attempt,
-    }
+    })[1:]  # fmt: skip
 
 
-def text(key: str, said: bytes | None) -> dict[str, str]:
-    """Return a text, of a stream without its last newline, as members of an object."""
-    said = said or b""
+def object_of(members: dict[str, Any]) -> bytes:
+    """Return an object as JSON."""
+    return json.dumps(members).encode()
+
+
+def text(key: str, said: bytes) -> dict[str, str]:
+    """Return a short text as members of an object."""
     try:
         return {key: said.decode()}
     except UnicodeDecodeError:
@@ -91,3 +94,33 @@ def text(key: str, said: bytes | None) -> dict[str, str]:
             key: said.decode(errors="replace"),
             f"{key}_base64": base64.b64encode(said).decode(),
         }
+
+
+def output(key: str, said: bytes) -> Iterator[bytes]:
+    """Yield what `text` gives for the text of a stream, behind a comma, in pieces."""
+    yield f', "{key}": "'.encode()
+    for part in decoded(said, "replace"):
+        yield json.dumps(part)[1:-1].encode()
+    yield b'"'
+    if not is_utf8(said):
+        yield f', "{key}_base64": "'.encode()
+        for begin in range(0, len(said), _STEP):
+            yield base64.b64encode(said[begin : begin + _STEP])
+        yield b'"'
+
+
+def is_utf8(said: bytes) -> bool:
+    """Return whether bytes are UTF-8, without a copy of all."""
+    try:
+        for _ in decoded(said, "strict"):
+            pass
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def decoded(said: bytes, errors: str) -> Iterator[str]:
+    """Yield the characters of bytes in UTF-8, some thousands at a time."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors)
+    for begin in range(0, len(said), _STEP):
+        yield decoder.decode(said[begin : begin + _STEP], begin + _STEP >= len(said))

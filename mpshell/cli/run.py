@@ -41,7 +41,7 @@ _TWICE = 1.0
 _PATIENCE = 10.0
 
 
-class Run:
+class ProgramRun:
     """A Task's only run."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Run:
         #: What has ended the run, when that was no ordinary end.
         self.error: BaseException | None = None
         self._ended, self._end = os.pipe()
-        self._intake = Intake(self.task)
+        self._relay = StdinRelay(self.task)
         self._workers: list[Any] = []
         self._say: Callable[[str], object] = str
         self._progress: Progress | None = None
@@ -76,7 +76,7 @@ class Run:
         """
         self._workers = display.workers
         if feed:
-            self._intake.open()
+            self._relay.open()
         self._say = display.terminal.message
         self._progress = display.progress
         self._port = self.task.port(handler=display, autoclose=True)
@@ -97,20 +97,20 @@ class Run:
         poller.register(signals.descriptor, select.POLLIN)
         if feed:
             poller.register(_STDIN, select.POLLIN)
-            poller.register(self._intake.descriptor, select.POLLIN)
+            poller.register(self._relay.descriptor, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poller.poll(self._patience())}
             if self._ended in ready:
                 return
             for number in signals.taken() if signals.descriptor in ready else ():
                 self._on_signal(number)
-            if self._intake.descriptor in ready:
-                self._intake.note_taken()
+            if self._relay.descriptor in ready:
+                self._relay.note_taken()
                 if feed:
                     poller.register(_STDIN, select.POLLIN)
             if _STDIN in ready:
                 more = self._feed()
-                if not more or self._intake.full:
+                if not more or self._relay.full:
                     poller.unregister(_STDIN)
                 feed = feed and more
             if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -140,7 +140,7 @@ class Run:
                 if data:
                     self._say(f"stdin is lost: {error}")
                 return False
-        self._intake.passed_on(len(data))
+        self._relay.passed_on(len(data))
         return bool(data)
 
     def _on_signal(self, number: int) -> None:
@@ -174,7 +174,7 @@ class Run:
         os._exit(128 + signal.SIGINT if self.status is None else self.status)
 
 
-class Intake(EventHandler):
+class StdinRelay(EventHandler):
     """How much of stdin is on its way to the Task's thread, which says for each part of it that it has come."""
 
     def __init__(self, task: Task) -> None:

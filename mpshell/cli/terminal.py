@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mpshell.cli.text import visible, visible_lines
 
@@ -40,6 +40,18 @@ class Terminal:
             parts = (b"".join(parts),)
         for part in parts:
             write_all(STDOUT, part)
+
+    def stream(self, pieces: Iterable[bytes]) -> None:
+        """Write to stdout in the order of the pieces, small ones together."""
+        parts, size = [], 0
+        for piece in pieces:
+            parts.append(piece)
+            size += len(piece)
+            if size > PIECE:
+                self.out(*parts)
+                parts, size = [], 0
+        if parts:
+            self.out(*parts)
 
     def err(self, data: bytes) -> None:
         """Write to stderr; who has closed that does not want it."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import asyncssh
 
 from mpshell.connect import failures
-from mpshell.connect.transport import Transport
+from mpshell.connect.transport import SshTransport
 from mpshell.ssh.connection import Connection
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Login:
         self._addresses: list[Address] = []
         self._sock: socket.socket | None = None
         self.connection: Connection | None = None
-        self.transport: Transport | None = None
+        self.transport: SshTransport | None = None
         #: Called when all that was written to the connection has been sent.
         self.on_room: Callable[[], object] | None = None
         self._deadline: TimerHandle | None = None
@@ -122,7 +122,7 @@ class Login:
         # Shared by all targets that differ in nothing else; AsyncSSH reads this here and never again.
         self.target.options.protocol_factory = lambda: _Client(self)
         self.connection = Connection(self._loop, self.target)  # type: ignore[arg-type]
-        self.transport = Transport(self._loop, sock, self.connection, self._on_room)
+        self.transport = SshTransport(self._loop, sock, self.connection, self._on_room)
 
     def _on_room(self) -> None:
         if self.on_room is not None:

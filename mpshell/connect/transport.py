@@ -37,7 +37,7 @@ _READ_SIZE = 32768
 HIGH_WATER = 1 << 18
 
 
-class Transport:
+class SshTransport:
     """A connected socket, which it owns from now on."""
 
     def __init__(

@@ -79,7 +79,7 @@ def _slots_held(engine: EngineState, event: messages.SlotsHeld) -> bool:
     return 0 <= event.slots <= engine.most_slots
 
 
-def _drained(engine: EngineState, event: messages.Drained) -> bool:
+def _run_ended(engine: EngineState, event: messages.RunEnded) -> bool:
     return not (engine.running or engine.assigned)
 
 
@@ -92,5 +92,5 @@ _CHECKS: dict[type, Callable[[EngineState, Any], bool]] = {
     messages.Finished: _finished,
     messages.InputLost: _job,
     messages.SlotsHeld: _slots_held,
-    messages.Drained: _drained,
+    messages.RunEnded: _run_ended,
 }

@@ -233,7 +233,7 @@ class Coordinator:
         patience = run.loop.call_later(self._grace + _PATIENCE, self._engines.fence)
         try:
             # Without its descriptors a run hears nothing more: its engines have seen their channels end.
-            while run.loop.intact() and not self._engines.drained():
+            while run.loop.intact() and not self._engines.all_over():
                 run.loop.run_once()
                 if run.interrupted():
                     # Once more Ctrl-C: no more grace.

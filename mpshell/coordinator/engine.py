@@ -1,5 +1,6 @@
 """One engine of a run: what the coordinator knows of it, and where the events about its clients go."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
@@ -9,6 +10,7 @@ from mpshell.coordinator.sharding import Slice
 from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
 from mpshell.wire import messages
+from mpshell.wire.credentials import MOST_DESCRIPTORS
 from mpshell.wire.messages import Message, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
@@ -24,23 +26,23 @@ RETIRED: Final = "RETIRED"  # it has ids of before: it gets no more work, and en
 SILENT: Final = (
     "SILENT"  # it sends and hears nothing any more; what it runs goes on until it is gone
 )
-DRAINED: Final = "DRAINED"  # the run is over for it: it can serve another
+FREE: Final = "FREE"  # the run is over for it: it can serve another
 UNUSED: Final = "UNUSED"  # it has got no work, and gets none: nothing of it is waited for
-STATES: Final = (LEASED, SERVING, RETIRED, SILENT, DRAINED, UNUSED)
+STATES: Final = (LEASED, SERVING, RETIRED, SILENT, FREE, UNUSED)
 
 ADMIT: Final = "ADMIT"
 RETIRE: Final = "RETIRE"
 FALL_SILENT: Final = "FALL_SILENT"
 END_RUN: Final = "END_RUN"
-DRAIN: Final = "DRAIN"
-EVENTS: Final = (ADMIT, RETIRE, FALL_SILENT, END_RUN, DRAIN)
+RUN_ENDED: Final = "RUN_ENDED"
+EVENTS: Final = (ADMIT, RETIRE, FALL_SILENT, END_RUN, RUN_ENDED)
 
 TABLE: Final[dict[str, dict[str, str]]] = {
     LEASED: {ADMIT: SERVING, RETIRE: UNUSED, END_RUN: UNUSED},
-    SERVING: {RETIRE: RETIRED, FALL_SILENT: SILENT, DRAIN: DRAINED},
-    RETIRED: {DRAIN: DRAINED},
-    SILENT: {RETIRE: RETIRED, DRAIN: DRAINED},
-    DRAINED: {},
+    SERVING: {RETIRE: RETIRED, FALL_SILENT: SILENT, RUN_ENDED: FREE},
+    RETIRED: {RUN_ENDED: FREE},
+    SILENT: {RETIRE: RETIRED, RUN_ENDED: FREE},
+    FREE: {},
     UNUSED: {},
 }
 
@@ -51,6 +53,8 @@ class EngineState:
     __slots__ = (
         "assigned",
         "bodies",
+        "descriptors",
+        "files",
         "hungry",
         "input_queued",
         "jobs",
@@ -74,6 +78,9 @@ class EngineState:
         self.jobs: dict[int, int] = {}
         #: Jobs of which it waits for more of the stdin.
         self.hungry: set[int] = set()
+        #: Device and inode of the files for the stdin of jobs that it has, and those that go with the outbox.
+        self.files: dict[int, tuple[int, int]] = {}
+        self.descriptors: list[int] = []
         #: Gathered output that later outcomes refer to, by number.
         self.bodies: dict[int, bytes] = {}
         #: Slots of one slot pool that it was ever given, at most.
@@ -96,7 +103,7 @@ class EngineState:
     @property
     def is_over(self) -> bool:
         """Whether the run has not to wait for it."""
-        return self.state in (DRAINED, UNUSED)
+        return self.state in (FREE, UNUSED)
 
     @property
     def is_counted(self) -> bool:
@@ -125,6 +132,12 @@ class EngineState:
         sent = self.jobs[job.id]
         room = _HIGH_WATER - self.link.pending - self.input_queued
         while 0 <= sent < job.input.size and room > 0:
+            if sent >= job.input.in_memory and self.link.passes_descriptors:
+                if self._pass_file(job):
+                    size = job.input.size - sent
+                    self.outbox.append(messages.Stored(job.id, size, *self.files[job.id]))
+                    sent = job.input.size
+                break
             data = bytes(job.input.piece(sent, _PIECE))
             self.outbox.append(messages.Write(job.id, data))
             room -= len(data)
@@ -137,6 +150,27 @@ class EngineState:
             self.outbox.append(messages.CloseStdin(job.id))
             sent = -1
         self.jobs[job.id] = sent
+
+    def _pass_file(self, job: Job) -> bool:
+        """Return whether it has, or gets with this frame, the file that a job's stdin goes on in."""
+        if job.id in self.files:
+            return True
+        if len(self.descriptors) == MOST_DESCRIPTORS:
+            return False
+        fd = job.input.file()
+        status = os.fstat(fd)
+        self.descriptors.append(fd)
+        self.files[job.id] = status.st_dev, status.st_ino
+        return True
+
+    def send(self) -> None:
+        """Send it what is in the outbox."""
+        outbox, self.outbox, self.input_queued = self.outbox, [], 0
+        if self.descriptors:
+            descriptors, self.descriptors = self.descriptors, []
+            self.link.send(outbox, descriptors)
+        else:
+            self.link.send(outbox)
 
     def not_run(self) -> dict[int, list[int]]:
         """Return the clients of an engine that is gone which have surely not run: indexes by job, last first.

@@ -20,7 +20,7 @@ from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.nextstart import NextStart
-from mpshell.coordinator.notices import Notices
+from mpshell.coordinator.notices import NoticeCounts
 from mpshell.coordinator.observer import Observer, Unobserved
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
@@ -70,7 +70,7 @@ class EngineSet:
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._library = ""  # whose connections the run needs
-        self.notices = Notices(run)
+        self.notices = NoticeCounts(run)
         self._false_starts = self._failures = 0
         #: How the last of them ended.
         self._false_start = ""
@@ -91,7 +91,7 @@ class EngineSet:
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
             messages.InputLost: self._on_input_lost,
-            messages.Drained: lambda engine, event: engine.handle(states.DRAIN),
+            messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
             messages.EngineFailed: self._on_failure,
             **self.notices.handlers,
         }
@@ -151,6 +151,7 @@ class EngineSet:
             self._slot_pools.pop(job.slot_pool, None)
         for engine in self._engines.values():
             engine.hungry.discard(job.id)
+            engine.files.pop(job.id, None)
             if engine.jobs.pop(job.id, None) is not None:
                 engine.outbox.append(messages.ForgetJob(job.id))
         self._end_of_turn()
@@ -304,8 +305,7 @@ class EngineSet:
         self._observer.turn_ends()
         for engine in self._engines.values():
             if engine.outbox:
-                outbox, engine.outbox, engine.input_queued = engine.outbox, [], 0
-                engine.link.send(outbox)
+                engine.send()
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
@@ -386,7 +386,7 @@ class EngineSet:
     # -- the end -------------------------------------------------------------------------------
 
     def end_run(self) -> None:
-        """Ask every engine to finish; `drained` tells when they have."""
+        """Ask every engine to finish; `all_over` tells when they have."""
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
             # One that has got no work has nothing to finish: its host may never answer.
@@ -399,7 +399,7 @@ class EngineSet:
             engine.outbox.append(messages.Cancel(None, reason, True))
         self._turn()
 
-    def drained(self) -> bool:
+    def all_over(self) -> bool:
         return all(engine.is_over for engine in self._engines.values())
 
     def fence(self) -> None:
@@ -409,10 +409,10 @@ class EngineSet:
                 engine.link.fence()
 
     def release(self) -> None:
-        """Give the engines back; those that are not drained end."""
+        """Give the engines back; those that have not ended it are closed."""
         for engine in self._engines.values():
             engine.link.detach()
-            if engine.state is states.DRAINED and not engine.link.gone:
+            if engine.state is states.FREE and not engine.link.gone:
                 self._pool.give_back(engine.link)
             else:
                 self._pool.discard(engine.link)

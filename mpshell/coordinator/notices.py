@@ -12,7 +12,7 @@ from mpshell.coordinator.run import Run
 from mpshell.wire import messages
 
 
-class Notices:
+class NoticeCounts:
     """The warnings of one run."""
 
     def __init__(self, run: Run) -> None:

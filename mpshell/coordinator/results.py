@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
+from mpshell.coordinator.growing import Growing
 from mpshell.outcome import NodeOutcome, Outcome, node_outcome
 from mpshell.wire.messages import (
     AUTH,
@@ -100,19 +101,18 @@ class StreamStore:
     __slots__ = ("_texts",)
 
     def __init__(self) -> None:
-        # A bytearray, as one that finds no room to grow keeps what it has (io.BytesIO does not).
-        self._texts: dict[Key, bytes | bytearray] = {}
+        self._texts: dict[Key, bytes | Growing] = {}
 
     def add_block(self, key: Key, block: bytes) -> None:
         """Record lines, each ended by a newline, or a piece of a long one."""
         buffer = self._texts.get(key)
-        if not isinstance(buffer, bytearray):
-            before, buffer = buffer, bytearray()
-            self._texts[key] = buffer
+        if not isinstance(buffer, Growing):
+            before, buffer = buffer, Growing()
             if before is not None:
-                buffer += before
-                buffer += b"\n"
-        buffer += block
+                buffer.add(before)
+                buffer.add(b"\n")
+            self._texts[key] = buffer
+        buffer.add(block)
 
     def set_text(self, key: Key, said: bytes) -> None:
         """Record all that a key has written, without its last newline."""
@@ -124,26 +124,28 @@ class StreamStore:
     def settle(self, key: Key, intern: Interned) -> None:
         """Make a text of a key's buffer: nothing more comes."""
         buffer = self._texts.get(key)
-        if isinstance(buffer, bytearray):
+        if isinstance(buffer, Growing):
             try:
-                self._texts[key] = intern(_text_of(buffer))
+                said = self._texts[key] = buffer.take(buffer.text_size())
+                self._texts[key] = intern(said)
             except MemoryError:
-                # It stays a buffer, which can be read when there is room. Others may need less.
+                # A buffer can be read when there is room. Others may need less.
                 return
 
     def get(self, key: Key) -> bytes | None:
         """Return a key's text without its last newline, or None when nothing came."""
         said = self._texts.get(key)
-        return _text_of(said) if isinstance(said, bytearray) else said
+        return said.copy(0, said.text_size()) if isinstance(said, Growing) else said
 
     def last_line(self, key: Key) -> bytes | None:
         """Return the last line of a key, without its newline, or None when nothing came."""
         said = self._texts.get(key)
         if said is None:
             return None
-        # A text that has ended has lost its last newline already, a buffer has it.
-        end = len(said) - (isinstance(said, bytearray) and said.endswith(b"\n"))
-        return bytes(said[said.rfind(b"\n", 0, end) + 1 : end])
+        if isinstance(said, Growing):
+            end = said.text_size()
+            return said.copy(said.rfind(b"\n", end) + 1, end)
+        return said[said.rfind(b"\n") + 1 :]
 
     def groups(self, match: Callable[[Key], bool] | None = None) -> dict[bytes, list[Key]]:
         """Return the keys by what they have written, without its last newline."""
@@ -156,7 +158,7 @@ class StreamStore:
     def items(self) -> Iterator[tuple[Key, bytes]]:
         """Yield (key, text without its last newline)."""
         for key, said in list(self._texts.items()):
-            yield key, _text_of(said) if isinstance(said, bytearray) else said
+            yield key, said.copy(0, said.text_size()) if isinstance(said, Growing) else said
 
     def drop(self, key: Key) -> None:
         self._texts.pop(key, None)
@@ -168,11 +170,6 @@ class StreamStore:
 def text(body: bytes) -> bytes:
     """Return a body as a user sees it: lines, the last one without its newline."""
     return body[:-1] if body.endswith(b"\n") else body
-
-
-def _text_of(buffer: bytearray) -> bytes:
-    end = len(buffer) - buffer.endswith(b"\n")
-    return bytes(memoryview(buffer)[:end])
 
 
 class WorkerResults:

@@ -118,7 +118,7 @@ def _leave(remove: Any, fd: int) -> None:
         return
 
 
-class _Part(NamedTuple):
+class _InRun(NamedTuple):
     """What the streams of a worker have of the run that they take part in."""
 
     run: Run
@@ -134,7 +134,7 @@ class Streams:
     def __init__(self, readers: list[StreamReader], writers: list[StreamWriter]) -> None:
         self.readers = readers
         self.writers = writers
-        self._part: _Part | None = None
+        self._part: _InRun | None = None
 
     def enter(
         self,
@@ -147,7 +147,7 @@ class Streams:
         deadline = None
         if job.spec.timeout is not None:
             deadline = run.loop.call_later(job.spec.timeout, self.end, TIMED_OUT)
-        self._part = _Part(run, job, output, verdicts, deadline)
+        self._part = _InRun(run, job, output, verdicts, deadline)
         run.tell(job.listener.job_starting, job, [0])
         # After it: an end that its handler makes of the start is none that it hears of.
         job.announced = 1
@@ -238,7 +238,7 @@ class Streams:
             if writer.eof:
                 self._finish(writer)
 
-    def _tell_written(self, part: _Part, writer: StreamWriter, size: int) -> None:
+    def _tell_written(self, part: _InRun, writer: StreamWriter, size: int) -> None:
         job = part.job
         if job.spec.report_written:
             part.run.tell(job.listener.stream_written, job, writer.sname, size)

@@ -28,6 +28,9 @@ from mpshell.wire import messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
 
@@ -43,7 +46,12 @@ _UNLIMITED = 1 << 30
 
 #: What makes an engine run something, or says how: of a program that has dropped privileges nothing of this
 #: is taken any more, while what still runs may come to its end.
-_POWERFUL = (messages.Configure, messages.Submit, messages.Write)
+_POWERFUL = (
+    messages.Configure,
+    messages.Submit,
+    messages.Write,
+    messages.Stored,
+)
 
 
 class Engine:
@@ -118,7 +126,9 @@ class Engine:
             self._submit(command)
         elif isinstance(command, messages.Write):
             if (job := self._jobs.get(command.job_id)) is not None:
-                self._keep_input(job, command.data)
+                self._keep_input(job, job.log.write, command.data)
+        elif isinstance(command, messages.Stored):
+            self._extend_input(command)
         elif isinstance(command, messages.CloseStdin):
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.log.close()
@@ -154,9 +164,19 @@ class Engine:
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
 
-    def _keep_input(self, job: EngineJob, data: bytes) -> None:
+    def _extend_input(self, command: messages.Stored) -> None:
+        """Read on in the coordinator's file: it has come, unless there was no room for its descriptor."""
+        job = self._jobs.get(command.job_id)
+        if job is None:
+            return
+        if not (job.log.has_file or job.log.broken):
+            fd = self._channel.take_descriptor(command.device, command.inode)
+            self._keep_input(job, job.log.adopt, fd)
+        job.log.extend(command.size)
+
+    def _keep_input(self, job: EngineJob, keep: Callable[[Any], object], what: Any) -> None:
         try:
-            job.log.write(data)
+            keep(what)
         except InputStorageError as error:
             job.log.broken = True
             self._uplink.report.inputs_lost.append((job.id, str(error)))
@@ -259,9 +279,9 @@ class Engine:
         for slots in self._slots.values():
             slots.answer(report)
         if self._life.state is life.ENDING and not self._has_clients():
-            self._life.handle(life.DRAINED)
+            self._life.handle(life.RUN_ENDED)
             self._forget()
-            report.drained = True
+            report.run_ended = True
         self._uplink.send()
         if self._announced and self._uplink.clear:
             self._start_announced()

@@ -33,7 +33,7 @@ from mpshell.wire.control import FORK, KILL, LONGEST, PACKET, library_of
 from mpshell.wire.credentials import Sender, ask_for_senders, receive
 
 if TYPE_CHECKING:
-    from mpshell.engine.host import Host
+    from mpshell.engine.host import ConnectionHost
 
 #: Seconds that engines have to leave by themselves when the coordinator is gone.
 _LEAVE = 1.0
@@ -152,7 +152,7 @@ class ForkServer:
         os.close(channel)
         self._engines[pid] = (engine_id, sentinel)
 
-    def _become_engine(self, engine_id: int, channel: int, host: Host | None) -> None:
+    def _become_engine(self, engine_id: int, channel: int, host: ConnectionHost | None) -> None:
         signal.set_wakeup_fd(-1)
         self._control.detach()
         lifeline = self._lifeline_theirs.detach()

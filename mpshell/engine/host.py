@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpshell.engine.family import Family
     from mpshell.runtime.loop import EventLoop
 
-    class Host(Protocol):
+    class ConnectionHost(Protocol):
         """A module that hosts connections of one library."""
 
         def make_loop(self) -> EventLoop:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MODULES = {"asyncssh": "mpshell.connect.host"}
 
 
-def load(library: str, paths: Sequence[str]) -> Host:
+def load(library: str, paths: Sequence[str]) -> ConnectionHost:
     """Return the host of a library, loaded from these directories; ImportError when that cannot be."""
     name = _MODULES.get(library)
     if name is None:
@@ -43,5 +43,5 @@ def load(library: str, paths: Sequence[str]) -> Host:
         __import__(name)
         # Nothing of it is freed, and the collector of each engine leaves its pages alone.
         gc.freeze()
-    host: Host = sys.modules[name]
+    host: ConnectionHost = sys.modules[name]
     return host

@@ -1,6 +1,6 @@
 """The life of an engine in its own process, as a pure state machine.
 
-    IDLE ── SUBMIT ──► RUNNING ── END_RUN ──► ENDING ── DRAINED ──► IDLE
+    IDLE ── SUBMIT ──► RUNNING ── END_RUN ──► ENDING ── RUN_ENDED ──► IDLE
       └──── LEAVE ───► LEAVING ◄── LEAVE ── (each of the others)
 
 `TABLE` is the whole of it; a pair that the table does not hold raises. The engine asks for the state where it
@@ -24,14 +24,14 @@ STATES: Final = (IDLE, RUNNING, ENDING, LEAVING)
 
 SUBMIT: Final = "SUBMIT"
 END_RUN: Final = "END_RUN"
-DRAINED: Final = "DRAINED"
+RUN_ENDED: Final = "RUN_ENDED"
 LEAVE: Final = "LEAVE"
-EVENTS: Final = (SUBMIT, END_RUN, DRAINED, LEAVE)
+EVENTS: Final = (SUBMIT, END_RUN, RUN_ENDED, LEAVE)
 
 TABLE: Final[dict[str, dict[str, str]]] = {
     IDLE: {SUBMIT: RUNNING, END_RUN: ENDING, LEAVE: LEAVING},
     RUNNING: {SUBMIT: RUNNING, END_RUN: ENDING, LEAVE: LEAVING},
-    ENDING: {SUBMIT: ENDING, END_RUN: ENDING, DRAINED: IDLE, LEAVE: LEAVING},
+    ENDING: {SUBMIT: ENDING, END_RUN: ENDING, RUN_ENDED: IDLE, LEAVE: LEAVING},
     # What was in hand of the frame that came with the end of the program makes no difference any more.
     LEAVING: {SUBMIT: LEAVING, END_RUN: LEAVING, LEAVE: LEAVING},
 }

@@ -22,7 +22,7 @@ from mpshell.wire import messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
-    from mpshell.engine.host import Host
+    from mpshell.engine.host import ConnectionHost
 
 #: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.
 _COLLECT_AT = 100_000
@@ -35,7 +35,11 @@ _LAST_REAP = 1.0
 
 
 def run_engine(
-    engine_id: int, channel_fd: int, lifeline: int, program: Program, host: Host | None = None
+    engine_id: int,
+    channel_fd: int,
+    lifeline: int,
+    program: Program,
+    host: ConnectionHost | None = None,
 ) -> None:
     """Be the engine at the other end of `channel_fd` until told to leave.
 

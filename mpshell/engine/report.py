@@ -3,7 +3,6 @@
 from mpshell.engine.bodies import BodyTable
 from mpshell.wire.messages import (
     Bodies,
-    Drained,
     Finished,
     HostKeys,
     InputLost,
@@ -12,6 +11,7 @@ from mpshell.wire.messages import (
     Output,
     Pong,
     Result,
+    RunEnded,
     SlotsHeld,
     Starting,
     Trace,
@@ -25,13 +25,13 @@ class Report:
 
     __slots__ = (
         "bodies",
-        "drained",
         "finished",
         "host_keys",
         "inputs_lost",
         "notices",
         "output",
         "pong",
+        "run_ended",
         "size",
         "slots_held",
         "starting",
@@ -56,7 +56,7 @@ class Report:
         self.notices: dict[str, int] = {}
         self.host_keys: list[tuple[str, str]] = []
         self.pong = False
-        self.drained = False
+        self.run_ended = False
         #: Bytes in `output`, and of the new bodies.
         self.size = 0
 
@@ -94,8 +94,8 @@ class Report:
             frame.append(Pong())
         if self.starting:
             frame.append(Starting(self.starting))
-        if self.drained:
-            frame.append(Drained())
+        if self.run_ended:
+            frame.append(RunEnded())
         if frame:
             self._empty()
         return frame

@@ -2,11 +2,15 @@
 
 A client that starts late reads the log from its beginning, as one that was there when it was said. So
 the log is kept whole while the job runs, once and not once a node: in memory, and beyond a size in a file
-(`mpshell.runtime.spool`).
+(`mpshell.runtime.spool`), the coordinator's where its descriptor can be passed.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+
+from mpshell.errors import InputStorageError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 
@@ -21,12 +25,14 @@ _PIECE = 65536  # bytes, what a pipe of the default size takes at once
 class InputLog:
     """Bytes for the stdin of every client of a job, and whether that is all."""
 
-    __slots__ = ("_spool", "broken", "closed", "piece", "readers")
+    __slots__ = ("_spool", "broken", "closed", "has_file", "piece", "readers")
 
     def __init__(self, variables: Mapping[bytes, bytes] | None = None) -> None:
         self._spool = Spool(variables)
         self.piece = self._spool.piece
         self.closed = False
+        #: It goes on in a file of the coordinator's.
+        self.has_file = False
         #: Something of it could not be kept: clients get no more, and no end, which they would take for the
         #: real one.
         self.broken = False
@@ -41,6 +47,20 @@ class InputLog:
         """Add bytes; InputStorageError when they cannot be kept."""
         if not (self.closed or self.broken):
             self._spool.append(data)
+            self._wake()
+
+    def adopt(self, fd: int) -> None:
+        """Have the log go on in a file of the coordinator's; InputStorageError for -1, when it has not come."""
+        if fd < 0:
+            # The kernel drops a descriptor for which the receiver has no room.
+            raise InputStorageError.of(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        self._spool.adopt(fd)
+        self.has_file = True
+
+    def extend(self, size: int) -> None:
+        """Take note of bytes that have been added to that file."""
+        if not (self.closed or self.broken):
+            self._spool.extend(size)
             self._wake()
 
     def close(self) -> None:

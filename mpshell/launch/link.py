@@ -60,6 +60,10 @@ class Link(Protocol):
         """Seconds that it has for its first message, from when it was leased."""
 
     @property
+    def passes_descriptors(self) -> bool:
+        """Whether open files can be sent with a frame: it runs on this machine."""
+
+    @property
     def pending(self) -> int:
         """Bytes sent that have not left this process."""
 
@@ -92,8 +96,11 @@ class Link(Protocol):
     def detach(self) -> None:
         """Leave the loop; what arrives meanwhile waits."""
 
-    def send(self, commands: list[Message]) -> None:
-        """Send a frame, in order; never blocks, and does nothing once the engine hears no more."""
+    def send(self, commands: list[Message], descriptors: Sequence[int] = ()) -> None:
+        """Send a frame, in order; never blocks, and does nothing once the engine hears no more.
+
+        With it go copies of `descriptors`, where it `passes_descriptors`.
+        """
 
     def fence(self, why: str = "") -> None:
         """Make sure that it does not go on; `why` is its detail. That it is gone is reported later."""
@@ -107,6 +114,9 @@ class Link(Protocol):
 
 class Leased:
     """The run that a `Link` is leased to: its loop, and where the link reports to. Nobody before `attach`."""
+
+    #: As long as nothing else is known, the engine is on another host.
+    passes_descriptors = False
 
     def __init__(self) -> None:
         self.loop: EventLoop | None = None

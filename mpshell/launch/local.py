@@ -8,7 +8,7 @@ import math
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mpshell.errors import ProtocolError
 from mpshell.launch import force, lifecycle
@@ -83,6 +83,9 @@ class LocalLink(Leased):
             lifecycle.REPORT_GONE: self._report_gone,
         }
 
+    #: Both ends are of this machine.
+    passes_descriptors = True
+
     # -- for a run -----------------------------------------------------------------------------
 
     @property
@@ -123,10 +126,10 @@ class LocalLink(Leased):
             self._measure = None
         self.loop = None
 
-    def send(self, commands: list[messages.Message]) -> None:
+    def send(self, commands: list[messages.Message], descriptors: Sequence[int] = ()) -> None:
         if self._lifecycle.state not in lifecycle.SPEAKING or not self.channel.ours():
             return
-        self.channel.send(messages.encode(commands))
+        self.channel.send(messages.encode(commands), descriptors)
         if self.channel.pending and self.loop is not None:
             self.loop.add_writer(self.channel.fileno(), self._on_writable)
 

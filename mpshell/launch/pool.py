@@ -114,12 +114,12 @@ class EnginePool:
         if not leased:
             self._launcher.close()
 
-    def hold(self) -> None:
-        """Let nobody lease or start until `let_go`: no descriptor is half handed over then."""
+    def before_fork(self) -> None:
+        """Let nobody lease or start until `after_fork`: no descriptor is half handed over then."""
         self._lock.acquire()
         self._launcher.lock.acquire()
 
-    def let_go(self) -> None:
+    def after_fork(self) -> None:
         self._launcher.lock.release()
         self._lock.release()
 
@@ -156,12 +156,12 @@ def _before_fork() -> None:
     """A fork in another thread's `lease` would take copies of ends that nobody closes in the child."""
     _lock.acquire()
     if _pool is not None:
-        _pool.hold()
+        _pool.before_fork()
 
 
 def _after_fork_in_parent() -> None:
     if _pool is not None:
-        _pool.let_go()
+        _pool.after_fork()
     _lock.release()
 
 

@@ -58,14 +58,14 @@ class NodeSetExternalError(NodeSetError):
     """A text needs knowledge that it does not hold, such as the members of a group."""
 
 
-class Reader(Protocol):
+class NameReader(Protocol):
     """Knows what groups and wildcards stand for (`mpshell.nodes.groups.GroupReader`)."""
 
     def resolve(self, names: Iterable[str]) -> Collection[str]:
         """Return the nodes of names that begin with ``@``, or that hold ``*`` or ``?``."""
 
 
-Readers = Callable[[str], Reader]
+Readers = Callable[[str], NameReader]
 """Makes the reader of a text, when a part of it is the first to need one; called with that part."""
 
 
@@ -113,7 +113,7 @@ def parse_sorted(text: str, readers: Readers | None = None) -> list[str] | dict[
 def _combined(operands: list[tuple[str, str]], readers: Readers | None) -> dict[str, None]:
     """Return the names of operands, each with the operator before it, from left to right."""
     names: dict[str, None] = {}
-    reader: Reader | None = None
+    reader: NameReader | None = None
     for operator, operand in operands:
         others: Collection[str] = _expand(operand)
         if readers is not None and _needs_reader(operand):

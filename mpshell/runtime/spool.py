@@ -1,6 +1,7 @@
 """Bytes in the order in which they came, all of them there to be read: in memory while they are few.
 
-What is beyond that goes to a file. The file has no name, so nothing is left of it however the process ends.
+What is beyond that goes to a file. The file has no name, so nothing is left of it however the process ends. A
+process that has the first bytes can read on in the file of another one, whose descriptor it was passed.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ _NAMES_ONLY = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 class Spool:
     """A log of bytes. `variables` is the environment in which TMPDIR is looked up."""
 
-    __slots__ = ("_blocks", "_file", "_in_memory", "_variables", "size")
+    __slots__ = ("_blocks", "_file", "_variables", "in_memory", "size")
 
     def __init__(
         self, variables: Mapping[bytes, bytes] | None = None, in_memory: int = IN_MEMORY
     ) -> None:
         self._variables = variables
-        self._in_memory = in_memory
+        #: Bytes that are kept in memory.
+        self.in_memory = in_memory
         self._blocks: list[bytearray] = []
         self._file: Descriptor | None = None
         #: Bytes in all.
@@ -46,11 +48,26 @@ class Spool:
     def append(self, data: bytes) -> None:
         """Add bytes, all or none of them; InputStorageError when there is no room on the disk."""
         view = memoryview(data)
-        here = view[: max(0, self._in_memory - self.size)]
+        here = view[: max(0, self.in_memory - self.size)]
         if len(here) < len(view):
-            self._store(view[len(here) :], self.size + len(here) - self._in_memory)
+            self._store(view[len(here) :], self.size + len(here) - self.in_memory)
         self._keep(here)
         self.size += len(view)
+
+    def file(self) -> int:
+        """Return the descriptor of the file for what memory has no room for; InputStorageError without one."""
+        try:
+            return self._fd()
+        except OSError as error:
+            raise InputStorageError.of(error) from error
+
+    def adopt(self, fd: int) -> None:
+        """Have what memory has no room for read from the file of another process, and close that at the end."""
+        self._file = Descriptor(fd)
+
+    def extend(self, size: int) -> None:
+        """Take note that the other process has added bytes to its file."""
+        self.size += size
 
     def _keep(self, view: memoryview) -> None:
         at = self.size
@@ -100,13 +117,13 @@ class Spool:
         InputStorageError when the file cannot be read.
         """
         most = min(most, self.size - offset)
-        if offset < self._in_memory:
+        if offset < self.in_memory:
             block, start = self._blocks[offset // BLOCK], offset % BLOCK
             # A block that still grows could not do so with a view of it left.
             whole = block if len(block) == BLOCK else bytes(block)
             return memoryview(whole)[start : start + most]
         try:
-            data = os.pread(self._fd(), most, offset - self._in_memory)
+            data = os.pread(self._fd(), most, offset - self.in_memory)
             if not data:
                 raise OSError(errno.EIO, "its file has become shorter")
         except OSError as error:

@@ -15,6 +15,7 @@ from mpshell.errors import WorkerError
 from mpshell.ssh.reading import Reading
 from mpshell.ssh.request import Request
 from mpshell.ssh.resolver import Undecided
+from mpshell.ssh.words import with_whole_paths
 
 #: Seconds that a command of `Match exec` may take; the nodes of a slower one go to ssh(1).
 _LONGEST = 2.0
@@ -26,11 +27,12 @@ _MOST = 16
 def check_request(
     request: Request, nodes: Iterable[str], environ: Mapping[bytes, bytes], home: str | None = None
 ) -> Request:
-    """Return a request with the answers of the `Match exec` commands that its nodes ask for.
+    """Return a request with whole file names, and the answers of the `Match exec` commands of its nodes.
 
     Raise WorkerError for options and lines that cannot be read, with the word or with file and line, and for a
     file of a key that is named and cannot be read.
     """
+    request = request._replace(options=with_whole_paths(request.options, os.getcwd()))
     home = home or pwd.getpwuid(os.getuid()).pw_dir
     answers: dict[str, bool | None] = {}
 

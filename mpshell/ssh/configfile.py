@@ -83,7 +83,7 @@ class Stretch:
             self.first.setdefault(PROXY, entry)
 
 
-class Reader:
+class ConfigReader:
     """Reads files and single lines, in the order in which they count."""
 
     def __init__(self, environ: Mapping[str, str], home: str) -> None:

@@ -126,7 +126,10 @@ class Identities:
         if b"PRIVATE KEY" not in data:
             return None
         try:
-            return asyncssh.import_private_key(data)
+            key = asyncssh.import_private_key(data)
+            if not key.algorithm.startswith(b"sk-"):
+                return key
+            self._note(f"{path}: a security key, which only ssh(1) can use")
         except asyncssh.KeyEncryptionError:
             self._note(f"{path}: has a passphrase, so only an agent can use it")
         except ValueError as error:

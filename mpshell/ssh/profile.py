@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mpshell.ssh import algorithms, values
 from mpshell.ssh.configfile import expand_home
-from mpshell.ssh.resolver import Settings, Undecided
+from mpshell.ssh.resolver import HostSettings, Undecided
 from mpshell.ssh.text import match_pattern
 from mpshell.ssh.tokens import Here, NotExpanded, expand
 
@@ -96,7 +96,9 @@ class Interpreter:
         self._environ = environ
         self._defaults = defaults
 
-    def profile(self, settings: Settings, target: str, original: str, user: str | None) -> Profile:
+    def profile(
+        self, settings: HostSettings, target: str, original: str, user: str | None
+    ) -> Profile:
         """Return what settings mean for a node; Undecided when ssh(1) has to take it."""
         if settings.reason is not None:
             raise Undecided(settings.reason)
@@ -139,9 +141,13 @@ class Interpreter:
     def path(self, keyword: str, word: str, tokens: Mapping[str, str]) -> str:
         """Return a file's name with ~, tokens and variables replaced."""
         try:
-            return expand(expand_home(word, self._home), tokens, self._environ)
+            path = expand(expand_home(word, self._home), tokens, self._environ)
         except NotExpanded as error:
             raise Undecided(f"{keyword} {word}: {error}") from error
+        if not path.startswith("/"):
+            # Of the directory in which ssh(1) is executed.
+            raise Undecided(f"{keyword} {word}, which is no whole path")
+        return path
 
     def in_home(self, name: str) -> str:
         return f"{self._home}/.ssh/{name}"
@@ -154,7 +160,7 @@ class Interpreter:
 class _Text:
     """Reads the values of one node's settings."""
 
-    def __init__(self, own: Interpreter, settings: Settings, tokens: Mapping[str, str]) -> None:
+    def __init__(self, own: Interpreter, settings: HostSettings, tokens: Mapping[str, str]) -> None:
         self._own, self._settings, self._tokens = own, settings, tokens
 
     def flag(self, keyword: str, default: bool) -> bool:
@@ -204,6 +210,8 @@ class _Text:
         if words == ("none",):
             return ()
         if keyword == "globalknownhostsfile":
+            if relative := [word for word in words if not word.startswith("/")]:
+                raise Undecided(f"{keyword} {relative[0]}, which is no whole path")
             return words
         return tuple(self._path(keyword, word) for word in words)
 

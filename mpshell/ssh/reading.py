@@ -10,10 +10,10 @@ import pwd
 from collections.abc import Mapping
 
 from mpshell.errors import WorkerError
-from mpshell.ssh.configfile import Reader
+from mpshell.ssh.configfile import ConfigReader
 from mpshell.ssh.profile import Interpreter, Profile
 from mpshell.ssh.request import PREFER, REQUIRE, Request
-from mpshell.ssh.resolver import Ask, Resolver, Settings, Undecided
+from mpshell.ssh.resolver import Ask, HostSettings, Resolver, Undecided
 from mpshell.ssh.tokens import Here, has_tokens
 from mpshell.ssh.words import CommandLine, quoted, read_options
 
@@ -36,7 +36,7 @@ class Reading:
         self._file = self.command_line.file or request.config
         local_user = pwd.getpwuid(os.getuid()).pw_name
         here = Here(local_user, home)
-        self._reader = Reader(self.environ, home)
+        self._reader = ConfigReader(self.environ, home)
         self._reader.undecided = self.command_line.for_ssh
         self._reader.read_lines(_lines(request, self.command_line))
         self._read_files(home)
@@ -62,7 +62,7 @@ class Reading:
         """Whether a `Match exec` stands in the files."""
         return self._resolver.has_exec
 
-    def settings(self, node: str) -> tuple[Settings, str, str | None, str]:
+    def settings(self, node: str) -> tuple[HostSettings, str, str | None, str]:
         """Return the settings for a node, the name to connect to, the user in it, and the name without that."""
         user, at, host = node.rpartition("@")
         if not host or "/" in host or (at and not user):
@@ -84,7 +84,7 @@ class Reading:
             self._made[key] = made
         return made
 
-    def _depends(self, settings: Settings) -> bool:
+    def _depends(self, settings: HostSettings) -> bool:
         """Return whether a setting has tokens, and so may differ from host to host."""
         return any(
             has_tokens(word)

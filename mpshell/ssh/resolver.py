@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mpshell.ssh import keywords
-from mpshell.ssh.configfile import PROXY, Entry, Reader, Section, Stretch
+from mpshell.ssh.configfile import PROXY, ConfigReader, Entry, Section, Stretch
 from mpshell.ssh.text import match_hostname, match_list, match_pattern
 from mpshell.ssh.tokens import Here, NotExpanded, expand
 from mpshell.ssh.values import read_port
@@ -19,11 +19,11 @@ class Undecided(Exception):
     """ssh(1) has to decide about the node; the text is the line or the option that requires it."""
 
 
-class Settings:
+class HostSettings:
     """The lines that count for a node."""
 
     def __init__(
-        self, stretches: Iterable[Stretch], reader: Reader, active: tuple[int, ...]
+        self, stretches: Iterable[Stretch], reader: ConfigReader, active: tuple[int, ...]
     ) -> None:
         self._first: dict[str, Entry] = {}
         self._all: dict[str, list[Entry]] = {}
@@ -79,7 +79,7 @@ class Settings:
         found = self._first.get("clearallforwardings")
         return found is not None and found.words[0].lower() in ("yes", "true")
 
-    def _unknown(self, reader: Reader, active: tuple[int, ...]) -> str | None:
+    def _unknown(self, reader: ConfigReader, active: tuple[int, ...]) -> str | None:
         """Return the first keyword that no list has and that the configuration does not have ignored."""
         if not reader.unknown:
             return None
@@ -115,14 +115,14 @@ Ask = Callable[[str], "bool | None"]
 class Resolver:
     """Chooses the lines of one configuration, node by node."""
 
-    def __init__(self, reader: Reader, here: Here, local_user: str, ask: Ask) -> None:
+    def __init__(self, reader: ConfigReader, here: Here, local_user: str, ask: Ask) -> None:
         self._reader = reader
         self._here = here
         self._local_user = local_user
         self._ask = ask
         self._always: list[int] = []
         self._by_name: dict[str, list[int]] = {}
-        self._made: dict[tuple[int, ...], Settings] = {}
+        self._made: dict[tuple[int, ...], HostSettings] = {}
         #: Whether a criterion asks for a second reading, or for a command.
         self.final = self.has_exec = False
         for number, stretch in enumerate(reader.stretches):
@@ -139,7 +139,7 @@ class Resolver:
             self.final |= "final" in names
             self.has_exec |= "exec" in names
 
-    def settings(self, host: str, user: str | None) -> tuple[Settings, str]:
+    def settings(self, host: str, user: str | None) -> tuple[HostSettings, str]:
         """Return what holds for a host of that name and the name to connect to.
 
         `user` is the one given with the node. Raise Undecided when only ssh(1) can say it.
@@ -152,7 +152,7 @@ class Resolver:
         made = self._made.get(key)
         if made is None:
             stretches = [self._reader.stretches[number] for number in key]
-            made = self._made[key] = Settings(stretches, self._reader, key)
+            made = self._made[key] = HostSettings(stretches, self._reader, key)
         return made, target
 
     def _target(self, active: list[int], host: str) -> str:

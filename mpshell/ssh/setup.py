@@ -12,6 +12,7 @@ import os
 import pwd
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import asyncssh
 
@@ -93,6 +94,7 @@ class Setup:
         self._reading = Reading(request, self._environ, self._home, self._execs.get)
         self._options: dict[Hashable, asyncssh.SSHClientConnectionOptions] = {}
         self._identities: dict[IdentityFiles, Identities] = {}
+        self._is_token = cache(is_security_key)
         self._hops: dict[tuple[str, ...], Setup] = {}
         #: The password of the job, set by the engine when there is one.
         self.password: Password | None = None
@@ -115,6 +117,8 @@ class Setup:
         profile = self._reading.profile(node)
         if "gssapi-with-mic" in profile.methods and has_credentials(self._reading.environ):
             raise Undecided("gssapiauthentication yes, with credentials of Kerberos")
+        if (token := next(filter(self._is_token, profile.identities), None)) is not None:
+            raise Undecided(f"identityfile {token[0]}, a security key")
         if any(os.path.exists(path) for path in profile.masters):
             raise Undecided(f"controlpath {profile.masters[0]}, where a master is")
         hosts = KnownHosts.of(profile.known_files)
@@ -206,6 +210,16 @@ class Setup:
         same = again.options is target.options
         verdict = again.hosts.check_key(again.known_name, blob)
         return None if same and not acceptable(again.profile, verdict.state) else again
+
+
+def is_security_key(identity: tuple[str, bool]) -> bool:
+    """Return whether a file's key is in a token that has to be touched."""
+    path = identity[0].removesuffix(".pub")
+    try:
+        with open(f"{path}.pub", "rb") as file:
+            return file.read(3) == b"sk-"
+    except OSError:
+        return False
 
 
 def acceptable(profile: Profile, state: str) -> bool:

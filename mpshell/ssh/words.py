@@ -5,6 +5,7 @@ Letters become lines of ssh_config, which stand before those of the files.
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from mpshell.errors import WorkerError
@@ -73,6 +74,24 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
                 identities += [argument] * (letter == "i")
                 _add_line(lines, letter, f"{_KEYWORDS[letter]} {quoted(argument)}")
     return CommandLine(lines, file, tuple(identities), for_ssh[0] if for_ssh else None)
+
+
+def with_whole_paths(words: tuple[str, ...], directory: str) -> tuple[str, ...]:
+    """Return words with the files of -F and -i as they are named from a directory: engines have another one."""
+    made: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        made.append(word)
+        for at, letter in enumerate(word[1:], 1):
+            if letter not in _KEYWORDS and letter not in _OF_SSH_WITH_ARGUMENT:
+                continue
+            argument = word[at + 1 :] or (rest.pop(0) if rest else "")
+            if letter in "Fi" and argument != "none":
+                argument = os.path.join(directory, argument)
+            made[-1:] = [word[: at + 1], argument]
+            break
+    return tuple(made)
 
 
 def _add_line(lines: list[tuple[str, str]], letter: str, line: str) -> None:

@@ -22,7 +22,7 @@ class RegisteredThread(Protocol):
     def lose_thread(self) -> None: ...
 
 
-class Entry(NamedTuple):
+class RegisteredTask(NamedTuple):
     """A Task and its thread; the Task is typed by those that made it."""
 
     task: Any
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 _lock = threading.RLock()
-_tasks: dict[threading.Thread, Entry] = {}
+_tasks: dict[threading.Thread, RegisteredTask] = {}
 _exiting = False
 
 
@@ -49,7 +49,7 @@ def bind(thread: threading.Thread, task: Any, task_thread: RegisteredThread) -> 
             other for other in _tasks if other.ident is not None and not other.is_alive()
         ]:
             del _tasks[ended]
-        return _tasks.setdefault(thread, Entry(task, task_thread)).task
+        return _tasks.setdefault(thread, RegisteredTask(task, task_thread)).task
 
 
 def unbind(task: object) -> None:
@@ -59,7 +59,7 @@ def unbind(task: object) -> None:
             del _tasks[thread]
 
 
-def entries() -> list[Entry]:
+def entries() -> list[RegisteredTask]:
     """Return the Tasks of all threads."""
     with _lock:
         return list(_tasks.values())

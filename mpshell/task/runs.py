@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mpshell.journal.recorder import Recorder
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 
 class Runs:

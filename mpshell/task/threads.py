@@ -137,7 +137,7 @@ class TaskThread:
             self._run = run
             self.handle(BEGIN)
             if self._mailbox:
-                run.post(self._drain)
+                run.post(self._take_mail)
 
     def on_idle(self) -> bool:
         """Take what other threads posted last; False, and nothing more is taken, when there is nothing."""
@@ -148,7 +148,7 @@ class TaskThread:
                     self.handle(END)
                     return False
             # As from a callback: it may be held here, and Ctrl-C ends that.
-            run.tell(self._drain)
+            run.tell(self._take_mail)
             if run.held:
                 return True
 
@@ -161,7 +161,7 @@ class TaskThread:
     def stopped(self) -> None:
         """The run is over; what was posted too late for it is for the next one."""
         with self.condition:
-            self._drain()
+            self._take_mail()
             self._suspended = False
             self.handle(STOP)
 
@@ -202,9 +202,9 @@ class TaskThread:
                 return
             self._mailbox.append((call, args))
             if self.state is RUNNING and self._run is not None:
-                self._run.post(self._drain)
+                self._run.post(self._take_mail)
 
-    def _drain(self) -> None:
+    def _take_mail(self) -> None:
         while self._mailbox:
             call, args = self._mailbox.popleft()
             call(*args)
@@ -227,7 +227,7 @@ class TaskThread:
         """See `Task.suspend`."""
         if self.is_own():
             before = self._suspensions
-            self._hold(before)
+            self._stay_suspended(before)
             return self._suspensions > before
         with self.condition:
             if self._suspended:
@@ -236,12 +236,12 @@ class TaskThread:
             if self.state is not RUNNING or run is None:
                 return False
             before = self._suspensions
-            self._mailbox.append((self._hold, (before,)))
-            run.post(self._drain)
+            self._mailbox.append((self._stay_suspended, (before,)))
+            run.post(self._take_mail)
             self.condition.wait_for(lambda: self._suspensions > before or self._run is not run)
             return self._suspensions > before
 
-    def _hold(self, before: int) -> None:
+    def _stay_suspended(self, before: int) -> None:
         """Hold the run, unless it was held since that was asked for, when it had been held `before` times."""
         with self.condition:
             if self.state is not RUNNING or self._suspensions != before:

@@ -17,13 +17,13 @@ from mpshell.worker.base import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.host import Hosted, PublicTask
+    from mpshell.worker.scheduler import PublicTask, Scheduled
 
 
 class Workload:
     """The workers of a Task: those that wait for a run, and the run that has the others.
 
-    It is the `Host` of its workers (`mpshell.worker.host`).
+    It is the `Scheduler` of its workers (`mpshell.worker.scheduler`).
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Workload:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
         self._results.check_recorded(sname)
 
-    def put_off(self, worker: Hosted) -> None:
+    def put_off(self, worker: Scheduled) -> None:
         """Leave a worker that has nothing to do yet to the next run."""
         self.pending.append(cast(Worker, worker))
 
@@ -95,14 +95,14 @@ class Workload:
         if self.coordinator is not None:
             self.coordinator.feed(job)
 
-    def abort_worker(self, worker: Hosted) -> None:
+    def abort_worker(self, worker: Scheduled) -> None:
         """End a worker's commands, or drop it when it has not begun."""
         if worker in self.pending:
             self.pending.remove(worker)
         elif worker.job is not None and self.coordinator is not None:
             self.coordinator.cancel(worker.job)
 
-    def withdraw_worker(self, worker: Hosted) -> None:
+    def withdraw_worker(self, worker: Scheduled) -> None:
         """Start no more of a worker's commands; one that has not begun is dropped."""
         if worker.job is not None and self.coordinator is not None:
             self.coordinator.withdraw(worker.job)

@@ -10,15 +10,28 @@ The form on the wire is that of multiprocessing.connection (a length as 4 bytes 
 -1 and 8 bytes for a long one), so that either end may be a plain `Connection` in a test.
 """
 
+from __future__ import annotations
+
 # The C module under `socket`: the enums of the wrapper cost every start seven milliseconds.
 import _socket
 import errno
+import os
 import struct
 from collections import deque
 
 from mpshell.errors import ProtocolError
 from mpshell.runtime.descriptors import Descriptor
-from mpshell.wire.credentials import Sender, as_ancillary, ask_for_senders, receive_of
+from mpshell.runtime.lean import TYPE_CHECKING
+from mpshell.wire.credentials import (
+    Sender,
+    as_ancillary,
+    ask_for_senders,
+    receive_of,
+    send_with,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SHORT = struct.Struct("!i")
 _LONG = struct.Struct("!Q")
@@ -36,8 +49,8 @@ class Channel:
     """Frames in and out of a connected stream socket, which it owns."""
 
     __slots__ = (
-        "_closed", "_descriptor", "_in", "_longest", "_out", "_sender", "_signature", "_sock",
-        "altered", "broken", "error", "pending"
+        "_closed", "_descriptor", "_in", "_longest", "_out", "_passed", "_passing", "_sender", "_signature",
+        "_sock", "altered", "broken", "error", "pending"
     )  # fmt: skip
 
     def __init__(self, fd: int, sender: Sender | None = None, longest: int = MAX_FRAME) -> None:
@@ -53,6 +66,10 @@ class Channel:
         #: Of the frames that `receive` returned last some are of that process with other ids.
         self.altered = False
         self._out: deque[memoryview] = deque()
+        #: Copies of the descriptors that go with a part of `_out`, in the same order.
+        self._passing: deque[tuple[memoryview, list[Descriptor]]] = deque()
+        #: Descriptors that have come and that nobody has taken.
+        self._passed: list[int] = []
         self._closed = False
         #: Bytes queued and not yet written.
         self.pending = 0
@@ -69,9 +86,10 @@ class Channel:
         """Return whether the descriptor is still this channel's (`mpshell.runtime.descriptors`)."""
         return self._descriptor.ours()
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, descriptors: Iterable[int] = ()) -> None:
         """Queue a frame and write what can be written now.
 
+        With it go copies of `descriptors`, `MOST_DESCRIPTORS` at most; one that cannot be copied stays away.
         A peer that is gone is not an error here: it shows as EOF in `receive`.
         """
         size = len(frame)
@@ -82,6 +100,8 @@ class Channel:
         else:
             self._queue(head)
             self._queue(frame)
+        if descriptors:
+            self._passing.append((self._out[-1], _copies(descriptors)))
         self.flush()
 
     def _queue(self, data: bytes) -> None:
@@ -93,15 +113,17 @@ class Channel:
         out = self._out
         while out:
             try:
-                # Without MSG_NOSIGNAL a caller who has SIGPIPE at its default would be killed.
-                sent = self._sock.send(out[0], _socket.MSG_NOSIGNAL)
+                if self._passing and self._passing[0][0] is out[0]:
+                    sent = self._send_passing()
+                else:
+                    # Without MSG_NOSIGNAL a caller who has SIGPIPE at its default would be killed.
+                    sent = self._sock.send(out[0], _socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 return False
             except OSError as error:
                 if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.EBADF):
                     raise
-                out.clear()
-                self.pending = 0
+                self._drop_queue()
                 self.broken = True
                 return True
             self.pending -= sent
@@ -110,6 +132,38 @@ class Channel:
             else:
                 out[0] = out[0][sent:]
         return True
+
+    def _send_passing(self) -> int:
+        """Write a part, and pass the descriptors that go with it."""
+        part, copies = self._passing[0]
+        ours = [copy.fd for copy in copies if copy.ours()]
+        try:
+            sent = send_with(self._sock, part, ours)
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+            # More are on their way than this user may have. The peer finds that they have not come.
+            sent = self._sock.send(part, _socket.MSG_NOSIGNAL)
+        self._passing.popleft()
+        for copy in copies:
+            copy.close()
+        return sent
+
+    def _drop_queue(self) -> None:
+        self._out.clear()
+        self.pending = 0
+        while self._passing:
+            for copy in self._passing.popleft()[1]:
+                copy.close()
+
+    def take_descriptor(self, device: int, inode: int) -> int:
+        """Hand over the passed descriptor of that file, to be closed by the caller; -1 when none has come."""
+        for fd in self._passed:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) == (device, inode):
+                self._passed.remove(fd)
+                return fd
+        return -1
 
     def receive(self) -> list[bytes]:
         """Return the frames that one read completes, perhaps none.
@@ -135,7 +189,8 @@ class Channel:
         return frames
 
     def _read(self) -> bytes:
-        data, sender = receive_of(self._sock, _READ_SIZE, self._signature or [])
+        data, sender, descriptors = receive_of(self._sock, _READ_SIZE, self._signature or [])
+        self._passed += descriptors
         if sender is not None:
             if self._sender is None or sender.pid != self._sender.pid:
                 raise EOFError(f"another process has written to a channel: {sender}")
@@ -173,11 +228,23 @@ class Channel:
         """Close the socket; what is queued is dropped. Harmless when done already."""
         if not self._closed:
             self._closed = True
-            self._out.clear()
-            self.pending = 0
+            self._drop_queue()
+            while self._passed:
+                os.close(self._passed.pop())
             # The object alone would close whatever has its number.
             self._sock.detach()
             self._descriptor.close()
+
+
+def _copies(descriptors: Iterable[int]) -> list[Descriptor]:
+    """Return copies: until it is their turn, a number may be closed, and be another file's."""
+    copies = []
+    for fd in descriptors:
+        try:
+            copies.append(Descriptor(os.dup(fd)))
+        except OSError:
+            continue
+    return copies
 
 
 def channel_pair(longest: int = MAX_FRAME) -> tuple[Channel, int]:

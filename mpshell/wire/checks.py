@@ -24,6 +24,11 @@ def kind(*types: type) -> Check:
     return lambda value: value.__class__ in types
 
 
+def maybe_one(cls: type, check: Check) -> Check:
+    """Return a check for None, or an object of that very type that passes."""
+    return lambda value: value is None or (value.__class__ is cls and check(value))
+
+
 def maybe(check: Check) -> Check:
     """Return a check for None or a value that passes `check`."""
     return lambda value: value is None or check(value)

@@ -20,6 +20,10 @@ _UCRED = struct.Struct("iII")
 _INT = struct.calcsize("i")
 _ROOM = _socket.CMSG_SPACE(_UCRED.size)
 
+#: Descriptors that one write can pass (SCM_MAX_FD of the kernel), and what a read needs for that many.
+MOST_DESCRIPTORS = 253
+_ROOM_FOR_ALL = _ROOM + _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
+
 
 class Sender(NamedTuple):
     """A process, with its real user and group: what the kernel writes where the sender claims nothing."""
@@ -44,15 +48,23 @@ def as_ancillary(sender: Sender) -> list[_Ancillary]:
 
 def receive_of(
     sock: _socket.socket, size: int, expected: list[_Ancillary]
-) -> tuple[bytes, Sender | None]:
-    """Return what one read gives, and its sender if it is another one than that of `expected`.
+) -> tuple[bytes, Sender | None, list[int]]:
+    """Return what one read gives, its sender if that is not the one of `expected`, and passed descriptors.
 
     Every frame of a run comes this way: nothing is unpacked when all is as it should be.
     """
-    data, ancillary, _, _ = sock.recvmsg(size, _ROOM)
+    data, ancillary, _, _ = sock.recvmsg(size, _ROOM_FOR_ALL, _socket.MSG_CMSG_CLOEXEC)
     if ancillary == expected or not data:
-        return data, None
-    return data, _unpacked(ancillary)[0]
+        return data, None, []
+    sender, fds = _unpacked(ancillary)
+    return data, None if as_ancillary(sender) == expected else sender, fds
+
+
+def send_with(sock: _socket.socket, data: memoryview, descriptors: list[int]) -> int:
+    """Write as send(2) does, with descriptors passed beside the first byte; return how much was written."""
+    raw = struct.pack(f"{len(descriptors)}i", *descriptors)
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, raw)] if descriptors else []
+    return sock.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
 
 
 def receive(

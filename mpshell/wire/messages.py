@@ -130,6 +130,15 @@ class Write(NamedTuple):
     data: bytes
 
 
+class Stored(NamedTuple):
+    """As `Write`, with the bytes in a file: a descriptor of it has come with this frame or an earlier one."""
+
+    job_id: int
+    size: int
+    device: int  # as fstat(2) has it, and the inode
+    inode: int
+
+
 class CloseStdin(NamedTuple):
     job_id: int
 
@@ -165,7 +174,7 @@ class ForgetJob(NamedTuple):
 
 
 class EndRun(NamedTuple):
-    """Forget all jobs as soon as the last client is gone, then say Drained."""
+    """Forget all jobs as soon as the last client is gone, then say RunEnded."""
 
 
 class Ping(NamedTuple):
@@ -277,16 +286,17 @@ class EngineFailed(NamedTuple):
     traceback: str
 
 
-class Drained(NamedTuple):
+class RunEnded(NamedTuple):
     """Nothing runs here any more, and everything has been said."""
 
 
 Command: TypeAlias = (
-    Configure | Submit | Write | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun | Ping | Lease
+    Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun
+    | Ping | Lease
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
-    | Notices | HostKeys | EngineFailed | Drained
+    | Notices | HostKeys | EngineFailed | RunEnded
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 
@@ -295,14 +305,11 @@ _NUMBER = checks.kind(int, float)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _TEXTS = checks.series(tuple, _STR)
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_CONNECT = checks.fields(
-    _STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple)
-)  # fmt: skip
+_CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, lambda log: log is None or (log.__class__ is LogFormat and _LOG_FORMAT(log)), _BOOL,
-    lambda connect: connect is None or (connect.__class__ is Connect and _CONNECT(connect)),
+    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, _CONNECT),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -311,13 +318,10 @@ _CHECKS: dict[type, checks.Check] = {
         _BYTES, checks.maybe(_INT), checks.maybe(checks.mapping(bytes, bytes))
     ),
     Submit: checks.fields(
-        _INT,
-        lambda job: job is None or (job.__class__ is JobSpec and _JOB_SPEC(job)),
-        _INT,
-        checks.series(list, _STR),
-        _TEXTS,
+        _INT, checks.maybe_one(JobSpec, _JOB_SPEC), _INT, checks.series(list, _STR), _TEXTS
     ),
     Write: checks.fields(_INT, _BYTES),
+    Stored: checks.fields(_INT, _INT, _INT, _INT),
     CloseStdin: checks.fields(_INT),
     SetSlots: checks.fields(_INT, _INT),
     Cancel: checks.fields(checks.maybe(_INT), _INT, _BOOL),
@@ -340,7 +344,7 @@ _CHECKS: dict[type, checks.Check] = {
     Notices: checks.fields(checks.pairs(_STR, _INT)),
     HostKeys: checks.fields(checks.pairs(_STR, _STR)),
     EngineFailed: checks.fields(_STR),
-    Drained: checks.fields(),
+    RunEnded: checks.fields(),
 }
 
 #: What the unpickler may make: messages, and the job within one, with its log and its connections.

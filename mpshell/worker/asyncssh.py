@@ -15,7 +15,7 @@ from mpshell.worker.openssh import connect_seconds, split_setting, ssh_words
 from mpshell.worker.ssh import WorkerSsh
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 
 class WorkerAsyncSsh(WorkerSsh):

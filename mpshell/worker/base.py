@@ -25,8 +25,8 @@ from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.host import Host, PublicTask, Tables
     from mpshell.worker.public import TaskOf
+    from mpshell.worker.scheduler import PublicTask, Scheduler, Tables
 
 #: Values of a worker's `_fanout`: no limit; the task's.
 FANOUT_UNLIMITED = -1
@@ -79,7 +79,7 @@ class Worker(Uncopied, WorkerEvents):
         #: The Task that it is scheduled on; None before. `Any` frees handlers, which are called only after
         #: that, from a comparison with None.
         self.task: TaskOf[Worker] | Any = None
-        self._host: Host | None = None
+        self._scheduler: Scheduler | None = None
         self._state: str = WAITING
         self.metaworker: Any = None
         self.metarefcnt = 0
@@ -121,10 +121,10 @@ class Worker(Uncopied, WorkerEvents):
         """Whether nothing of it runs any more, nor will."""
         return self._state is DROPPED if self.job is None else self.job.is_closed
 
-    def _bound(self) -> Host:
-        if self._host is None:
+    def _bound(self) -> Scheduler:
+        if self._scheduler is None:
             raise WorkerError(f"{self!r} is not scheduled on a task")
-        return self._host
+        return self._scheduler
 
     def did_timeout(self) -> bool:
         """Return whether any of its commands timed out; WorkerError when it is not scheduled."""
@@ -171,10 +171,10 @@ class Worker(Uncopied, WorkerEvents):
             raise WorkerError(f"{sname!r} is no stream to write to, {self.SNAME_STDIN!r} is")
 
     def _from_any_thread(self, call: Callable[..., object], *args: Any) -> None:
-        if self._host is None:
+        if self._scheduler is None:
             call(*args)
         else:
-            self._host.in_own_thread(call, *args)
+            self._scheduler.in_own_thread(call, *args)
 
     def _write(self, data: bytes | None) -> None:
         # Before the start what is written after set_write_eof is still written, as in ClusterShell.
@@ -204,8 +204,8 @@ class Worker(Uncopied, WorkerEvents):
             return
         if self.job is None:
             self._state = DROPPED
-        if self._host is not None:
-            self._host.abort_worker(self)
+        if self._scheduler is not None:
+            self._scheduler.abort_worker(self)
 
     def withdraw(self) -> None:
         """Start no more of its commands; those that run go on. From any thread, repeatable.
@@ -216,10 +216,10 @@ class Worker(Uncopied, WorkerEvents):
         self._from_any_thread(self._withdraw)
 
     def _withdraw(self) -> None:
-        if self._host is None:
+        if self._scheduler is None:
             self._state = DROPPED
         elif not self.is_over:
-            self._host.withdraw_worker(self)
+            self._scheduler.withdraw_worker(self)
 
     def outcomes(self) -> Iterator[NodeOutcome]:
         """Yield a NodeOutcome for each command that has ended, in the order of their ends."""
@@ -250,10 +250,10 @@ class Worker(Uncopied, WorkerEvents):
 
     # -- for the Task --------------------------------------------------------------------------
 
-    def bind(self, task: PublicTask, host: Host) -> None:
+    def bind(self, task: PublicTask, scheduler: Scheduler) -> None:
         """Note the Task that it is scheduled on, and the part of it that runs workers."""
         self.task = task
-        self._host = host
+        self._scheduler = scheduler
 
     def without_input(self) -> None:
         """Have its commands read nothing: their stdin is at its end at once."""

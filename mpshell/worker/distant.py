@@ -16,7 +16,7 @@ from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 
 class DistantWorker(Worker):

@@ -18,7 +18,7 @@ from mpshell.worker.copy import Copy
 from mpshell.worker.distant import CommandWorker
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 _PLACEHOLDER = re.compile(r"%(?:(%)|\{(\w+)\}|(\w+)|)")
 _MARKS = {"h": NODE, "host": NODE, "n": RANK, "rank": RANK}

@@ -23,7 +23,7 @@ from mpshell.worker.text import check_text
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 #: Seconds: ssh has it as milliseconds in 32 bits.
 _LONGEST_CONNECT = 2_000_000

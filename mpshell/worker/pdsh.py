@@ -35,7 +35,7 @@ from mpshell.worker.ssh_log import diagnose_unproven
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 #: pdsh's own words about a node: "pdsh@here: node: ssh exited with exit code 3".
 _OWN = re.compile(rb"r?pd(?:sh|cp)@[^:]*: (?:(\S+): )?(.*)")
@@ -216,7 +216,10 @@ class PdshReader:
         said: dict[str, list[bytes]] = {}
         ended: list[Ended] = []
         for line in lines[:-1].split(b"\n"):
-            if (own := _OWN.fullmatch(line)) is not None:
+            own = _OWN.fullmatch(line)
+            if b"pdsh@" in line:
+                self._find_glued(line, own[0].find(b": ") if own is not None else 0)
+            if own is not None:
                 ended += self._own_words(index, own[1], own[2])
                 continue
             name, colon, text = line.partition(b": ")
@@ -227,17 +230,21 @@ class PdshReader:
             elif node is not None:
                 said.setdefault(node, []).append(text)
                 self._heard[node] = text
-                if b"pdsh@" in text:
-                    # Of any node: its threads write as they come, and a cut line has no end.
-                    for name, words in _GLUED.findall(text):
-                        if name in self._names:
-                            self._glued[self._names[name]] = words
             elif not line.startswith(b"sending "):
                 self._words.setdefault(index, []).append(os.fsdecode(line))
         for node, texts in said.items():
             yield Said(node, stream, b"\n".join([*texts, b""]))
         if self._in_order:
             yield from ended
+
+    def _find_glued(self, line: bytes, begin: int) -> None:
+        """Note what may be pdsh's own words behind others, of any node.
+
+        The threads of pdsh write as they come, a label and its line apart, and a line that is cut has no end.
+        """
+        for name, words in _GLUED.findall(line, begin):
+            if name in self._names:
+                self._glued[self._names[name]] = words
 
     def _own_words(self, index: int, name: bytes | None, words: bytes) -> list[Ended]:
         """Return how a node has ended, if pdsh's own words tell that for the first time."""

@@ -11,7 +11,7 @@ from mpshell.errors import WorkerError
 from mpshell.worker.base import Worker, check_command
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 
 class WorkerPopen(Worker):

@@ -19,7 +19,7 @@ from mpshell.worker.openssh import split_setting
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 _CODE = re.compile(rb"^(.*)XXRETCODE: (\d+)\n", re.MULTILINE)
 

@@ -16,7 +16,7 @@ from mpshell.worker.ssh_log import diagnose_scp, diagnose_ssh
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 
 #: What scp's newer protocol takes for a pattern in the path of a remote source (glob(3)).

@@ -18,7 +18,7 @@ from mpshell.worker.base import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.worker.host import PublicTask
+    from mpshell.worker.scheduler import PublicTask
 
 
 class StreamWorker(Worker):

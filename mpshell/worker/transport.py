@@ -31,7 +31,7 @@ from mpshell.worker.distant import CommandWorker
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
-    from mpshell.worker.host import AnyTask, PublicTask
+    from mpshell.worker.scheduler import AnyTask, PublicTask
 
 #: All that a module with a transport needs.
 __all__ = [

@@ -78,7 +78,7 @@ class Driver:
         self.say(m.SetSlots(0, slots), m.Submit(1, job, 0, nodes))
         self.until(lambda: len(self.results()) == len(nodes))
         self.say(m.EndRun())
-        self.until(lambda: self.of(m.Drained))
+        self.until(lambda: self.of(m.RunEnded))
 
     def close(self) -> None:
         self.handle.detach()

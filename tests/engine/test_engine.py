@@ -47,7 +47,7 @@ def test_the_contract_of_events(driver: Driver) -> None:
                 assert state[index] == "starting"
                 state[index] = "finished"
     assert set(state.values()) == {"finished"}
-    assert isinstance(driver.events[-1], m.Drained)
+    assert isinstance(driver.events[-1], m.RunEnded)
     assert [driver.text(i) for i in range(3)] == [b"n1\n", b"n2\n", b"n3\n"]
 
 
@@ -114,7 +114,7 @@ def test_a_timeout_is_told_before_the_group_is_gone(driver: Driver, tmp_path: Pa
     [pid] = pids(tmp_path / "pid")
     assert alive(pid)
     driver.say(m.EndRun())
-    driver.until(lambda: driver.of(m.Drained))
+    driver.until(lambda: driver.of(m.RunEnded))
     assert not alive(pid)
 
 
@@ -123,7 +123,7 @@ def test_a_group_is_ended_as_a_whole(driver: Driver, tmp_path: Path) -> None:
     driver.say(m.SetSlots(0, 1), m.Submit(1, job(command, grace=0.2), 0, ["n1"]))
     driver.until(lambda: eventually(lambda: pids(tmp_path / "pid"), 0.05) or driver.results())
     driver.say(m.Cancel(1, m.CANCELLED, False), m.EndRun())
-    driver.until(lambda: driver.of(m.Drained))
+    driver.until(lambda: driver.of(m.RunEnded))
     assert driver.results()[0][1] == m.CANCELLED
     assert not any(alive(pid) for pid in pids(tmp_path / "pid"))
 
@@ -132,7 +132,7 @@ def test_clients_that_have_not_started_are_cancelled_too(driver: Driver) -> None
     driver.say(m.SetSlots(0, 1), m.Submit(1, job("sleep 60"), 0, NODES))
     driver.until(lambda: driver.of(m.Starting))
     driver.say(m.Cancel(None, m.TIMED_OUT, True), m.EndRun())
-    driver.until(lambda: driver.of(m.Drained))
+    driver.until(lambda: driver.of(m.RunEnded))
     reasons = [result[1] for _, result in sorted(driver.results().items())]
     assert reasons == [m.TIMED_OUT] + [m.CANCELLED] * (len(NODES) - 1)
 
@@ -147,7 +147,7 @@ def test_input_for_all_also_for_who_comes_later(driver: Driver) -> None:
     spec = job("cat", stdin=True, report_written=True)
     driver.say(m.SetSlots(0, 1), m.Submit(1, spec, 0, ["n1", "n2"]))
     driver.say(m.Write(1, b"a\n"), m.Write(1, b"b\n"), m.CloseStdin(1), m.EndRun())
-    driver.until(lambda: driver.of(m.Drained))
+    driver.until(lambda: driver.of(m.RunEnded))
     assert [driver.text(i) for i in (0, 1)] == [b"a\nb\n"] * 2
     written = [write for event in driver.of(m.Written) for write in event.writes]
     assert sum(size for _, size in written) == 8
@@ -247,7 +247,7 @@ def test_a_job_that_is_forgotten_in_a_grace_is_forgotten_after_it(driver: Driver
         driver.say(m.ForgetJob(number))
     assert eventually(lambda: engine.memory_info().rss - before < 50 << 20)
     driver.say(m.EndRun())
-    driver.until(lambda: driver.of(m.Drained))
+    driver.until(lambda: driver.of(m.RunEnded))
 
 
 def test_a_part_comes_with_its_client(driver: Driver) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +17,10 @@ import pytest
 
 from mpshell import EventHandler, ExecWorker, Task
 from mpshell.errors import InputStorageError
+from mpshell.launch.local import LocalLink
 from tests.cli.program import PROGRAM, environment
 from tests.faults.conftest import engines as engines_now
-from tests.faults.conftest import hurt
+from tests.faults.conftest import hurt, later
 from tests.support import commands, eventually
 from tests.system.recorder import until
 
@@ -176,9 +179,11 @@ def test_a_second_try_gets_all_of_it(task: Task, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["program", "engine"])
 def test_without_room_there_is_one_error_and_no_command_sees_an_end(
-    where: str, task: Task, tmp_path: Path
+    where: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An end of the input would have a command take a part for the whole."""
+    # An engine writes a file of its own where it cannot have the program's: on another machine.
+    monkeypatch.setattr(LocalLink, "passes_descriptors", where == "program")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     class Fill(EventHandler):
@@ -211,6 +216,83 @@ def test_without_room_there_is_one_error_and_no_command_sees_an_end(
     assert (handler.error is None) == (where == "engine")
     assert len(list(worker.outcomes())) == 4 and list(tmp_path.iterdir()) == []
     assert commands() == []
+    assert task.run("echo again").read() == b"again"
+
+
+def stored(pid: int) -> list[tuple[int, int]]:
+    """Return inode and size of the big files that a process has open without a name."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(f"/proc/{pid}/fd/{name}")
+            if stat.S_ISREG(status.st_mode) and status.st_size > 1 << 20 and not status.st_nlink:
+                found.append((status.st_ino, status.st_size))
+    return found
+
+
+@pytest.mark.parametrize("engines", [4], indirect=True)
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_engines_of_a_machine_share_one_file(
+    shared: bool, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are, what does not fit in memory is on the disk once; two inputs are two files."""
+    monkeypatch.setattr(LocalLink, "passes_descriptors", shared)
+    task.set_info("fanout", 16)
+    go, digests, workers = tmp_path / "go", [], []
+    for letter in b"ab":
+        worker = ExecWorker("n[1-8]", command=f"{until(go)}; md5sum | cut -c 1-32")
+        digest = hashlib.md5()
+        while worker._input.size < SIZE // 2:
+            worker.write(bytes([letter]) + PIECE)
+            digest.update(bytes([letter]) + PIECE)
+        worker.set_write_eof()
+        digests.append(digest.hexdigest().encode())
+        task.schedule(worker)
+        workers.append(worker)
+    found: list[list[tuple[int, int]]] = []
+
+    def look() -> None:
+        def all_there() -> bool:
+            # Each of them has clients of one of the two, which are handed out in their order.
+            now = [stored(engine.pid) for engine in engines_now()]
+            found[:] = [*now, stored(os.getpid())]
+            sizes = [size for files in found for _, size in files]
+            return len(sizes) == 6 and min(sizes) > SIZE // 2 - (1 << 26)
+
+        eventually(all_there, 90)
+        go.touch()
+
+    thread = later(look)
+    task.resume()
+    thread.join()
+    inodes = {inode for files in found for inode, _ in files}
+    assert [len(files) for files in found] == [1, 1, 1, 1, 2]
+    assert len(inodes) == (2 if shared else 6)
+    for worker, expected in zip(workers, digests, strict=True):
+        assert [bytes(text) for text, _ in worker.iter_buffers()] == [expected]
+        assert len(list(worker.iter_node_buffers())) == 8
+    assert eventually(lambda: not any(stored(engine.pid) for engine in engines_now()))
+
+
+@pytest.mark.parametrize("engines", [1], indirect=True)
+def test_an_engine_without_room_for_the_descriptor_is_one_error(task: Task, tmp_path: Path) -> None:
+    class Fill(EventHandler):
+        def ev_timer(self, timer: Any) -> None:
+            [engine] = engines_now()
+            used = {int(name) for name in os.listdir(f"/proc/{engine.pid}/fd")}
+            first_free = min(set(range(max(used) + 2)) - used)
+            limits = resource.prlimit(engine.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (first_free, limits[1]))
+            for _ in range(100):
+                worker.write(PIECE)
+
+    worker = ExecWorker("n1", command=f"wc -c > /dev/null; touch {tmp_path}/%h; sleep 77")
+    task.set_info("grace", 0.5)
+    task.schedule(worker)
+    task.timer(0.2, Fill())
+    with pytest.raises(InputStorageError, match="cannot be stored: Too many open files"):
+        task.resume()
+    assert list(tmp_path.iterdir()) == [] and commands() == []
     assert task.run("echo again").read() == b"again"
 
 

@@ -96,6 +96,7 @@ def test_a_command_that_a_signal_has_ended_is_not_unreachable(
     assert sorted(ends, key=str) == [("exit", None, 3), ("exit", None, 3), ("signal", 9, 137)]
 
 
+@pytest.mark.needs("services")
 def test_a_connection_that_rsh_does_not_get_is_unreachable(pdsh_task: Task) -> None:
     pdsh_task.set_info("pdsh_path", "pdsh -R rsh")
     [outcome] = pdsh_task.run("true", nodes="127.0.0.9").outcomes()

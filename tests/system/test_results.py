@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from mpshell import EventHandler, ExecWorker, MsgTreeElem, NodeSet, Task, WorkerPopen
-from tests.support import eventually
+from tests.support import engines_rest, eventually
 from tests.system.recorder import Recorder, folded, until
 
 Sweep = Callable[..., ExecWorker]
@@ -147,12 +146,13 @@ def test_codes_seen_in_one_turn_come_in_ascending_order(solo_task: Task, tmp_pat
 
     def wait_for_all(worker: Any) -> None:
         """All have ended, and are in the frames of one turn, when this returns."""
-        assert eventually(lambda: len(list(tmp_path.iterdir())) == 4)
-        # The ends are in the socket now or soon, which nothing tells while this holds the loop.
-        time.sleep(1)
+        go.touch()
+        assert eventually(lambda: len(list(tmp_path.iterdir())) == 5 and engines_rest())
 
+    # None ends before it is waited for, in the turn of its start.
+    go = tmp_path / "go"
     worker = solo_task.run(
-        f"set -- 3 0 2 1; shift %n; touch {tmp_path}/%n; exit $1",
+        f"{until(go)}; set -- 3 0 2 1; shift %n; touch {tmp_path}/%n; exit $1",
         nodes="n[1-4]",
         remote=False,
         handler=Recorder(start=wait_for_all),

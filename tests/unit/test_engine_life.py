@@ -15,9 +15,10 @@ from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from tests.engine.conftest import job
 from tests.unit.tables import Walk
+from tests.unit.test_clients import FakeFamily
 
 WAYS = {e.IDLE: [], e.RUNNING: [e.SUBMIT], e.ENDING: [e.END_RUN], e.LEAVING: [e.LEAVE]}
-#: Row by row, for: submit, end of the run, drained, leave.
+#: Row by row, for: submit, the end of a run, its last client, leave.
 EXPECTED = {
     e.IDLE: (e.RUNNING, e.ENDING, None, e.LEAVING),
     e.RUNNING: (e.RUNNING, e.ENDING, None, e.LEAVING),
@@ -51,6 +52,8 @@ class Bench:
         self.near, far = channel_pair()
         self._far = Channel(far)
         self.engine = Engine(self._far, self.loop, program)
+        # An engine that leaves kills its children: in this process they are those of other tests.
+        self.engine.clients.family = FakeFamily()
 
     def say(self, *commands: m.Message) -> list[m.Message]:
         """Send a frame; return what the engine says in its turn."""
@@ -83,10 +86,10 @@ def test_a_run_without_clients_is_over_at_once_and_one_with_clients_after_the_la
     benches: list[Bench],
 ) -> None:
     benches.append(bench := Bench())
-    assert bench.say(m.EndRun()) == [m.Drained()]
+    assert bench.say(m.EndRun()) == [m.RunEnded()]
     assert bench.say(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
-    [finished, drained] = bench.say(m.Withdraw(1))
-    assert isinstance(finished, m.Finished) and drained == m.Drained()
+    [finished, ended] = bench.say(m.Withdraw(1))
+    assert isinstance(finished, m.Finished) and ended == m.RunEnded()
 
 
 def test_an_engine_that_leaves_says_nothing_of_the_end_of_its_run(benches: list[Bench]) -> None:

@@ -13,16 +13,16 @@ WAYS = {
     e.SERVING: [e.ADMIT],
     e.RETIRED: [e.ADMIT, e.RETIRE],
     e.SILENT: [e.ADMIT, e.FALL_SILENT],
-    e.DRAINED: [e.ADMIT, e.END_RUN, e.DRAIN],
+    e.FREE: [e.ADMIT, e.END_RUN, e.RUN_ENDED],
     e.UNUSED: [e.END_RUN],
 }
-#: Row by row, for: admit, retire, fall silent, end of the run, drain.
+#: Row by row, for: admit, retire, fall silent, the end of a run, the answer to that.
 EXPECTED = {
     e.LEASED: (e.SERVING, e.UNUSED, STAY, e.UNUSED, STAY),
-    e.SERVING: (STAY, e.RETIRED, e.SILENT, STAY, e.DRAINED),
-    e.RETIRED: (STAY, STAY, STAY, STAY, e.DRAINED),
-    e.SILENT: (STAY, e.RETIRED, STAY, STAY, e.DRAINED),
-    e.DRAINED: (STAY, STAY, STAY, STAY, STAY),
+    e.SERVING: (STAY, e.RETIRED, e.SILENT, STAY, e.FREE),
+    e.RETIRED: (STAY, STAY, STAY, STAY, e.FREE),
+    e.SILENT: (STAY, e.RETIRED, STAY, STAY, e.FREE),
+    e.FREE: (STAY, STAY, STAY, STAY, STAY),
     e.UNUSED: (STAY, STAY, STAY, STAY, STAY),
 }
 WALK = Walk(e, lambda: e.EngineState(FakeEngine(1, FakeLauncher())), WAYS, EXPECTED)
@@ -32,5 +32,5 @@ WALK = Walk(e, lambda: e.EngineState(FakeEngine(1, FakeLauncher())), WAYS, EXPEC
 def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
     engine = WALK.check(state, event)
     assert engine.is_admitted is (engine.state not in (e.LEASED, e.UNUSED))
-    assert engine.is_over is (engine.state in (e.DRAINED, e.UNUSED))
+    assert engine.is_over is (engine.state in (e.FREE, e.UNUSED))
     assert engine.is_counted is (engine.state not in (e.RETIRED, e.UNUSED))

@@ -117,7 +117,7 @@ FALSE_CLAIMS: dict[str, Callable[[int], m.Message]] = {
     "lost input of a job that it does not know": lambda client: m.InputLost(7, "full"),
     "more slots than it was given": lambda client: m.SlotsHeld(0, 1 << 20),
     "less than no slots": lambda client: m.SlotsHeld(0, -1),
-    "an end of all while clients run": lambda client: m.Drained(),
+    "an end of all while clients run": lambda client: m.RunEnded(),
     "a second first message": lambda client: m.Ready(1, 1, "x"),
     "a command": lambda client: m.EndRun(),
 }

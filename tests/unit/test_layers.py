@@ -246,3 +246,14 @@ def test_an_engine_loads_neither_the_api_nor_what_is_slow_to_load() -> None:
     slow = {"asyncio", "dataclasses", "enum", "logging", "pathlib", "pickle", "re", "socket", "subprocess",
             "threading", "traceback", "typing"}  # fmt: skip
     assert not slow & loaded
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """One name means one thing: two classes of a name cannot be told apart in a sentence."""
+    names = [
+        node.name
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(names) == sorted(set(names))

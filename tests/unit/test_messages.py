@@ -32,6 +32,7 @@ EVERY: list[m.Message] = [
     m.Submit(1, CONNECTED, 3, ["n1", "n2"]),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
+    m.Stored(1, 10, 2, 3),
     m.CloseStdin(1),
     m.SetSlots(0, 32),
     m.Cancel(None, m.TIMED_OUT, True),
@@ -54,7 +55,7 @@ EVERY: list[m.Message] = [
     m.Notices([("text", 3)]),
     m.HostKeys([("/file", "line")]),
     m.EngineFailed("traceback"),
-    m.Drained(),
+    m.RunEnded(),
 ]
 
 
@@ -104,7 +105,7 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [[1, 2], ["Drained"], [(1, 2)], [None], [m.Drained(), b"x"], [m.Drained]]
+    "content", [[1, 2], ["RunEnded"], [(1, 2)], [None], [m.RunEnded(), b"x"], [m.RunEnded]]
 )
 def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
     with pytest.raises(ProtocolError):

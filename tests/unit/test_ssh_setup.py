@@ -128,6 +128,17 @@ def test_a_master_that_lives_is_for_ssh(tmp_path: Path) -> None:
     assert isinstance(made.resolve("other"), Target)
 
 
+def test_a_security_key_is_for_ssh(tmp_path: Path) -> None:
+    (tmp_path / "token.pub").write_text("sk-ssh-ed25519@openssh.com AAAA\n")
+    assert "security key" in reason(setup(tmp_path, f"IdentityFile {tmp_path}/token\n"))
+    assert isinstance(setup(tmp_path, f"IdentityFile {tmp_path}/other\n").resolve("a"), Target)
+
+
+@pytest.mark.parametrize("keyword", ["IdentityFile", "UserKnownHostsFile", "GlobalKnownHostsFile"])
+def test_a_file_of_another_directory_is_for_ssh(tmp_path: Path, keyword: str) -> None:
+    assert "no whole path" in reason(setup(tmp_path, f"{keyword} somewhere/file\n"))
+
+
 def test_a_letter_that_only_ssh_honours_is_for_all_nodes(tmp_path: Path) -> None:
     made = Setup(Request(options=("-A", "-F", "none")), {}, str(tmp_path))
     assert reason(made) == "option -A"

@@ -73,6 +73,19 @@ def test_what_is_wrong_is_named(tmp_path: Path, words: tuple[str, ...], text: st
         check_request(Request(options=words), ["node"], {}, str(tmp_path))
 
 
+def test_files_are_named_as_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines run in another directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").write_text("Port 3\n")
+    (tmp_path / "key").touch()
+    words = ("-CF", "config", "-ikey", "-p", "3", "-o", "User=i", "-Fnone")
+    request = check_request(Request(options=words), ["node"], {}, str(tmp_path))
+    there = str(tmp_path)
+    assert request.options == (
+        "-CF", f"{there}/config", "-i", f"{there}/key", "-p", "3", "-o", "User=i", "-F", "none",
+    )  # fmt: skip
+
+
 def test_a_key_exchange_policy_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="ssh_kex 'never'"):
         check_request(Request(kex="never"), ["node"], {}, str(tmp_path))

@@ -7,6 +7,7 @@ what is left is sharding, messages and results: the coordinator's own cost of a 
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import probe
@@ -32,7 +33,7 @@ class NullEngine(FakeEngine):
         self._has_body = False
         self._turn_is_due = False
 
-    def send(self, commands: list[messages.Message]) -> None:
+    def send(self, commands: list[messages.Message], descriptors: Sequence[int] = ()) -> None:
         frame = messages.encode(commands)
         begin = time.thread_time()
         for command in messages.decode(frame):
@@ -56,7 +57,7 @@ class NullEngine(FakeEngine):
         self.launcher.ledger.clear()
         if not started and self.ending:
             self.ending = False
-            self.report.append(messages.Drained())
+            self.report.append(messages.RunEnded())
         self.settle_slots()
         report, self.report = self.report, []
         frame = messages.encode(report)

@@ -1,7 +1,7 @@
 """What a worker sees of the Task that it is scheduled on.
 
 A worker knows its Task by these protocols and nothing else: `TaskOf` (`mpshell.worker.public`) is the
-public Task, for handlers and transports; `Host` is the Task's part that runs workers
+public Task, for handlers and transports; `Scheduler` is the Task's part that runs workers
 (`mpshell.task.workload.Workload`).
 """
 
@@ -29,8 +29,8 @@ class Tables(Protocol):
     def default(self, default_key: str, def_val: Any = None) -> Any: ...
 
 
-class Hosted(Protocol):
-    """A worker, as its Host has it."""
+class Scheduled(Protocol):
+    """A worker, as its Scheduler has it."""
 
     #: The job that it has become in a run.
     job: Job | None
@@ -38,7 +38,7 @@ class Hosted(Protocol):
     def abort(self) -> None: ...
 
 
-class Host(Protocol):
+class Scheduler(Protocol):
     """Runs workers. In the thread of the Task, `in_own_thread` excepted."""
 
     def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
@@ -47,16 +47,16 @@ class Host(Protocol):
     def check_recorded(self, sname: str) -> None:
         """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
 
-    def put_off(self, worker: Hosted) -> None:
+    def put_off(self, worker: Scheduled) -> None:
         """Leave a worker that has nothing to do yet to the next run."""
 
     def feed(self, job: Job) -> None:
         """Send input that a job has got."""
 
-    def abort_worker(self, worker: Hosted) -> None:
+    def abort_worker(self, worker: Scheduled) -> None:
         """End a worker's commands, or drop it when it has not begun."""
 
-    def withdraw_worker(self, worker: Hosted) -> None:
+    def withdraw_worker(self, worker: Scheduled) -> None:
         """Start no more of a worker's commands."""
 
     def debug(self, line: str) -> None:

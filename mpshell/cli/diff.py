@@ -1,0 +1,84 @@
+"""--diff: two outputs as a unified diff.
+
+Beside the texts it takes memory for the part in which they differ, some six times its size: lines are objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+#: Lines shown before and after each difference.
+_CONTEXT = 3
+
+#: Bytes that are compared at a time.
+_STEP = 1 << 16
+
+
+def unified(a: bytes | None, b: bytes | None, name_a: bytes, name_b: bytes) -> Iterator[bytes]:
+    """Yield the lines of a unified diff of two outputs, None for one without a line, as difflib has it."""
+    from difflib import SequenceMatcher
+
+    # Lines take a multiple of their text: what is equal at both ends stays a text.
+    begin, tail = (0, 0) if a is None or b is None else _ends(a, b)
+    before, after = _lines(a, begin, tail), _lines(b, begin, tail)
+    above = 0 if a is None else a.count(b"\n", 0, begin)
+    named = False
+    for group in SequenceMatcher(None, before, after).get_grouped_opcodes(_CONTEXT):
+        if not named:
+            yield b"--- " + name_a
+            yield b"+++ " + name_b
+            named = True
+        _, first_a, _, first_b, _ = group[0]
+        _, _, last_a, _, last_b = group[-1]
+        place_a, place_b = _range(above, first_a, last_a), _range(above, first_b, last_b)
+        yield b"@@ -%s +%s @@" % (place_a, place_b)
+        for tag, from_a, to_a, from_b, to_b in group:
+            if tag == "equal":
+                yield from (b" " + line for line in before[from_a:to_a])
+            else:
+                yield from (b"-" + line for line in before[from_a:to_a])
+                yield from (b"+" + line for line in after[from_b:to_b])
+
+
+def _lines(said: bytes | None, begin: int, tail: int) -> list[bytes]:
+    return [] if said is None else said[begin : len(said) - tail].split(b"\n")
+
+
+def _range(above: int, first: int, last: int) -> bytes:
+    """Return the lines of a part as diff(1) has it in the format -u: the first one and their number."""
+    size = last - first
+    if size == 1:
+        return b"%d" % (above + first + 1)
+    return b"%d,%d" % (above + first + (size > 0), size)
+
+
+def _ends(a: bytes, b: bytes) -> tuple[int, int]:
+    """Return how many bytes two outputs share at their begin and end, in whole lines, but for some context."""
+    view_a, view_b = memoryview(a), memoryview(b)
+    most = min(len(a), len(b))
+    begin = a.rfind(b"\n", 0, _shared(view_a, view_b, most, 0)) + 1
+    tail = _shared(view_a, view_b, most - begin, 1)
+    # The newline that ends the last line that differs is shared, too.
+    end = a.find(b"\n", len(a) - tail) if tail else -1
+    for _ in range(_CONTEXT):
+        begin = a.rfind(b"\n", 0, begin - 1) + 1 if begin else 0
+        end = a.find(b"\n", end + 1) if end >= 0 else -1
+    return begin, len(a) - end if end >= 0 else 0
+
+
+def _shared(a: memoryview, b: memoryview, most: int, from_end: int) -> int:
+    """Return how many bytes are equal from the begin, or the end, on, of the first or last `most`."""
+
+    def equal(start: int, stop: int) -> bool:
+        if from_end:
+            return a[len(a) - stop : len(a) - start] == b[len(b) - stop : len(b) - start]
+        return a[start:stop] == b[start:stop]
+
+    done, step = 0, _STEP
+    while step:
+        stop = min(most, done + step)
+        if stop > done and equal(done, stop):
+            done = stop
+        else:
+            step //= 2
+    return done
