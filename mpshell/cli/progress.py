@@ -93,6 +93,21 @@ class Progress:
         if is_possible():
             self._shown = True
 
+    def step_aside(self, meanwhile: Callable[[], object]) -> None:
+        """Take the line away, and have it not drawn while something is done. For the main thread.
+
+        What the terminal shows of the key (^Z) goes with it. A drawing that hangs is not waited for.
+        """
+        held = self._lock.acquire(timeout=_LEAVE)
+        try:
+            self._shown = False
+            if is_possible() and select.select((), (STDERR,), (), 0)[1]:
+                write_all(STDERR, _CLEAR)
+            meanwhile()
+        finally:
+            if held:
+                self._lock.release()
+
     def leave(self) -> None:
         """Take the line away for good, at once or not at all. For the main thread, beside the Task's."""
         if self._shown and self._lock.acquire(timeout=_LEAVE):

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -82,7 +82,7 @@ class ProgramRun:
         self._port = self.task.port(handler=display, autoclose=True)
         if shows_progress and is_possible():
             self.task.timer(FIRST, display, interval=AGAIN, autoclose=True)
-        with Signals() as signals:
+        with Signals((*_SIGNALS, signal.SIGTSTP) if is_possible() else _SIGNALS) as signals:
             began = time.monotonic()
             self._thread.start()
             self._wait(signals, feed)
@@ -144,6 +144,10 @@ class ProgramRun:
         return bool(data)
 
     def _on_signal(self, number: int) -> None:
+        if number == signal.SIGTSTP:
+            if self._progress is not None:
+                self._progress.step_aside(_stop_here)
+            return
         if number != signal.SIGINT:
             self._stop(128 + number)
             return
@@ -211,7 +215,8 @@ class StdinRelay(EventHandler):
 class Signals:
     """A context in which signals are bytes on a descriptor. Those that are ignored stay so."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = numbers
         self.descriptor, self._writer = os.pipe()
         os.set_blocking(self.descriptor, False)
         os.set_blocking(self._writer, False)
@@ -219,7 +224,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        for number in self._numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._old[number] = signal.signal(number, _noted)
         return self
@@ -237,6 +242,14 @@ class Signals:
             return list(os.read(self.descriptor, 512))
         except BlockingIOError:
             return []
+
+
+def _stop_here() -> None:
+    """Stop as for Ctrl-Z that nobody handles, and return when somebody has continued this process."""
+    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    # To this thread: it has been taken when the call returns.
+    signal.raise_signal(signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, handler)
 
 
 def _noted(number: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.sharding import Slice
 from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
+from mpshell.runtime.states import Stated
 from mpshell.wire import messages
 from mpshell.wire.credentials import MOST_DESCRIPTORS
 from mpshell.wire.messages import Message, client_id, job_and_index
@@ -47,9 +48,10 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 }
 
 
-class EngineState:
+class EngineState(Stated):
     """What the coordinator knows of one engine in this run."""
 
+    table = TABLE
     __slots__ = (
         "assigned",
         "bodies",
@@ -62,7 +64,6 @@ class EngineState:
         "most_slots",
         "outbox",
         "running",
-        "state",
     )
 
     def __init__(self, link: Link) -> None:
@@ -86,14 +87,6 @@ class EngineState:
         #: Slots of one slot pool that it was ever given, at most.
         self.most_slots = 0
         self.state: str = LEASED
-
-    def handle(self, event: str) -> bool:
-        """Take one of the events; return whether it changes anything."""
-        after = TABLE[self.state].get(event)
-        if after is None:
-            return False
-        self.state = after
-        return True
 
     @property
     def is_admitted(self) -> bool:

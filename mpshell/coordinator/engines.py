@@ -28,7 +28,7 @@ from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
-from mpshell.wire import messages
+from mpshell.wire import control, messages
 from mpshell.wire.messages import Message, job_and_index
 
 #: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
@@ -248,6 +248,8 @@ class EngineSet:
         if link.ready is None:
             self._false_starts += 1
             self._false_start = link.detail
+            if link.detail.startswith(control.REFUSED):
+                self._run.note(EngineStartError(link.detail))
         for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
         self._clients.lost(engine, sorted(engine.running.items()))

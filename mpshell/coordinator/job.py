@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
 from mpshell.runtime.spool import Spool
+from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
@@ -98,12 +99,14 @@ class Reader(Protocol):
         """Return what is left to say when a client has ended: the end of each key that has none."""
 
 
-class Job:
+class Job(Stated):
     """Clients of one worker: their nodes, their state as a whole, and what is for their stdin.
 
     `keys` are what results and events call the clients; with `groups` a client is for several of them,
     and what it says and how it ends is said of each, or what the `reader` makes of it.
     """
+
+    table = TABLE
 
     def __init__(
         self,
@@ -156,14 +159,6 @@ class Job:
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
         #: Names of the streams, by number: what they say is recorded under them.
         self.snames = snames
-
-    def handle(self, event: str) -> bool:
-        """Take WITHDRAW, ABORT or CLOSE; return whether it changes anything."""
-        after = TABLE[self.state].get(event)
-        if after is None:
-            return False
-        self.state = after
-        return True
 
     def choose(self, keys: frozenset[Key]) -> None:
         """Run the clients of these keys only: they keep their indexes, which are the ranks of their nodes."""

@@ -29,7 +29,7 @@ from mpshell.engine.main import WILL, WILL_PIDS, run_engine
 from mpshell.engine.program import LOOK, Program
 from mpshell.runtime import procfs
 from mpshell.runtime.lean import TYPE_CHECKING, signal
-from mpshell.wire.control import FORK, KILL, LONGEST, PACKET, library_of
+from mpshell.wire.control import FORK, KILL, LONGEST, PACKET, REFUSED, library_of
 from mpshell.wire.credentials import Sender, ask_for_senders, receive
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class ForkServer:
         if kind == FORK and len(fds) == 2 and (reason := procfs.why_unusable()):
             # Nor could the program be looked at.
             os.close(fds.pop(0))
-            self._tell_end(fds.pop(), reason)
+            self._tell_end(fds.pop(), REFUSED + reason)
         elif kind == FORK and sender == ours and self._program.unchanged():
             if len(fds) == 2:
                 self._fork(packet, fds.pop(0), fds.pop())

@@ -1,7 +1,7 @@
 """What nodes have said, on its way into a journal: each distinct text once, within a bound of bytes.
 
     said, said, ... ─► Text ┐
-    has_said ───────────────┴─► Bodies ─► a row for each text that is new
+    has_said ───────────────┴─► StoredTexts ─► a row for each text that is new
 
 In the thread of the run.
 """
@@ -68,7 +68,7 @@ class Text:
         return (self._digest or hashlib.sha256(self.content)).digest()
 
 
-class Gathering:
+class OpenTexts:
     """The texts that have not ended, by whoever says them."""
 
     def __init__(self, bound: int) -> None:
@@ -97,7 +97,7 @@ class Gathering:
         return text
 
 
-class Bodies:
+class StoredTexts:
     """The texts in the tables, each once."""
 
     def __init__(self, bound: int) -> None:

@@ -20,7 +20,7 @@ from mpshell import __version__
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key, returncode
 from mpshell.errors import JournalError
-from mpshell.journal.output import Bodies, Gathering, Text
+from mpshell.journal.output import OpenTexts, StoredTexts, Text
 from mpshell.journal.schema import NEW, loaded, stored
 from mpshell.journal.store import Store
 from mpshell.kept import KEEPS_ALL, KEEPS_NONE
@@ -94,8 +94,8 @@ class Recorder:
         self._warn = warn
         self.keeps_output = beginning.keeps != KEEPS_NONE
         self._entries: dict[Job, _Entry] = {}
-        self._gathering = Gathering(beginning.bound)
-        self._bodies = Bodies(beginning.bound)
+        self._gathering = OpenTexts(beginning.bound)
+        self._bodies = StoredTexts(beginning.bound)
         self._handed_out: list[tuple[int, int, int, int]] = []
         self._not_run: list[tuple[int, int, int]] = []
         self._ended: list[tuple[tuple[Any, ...], Text | None, Text | None]] = []
@@ -294,7 +294,7 @@ class Recorder:
         """Nothing more is written; the run goes on."""
         self._store.note_incomplete(self.run)
         self._entries.clear()
-        self._gathering = Gathering(0)
+        self._gathering = OpenTexts(0)
         self._warn(
             f"journal {self._store.path!r}: {self._store.failure}; the run goes on without it, and nothing "
             "that runs from now on is in it"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mpshell.errors import EngineIllegalOperationError
 from mpshell.runtime.forks import renewed
+from mpshell.runtime.states import Stated
 from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ class _Letter:
         self.taken: bool | None = None
 
 
-class EnginePort(Uncopied):
+class EnginePort(Uncopied, Stated):
     """A port: `eh` is its handler, whose `ev_msg(port, msg)` is called."""
+
+    table = TABLE
 
     _instead = "threads share the one port, another task makes its own"
 
@@ -61,17 +64,10 @@ class EnginePort(Uncopied):
         self._owner = owner
         self._letters: deque[_Letter] = deque()
         self._changed = threading.Condition()
+        #: Changed under the lock.
         self.state: str = NEW
         #: The run that it takes part in, in RUNNING.
         self._run: Run | None = None
-
-    def handle(self, event: str) -> bool:
-        """Take one of the events, under the lock; return whether it changes anything."""
-        after = TABLE[self.state].get(event)
-        if after is None:
-            return False
-        self.state = after
-        return True
 
     def msg(self, send_msg: Any, send_once: bool = False) -> bool:
         """Send a message and wait until the port's owner takes it; False when the port is closed.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FORK, KILL = b"F", b"K"
 PACKET = struct.Struct("!cI")
 
+#: Begins the text on a sentinel when no engine can run, however often one is asked for.
+REFUSED = "no engine process can run: "
+
 #: Bytes of a packet at most.
 LONGEST = 4096
 

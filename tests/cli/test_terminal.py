@@ -148,6 +148,32 @@ def test_in_the_background(tmp_path: Path) -> None:
         shell.close(force=True)
 
 
+@pytest.mark.parametrize("how", ["", "-q"])
+def test_nothing_remains_of_ctrl_z(how: str, tmp_path: Path) -> None:
+    """Neither the line nor the ^Z that the terminal shows; the line is there again when the program goes on."""
+    script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] {how} 'echo begun; {until(tmp_path / 'go')}; echo end'"
+    shell = pexpect.spawn(
+        "bash", ["--norc", "--noediting"], env=environment(TERM="xterm", PS1="> "), timeout=30,
+        encoding="utf-8",
+    )  # fmt: skip
+    try:
+        # The key would discard what has not been read of the terminal yet.
+        shell.sendline("stty noflsh; set +H")
+        shell.sendline(f"{script}; echo stopped with $?")
+        shell.expect(r"n\d:\S* begun.*n\d:\S* begun" if how else "0/2")
+        shell.sendcontrol("z")
+        shell.expect(r"\^Z(\r\x1b\[J)([^\x1b]*)Stopped")
+        shell.expect("stopped with 148")
+        shell.sendline("fg; echo status $?")
+        shell.expect("mpshell" if how else r"\x1b\[\?7l0/2")
+        (tmp_path / "go").touch()
+        shell.expect(r"status (\d+)")
+        assert isinstance(shell.match, re.Match) and shell.match.group(1) == "0"
+        assert (shell.before or "").count("end\r\n") == 2
+    finally:
+        shell.close(force=True)
+
+
 def test_lines_and_progress_do_not_mix() -> None:
     command = "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.3; done"
     with terminal("-w", "n[1-2]", command) as child:
