@@ -14,7 +14,7 @@ _BOOLEANS = ConfigParser.BOOLEAN_STATES
 #: Keys that None stands for something in; `none` in a file.
 _MAY_BE_NONE = {
     **dict.fromkeys(("engines", "canary", "batch", "max_fail"), int),
-    **dict.fromkeys(("rate", "drain", "heartbeat"), float),
+    **dict.fromkeys(("rate", "connect_rate", "drain", "heartbeat"), float),
 }
 
 #: Keys whose values are objects of Python.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpshell.connect.failures import Failure
+    from mpshell.connect.gate import Gate
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Names
     from mpshell.engine.family import Owner
@@ -55,6 +56,7 @@ class House(Protocol):
 
     loop: ConnectionLoop
     names: Names
+    gate: Gate
     owner: Owner
 
     def ended(self, carrier: SshCarrier) -> None:
@@ -74,7 +76,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._setup = setup
         self.execution = execution
         self.state: str = CONNECTING
-        self._login = Login(family.loop, family.names, target, self)
+        self._login = Login(family.loop, family.names, family.gate, target, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
         self._input_open = execution.job.spec.stdin
@@ -125,7 +127,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         if target is None:
             self._fail(failure)
         else:
-            self._login = Login(self._loop, self._family.names, target, self)
+            family = self._family
+            self._login = Login(self._loop, family.names, family.gate, target, self)
             self._login.begin()
 
     async def _open(self, connection: asyncssh.SSHClientConnection) -> None:

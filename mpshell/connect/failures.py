@@ -62,7 +62,7 @@ def not_logged_in(
         words = f"Connection {how} by {_place(target)}"
         if not has_ciphers:
             words = f"kex_exchange_identification: Connection closed by remote host\n{words}"
-        return Failure(UNREACHABLE, words, dropped=True)
+        return Failure(UNREACHABLE, words, dropped=not has_ciphers)
     if isinstance(error, asyncssh.KeyExchangeFailed):
         return Failure(UNREACHABLE, f"Unable to negotiate with {_place(target)}: {error.reason}")
     words = error.reason if isinstance(error, asyncssh.Error) else str(error)

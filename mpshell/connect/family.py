@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpshell.connect.carrier import SshCarrier
+from mpshell.connect.gate import Gate
 from mpshell.connect.names import Names
 from mpshell.errors import WorkerError
 from mpshell.ssh.request import Request
@@ -28,6 +29,7 @@ class Connections:
         self.loop = loop
         self.owner = owner
         self.names = Names(loop)
+        self.gate = Gate(loop)
         self._programs = programs
         self._setups: dict[Connect, Setup] = {}
         #: Commands that have not ended.
@@ -82,6 +84,9 @@ class Connections:
         self.owner.notice(f"over ssh(1): {reason}")
         self.owner.start_over(execution, self._programs)
 
+    def set_limits(self, most: int, rate: float | None) -> None:
+        self.gate.set_limits(most, rate)
+
     def kill_all(self) -> None:
         for carrier in list(self._carriers):
             carrier.abandon()
@@ -91,3 +96,4 @@ class Connections:
             setup.close()
         self._setups.clear()
         self.names.forget()
+        self.gate.forget()

@@ -1,7 +1,13 @@
 """The way to a connection that is logged in: name, address, TCP, key exchange, authentication.
 
-    LOOKING_UP ─► CONNECTING ─► SHAKING_HANDS ─► OPEN ─► CLOSED
-         └────────────┴──────────────┴──► FAILED
+    LOOKING_UP ─► WAITING ─► CONNECTING ─► SHAKING_HANDS ─► OPEN ─► CLOSED
+         │           ▲           │               │ dropped
+         │           └─── (a pause) ◄────────────┤
+         └───────────────────────┴───────────────┴──► FAILED
+
+A server that ends a connection before the key exchange is over has run nothing, and may have too many of them
+(sshd's MaxStartups): it is tried again until the time to connect is over. That time runs while a connection is
+made and in the pauses, not while it waits for its turn (`mpshell.connect.gate`).
 
 It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
 failed before OPEN has run nothing. In the thread of an engine, called by its loop.
@@ -16,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncssh
 
-from mpshell.connect import failures
+from mpshell.connect import failures, gate
 from mpshell.connect.transport import SshTransport
 from mpshell.ssh.connection import Connection
 
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.connect.failures import Failure
+    from mpshell.connect.gate import Gate
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Address, Answer, Names
     from mpshell.runtime.loop import TimerHandle
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
     from mpshell.ssh.setup import Target
 
 LOOKING_UP: Final = "LOOKING_UP"
+WAITING: Final = "WAITING"
+PAUSING: Final = "PAUSING"
 CONNECTING: Final = "CONNECTING"
 SHAKING_HANDS: Final = "SHAKING_HANDS"
 OPEN: Final = "OPEN"
@@ -55,14 +64,24 @@ class Login:
     """One try to connect to a target."""
 
     def __init__(
-        self, loop: ConnectionLoop, names: Names, target: Target, watcher: Watcher
+        self, loop: ConnectionLoop, names: Names, gate: Gate, target: Target, watcher: Watcher
     ) -> None:
         self._loop = loop
         self._names = names
+        self._gate = gate
         self.target = target
         self._watcher = watcher
         self.state: str = LOOKING_UP
+        self._found: list[Address] = []
         self._addresses: list[Address] = []
+        #: The address that the gate has let it connect to.
+        self._entered: Address | None = None
+        self._begun = 0
+        #: Seconds to connect that are left, None for no limit; and why the last try has failed.
+        self._left: float | None = target.connect_timeout or None
+        self._since = 0.0
+        self._failure: Failure | None = None
+        self._pause: TimerHandle | None = None
         self._sock: socket.socket | None = None
         self.connection: Connection | None = None
         self.transport: SshTransport | None = None
@@ -72,8 +91,7 @@ class Login:
 
     def begin(self) -> None:
         """Look the address up, and connect."""
-        if limit := self.target.connect_timeout:
-            self._deadline = self._loop.call_later(limit, self._on_deadline)
+        self._start_clock()
         target = self.target
         family = target.options.family or socket.AF_UNSPEC
         self._names.look_up(target.host, target.port, family, self._on_addresses)
@@ -86,8 +104,26 @@ class Login:
         if isinstance(answer, OSError):
             self._fail(failures.unknown_host(self.target, answer))
             return
+        self._found = list(answer)
+        self._wait()
+
+    # -- turns -----------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Wait until a connection may be made."""
+        self.state = WAITING
+        self._stop_clock()
+        self._gate.enter(self._found[0], self._on_turn)
+
+    def _on_turn(self, begun: int) -> None:
+        if self.state is not WAITING:
+            # It was called off after it had been let in.
+            self._gate.leave(self._found[0], begun, dropped=False)
+            return
+        self._entered, self._begun = self._found[0], begun
+        self._start_clock()
         self.state = CONNECTING
-        self._addresses = list(answer)
+        self._addresses = list(self._found)
         self._try_next(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
 
     def _try_next(self, error: OSError) -> None:
@@ -128,6 +164,34 @@ class Login:
         if self.on_room is not None:
             self.on_room()
 
+    def _leave_gate(self, dropped: bool = False) -> None:
+        address, self._entered = self._entered, None
+        if address is not None:
+            self._gate.leave(address, self._begun, dropped)
+
+    def _try_again(self, failure: Failure) -> None:
+        """The server has dropped the connection: make another one a little later."""
+        self._failure = failure
+        self._close_connection()
+        self._leave_gate(dropped=True)
+        self.state = PAUSING
+        self._pause = self._loop.call_later(gate.pause(), self._on_pause_over)
+
+    def _on_pause_over(self) -> None:
+        self._pause = None
+        self._wait()
+
+    def _start_clock(self) -> None:
+        self._since = self._loop.time()
+        if self._left is not None:
+            self._deadline = self._loop.call_later(self._left, self._on_deadline)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None and self._left is not None:
+            self._deadline.cancel()
+            self._deadline = None
+            self._left = max(0.0, self._left - (self._loop.time() - self._since))
+
     # -- what the protocol reports -----------------------------------------------------------------
 
     def banner(self, text: str) -> None:
@@ -138,7 +202,8 @@ class Login:
     def logged_in(self) -> None:
         """The server has let us in."""
         if self.state is SHAKING_HANDS and self.connection is not None:
-            self._end_deadline()
+            self._stop_clock()
+            self._leave_gate()
             self.connection.logged_in()
             self.state = OPEN
             self._watcher.opened()
@@ -147,7 +212,11 @@ class Login:
         """The connection is closed, by this side, by the other or by an error."""
         if self.state is SHAKING_HANDS:
             notes = "" if self.connection is None else self.connection.auth_notes
-            self._fail(failures.not_logged_in(self.target, error, self._has_ciphers(), notes))
+            failure = failures.not_logged_in(self.target, error, self._has_ciphers(), notes)
+            if failure.dropped:
+                self._try_again(failure)
+            else:
+                self._fail(failure)
         elif self.state is OPEN:
             self.state = CLOSED
 
@@ -160,12 +229,8 @@ class Login:
         self._deadline = None
         # As ssh(1), whose limit is over with the key exchange.
         if not self._has_ciphers():
-            self._fail(failures.too_late(self.target, self.state is SHAKING_HANDS))
-
-    def _end_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+            late = failures.too_late(self.target, self.state is SHAKING_HANDS)
+            self._fail(self._failure or late)
 
     # -- ends ------------------------------------------------------------------------------------
 
@@ -185,9 +250,18 @@ class Login:
         self._release(CLOSED)
 
     def _release(self, state: str) -> None:
+        if self.state is WAITING:
+            self._gate.withdraw(self._on_turn)
         self.state = state
-        self._end_deadline()
+        self._stop_clock()
+        self._leave_gate()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         self.on_room = None
+        self._close_connection()
+
+    def _close_connection(self) -> None:
         if self._sock is not None:
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()

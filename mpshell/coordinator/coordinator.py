@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator import job as states
+from mpshell.coordinator.connects import Connects
 from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
@@ -50,6 +51,7 @@ class Coordinator:
         records: Callable[[str], bool],
         rate: float | None = None,
         heartbeat: float | None = None,
+        connects: Connects | None = None,
         retry: RetryPolicy | None = None,
         plan: RolloutPlan | None = None,
         observer: Observer | None = None,
@@ -72,7 +74,7 @@ class Coordinator:
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records, observer)
         self._engines = EngineSet(
             self.run, pool, self._engines_for, pool.surroundings(), self._intake, heartbeat,
-            observer=observer, in_waves=plan is not None and plan.has_waves,
+            observer=observer, in_waves=plan is not None and plan.has_waves, connects=connects,
             # After the last failure that is allowed nothing may start that waits in an engine.
             ahead=plan is None or plan.max_fail is None,
         )  # fmt: skip

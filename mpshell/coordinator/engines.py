@@ -16,6 +16,7 @@ from typing import Any
 
 from mpshell.coordinator import claims
 from mpshell.coordinator import engine as states
+from mpshell.coordinator.connects import Connects
 from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -56,12 +57,11 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
+        connects: Connects | None = None,
     ) -> None:
-        self._run, self._loop = run, run.loop
-        self._pool = pool
+        self._run, self._loop, self._pool = run, run.loop, pool
         #: The number of engines that a number of commands is worth.
-        self._wanted = wanted
-        self._configure = configure
+        self._wanted, self._configure = wanted, configure
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
@@ -69,14 +69,14 @@ class EngineSet:
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
-        self._library = ""  # whose connections the run needs
+        self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
         self._false_starts = self._failures = 0
-        #: How the last of them ended.
-        self._false_start = ""
+        self._false_start = ""  # how the last of them ended
         self._most = 1
-        #: Starts a second, over all slot pools and engines.
-        self._bucket = TokenBucket(run.loop.time)
+        self._bucket = TokenBucket(
+            run.loop.time
+        )  # starts a second, over all slot pools and engines
         self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
         #: What is done with each kind of message: those about engines end here, the others go on.
@@ -118,7 +118,7 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
-        self._library = job.library or self._library  # such an engine can run anything
+        self._connects.library = job.library or self._connects.library
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
@@ -244,6 +244,7 @@ class EngineSet:
         for slot_pool in self._slot_pools.values():
             slot_pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
+        self._connects.share(self._engines.values())
         self._pool.discard(link)
         if link.ready is None:
             self._false_starts += 1
@@ -351,20 +352,15 @@ class EngineSet:
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(slot_pool.at_once(clients) for slot_pool in self._slot_pools.values())
-        wanted = max(1, min(self._wanted(commands), fanout))
-        while (able := self._able()) < wanted:
+        wanted = self._connects.most_engines(max(1, min(self._wanted(commands), fanout)))
+        while (able := self._connects.able(self._engines.values())) < wanted:
             try:
-                link = self._pool.lease(self._library)
+                link = self._pool.lease(self._connects.library)
             except EngineStartError:
                 if not able:
                     raise
                 return
             self._attach(link)
-
-    def _able(self) -> int:
-        """Return how many engines can run all that this run has."""
-        engines = (engine for engine in self._engines.values() if engine.is_counted)
-        return sum(engine.link.library == self._library for engine in engines)
 
     def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)
@@ -375,6 +371,7 @@ class EngineSet:
         # A fork takes a millisecond. A host may not answer at all, and would hold what it was handed.
         if not link.far or link.ready is not None:
             self._admit(engine)
+        self._connects.share(self._engines.values())
         link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed, self._on_silent)
         self._heartbeat.watch(link)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.engine.carrier import Carrier
-    from mpshell.engine.family import Family
+    from mpshell.engine.family import Connecting, Family
     from mpshell.runtime.loop import EventLoop
 
 #: Gathered bytes that an engine keeps over all its clients before it passes them on.
@@ -61,7 +61,7 @@ class Clients:
         #: By which clients are carried.
         self.family: Family = self.processes
         #: By which those of jobs with a `Connect` are, in an engine that hosts connections.
-        self.connections: Family | None = None
+        self.connections: Connecting | None = None
         #: Carriers that wait for the coordinator to catch up.
         self._paused: set[Carrier] = set()
         #: Gathered bytes, of all clients.

@@ -145,6 +145,9 @@ class Engine:
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.forgotten = True
                 self._forget_job(job)
+        elif isinstance(command, messages.ConnectLimits):
+            if self.clients.connections is not None:
+                self.clients.connections.set_limits(command.most, command.rate)
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
         elif isinstance(command, messages.Lease):

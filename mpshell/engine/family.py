@@ -30,6 +30,12 @@ if TYPE_CHECKING:
         def end_run(self) -> None:
             """Nothing runs any more: what is still there is not of a run to come."""
 
+    class Connecting(Family, Protocol):
+        """A family whose carriers make connections."""
+
+        def set_limits(self, most: int, rate: float | None) -> None:
+            """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
+
     class Owner(Protocol):
         """What carriers report to."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from mpshell.engine.clients import Clients
-    from mpshell.engine.family import Family
+    from mpshell.engine.family import Connecting
     from mpshell.runtime.loop import EventLoop
 
     class ConnectionHost(Protocol):
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         def make_loop(self) -> EventLoop:
             """Return the loop of an engine, in whose process this is called."""
 
-        def make_family(self, loop: EventLoop, clients: Clients) -> Family:
+        def make_family(self, loop: EventLoop, clients: Clients) -> Connecting:
             """Return the family that carries the clients of jobs with a `Connect`."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 
@@ -69,12 +70,21 @@ def _check_readable(path: str, name: str) -> None:
 
 def _succeeds(command: str, environ: Mapping[bytes, bytes]) -> bool | None:
     """Return whether a command ends with success, None when it takes too long or cannot be started."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        # The program wants to hear of no child, and how one has ended is lost.
+        return None
     shell = os.fsdecode(environ.get(b"SHELL", b"")) or "/bin/sh"
     try:
-        done = subprocess.run(
+        running = subprocess.Popen(
             [shell, "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            timeout=_LONGEST, check=False, env=dict(environ),
+            env=dict(environ), start_new_session=True,
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
-    return done.returncode == 0
+    try:
+        return running.wait(_LONGEST) == 0
+    except subprocess.TimeoutExpired:
+        # With all that it has started: it is not reaped yet, so its group is its own.
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        return None

@@ -158,6 +158,7 @@ class Runs:
         self, pool: EnginePool, interrupts: Interrupts, recorder: Recorder | None
     ) -> Coordinator:
         # Late: the fork server starts meanwhile.
+        from mpshell.coordinator.connects import Connects
         from mpshell.coordinator.coordinator import Coordinator
 
         return Coordinator(
@@ -168,6 +169,9 @@ class Runs:
             records=self.results.records,
             rate=self._settings.info("rate"),
             heartbeat=self._settings.info("heartbeat"),
+            connects=Connects(
+                self._settings.info("connect_fanout"), self._settings.info("connect_rate")
+            ),
             retry=self._retry_policy(),
             plan=self._rollout_plan(),
             observer=recorder,

@@ -45,11 +45,11 @@ def _check_drain(value: Any) -> None:
         _number("drain", value, 0)
 
 
-def _check_rate(value: Any) -> None:
+def _check_rate(key: str, value: Any) -> None:
     if value is not None:
-        _number("rate", value, 0)
+        _number(key, value, 0)
         if not 0 < value < math.inf:
-            raise TaskSettingError(f"rate is None or more than 0 starts a second, not {value!r}")
+            raise TaskSettingError(f"{key} is None or more than 0 starts a second, not {value!r}")
 
 
 def _check_heartbeat(value: Any) -> None:
@@ -133,9 +133,11 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "command_timeout": lambda value: _number("command_timeout", value, 0),
     "grace": _check_grace,
     "drain": _check_drain,
-    "rate": _check_rate,
+    "rate": functools.partial(_check_rate, "rate"),
     "heartbeat": _check_heartbeat,
     "ssh_kex": _check_kex,
+    "connect_fanout": functools.partial(_count, "connect_fanout"),
+    "connect_rate": functools.partial(_check_rate, "connect_rate"),
     "retry": _check_retry,
     **{key: functools.partial(_check_limit, key) for key in ("canary", "batch", "max_fail")},
     "print_debug": _check_print_debug,

@@ -31,9 +31,7 @@ STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
-
-#: The same of a connection that has failed: cut after the login, which makes no difference to the user between
-#: that and a lost engine, but to the policy of retries; none at all, no login, a wrong host key, no session.
+#: The same of connections: cut after the login, none at all, no login, a wrong host key, no session.
 CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT = range(6, 11)
 
 #: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
@@ -177,6 +175,11 @@ class EndRun(NamedTuple):
     """Forget all jobs as soon as the last client is gone, then say RunEnded."""
 
 
+class ConnectLimits(NamedTuple):
+    most: int  # connections that the engine makes at once
+    rate: float | None  # the same in a second
+
+
 class Ping(NamedTuple):
     """Say Pong."""
 
@@ -292,7 +295,7 @@ class RunEnded(NamedTuple):
 
 Command: TypeAlias = (
     Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun
-    | Ping | Lease
+    | ConnectLimits | Ping | Lease
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn | InputLost
@@ -301,9 +304,8 @@ Event: TypeAlias = (
 Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
-_NUMBER = checks.kind(int, float)
+_NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
-_TEXTS = checks.series(tuple, _STR)
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
@@ -328,6 +330,7 @@ _CHECKS: dict[type, checks.Check] = {
     Withdraw: checks.fields(_INT),
     ForgetJob: checks.fields(_INT),
     EndRun: checks.fields(),
+    ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
     Ping: checks.fields(),
     Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
@@ -351,11 +354,9 @@ _CHECKS: dict[type, checks.Check] = {
 _CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect)}
 
 #: A client id is the number of its job, shifted by these bits, and its index.
-INDEX_BITS = 32
-INDEX_MASK = (1 << INDEX_BITS) - 1
+INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1
 
-#: The slot pool of the task's own fanout; the others have the number of their job.
-TASK_SLOTS = 0
+TASK_SLOTS = 0  # the slot pool of the task's own fanout; the others have the number of their job
 
 
 def client_id(job_id: int, index: int) -> int:

@@ -178,8 +178,8 @@ if os.getuid() == 0:
     os.chdir("/")
     # Capabilities stay permitted, none is in effect (prctl(2), PR_SET_KEEPCAPS).
     ctypes.CDLL(None).prctl(8, 1, 0, 0, 0)
-    os.setresgid(54321, 54321, 54321)
-    os.setresuid(54321, 54321, 54321)
+    user = 100_000 + os.getpid()  # processes of other tests would count for the limit
+    os.setresgid(user, user, user); os.setresuid(user, user, user)
 """
 DROP = f"""{BECOME}
 used = sum(process.info["uids"].real == os.getuid() for process in psutil.process_iter(["uids"]))

@@ -147,6 +147,7 @@ def test_dropped_by_max_startups(ssh_task: Task, ssh_server: SshServer, tmp_path
     with full_sshd(ssh_server, tmp_path) as port:
         text = f"Host full*\n  HostName 127.0.0.1\n  Port {port}\n"
         ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
+        ssh_task.set_info("connect_timeout", 10)  # for all tries together
         found = outcomes(ssh_task, f"full[1-9],{GOOD}")
     for n in range(1, 10):
         dropped = found[f"full{n}"]

@@ -250,6 +250,16 @@ def test_run_with_a_command_takes_the_options_of_shell(solo_task: Task) -> None:
     assert local.retcode() == 3 and solo_task.key_retcode("k") == 3
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("connect_fanout", value) for value in (0, -1, 1.5, True, None, "8")]
+    + [("connect_rate", value) for value in (0, -1, float("inf"), float("nan"), True, "8")],
+)
+def test_limits_of_connecting_are_numbers(task: Task, key: str, value: Any) -> None:
+    with pytest.raises(TaskSettingError, match=f"{key} is "):
+        task.set_info(key, value)
+
+
 @pytest.mark.parametrize("value", ["", "always", None, True, 1])
 def test_a_key_exchange_is_preferred_or_required(task: Task, value: Any) -> None:
     assert task.info("ssh_kex") == "prefer"

@@ -74,6 +74,7 @@ CALLERS = {
     "engine/process.py": PROCESS_CALLS,
     "engine/forkserver.py": {"fork", "kill", "waitpid"},  # about engines and orphans
     "worker/ssh_probe.py": {"posix_spawnp", "waitpid", "killpg"},  # about ssh -G
+    "ssh/check.py": {"killpg"},  # about commands of Match exec
     "groups/upcalls.py": {"killpg"},  # about upcalls of group sources
     "launch/fork.py": {"posix_spawn", "waitid"},  # about the fork server
 }

@@ -81,6 +81,18 @@ def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     assert second.check_key("b", key(2)).state == KNOWN
 
 
+def test_lines_with_one_key_are_all_looked_at(tmp_path: Path) -> None:
+    """Of one file and of several, hashed and not, for one name and for others."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(line(hash_name("a"), 1) + line(hash_name("b"), 1) + line(b"c", 1) + b"|1|x\n")
+    second.write_bytes(line(hash_name("d"), 1) + line(b"e", 1) + line(hash_name("f"), 2))
+    hosts = KnownHosts([str(first), str(second)])
+    for name in "abcde":
+        assert hosts.check_key(name, key(1)).state == KNOWN
+    assert hosts.check_key("f", key(1)).state == CHANGED
+    assert hosts.check_key("g", key(1)).state == UNKNOWN
+
+
 def test_a_key_that_was_accepted_is_known_from_then_on(tmp_path: Path) -> None:
     for hashed in (False, True):
         hosts = KnownHosts([str(tmp_path / "none")])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mpshell import WorkerError
@@ -12,6 +14,7 @@ from mpshell.ssh.check import check_request
 from mpshell.ssh.profile import Profile
 from mpshell.ssh.reading import Reading
 from mpshell.ssh.request import Request
+from tests.support import eventually
 
 
 def home(tmp_path: Path, **files: str) -> Path:
@@ -74,11 +77,27 @@ def test_a_command_of_match_is_executed_once_in_the_user_s_process(tmp_path: Pat
 
 
 def test_a_command_that_does_not_end_leaves_the_node_to_ssh(tmp_path: Path) -> None:
-    at = home(tmp_path, config="Match exec 'sleep 100'\n Port 3\n")
+    at = home(tmp_path, config="Match exec 'sleep 91919; true'\n Port 3\n")
     before = time.monotonic()
     request = check_request(Request(), ["a", "b"], {}, str(at))
     assert request.execs == ()
     assert time.monotonic() - before < 60
+
+    def sleeping() -> list[int]:
+        found = psutil.process_iter(["cmdline"])
+        return [process.pid for process in found if "91919" in (process.info["cmdline"] or [])]
+
+    assert eventually(lambda: not sleeping())
+
+
+def test_where_children_are_ignored_ssh_looks_at_the_command_itself(tmp_path: Path) -> None:
+    """Their status is lost, and would be that of a success (waitpid(2), SIGCHLD ignored)."""
+    at = home(tmp_path, config="Match exec false\n Port 3\n")
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert check_request(Request(), ["a"], {}, str(at)).execs == ()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_section_is_for_its_hosts_whatever_stands_around(tmp_path: Path) -> None:
