@@ -23,7 +23,8 @@ from mpshell.worker.distant import CommandWorker, DistantWorker
 #: and passwords are none of them.
 RECORDED = (
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "grace", "drain", "heartbeat",
-    "retry_lost", "retry", "canary", "batch", "max_fail", "ssh_kex", *WORDS_KEYS,
+    "retry_lost", "retry", "canary", "batch", "max_fail", "ssh_kex",
+    "connect_fanout", "connect_rate", *WORDS_KEYS,
 )  # fmt: skip
 
 _PACKAGE = "mpshell.worker."
