@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
 
 from mpshell.cli import values
+from mpshell.cli.journalled import check_journal, past_option
 from mpshell.cli.text import visible_lines
 from mpshell.kept import KEEPS
 
@@ -27,14 +28,6 @@ _ELSEWHERE = {
 
 #: sysexits.h: the command was used incorrectly.
 USAGE_ERROR = 64
-
-#: Options of the group "running" that a run which goes on with an earlier one takes over.
-_RECORDED = (
-    "fanout", "connect_timeout", "command_timeout", "user", "options", "worker", "engines", "rate", "delay",
-)  # fmt: skip
-
-#: Options about nodes and the exit status that a run of a journal may be shown with.
-_FOR_SHOWING = ("groupsource", "groupsconf", "maxrc", "always_zero")
 
 EPILOG = """\
 The first word that is no option begins the command; what follows is the command's. With -c or --rcopy,
@@ -52,6 +45,9 @@ more about threads), -v is verbose (pdsh: leave out nodes that are down), -w tak
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors exit with 64, and which takes what follows an option as its value."""
+
+    #: Options that other programs have, and what there is in their place.
+    elsewhere: ClassVar[Mapping[str, str]] = {}
 
     def error(self, message: str) -> NoReturn:
         """Exit, saying what is wrong on stderr."""
@@ -86,12 +82,12 @@ class Parser(argparse.ArgumentParser):
                     return options, [word, *rest]
                 command.append(word)
                 continue
-            for option, value in self._options_in(word, rest):
+            for option, value in self.options_in(word, rest):
                 copying = copying or option in ("-c", "--copy", "--rcopy")
                 options.append(option if value is None else f"{option}={value}")
         return options, command
 
-    def _options_in(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
+    def options_in(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
         """Return (option, value) for each option in a word; a value may be taken from the rest."""
         if word.startswith("--"):
             name, equals, value = word.partition("=")
@@ -113,7 +109,7 @@ class Parser(argparse.ArgumentParser):
 
     def _check_name(self, name: str) -> None:
         if name not in self._option_string_actions:
-            hint = f" ({_ELSEWHERE[name]})" if name in _ELSEWHERE else ""
+            hint = f" ({self.elsewhere[name]})" if name in self.elsewhere else ""
             self.error(f"there is no option {name}{hint}")
 
     def _value_of(self, name: str, rest: list[str]) -> str:
@@ -140,6 +136,10 @@ class Parser(argparse.ArgumentParser):
         return next(long for long in names if long.startswith("--"))
 
 
+class _MainParser(Parser):
+    elsewhere = _ELSEWHERE
+
+
 class Help(argparse.Action):
     """Print the help. argparse's own action takes it for printed when it could not be."""
 
@@ -160,7 +160,7 @@ class Version(argparse.Action):
 
 def build_parser() -> Parser:
     """Return the parser of the command."""
-    parser = Parser(
+    parser = _MainParser(
         prog="mpshell",
         usage="mpshell [options] command\n       mpshell [options] -c FILE... [--dest PATH]\n"
         "       mpshell [options] --rcopy PATH... [--dest DIR]\n"
@@ -341,7 +341,7 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
     """Exit with 64 for options that do not go together."""
     if options.print_completion:
         return
-    _check_journal(parser, options)
+    check_journal(parser, options, parser.group_of)
     if past_option(options) is not None:
         _check_forms(parser, options)
         return
@@ -356,49 +356,6 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
     if options.retry_on and not options.retry:
         parser.error("--retry-on is for more tries: --retry must be given with it")
     _check_forms(parser, options)
-
-
-def past_option(options: argparse.Namespace) -> str | None:
-    """Return the option that names a journal with runs of before, None without one."""
-    for name in ("resume", "rerun_failed", "show", "runs"):
-        if getattr(options, name) is not None:
-            return f"--{name.replace('_', '-')}"
-    return None
-
-
-def _check_journal(parser: Parser, options: argparse.Namespace) -> None:
-    past = past_option(options)
-    if options.rerun_unknown and options.resume is None:
-        parser.error("--rerun-unknown is for --resume, which must be given with it")
-    if options.run is not None and past in (None, "--runs"):
-        parser.error("--run is for --resume, --rerun-failed and --show: one must be given with it")
-    if (options.journal is None) == (past not in ("--resume", "--rerun-failed")):
-        for name in ("output", "limit", "sync"):
-            if getattr(options, f"journal_{name}") not in (None, False):
-                parser.error(f"--journal-{name} is for --journal, which must be given with it")
-    if past is None:
-        return
-    if options.command:
-        parser.error(
-            f"{past} takes the command and its nodes from the journal, and "
-            f"{' '.join(options.command)!r} is given"
-        )
-    if options.journal is not None:
-        parser.error(f"--journal does not go with {past}, which has one")
-    for action in parser._actions:
-        given = getattr(options, action.dest, action.default) != action.default
-        if given and _is_taken(past, parser.group_of(action), action.dest):
-            name = action.option_strings[-1]
-            parser.error(f"{name} does not go with {past}: it is as the journal has it")
-
-
-def _is_taken(past: str, group: str, name: str) -> bool:
-    """Return whether an option stands in a journal, or has no meaning when one is shown."""
-    if name in _FOR_SHOWING:
-        return False
-    if group in ("nodes", "copying"):
-        return True
-    return group == "running" and (name in _RECORDED or past in ("--show", "--runs"))
 
 
 def _check_forms(parser: Parser, options: argparse.Namespace) -> None:
