@@ -12,8 +12,8 @@ In the thread of the Task, or in any thread while no run goes on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import mpshell.task.registry as registry
@@ -24,7 +24,7 @@ from mpshell.errors import (
     EngineTimeoutException,
     TimeoutError,
 )
-from mpshell.launch.pool import EnginePool, engine_pool
+from mpshell.launch.pool import engine_pool
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mpshell.coordinator.retry import RetryPolicy
     from mpshell.coordinator.rollout import RolloutPlan
     from mpshell.journal.recorder import Recorder
+    from mpshell.runtime.loop import EventLoop
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.scheduler import PublicTask
@@ -62,6 +63,9 @@ class Runs:
         self.timeout: float | None = None
         #: Why the journal of the last run is incomplete, None for one that is not.
         self.journal_failure: str | None = None
+        self._recorder: Recorder | None = None
+        #: Ends the run whose outcomes are iterated over, while its caller has one of them.
+        self.leave_iteration: weakref.WeakMethod[Callable[[], object]] | None = None
 
     # -- timers, ports and settings --------------------------------------------------------------
 
@@ -123,30 +127,30 @@ class Runs:
     def resume(self, timeout: float | None) -> None:
         """One run, here in the Task's thread; AlreadyRunningError from a handler."""
         with Interrupts() as interrupts:
-            with self.task_thread.condition:
-                self.task_thread.check_alive()
-                if self.task_thread.in_a_run:
-                    raise AlreadyRunningError("this task is running already")
-                self.task_thread.handle(START)
+            self._take_up()
             self.run(timeout, interrupts)
+
+    def check_idle(self) -> None:
+        """Raise AlreadyRunningError while a run goes on, TaskError for a killed Task."""
+        self.task_thread.check_alive()
+        if self.task_thread.in_a_run:
+            raise AlreadyRunningError("this task is running already")
+
+    def _take_up(self) -> None:
+        with self.task_thread.condition:
+            self.check_idle()
+            self.task_thread.handle(START)
 
     def run(self, timeout: float | None, interrupts: Interrupts) -> None:
         """One run, taken up by START; TimeoutError after `timeout` seconds."""
         self.timeout = timeout
         try:
-            self.results.reset()
-            pool = engine_pool()
-            if self.work.needs_engines:
-                pool.prepare()
-            with self._journal() as recorder:
-                coordinator = self._make_coordinator(pool, interrupts, recorder)
-                try:
-                    self._begin(coordinator)
-                    if recorder is not None:
-                        recorder.begin(coordinator.run.note)
-                    coordinator.run_until_idle(timeout or None, self.task_thread.on_idle)
-                finally:
-                    self._end(coordinator)
+            coordinator = self._make_coordinator(interrupts, None)
+            try:
+                self._begin(coordinator)
+                coordinator.run_until_idle(timeout or None, self.task_thread.on_idle)
+            finally:
+                self._end(coordinator)
         except EngineTimeoutException:
             raise TimeoutError(f"the run was not over after {timeout} s") from None
         except EngineAbortException as abort:
@@ -154,47 +158,72 @@ class Runs:
         finally:
             self.task_thread.stopped()
 
-    def _make_coordinator(
-        self, pool: EnginePool, interrupts: Interrupts, recorder: Recorder | None
-    ) -> Coordinator:
+    def open(self, interrupts: Interrupts, loop: EventLoop | None = None) -> Coordinator:
+        """Begin a run whose turns the caller makes, in the Task's thread, before it closes it (`close`)."""
+        self._take_up()
+        self.timeout = None
+        try:
+            coordinator = self._make_coordinator(interrupts, loop)
+            try:
+                self._begin(coordinator)
+            except BaseException:
+                self._end(coordinator)
+                raise
+        except BaseException:
+            self.task_thread.stopped()
+            raise
+        return coordinator
+
+    def close(self, coordinator: Coordinator) -> None:
+        """End a run that was opened, and is wound up."""
+        try:
+            self._end(coordinator)
+        finally:
+            self.task_thread.stopped()
+
+    def _make_coordinator(self, interrupts: Interrupts, loop: EventLoop | None) -> Coordinator:
+        self.results.reset()
+        pool = engine_pool()
+        if self.work.needs_engines:
+            pool.prepare()
         # Late: the fork server starts meanwhile.
         from mpshell.coordinator.connects import Connects
         from mpshell.coordinator.coordinator import Coordinator
 
-        return Coordinator(
-            pool,
-            interrupts,
-            fanout=self._fanout(),
-            engines=self._settings.info("engines"),
-            records=self.results.records,
-            rate=self._settings.info("rate"),
-            heartbeat=self._settings.info("heartbeat"),
-            connects=Connects(
-                self._settings.info("connect_fanout"), self._settings.info("connect_rate")
-            ),
-            retry=self._retry_policy(),
-            plan=self._rollout_plan(),
-            observer=recorder,
-        )
+        self._begin_journal()
+        try:
+            return Coordinator(
+                pool,
+                interrupts,
+                fanout=self._fanout(),
+                engines=self._settings.info("engines"),
+                records=self.results.records,
+                rate=self._settings.info("rate"),
+                heartbeat=self._settings.info("heartbeat"),
+                connects=Connects(
+                    self._settings.info("connect_fanout"), self._settings.info("connect_rate")
+                ),
+                retry=self._retry_policy(),
+                plan=self._rollout_plan(),
+                observer=self._recorder,
+                loop=loop,
+            )
+        except BaseException as error:
+            self._end_journal(error)
+            raise
 
-    @contextmanager
-    def _journal(self) -> Iterator[Recorder | None]:
+    def _begin_journal(self) -> None:
         """Have a run recorded, if that is asked for; JournalError before anything runs."""
         self.journal_failure = None
-        if self._settings.info("journal") is None:
-            yield None
-            return
-        from mpshell.task.journalling import begin
+        if self._settings.info("journal") is not None:
+            from mpshell.task.journalling import begin
 
-        recorder = begin(self._settings, self._warn)
-        try:
-            yield recorder
-        except BaseException as error:
+            self._recorder = begin(self._settings, self._warn)
+
+    def _end_journal(self, error: BaseException | None) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
             recorder.close(error)
-            raise
-        else:
-            recorder.close(None)
-        finally:
             self.journal_failure = recorder.failure
 
     def _warn(self, text: str) -> None:
@@ -217,6 +246,8 @@ class Runs:
             if timer.is_valid():
                 timer.enter(coordinator.run)
         self.work.start_pending()
+        if self._recorder is not None:
+            self._recorder.begin(coordinator.run.note)
 
     def _end(self, coordinator: Coordinator) -> None:
         with self.task_thread.condition:
@@ -230,6 +261,7 @@ class Runs:
         for port in self._ports:
             port.leave()
         coordinator.close()
+        self._end_journal(coordinator.run.error)
 
     # -- the end of the Task ---------------------------------------------------------------------
 
@@ -245,6 +277,10 @@ class Runs:
         """End everything, from any thread; from a handler it raises through the handler."""
         if not self.task_thread.is_own():
             self.task_thread.abort(kill)
+        elif self.leave_iteration is not None:
+            if (leave := self.leave_iteration()) is not None:
+                leave()
+            self.terminate(kill)
         elif self.task_thread.in_a_run:
             raise EngineAbortException(kill)
         else:
