@@ -25,7 +25,7 @@ from mpshell.groups.standard import (
     set_std_group_resolver_config,
     std_group_resolver,
 )
-from mpshell.nodes.groups import GroupReader, NodeGroupError
+from mpshell.nodes.groups import GroupReader, NodeGroupError, NoGroupQueryError
 from mpshell.nodes.indexes import AUTOSTEP_DISABLED
 from mpshell.nodes.parser import (
     MAX_NAMES,
@@ -50,6 +50,7 @@ __all__ = [
     "RESOLVER_NOGROUP",
     "RESOLVER_NOINIT",
     "RESOLVER_STD_GROUP",
+    "NoGroupQueryError",
     "NodeGroupError",
     "NodeSet",
     "NodeSetBase",

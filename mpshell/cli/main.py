@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
 from mpshell.cli.parser import parse
 from mpshell.cli.text import visible, visible_lines
 
@@ -20,81 +21,10 @@ if TYPE_CHECKING:
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
 
-#: sysexits.h: an internal error; an error of input or output.
-_INTERNAL_ERROR, _IO_ERROR = 70, 74
-
-#: What a shell says of a program that a signal has ended.
-_INTERRUPTED, _NO_READER = 130, 141
-
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    _have_all_descriptors()
-    try:
-        try:
-            return _main(sys.argv[1:] if words is None else words)
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-    except BrokenPipeError:
-        _forget(1)
-        return _NO_READER
-    except OSError as error:
-        return _io_error(error)
-    except KeyboardInterrupt:
-        from mpshell.cli.progress import clear_interrupt
-
-        clear_interrupt()
-        return _INTERRUPTED
-    except Exception as error:
-        return _own_error(error)
-    finally:
-        _flush_stderr()
-
-
-def _flush_stderr() -> None:
-    """Drop what stderr could not take: the interpreter would end with 120 for it, whatever the status is."""
-    try:
-        sys.stderr.flush()
-    except OSError:
-        _forget(2)
-
-
-def _forget(fd: int) -> None:
-    """Let nobody read what is left in the buffer of an output: at the exit it could not be written either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
-
-
-def _io_error(error: OSError) -> int:
-    """Say that something could not be written or read, where that can be said."""
-    _forget(1)
-    try:
-        sys.stderr.write(f"mpshell: {visible_lines(str(error))}\n")
-        sys.stderr.flush()
-    except OSError:
-        _forget(2)
-    return _IO_ERROR
-
-
-def _have_all_descriptors() -> None:
-    """Open what the caller has closed of stdin, stdout and stderr: no other file may get into its place.
-
-    Each is opened for the wrong direction, so that a use of it is the error that it would be if it were
-    closed, and output is not lost in silence.
-    """
-    for wanted, flag in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
-        try:
-            os.fstat(wanted)
-        except OSError:
-            opened = os.open(os.devnull, flag)
-            if opened != wanted:
-                os.dup2(opened, wanted)
-                os.close(opened)
-    # Python has None in the place of a closed one, and print() to that is no error.
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    return guarded("mpshell", lambda: _main(sys.argv[1:] if words is None else words))
 
 
 def _main(words: Sequence[str]) -> int:
@@ -160,7 +90,7 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     try:
         display.settle()
         failed = without_room or display.unshown
-        status = _INTERNAL_ERROR if failed else _status(run, display, options)
+        status = INTERNAL_ERROR if failed else _status(run, display, options)
         display.show_rest(seconds, status)
     except MemoryError:
         return _out_of_memory(display, without_room, "not all that was gathered could be shown")
@@ -177,7 +107,7 @@ def _status(run: ProgramRun, display: Display, options: argparse.Namespace) -> i
     if run.status is not None:
         return run.status
     if display.files.failed:
-        return _IO_ERROR
+        return IO_ERROR
     return 0 if options.always_zero else display.tally.max_code
 
 
@@ -190,7 +120,7 @@ def _out_of_memory(display: Display, was_stopped: bool, shown: str) -> int:
         shown += f", but not of {NodeSet.fromnames(display.unshown)}, which takes too much itself"
     # Also where it has to be quiet: it is an error.
     display.terminal.own(f"out of memory: {stopped}{shown}")
-    return _INTERNAL_ERROR
+    return INTERNAL_ERROR
 
 
 def _report_warnings(terminal: Terminal) -> None:
@@ -226,19 +156,8 @@ def _failed(error: BaseException) -> int:
         raise error
     if isinstance(error, EngineException):
         sys.stderr.write(f"mpshell: {visible_lines(str(error))}\n")
-        return _INTERNAL_ERROR
-    return _own_error(error)
-
-
-def _own_error(error: BaseException) -> int:
-    """Tell of an error of the program itself, or of a transport that is not ours."""
-    import traceback
-
-    try:
-        sys.stderr.write(visible_lines("".join(traceback.format_exception(error))))
-    except OSError:
-        _forget(2)
-    return _INTERNAL_ERROR
+        return INTERNAL_ERROR
+    return own_error(error)
 
 
 def _sum_up(

@@ -40,7 +40,7 @@ class NoNodesError(Exception):
 
 def chosen_nodes(options: argparse.Namespace) -> NodeSet:
     """Return the nodes that the options say; NoNodesError when there is none."""
-    _configure_groups(options)
+    configure_groups(options)
     nodes = _named_nodes(options)
     for text in options.exclude:
         nodes.difference_update(_nodes_in("-x", text, options.worker))
@@ -56,7 +56,7 @@ def chosen_nodes(options: argparse.Namespace) -> NodeSet:
         nodes = NodeSet.fromnames(random.sample(list(nodes), options.pick))
     if options.regroup:
         # The sources are asked now: at the end of the run nothing could be done about an error.
-        with _named_errors("-r"):
+        with named_errors("-r"):
             nodes.regroup()
     return nodes
 
@@ -75,7 +75,7 @@ def _named_nodes(options: argparse.Namespace) -> NodeSet:
         )
     nodes = NodeSet()
     if options.all:
-        with _named_errors("-a"):
+        with named_errors("-a"):
             nodes.update(NodeSet.fromall())
     for name, text in groups:
         nodes.update(_members_of(name, text))
@@ -90,7 +90,7 @@ def _named_nodes(options: argparse.Namespace) -> NodeSet:
     return nodes
 
 
-def _configure_groups(options: argparse.Namespace) -> None:
+def configure_groups(options: argparse.Namespace) -> None:
     """Use the group source, and the file of sources, that the options name; NoNodesError."""
     if options.groupsconf is not None:
         try:
@@ -101,15 +101,15 @@ def _configure_groups(options: argparse.Namespace) -> None:
             raise NoNodesError(
                 f"--groupsconf {options.groupsconf!r} cannot be read: {error.strerror}"
             ) from None
-        with _named_errors("--groupsconf"):
+        with named_errors("--groupsconf"):
             set_std_group_resolver_config(options.groupsconf)
     if options.groupsource is not None:
-        with _named_errors("-s"):
+        with named_errors("-s"):
             set_default_source(std_group_resolver(), options.groupsource)
 
 
 @contextmanager
-def _named_errors(name: str) -> Iterator[None]:
+def named_errors(name: str) -> Iterator[None]:
     """Let NoNodesError come for errors of groups, with the option that they are about."""
     try:
         yield
@@ -119,7 +119,7 @@ def _named_errors(name: str) -> Iterator[None]:
 
 def _members_of(name: str, text: str) -> NodeSet:
     """Return the nodes of the groups that one value of an option names: a[1-3],source:b."""
-    with _named_errors(f"{name} {text!r}"):
+    with named_errors(f"{name} {text!r}"):
         groups = NodeSet(_bare(text), resolver=RESOLVER_NOGROUP)
         return NodeSet.fromlist(["@" + group.removeprefix("@") for group in groups])
 
@@ -180,8 +180,20 @@ def _bare(text: str) -> str:
     return text.strip().strip(",")
 
 
+def words_of_stdin(name: str) -> list[str]:
+    """Return the words of stdin, without comments; NoNodesError, which says that they are for `name`."""
+    try:
+        return _words_in(_read(_STDIN), machines=False)
+    except _NoListError as error:
+        raise NoNodesError(f"{name} '-': {error}") from None
+    except OSError as error:
+        raise NoNodesError(f"{name} '-' cannot be read: {error.strerror}") from None
+
+
 def _words_in(data: bytes, machines: bool) -> list[str]:
     """Return the words of a file: # begins a comment. Of machines' what follows a node is left out."""
+    if not machines and b"#" not in data and b"," not in data:
+        return os.fsdecode(data).split()
     words: list[str] = []
     for line in data.splitlines():
         found = [_bare(word) for word in os.fsdecode(line.partition(b"#")[0]).split()]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NoReturn
 
 from mpshell.cli import values
 from mpshell.cli.text import visible_lines
@@ -44,6 +44,9 @@ more about threads), -v is verbose (pdsh: leave out nodes that are down), -w tak
 class Parser(argparse.ArgumentParser):
     """A parser whose errors exit with 64, and which takes what follows an option as its value."""
 
+    #: Options that other programs have, and what there is in their place.
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+
     def error(self, message: str) -> NoReturn:
         """Exit, saying what is wrong on stderr."""
         self.exit(
@@ -77,12 +80,12 @@ class Parser(argparse.ArgumentParser):
                     return options, [word, *rest]
                 command.append(word)
                 continue
-            for option, value in self._options_in(word, rest):
+            for option, value in self.options_in(word, rest):
                 copying = copying or option in ("-c", "--copy", "--rcopy")
                 options.append(option if value is None else f"{option}={value}")
         return options, command
 
-    def _options_in(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
+    def options_in(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
         """Return (option, value) for each option in a word; a value may be taken from the rest."""
         if word.startswith("--"):
             name, equals, value = word.partition("=")
@@ -104,7 +107,7 @@ class Parser(argparse.ArgumentParser):
 
     def _check_name(self, name: str) -> None:
         if name not in self._option_string_actions:
-            hint = f" ({_ELSEWHERE[name]})" if name in _ELSEWHERE else ""
+            hint = f" ({self.elsewhere[name]})" if name in self.elsewhere else ""
             self.error(f"there is no option {name}{hint}")
 
     def _value_of(self, name: str, rest: list[str]) -> str:
@@ -120,6 +123,10 @@ class Parser(argparse.ArgumentParser):
         """Return the name under which a value can stand after `=`."""
         names = self._option_string_actions[name].option_strings
         return next(long for long in names if long.startswith("--"))
+
+
+class _MainParser(Parser):
+    elsewhere = _ELSEWHERE
 
 
 class Help(argparse.Action):
@@ -142,7 +149,7 @@ class Version(argparse.Action):
 
 def build_parser() -> Parser:
     """Return the parser of the command."""
-    parser = Parser(
+    parser = _MainParser(
         prog="mpshell",
         usage="mpshell [options] command\n       mpshell [options] -c FILE... [--dest PATH]\n"
         "       mpshell [options] --rcopy PATH... [--dest DIR]",

@@ -86,6 +86,19 @@ def reasons(text: str) -> frozenset[str]:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
+def autostep(text: str) -> int | float | str:
+    """Return a number of nodes from 2 on, a share as a float, or "auto"."""
+    if text == "auto":
+        return text
+    share = text.endswith("%")
+    value = _number(text.removesuffix("%"))
+    if not 0 <= value < math.inf or (not share and value != int(value)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of nodes, a share as 50% or auto"
+        )
+    return value / 100 if share else max(2, int(value))
+
+
 def words(text: str) -> str:
     """Return words as a shell has them, unchanged."""
     import shlex

@@ -47,6 +47,16 @@ _PACKET, _PIECE = 1 << 15, 1 << 16
 #: Levels at which ssh(1) does not say why it has failed.
 _SILENT = ("QUIET", "FATAL")
 
+#: Seconds from the last signal until the connection is given up: the server closes it after its commands.
+_PATIENCE = 2.0
+
+#: For a POSIX shell with ps(1): signal the process groups of the shell's siblings, each the leader of its own.
+#: One command runs on a connection, so no other one is hit.
+_SIGNAL_SIBLINGS = (
+    'for p in $(ps -o pid= --ppid "$PPID"); do'
+    ' [ "$p" -eq $$ ] || kill -s {} -- "-$p"; done 2>/dev/null'
+)
+
 #: The number of a signal that has none here.
 _UNKNOWN_SIGNAL = 99
 
@@ -261,22 +271,37 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     # -- ends ------------------------------------------------------------------------------------
 
     def terminate(self) -> None:
-        self._signal("TERM")
+        self._end_there("TERM")
 
     def kill(self) -> None:
-        self._signal("KILL")
-        self._loop.call_soon(self._give_up)
+        self._end_there("KILL")
+        self._loop.call_later(_PATIENCE, self._give_up)
 
-    def _signal(self, name: str) -> None:
-        if self.state is RUNNING and self._channel is not None:
-            try:
-                self._channel.send_signal(name)
-            except OSError:
-                # Closed meanwhile: its end is on its way.
-                pass
-        else:
+    def _end_there(self, name: str) -> None:
+        """Have the command ended on the node, in both ways that there are: sshd confirms neither."""
+        connection = self._login.connection
+        if self.state is not RUNNING or self._channel is None or connection is None:
             # Nothing runs there yet, as far as it is known here.
             self._loop.call_soon(self._give_up)
+            return
+        try:
+            self._channel.send_signal(name)
+        except OSError:
+            # Closed meanwhile: its end is on its way.
+            return
+        # For root, and where a command is forced, sshd refuses to signal.
+        connection.create_task(self._signal_beside(connection, name))
+
+    @staticmethod
+    async def _signal_beside(connection: asyncssh.SSHClientConnection, name: str) -> None:
+        """Signal the command from another channel: its group is a sibling's of the shell that does it."""
+        try:
+            await connection.create_session(
+                asyncssh.SSHClientSession, _SIGNAL_SIBLINGS.format(name), encoding=None
+            )
+        except (asyncssh.Error, OSError):
+            # No second channel here, or the connection has ended: the first way has to do.
+            return
 
     def _give_up(self) -> None:
         """End the connection, and with it what is known of the command."""

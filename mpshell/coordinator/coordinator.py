@@ -26,7 +26,7 @@ from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
-from mpshell.runtime.loop import EventLoop
+from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
 from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
 
@@ -61,6 +61,8 @@ class Coordinator:
         self._streams: dict[int, Streams] = {}
         self._next_id = 0
         self._grace = 0.0
+        self._deadline: TimerHandle | None = None
+        self._patience: TimerHandle | None = None
         self._engine_setting = engines
         self._pool = pool
         intern = Interned()
@@ -95,6 +97,10 @@ class Coordinator:
 
     def set_engines(self, engines: int | None) -> None:
         self._engine_setting = engines
+
+    def hold(self, held: bool) -> None:
+        """Start no more clients while it is held: those that have ended are not taken fast enough."""
+        self._engines.hold(held)
 
     def set_rate(self, rate: float | None) -> None:
         self._engines.set_rate(rate)
@@ -182,19 +188,37 @@ class Coordinator:
         case everything has ended then, and every started job is closed.
         """
         run = self.run
-        deadline = None
         try:
             if timeout is not None:
-                deadline = run.loop.call_later(timeout, self._on_run_timeout)
-            while run.held or on_idle():
-                run.loop.run_forever()
+                self._deadline = run.loop.call_later(timeout, self._on_run_timeout)
         except BaseException as error:
             run.note(error)
-        if deadline is not None:
-            # The run has come to its end: a timeout must not get in the way of winding it up.
-            deadline.cancel()
+        while self.step(on_idle, run.loop.run_forever):
+            continue
+        self.finish()
+
+    def step(self, on_idle: Callable[[], bool], turn: Callable[[], object]) -> bool:
+        """Make turns of the loop by `turn`, and note an error; False when the run is over."""
+        try:
+            if self.run.held or on_idle():
+                turn()
+                return True
+        except BaseException as error:
+            self.run.note(error)
+        return False
+
+    def finish(self) -> None:
+        """Wind up a run that is over, in turns that wait; raise the error that was noted."""
+        run = self.run
         if not run.is_copy():
-            self._wind_down()
+            self.begin_to_end()
+            try:
+                while not self.has_ended:
+                    run.loop.run_once()
+                    if run.interrupted():
+                        self.hurry()
+            finally:
+                self.complete()
         if run.error is not None:
             raise run.error
 
@@ -212,33 +236,47 @@ class Coordinator:
             self._engines.release()
         self.run.close()
 
-    def _wind_down(self) -> None:
-        """End what is left, wait for the engines, and give them back."""
+    def begin_to_end(self) -> None:
+        """End what is left: turns of the loop go on until it `has_ended`."""
         run = self.run
+        if self._deadline is not None:
+            # The run has come to its end: a timeout must not get in the way of winding it up.
+            self._deadline.cancel()
         run.begin_to_end()
-        reason = TIMED_OUT if isinstance(run.error, EngineTimeoutException) else CANCELLED
         for job in list(self.jobs.values()):
-            if reason == CANCELLED:
+            if self._end_reason == CANCELLED:
                 job.handle(states.ABORT)
-            self._end_clients(job, reason)
+            self._end_clients(job, self._end_reason)
         for streams in list(self._streams.values()):
-            streams.end(reason)
+            streams.end(self._end_reason)
         self._engines.end_run()
-        patience = run.loop.call_later(self._grace + _PATIENCE, self._engines.fence)
+        self._patience = run.loop.call_later(self._grace + _PATIENCE, self._engines.fence)
+
+    @property
+    def _end_reason(self) -> int:
+        return TIMED_OUT if isinstance(self.run.error, EngineTimeoutException) else CANCELLED
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        # Without its descriptors a run hears nothing more: its engines have seen their channels end.
+        return not self.run.loop.intact() or self._engines.all_over()
+
+    def hurry(self) -> None:
+        """Give what still runs no more grace."""
+        self._engines.kill_all(self._end_reason)
+
+    def complete(self) -> None:
+        """Close every job of a run that has ended, and give the engines back."""
         try:
-            # Without its descriptors a run hears nothing more: its engines have seen their channels end.
-            while run.loop.intact() and not self._engines.all_over():
-                run.loop.run_once()
-                if run.interrupted():
-                    # Once more Ctrl-C: no more grace.
-                    self._engines.kill_all(reason)
             self._engines.notices.tell_counts()
             for job in list(self.jobs.values()):
                 self._verdicts.rest(job)
                 self._close(job)
         finally:
-            patience.cancel()
+            if self._patience is not None:
+                self._patience.cancel()
             for job in self.jobs.values():
                 self._verdicts.rest(job)
-            if not run.is_copy():
+            if not self.run.is_copy():
                 self._engines.release()

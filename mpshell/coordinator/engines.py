@@ -20,6 +20,7 @@ from mpshell.coordinator.connects import Connects
 from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.misfires import Misfires
 from mpshell.coordinator.nextstart import NextStart
 from mpshell.coordinator.notices import NoticeCounts
 from mpshell.coordinator.rate import TokenBucket
@@ -30,12 +31,6 @@ from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
 from mpshell.wire import control, messages
 from mpshell.wire.messages import Message, job_and_index
-
-#: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
-#: error of their own before they have announced a command: for each that it has had at once, as one blow may
-#: hit them all. The first are more, as a killed fork server can cost two starts, the second sent to it in its
-#: last moment.
-_FALSE_STARTS, _FAILURES = 10, 3
 
 
 class EngineSet:
@@ -66,15 +61,13 @@ class EngineSet:
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
         self._in_waves, self._ahead = in_waves, ahead
+        self._held = False
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
-        self._false_starts = self._failures = 0
-        #: How the last of them ended.
-        self._false_start = ""
-        self._most = 1
+        self._misfires = Misfires()
         #: Starts a second, over all slot pools and engines.
         self._bucket = TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._end_of_turn)
@@ -113,6 +106,11 @@ class EngineSet:
     def set_rate(self, rate: float | None) -> None:
         """Hand out no more than `rate` clients a second."""
         self._bucket.set_rate(rate)
+        self._end_of_turn()
+
+    def hold(self, held: bool) -> None:
+        """Hand out no clients while it is held."""
+        self._held = held
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
@@ -189,7 +187,7 @@ class EngineSet:
         self._end_of_turn()
 
     def _on_starting(self, engine: EngineState, event: messages.Starting) -> None:
-        self._failures = 0
+        self._misfires.has_worked()
         clients = event.client_ids
         engine.assigned.difference_update(clients)
         engine.running.update(dict.fromkeys(clients, self._loop.time()))
@@ -219,7 +217,7 @@ class EngineSet:
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
         check_version(event)
-        self._false_starts = 0
+        self._misfires.has_spoken()
         self._admit(engine)
 
     def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
@@ -232,11 +230,7 @@ class EngineSet:
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
         engine.link.detail = event.traceback
-        self._failures += 1
-        if self._failures >= _FAILURES * self._most:
-            # The next one would be handed the same work, and fail at it as well.
-            last = event.traceback.strip().splitlines()[-1]
-            error = EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
+        if (error := self._misfires.failed(event.traceback)) is not None:
             self._run.note(error)
 
     def _on_gone(self, link: Link) -> None:
@@ -249,8 +243,7 @@ class EngineSet:
         self._connects.share(self._engines.values())
         self._pool.discard(link)
         if link.ready is None:
-            self._false_starts += 1
-            self._false_start = link.detail
+            self._misfires.ended_at_once(link.detail)
             if link.detail.startswith(control.REFUSED):
                 self._run.note(EngineStartError(link.detail))
         for job_id, indexes in engine.not_run().items():
@@ -326,7 +319,8 @@ class EngineSet:
         now = self._loop.time()
         slot_pools = self._slot_pools.values()
         for slot_pool in slot_pools:
-            slots, dealt = slot_pool.plan(self._bucket.available(), ahead=self._ahead)
+            budget = 0 if self._held else self._bucket.available()
+            slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
             for engine_id, work in dealt:
@@ -341,12 +335,9 @@ class EngineSet:
         return any(slot_pool.queued for slot_pool in self._slot_pools.values())
 
     def _lease_what_is_needed(self) -> None:
-        if not self._has_queue():
+        if self._held or not self._has_queue():
             return
-        if self._false_starts >= _FALSE_STARTS * self._most:
-            raise EngineStartError(
-                f"{self._false_starts} engine processes in a row ended at once: {self._false_start}"
-            )
+        self._misfires.check()
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = sum(
@@ -365,7 +356,7 @@ class EngineSet:
 
     def _attach(self, link: Link) -> None:
         engine = self._engines[link.engine_id] = EngineState(link)
-        self._most = max(self._most, len(self._engines))
+        self._misfires.living(len(self._engines))
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)

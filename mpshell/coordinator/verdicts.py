@@ -84,9 +84,8 @@ class Verdicts:
             self._run.tell(job.listener.job_retry, job, attempts, delay)
         return True
 
-    @staticmethod
     def _delay(
-        policy: RetryPolicy, job: Job, attempts: Sequence[tuple[Key, Outcome]]
+        self, policy: RetryPolicy, job: Job, attempts: Sequence[tuple[Key, Outcome]]
     ) -> float | None:
         """Return the seconds until a client is run again as a whole: only if all its keys are to be."""
         longest = 0.0
@@ -96,7 +95,9 @@ class Verdicts:
             # Of a client that is for many keys some may have ended already.
             if job.groups is not None and key in job.results.outcomes:
                 return None
-            delay = policy.wait(reason_of(outcome, job.results.diagnose), outcome.attempt)
+            reasons: list[str] = []
+            self._ask_reason(job, outcome, reasons)
+            delay = policy.wait(reasons[0], outcome.attempt) if reasons else None
             if delay is None:
                 return None
             if outcome.reason == TIMED_OUT:
@@ -104,6 +105,10 @@ class Verdicts:
                 delay = max(delay, job.spec.grace + _UNTIL_GONE)
             longest = max(longest, delay)
         return longest if attempts else None
+
+    def _ask_reason(self, job: Job, outcome: Outcome, reasons: list[str]) -> None:
+        """Have a transport tell the reason; it may be the user's, and what it raises ends the run."""
+        self._run.call(lambda: reasons.append(reason_of(outcome, job.results.diagnose)))
 
     def _note_attempt(self, job: Job, key: Key, outcome: Outcome) -> None:
         """Take note of an attempt, or of none (attempt 0): each passes here once, the last one as well."""

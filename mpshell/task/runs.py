@@ -12,6 +12,7 @@ In the thread of the Task, or in any thread while no run goes on.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.coordinator.retry import RetryPolicy
     from mpshell.coordinator.rollout import RolloutPlan
+    from mpshell.runtime.loop import EventLoop
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.scheduler import PublicTask
@@ -58,6 +60,8 @@ class Runs:
         self._ports: list[EnginePort] = []
         #: Seconds given to the last run, or None.
         self.timeout: float | None = None
+        #: Ends the run whose outcomes are iterated over, while its caller has one of them.
+        self.leave_iteration: weakref.WeakMethod[Callable[[], object]] | None = None
 
     # -- timers, ports and settings --------------------------------------------------------------
 
@@ -119,39 +123,25 @@ class Runs:
     def resume(self, timeout: float | None) -> None:
         """One run, here in the Task's thread; AlreadyRunningError from a handler."""
         with Interrupts() as interrupts:
-            with self.task_thread.condition:
-                self.task_thread.check_alive()
-                if self.task_thread.in_a_run:
-                    raise AlreadyRunningError("this task is running already")
-                self.task_thread.handle(START)
+            self._take_up()
             self.run(timeout, interrupts)
+
+    def check_idle(self) -> None:
+        """Raise AlreadyRunningError while a run goes on, TaskError for a killed Task."""
+        self.task_thread.check_alive()
+        if self.task_thread.in_a_run:
+            raise AlreadyRunningError("this task is running already")
+
+    def _take_up(self) -> None:
+        with self.task_thread.condition:
+            self.check_idle()
+            self.task_thread.handle(START)
 
     def run(self, timeout: float | None, interrupts: Interrupts) -> None:
         """One run, taken up by START; TimeoutError after `timeout` seconds."""
         self.timeout = timeout
         try:
-            self.results.reset()
-            pool = engine_pool()
-            if self.work.needs_engines:
-                pool.prepare()
-            # Late: the fork server starts meanwhile.
-            from mpshell.coordinator.connects import Connects
-            from mpshell.coordinator.coordinator import Coordinator
-
-            coordinator = Coordinator(
-                pool,
-                interrupts,
-                fanout=self._fanout(),
-                engines=self._settings.info("engines"),
-                records=self.results.records,
-                rate=self._settings.info("rate"),
-                heartbeat=self._settings.info("heartbeat"),
-                connects=Connects(
-                    self._settings.info("connect_fanout"), self._settings.info("connect_rate")
-                ),
-                retry=self._retry_policy(),
-                plan=self._rollout_plan(),
-            )
+            coordinator = self._make_coordinator(interrupts, None)
             try:
                 self._begin(coordinator)
                 coordinator.run_until_idle(timeout or None, self.task_thread.on_idle)
@@ -163,6 +153,54 @@ class Runs:
             self.terminate(abort.kill)
         finally:
             self.task_thread.stopped()
+
+    def open(self, interrupts: Interrupts, loop: EventLoop | None = None) -> Coordinator:
+        """Begin a run whose turns the caller makes, in the Task's thread, before it closes it (`close`)."""
+        self._take_up()
+        self.timeout = None
+        try:
+            coordinator = self._make_coordinator(interrupts, loop)
+            try:
+                self._begin(coordinator)
+            except BaseException:
+                self._end(coordinator)
+                raise
+        except BaseException:
+            self.task_thread.stopped()
+            raise
+        return coordinator
+
+    def close(self, coordinator: Coordinator) -> None:
+        """End a run that was opened, and is wound up."""
+        try:
+            self._end(coordinator)
+        finally:
+            self.task_thread.stopped()
+
+    def _make_coordinator(self, interrupts: Interrupts, loop: EventLoop | None) -> Coordinator:
+        self.results.reset()
+        pool = engine_pool()
+        if self.work.needs_engines:
+            pool.prepare()
+        # Late: the fork server starts meanwhile.
+        from mpshell.coordinator.connects import Connects
+        from mpshell.coordinator.coordinator import Coordinator
+
+        return Coordinator(
+            pool,
+            interrupts,
+            fanout=self._fanout(),
+            engines=self._settings.info("engines"),
+            records=self.results.records,
+            rate=self._settings.info("rate"),
+            heartbeat=self._settings.info("heartbeat"),
+            connects=Connects(
+                self._settings.info("connect_fanout"), self._settings.info("connect_rate")
+            ),
+            retry=self._retry_policy(),
+            plan=self._rollout_plan(),
+            loop=loop,
+        )
 
     def _begin(self, coordinator: Coordinator) -> None:
         with self.task_thread.condition:
@@ -202,6 +240,10 @@ class Runs:
         """End everything, from any thread; from a handler it raises through the handler."""
         if not self.task_thread.is_own():
             self.task_thread.abort(kill)
+        elif self.leave_iteration is not None:
+            if (leave := self.leave_iteration()) is not None:
+                leave()
+            self.terminate(kill)
         elif self.task_thread.in_a_run:
             raise EngineAbortException(kill)
         else:

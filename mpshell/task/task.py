@@ -89,6 +89,17 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         #: Gateways in use: none ever is.
         self.gateways: dict[str, Any] = {}
 
+    @classmethod
+    def beside(cls) -> tuple[Task, Runs]:
+        """Return a Task of the calling thread beside that of `task_self()`, and the part that runs it.
+
+        For `mpshell.aio`: neither `task_wait` nor another thread knows it.
+        """
+        check_unpatched()
+        task = super().__new__(cls)
+        task._set_up(threading.current_thread(), None)
+        return task, task._runs
+
     # -- gateways ------------------------------------------------------------------------------
 
     @property

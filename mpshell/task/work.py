@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
+from mpshell.errors import TaskError
 from mpshell.nodeset import Nodes, NodeSet
 from mpshell.task.runs import Runs
 from mpshell.task.settings import Settings
 from mpshell.worker.base import Worker, check_timeout
 from mpshell.worker.distant import DistantWorker
 from mpshell.worker.popen import WorkerPopen
-from mpshell.worker.public import CommandOptions, Path
+from mpshell.worker.public import CommandOptions, IterationOptions, Path
+
+if TYPE_CHECKING:
+    from mpshell.task.outcomes import Outcomes
 
 
 class WorkAccess:
@@ -139,6 +143,60 @@ class WorkAccess:
         worker = self.shell(cast(str, command), nodes, key, **options)
         self.resume()
         return worker
+
+    @overload
+    def iter_outcomes(
+        self,
+        command: str,
+        *,
+        nodes: None = None,
+        key: Any = None,
+        **options: Unpack[IterationOptions],
+    ) -> Outcomes[WorkerPopen]: ...
+    @overload
+    def iter_outcomes(
+        self, command: str, *, nodes: Nodes, key: None = None, **options: Unpack[IterationOptions]
+    ) -> Outcomes[DistantWorker]: ...
+    @overload
+    def iter_outcomes(
+        self,
+        command: str,
+        *,
+        nodes: Nodes | None,
+        key: None = None,
+        **options: Unpack[IterationOptions],
+    ) -> Outcomes[WorkerPopen | DistantWorker]: ...
+    def iter_outcomes(
+        self,
+        command: str,
+        *,
+        nodes: Nodes | None = None,
+        key: Any = None,
+        timeout: float | None = None,
+        stderr: bool | None = None,
+        stdin: bool | None = None,
+        tree: bool | None = None,
+        remote: bool = True,
+    ) -> Outcomes[WorkerPopen | DistantWorker]:
+        """Return an iterator that runs a command and yields a NodeOutcome for each node, as they end.
+
+        The arguments are those of `shell`. It is a run of this Task, which goes on within `next()`: while the
+        caller has an outcome no other one is taken, and engines are held up as by a slow handler. Leaving the
+        loop, an exception in its body or `close()` ends what still runs. Each node comes once; those that were
+        not run at all come last, "cancelled". In the Task's own thread only (TaskError); AlreadyRunningError
+        while a run goes on.
+        """
+        from mpshell.task.outcomes import Arrivals, Outcomes
+
+        self._runs.check_idle()
+        if not self._runs.task_thread.is_own():
+            raise TaskError("outcomes are iterated over in the Task's own thread (task_self())")
+        arrivals = Arrivals()
+        worker = self.shell(
+            command, nodes, key, handler=arrivals, timeout=timeout, stderr=stderr, stdin=stdin,
+            tree=tree, remote=remote,
+        )  # fmt: skip
+        return Outcomes(self._runs, worker, arrivals)
 
     def copy(
         self,

@@ -23,16 +23,21 @@ Path = str | bytes | os.PathLike[str]
 W = TypeVar("W")
 
 
-class CommandOptions(TypedDict, total=False):
-    """What `shell` and `run` take by keyword, beside the command and its nodes."""
+class IterationOptions(TypedDict, total=False):
+    """What `iter_outcomes` takes by keyword, beside the command and its nodes."""
 
-    handler: Any
     timeout: float | None
-    autoclose: bool
     stderr: bool | None
     stdin: bool | None
     tree: bool | None
     remote: bool
+
+
+class CommandOptions(IterationOptions, total=False):
+    """What `shell` and `run` take by keyword, beside the command and its nodes."""
+
+    handler: Any
+    autoclose: bool
 
 
 class PublicTimer(Protocol):

@@ -75,6 +75,9 @@ def test_an_installed_program(home: Path) -> None:
     from mpshell import __version__
 
     assert installed(home, "--version").out.decode() == f"mpshell {__version__}\n"
+    command = [str(home / "bin" / "mpshell-nodeset"), "-f", "n1", "n2"]
+    assert mpshell(program=command, env={"PYTHONPATH": ""}, cwd="/").out == b"n[1-2]\n"
+    assert (home / "share" / "man" / "man1" / "mpshell-nodeset.1").exists()
     done = installed(home, "-R", "exec", "-b", "-E", "2", "-w", "n[1-20]", "echo same; exit %n")
     assert (done.code, done.lines[1]) == (19, "n[1-20] (20)")
     assert (

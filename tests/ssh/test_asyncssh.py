@@ -312,3 +312,47 @@ def test_a_server_that_drops_connections_is_tried_again(
         found = outcomes(ssh_task, "many[1-500]", "exit 3")
     reasons = {(outcome.reason, outcome.returncode, outcome.attempt) for outcome in found.values()}
     assert reasons == {("exit", 3, 1)} and len(found) == 500
+
+
+# -- what runs there ---------------------------------------------------------------------------------
+
+
+def sleepers(seconds: int) -> list[int]:
+    """Return the processes that sleep that long; the nodes are this machine."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if (process.info["cmdline"] or []) == ["sleep", str(seconds)]:
+            found.append(process.pid)
+    return found
+
+
+@pytest.mark.parametrize("how", ["timeout", "abort"])
+@pytest.mark.parametrize(
+    "command", ["sleep {}", "sleep {} & wait", "trap '' TERM; sleep {}; sleep {}"]
+)
+def test_a_command_ends_there_with_its_client(ssh_task: Task, how: str, command: str) -> None:
+    """ssh(1) leaves it running. A signal request is refused by sshd for root (session.c)."""
+    seconds = 100_000 + os.getpid() % 100_000
+    command = command.replace("{}", str(seconds))
+    if how == "timeout":
+        worker = ssh_task.run(command, nodes="node[1-3]", timeout=4)
+        assert {outcome.reason for outcome in worker.outcomes()} == {"timeout"}
+    else:
+
+        class Aborting(EventHandler):
+            def ev_timer(self, timer: Any) -> None:
+                worker.abort()
+
+        worker = ssh_task.shell(command, nodes="node[1-3]")
+        ssh_task.timer(4, handler=Aborting())
+        ssh_task.resume()
+        assert {outcome.reason for outcome in worker.outcomes()} == {"cancelled"}
+    assert eventually(lambda: not sleepers(seconds)), sleepers(seconds)
+
+
+def test_a_timeout_of_one_command_hits_no_other(ssh_task: Task) -> None:
+    worker = ssh_task.shell("sleep 6; echo whole", nodes="node1")
+    other = ssh_task.shell("sleep 60", nodes="node1", timeout=2)
+    ssh_task.resume()
+    assert (worker.node_buffer("node1"), worker.node_retcode("node1")) == (b"whole", 0)
+    assert [outcome.reason for outcome in other.outcomes()] == ["timeout"]

@@ -35,6 +35,20 @@ def test_the_page_of_groups_prints_what_it_says() -> None:
     assert run_script(source).stdout.splitlines() == expected
 
 
+def test_the_page_of_asyncio_prints_what_it_says() -> None:
+    source = "\n".join(
+        re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "async.md").read_text(), re.S)
+    )
+    expected = re.findall(r"print\(.*\)  # (.*)", source)
+    assert len(expected) >= 4
+    done = run_script(source)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line for line in expected if line not in lines] == []
+    assert sorted(lines[:3]) == ["node1 0 node1", "node2 1 node2", "node3 2 node3"]
+    assert "{'b1': '1.0', 'b2': '1.1'}" in lines or "{'b2': '1.1', 'b1': '1.0'}" in lines
+
+
 def test_the_page_of_configuration_has_every_setting_and_its_default() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     rows = [

@@ -20,6 +20,7 @@ from mpshell import (
     NodeOutcome,
     NodeSet,
     RangeSet,
+    RetryPolicy,
     StreamWorker,
     Task,
     TaskError,
@@ -32,6 +33,7 @@ from mpshell import (
 )
 from mpshell.compat.Worker.Worker import WorkerError
 from mpshell.task import task_wait
+from mpshell.task.outcomes import Outcomes
 from mpshell.worker.public import TaskOf
 from mpshell.worker.transport import NODE, Copy, Transport, Word
 
@@ -71,6 +73,9 @@ class Handler(EventHandler):
     def ev_outcome(self, worker: Worker, outcome: NodeOutcome) -> None:
         assert_type(outcome.ok, bool)
         assert_type(outcome.duration, float)
+
+    def ev_retry(self, worker: Worker, outcome: NodeOutcome, delay: float) -> None:
+        assert_type(outcome.attempt, int)
 
     def ev_close(self, worker: Worker, timedout: bool) -> None:
         assert_type(worker.did_timeout(), bool)
@@ -113,6 +118,14 @@ def workers(task: Task, maybe: NodeSet | None) -> None:
     assert_type(task.run("true", nodes=maybe), WorkerPopen | DistantWorker)
     assert_type(task.copy("a", b"b", "n1", preserve=True), DistantWorker)
     assert_type(task.rcopy("a", "b", NodeSet("n1"), atomic=True), DistantWorker)
+    assert_type(task.iter_outcomes("true"), Outcomes[WorkerPopen])
+    assert_type(task.iter_outcomes("true", nodes="n1", timeout=3), Outcomes[DistantWorker])
+    assert_type(task.iter_outcomes("true", nodes=maybe), Outcomes[WorkerPopen | DistantWorker])
+    for outcome in task.iter_outcomes("true", nodes="n1"):
+        assert_type(outcome, NodeOutcome)
+    with task.iter_outcomes("true", key="k") as outcomes:
+        assert_type(outcomes.worker, WorkerPopen)
+    task.set_info("retry", RetryPolicy(2, frozenset(("lost",)), delay=0.5))
     task.run()
     task.run(5)
     task.run(timeout=2.5, stdin=False)
@@ -138,6 +151,23 @@ def results(worker: DistantWorker, local: WorkerPopen, task: Task) -> None:
     assert_type(task.timer(1, Handler(), interval=2), EngineTimer)
     assert_type(task.port(Handler()), EnginePort)
     assert_type(task.running(), bool | None)
+
+
+async def in_a_loop(maybe: NodeSet | None) -> None:
+    """Runs of asyncio."""
+    assert_type(mpshell.aio.run("true"), mpshell.aio.AsyncRun[WorkerPopen])
+    assert_type(
+        mpshell.aio.run("true", nodes="n1", info={"fanout": 3}), mpshell.aio.AsyncRun[DistantWorker]
+    )
+    assert_type(
+        mpshell.aio.run("true", nodes=maybe), mpshell.aio.AsyncRun[WorkerPopen | DistantWorker]
+    )
+    async with mpshell.aio.run("true", nodes="n1", stdin=True) as run:
+        assert_type(run, mpshell.aio.AsyncRun[DistantWorker])
+        assert_type(run.worker, DistantWorker)
+        async for outcome in run:
+            assert_type(outcome, NodeOutcome)
+            assert_type(run.worker.attempts(outcome.node), list[NodeOutcome])
 
 
 def sets() -> None:

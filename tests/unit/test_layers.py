@@ -55,6 +55,7 @@ ALLOWED = {
     },
     "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
     "cli": {"errors", "leaf", "event", "worker", "task", "package", "cli"},
+    "aio": {"errors", "runtime", "leaf", "coordinator", "worker", "task", "package", "aio"},
     # Names, of any layer that users import from, and how they are imported.
     "compat": {"errors", "leaf", "event", "worker", "task", "compat"},
 }

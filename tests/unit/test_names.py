@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 from pathlib import Path
 
 import pytest
 
 import mpshell
+from tests.support import run_script
 
 #: ClusterShell's modules in lower case, and what users take from them.
 HOMES = {
@@ -68,7 +70,7 @@ def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
         for block in tree.body
         if isinstance(block, ast.If)
         for node in block.body
-        if isinstance(node, ast.ImportFrom) and node.module != "typing"
+        if isinstance(node, ast.ImportFrom) and node.module not in ("typing", "mpshell")
         for alias in node.names
     }
     assert seen == mpshell._HOME_OF
@@ -78,6 +80,14 @@ def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
         n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
     )
     assert ast.literal_eval(literal.value) == mpshell.__all__
+
+
+def test_the_package_of_asyncio_is_loaded_when_it_is_asked_for() -> None:
+    source = "import sys, mpshell; assert 'asyncio' not in sys.modules; print(mpshell.aio.run)"
+    done = run_script(
+        source, env={**os.environ, "PYTHONPATH": str(Path(mpshell.__file__).parents[1])}
+    )
+    assert done.stdout.startswith("<function run"), done.stderr
 
 
 @pytest.mark.parametrize("module", ["mpshell", "mpshell.engine.engine"])

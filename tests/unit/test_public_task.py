@@ -17,6 +17,8 @@ APART = {
     "excepthook",
     "default_excepthook",
     "wait",
+    "beside",
+    "iter_outcomes",  # a run, which no handler can begin; its iterator is the Task's
 }
 
 

@@ -1,7 +1,12 @@
 """Cases without any command: node sets, and the coordinator alone."""
 
-from scripts.benchmark.model import CLUSTERSHELL, MPSHELL, Case, Contender, Target
+import sys
+from pathlib import Path
+
+from scripts.benchmark.model import CLUSTERSHELL, MPSHELL, Case, Contender, Invocation, Target
 from scripts.benchmark.workplace import Workplace
+
+ROOT = Path(__file__).parents[3]
 
 _OPERATIONS = ("parse", "iterate", "fold", "split", "fromlist")
 
@@ -25,6 +30,30 @@ def _million(work: Workplace) -> list[Contender]:
     return [Contender(MPSHELL, run)]
 
 
+def _commands(work: Workplace, words: list[str], names: int, stdin: bytes) -> list[Contender]:
+    """Return mpshell-nodeset and nodeset with the same words."""
+    commands = {MPSHELL: "mpshell.cli.nodeset", CLUSTERSHELL: "ClusterShell.CLI.Nodeset"}
+    return [
+        Contender(
+            label,
+            Invocation(
+                [sys.executable, "-m", module, *words], names, stdin, {"PYTHONPATH": str(ROOT)}
+            ),
+        )
+        for label, module in commands.items()
+    ]
+
+
+def _fold(work: Workplace) -> list[Contender]:
+    names = work.size(100_000, 5_000)
+    return _commands(work, ["-f"], names, b"".join(b"node%d\n" % name for name in range(names)))
+
+
+def _expand(work: Workplace) -> list[Contender]:
+    names = work.size(100_000, 5_000)
+    return _commands(work, ["-e", f"node[0-{names - 1}]"], names, b"")
+
+
 CASES = (
     Case(
         "nodeset",
@@ -42,6 +71,20 @@ CASES = (
             ),
         ),
         shown=tuple(f"{operation}_rate" for operation in _OPERATIONS),
+    ),
+    Case(
+        "nodeset-fold",
+        "mpshell-nodeset -f and nodeset -f: 100,000 names from stdin to one text, the start included",
+        "names",
+        _fold,
+        (Target("at least 8x nodeset's rate", "rate", 8, against=CLUSTERSHELL),),
+    ),
+    Case(
+        "nodeset-expand",
+        "mpshell-nodeset -e and nodeset -e: one text to 100,000 names, the start included",
+        "names",
+        _expand,
+        (Target("at least 3x nodeset's rate", "rate", 3, against=CLUSTERSHELL),),
     ),
     Case(
         "million",

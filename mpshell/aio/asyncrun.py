@@ -1,0 +1,177 @@
+"""One run in an asyncio loop: a context that ends its commands, and an iterator over their outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from mpshell.aio.loop import GuestLoop
+from mpshell.coordinator.interrupt import Interrupts
+from mpshell.errors import TaskError
+from mpshell.outcome import NodeOutcome
+from mpshell.task.outcomes import Arrivals
+from mpshell.task.runs import Runs
+from mpshell.worker.base import Worker
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+
+W = TypeVar("W", bound=Worker, covariant=True)
+
+# The states of a run, each followed by the next one only.
+NEW: Final = "NEW"  # it has not been entered
+RUNNING: Final = "RUNNING"
+ENDING: Final = "ENDING"  # nothing new is started; what still runs is ended
+OVER: Final = "OVER"  # nothing of it runs
+
+#: Outcomes that wait for the iterator until no more commands are started, and until they are again.
+_MANY, _FEW = 512, 256
+
+
+class _Left(Exception):
+    """The context was left before all commands had ended."""
+
+
+class AsyncRun(Generic[W]):
+    """A run of one command: `async with` it, `async for outcome in` it, once.
+
+    Leaving the context in any way, cancellation included, ends the commands that still run, and waits for
+    that: SIGTERM, and SIGKILL after the info key `grace`. A cancellation meanwhile leaves them no more time.
+    While many outcomes wait to be taken no more commands are started. It is for one asyncio loop, and for the
+    thread of that.
+    """
+
+    def __init__(self, runs: Runs, worker: W, arrivals: Arrivals) -> None:
+        #: The worker of the command, for what its nodes have written, their stdin, `withdraw()`, `abort()`.
+        self.worker = worker
+        self._runs = runs
+        self._arrivals = arrivals
+        self._state: str = NEW
+        self._held = False
+        self._error: BaseException | None = None
+        self._news: asyncio.Future[None] | None = None
+
+    # -- the context -----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> AsyncRun[W]:
+        """Begin; TaskError when it was entered before, or in another thread than it was made in."""
+        if self._state is not NEW:
+            raise TaskError("a run is entered once: mpshell.aio.run() makes another one")
+        if not self._runs.task_thread.is_own():
+            raise TaskError("a run is entered in the thread in which it was made")
+        host = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = host.create_future()
+        self._guest = GuestLoop(host, self._turn)
+        try:
+            self._coordinator: Coordinator = self._runs.open(Interrupts(), self._guest)
+        except BaseException:
+            self._guest.close()
+            raise
+        self._state = RUNNING
+        self._guest.kick()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """End what still runs. Raise what has ended the run early, unless the body has raised."""
+        if self._state is not OVER:
+            self._coordinator.run.note(_Left())
+            self._guest.kick()
+            await self._ended()
+        self._arrivals.waiting.clear()
+        if kind is None:
+            self._raise_error()
+
+    async def _ended(self) -> None:
+        cancelled: asyncio.CancelledError | None = None
+        while not self._over.done():
+            try:
+                await asyncio.shield(self._over)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                if not self._over.done():
+                    self._coordinator.hurry()
+                    self._guest.kick()
+        if cancelled is not None:
+            raise cancelled
+
+    def _raise_error(self) -> None:
+        """Raise what has ended the run early, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    # -- the iterator ----------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncRun[W]:
+        return self
+
+    async def __anext__(self) -> NodeOutcome:
+        """Return the next outcome, in the order of their ends; those of nodes that were not run come last."""
+        if self._state is NEW:
+            raise TaskError("the outcomes of a run are taken within `async with`")
+        if self._news is not None:
+            raise TaskError("the outcomes of a run are taken by one asyncio task at a time")
+        waiting = self._arrivals.waiting
+        while not waiting:
+            if self._state is OVER:
+                self._raise_error()
+                raise StopAsyncIteration
+            self._news = asyncio.get_running_loop().create_future()
+            try:
+                await self._news
+            finally:
+                self._news = None
+        outcome = waiting.popleft()
+        if self._held and len(waiting) <= _FEW:
+            self._hold(False)
+        return outcome
+
+    def _hold(self, held: bool) -> None:
+        self._held = held
+        if self._state is RUNNING:
+            self._coordinator.hold(held)
+
+    # -- turns -----------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        coordinator = self._coordinator
+        turn = functools.partial(self._guest.run_once, True)
+        try:
+            if self._state is ENDING:
+                turn()
+            elif not coordinator.step(self._runs.task_thread.on_idle, turn):
+                self._state = ENDING
+                coordinator.begin_to_end()
+            elif not coordinator.run.held or coordinator.run.error is not None:
+                self._guest.kick()
+            ended = self._state is ENDING and coordinator.has_ended
+        except BaseException as error:
+            coordinator.run.note(error)
+            ended = True
+        if ended:
+            self._end(coordinator)
+        elif not self._held and len(self._arrivals.waiting) >= _MANY:
+            self._hold(True)
+        if self._news is not None and not self._news.done() and (ended or self._arrivals.waiting):
+            self._news.set_result(None)
+
+    def _end(self, coordinator: Coordinator) -> None:
+        run = coordinator.run
+        self._state = OVER
+        try:
+            coordinator.complete()
+            self._runs.close(coordinator)
+            self._arrivals.take_rest(self.worker)
+        except BaseException as error:
+            run.note(error)
+        if not isinstance(run.error, _Left):
+            self._error = run.error
+        if not self._over.done():
+            self._over.set_result(None)

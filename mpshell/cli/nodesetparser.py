@@ -1,0 +1,186 @@
+"""The command line of mpshell-nodeset: its options, which are those of nodeset(1), and its operands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mpshell.cli import values
+from mpshell.cli.parser import Help, Parser, Version
+
+#: The options that combine sets, each with its method: what an operand follows, or what comes first.
+OPERATIONS = {
+    "--intersection": "intersection_update",
+    "--exclude": "difference_update",
+    "--xor": "symmetric_difference_update",
+}
+
+#: An operand and the method that takes it.
+Step = tuple[str, str]
+
+UNION = "update"
+
+EPILOG = """\
+Operands are node sets, groups (@compute, @racks:rack1) and wildcards, -i, -x and -X combine them from left to
+right; - is stdin, and so is no operand at all. Words of stdin are separated by blanks and lines, # begins a
+comment.
+
+The exit status is 0, 64 for what is wrong on the command line or in a node set, 74 for an output that cannot
+be written.
+"""
+
+
+class NodesetParser(Parser):
+    """Tells apart options, wherever they stand, and operands with what is to be done with each."""
+
+    def steps(self, words: Sequence[str]) -> tuple[list[str], list[Step]]:
+        """Return the options, each with its value in one word, and the steps.
+
+        An operation without an operand before it is done first, before the union of what follows: by kind,
+        intersections, then exclusions, then symmetric differences.
+        """
+        options: list[str] = []
+        steps: list[Step] = []
+        early: list[Step] = []
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                steps += [(UNION, operand) for operand in rest]
+                break
+            if word == "-" or not word.startswith("-"):
+                steps.append((UNION, word))
+                continue
+            for option, value in self.options_in(word, rest):
+                if value is None:
+                    options.append(option)
+                elif option in OPERATIONS:
+                    (steps or early).append((OPERATIONS[option], value))
+                else:
+                    options.append(f"{option}={value}")
+        order = list(OPERATIONS.values())
+        return options, sorted(early, key=lambda step: order.index(step[0])) + steps
+
+
+def build_parser() -> NodesetParser:
+    """Return the parser of the command."""
+    parser = NodesetParser(
+        prog="mpshell-nodeset",
+        usage="mpshell-nodeset COMMAND [options] [NODES] [[-i|-x|-X] NODES]...",
+        description="Compute with sets of nodes, as nodeset(1) does.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    _add_commands(parser)
+    _add_operations(parser)
+    _add_groups(parser)
+    _add_result(parser)
+    _add_other(parser)
+    return parser
+
+
+# fmt: off
+
+
+def _add_commands(parser: Parser) -> None:
+    add = parser.add_argument_group("commands, one of").add_argument
+    add("-e", "--expand", action="store_true", help="show the names of the nodes")
+    add("-f", "--fold", action="store_true", help="show one folded text")
+    add("-c", "--count", action="store_true", help="show the number of nodes")
+    add("-r", "--regroup", action="store_true", help="show the text with groups in the place of their nodes")
+    add("-l", "--list", action="count", default=0,
+        help="list the groups of a source, or those that some of the nodes are in; -ll: with the nodes, "
+        "-lll: and their number")
+    add("-L", "--list-all", action="count", default=0, help="the same for all sources")
+    add("--index", metavar="NODE", type=values.given, help="show the position of a node, the first is 0")
+    add("--list-sources", "--groupsources", action="store_true", help="list the sources of groups")
+
+
+def _add_operations(parser: Parser) -> None:
+    add = parser.add_argument_group("operations").add_argument
+    add("-i", "--intersection", metavar="NODES", help="keep only these of the nodes before")
+    add("-x", "--exclude", metavar="NODES", help="take these away")
+    add("-X", "--xor", metavar="NODES", help="keep what is in one of both")
+
+
+def _add_groups(parser: Parser) -> None:
+    add = parser.add_argument_group("groups").add_argument
+    add("-a", "--all", action="store_true", help="begin with all nodes of the source of groups")
+    add("-s", "--groupsource", metavar="SOURCE", type=values.given,
+        help="take groups without a source of their own from SOURCE")
+    add("--groupsconf", metavar="FILE", type=values.given,
+        help="the sources of groups are those of this file (groups.conf of ClusterShell)")
+    add("-G", "--groupbase", action="store_true", help="show groups without their source")
+
+
+def _add_result(parser: Parser) -> None:
+    add = parser.add_argument_group("result").add_argument
+    add("-S", "--separator", metavar="TEXT", default=" ",
+        help="stands between the names of -e; \\n and other escapes are read (a blank)")
+    add("-O", "--output-format", metavar="FORMAT", default="%s",
+        help="how each result is shown, with -e and -f each node: %%s-ib0 for instance (%%s)")
+    add("-I", "--slice", metavar="RANGES", type=values.given,
+        help="take the nodes at these positions only, 0-9/2,16 for instance")
+    add("--pick", metavar="N", type=values.count, help="take N of the nodes only, chosen at random")
+    add("--split", metavar="N", type=values.count, help="show N results, of sizes that differ by one at most")
+    add("--contiguous", action="store_true", help="show a result for each range without a gap")
+    add("--axis", metavar="RANGES", type=values.given,
+        help="fold these numbers of the names only; the first is 1, the last -1")
+    add("--autostep", metavar="N", type=values.autostep,
+        help="fold with a step, as n[1-9/2], from N nodes on; N%%: from so many of all; auto: where all fold")
+    add("-R", "--rangeset", action="store_true", help="operands are ranges, 1-5,08, and not nodes")
+
+
+def _add_other(parser: Parser) -> None:
+    add = parser.add_argument_group("other").add_argument
+    add("-q", "--quiet", action="store_true", help="show no warnings, and no mark of the default source")
+    add("-d", "--debug", action="store_true", help="accepted, and has no effect")
+    add("--print-completion", metavar="SHELL", choices=("bash", "zsh"),
+        help="print the completion script for a shell, bash or zsh, and exit")
+    add("--version", nargs=0, action=Version, help="print the version and exit")
+    add("-h", "--help", nargs=0, action=Help, help="print this text and exit")
+
+
+# fmt: on
+
+
+def parse(words: Sequence[str]) -> tuple[NodesetParser, argparse.Namespace]:
+    """Return the parser and the options of a command line; those have the operands as `steps`.
+
+    Exit with 64, after a message, for what makes no sense.
+    """
+    parser = build_parser()
+    given, steps = parser.steps(words)
+    options = parser.parse_args(given)
+    options.steps = steps
+    if not options.print_completion:
+        _check(parser, options)
+    return parser, options
+
+
+def _check(parser: Parser, options: argparse.Namespace) -> None:
+    commands = {
+        "-e": options.expand, "-f": options.fold, "-c": options.count, "-r": options.regroup,
+        "-l": options.list, "-L": options.list_all, "--index": options.index is not None,
+        "--list-sources": options.list_sources,
+    }  # fmt: skip
+    given = [name for name, value in commands.items() if value]
+    if not given:
+        parser.error(f"a command must be given, one of {', '.join(commands)}")
+    if len(given) > 1:
+        parser.error(f"{' and '.join(given)} do not go together: a command shows one thing")
+    if options.rangeset:
+        for name, value in (
+            ("-a", options.all), ("-r", options.regroup), ("-l", options.list),
+            ("-L", options.list_all), ("--axis", options.axis),
+        ):  # fmt: skip
+            if value:
+                parser.error(f"{name} is for nodes, and -R for ranges")
+    if options.split is not None and options.contiguous:
+        parser.error("--split does not go with --contiguous")
+    if options.axis and not options.fold:
+        parser.error("--axis is for folding: -f must be given with it")
+    if options.index is not None and options.pick:
+        parser.error("--index does not go with --pick")

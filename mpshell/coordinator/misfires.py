@@ -1,0 +1,53 @@
+"""When a run gives up on engines that end before they have done anything. Pure."""
+
+from mpshell.errors import EngineStartError
+
+#: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
+#: error of their own before they have announced a command: for each that it has had at once, as one blow may
+#: hit them all. The first are more, as a killed fork server can cost two starts, the second sent to it in its
+#: last moment.
+_FALSE_STARTS, _FAILURES = 10, 3
+
+
+class Misfires:
+    """Counts the engines of one run that have ended too early, in a row."""
+
+    def __init__(self) -> None:
+        self._false_starts = self._failures = 0
+        #: How the last false start ended.
+        self._detail = ""
+        #: Engines that the run has had at once.
+        self._most = 1
+
+    def living(self, engines: int) -> None:
+        """So many engines are there now."""
+        self._most = max(self._most, engines)
+
+    def has_spoken(self) -> None:
+        """An engine has sent its first message."""
+        self._false_starts = 0
+
+    def has_worked(self) -> None:
+        """An engine has announced commands."""
+        self._failures = 0
+
+    def ended_at_once(self, detail: str) -> None:
+        """An engine has ended before its first message."""
+        self._false_starts += 1
+        self._detail = detail
+
+    def failed(self, traceback: str) -> EngineStartError | None:
+        """Take an engine's own error; return that of the run when there have been too many."""
+        self._failures += 1
+        if self._failures < _FAILURES * self._most:
+            return None
+        # The next one would be handed the same work, and fail at it as well.
+        last = traceback.strip().splitlines()[-1]
+        return EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
+
+    def check(self) -> None:
+        """Raise EngineStartError when too many have ended at once."""
+        if self._false_starts >= _FALSE_STARTS * self._most:
+            raise EngineStartError(
+                f"{self._false_starts} engine processes in a row ended at once: {self._detail}"
+            )
