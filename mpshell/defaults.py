@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mpshell.errors import DefaultsError
+from mpshell.kept import KEEPS_ALL
 
 
 def print_debug(task: Any, line: str) -> None:
@@ -34,7 +35,7 @@ TASK_DEFAULT: dict[str, Any] = {
     "distant_workername": "ssh",
 }
 
-#: task.info: how they run. Seconds for times.
+#: task.info: how they run. Seconds for times, bytes for sizes.
 TASK_INFO: dict[str, Any] = {
     "debug": False,
     "print_debug": print_debug,
@@ -56,6 +57,10 @@ TASK_INFO: dict[str, Any] = {
     "batch": None,
     "max_fail": None,
     "launcher": None,
+    "journal": None,
+    "journal_output": KEEPS_ALL,
+    "journal_limit": 1 << 28,
+    "journal_sync": False,
 }
 
 

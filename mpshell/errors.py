@@ -25,6 +25,10 @@ class TaskSettingError(TaskError, ValueError):
     """A value that a Task's setting cannot take."""
 
 
+class JournalError(TaskError):
+    """A journal that cannot be used: of another version, damaged, locked, or there is no room for it."""
+
+
 class DefaultsError(ValueError):
     """A file of defaults cannot be read; `path` is its name, the text says where and what is allowed."""
 

@@ -93,6 +93,11 @@ class NodeOutcome(NamedTuple):
         return self.reason == "exit" and self.returncode == 0
 
 
+def time_of_day() -> float:
+    """Return the time in seconds since the epoch, on the clock of `started_at`."""
+    return time.monotonic() + _EPOCH
+
+
 def _readable(detail: str, *, failed: bool) -> str | None:
     """Return the last words of a program; of one that has failed without any, the last that its log has."""
     notes, _, words = detail.rpartition(LOG_END)

@@ -57,7 +57,7 @@ class Display(EventHandler):
 
     def ev_outcome(self, worker: Any, outcome: NodeOutcome) -> None:
         so_far = [*self._partly.pop(outcome.node, ()), outcome]
-        if len(so_far) < len(self.workers):
+        if len(so_far) < self._expected(outcome.node):
             self._partly[outcome.node] = so_far
         else:
             outcome = worst(so_far)
@@ -75,6 +75,11 @@ class Display(EventHandler):
             self.terminal.message(
                 f"{outcome.node}: {sentence(outcome)}; try {outcome.attempt + 1} in {delay:.1f} s"
             )
+
+    def _expected(self, node: str) -> int:
+        """Return how many workers a node has: not all of them where a run goes on with an earlier one."""
+        workers = self.workers
+        return 1 if len(workers) == 1 else sum(node in worker.nodes for worker in workers)
 
     def _end(self, outcome: NodeOutcome) -> None:
         self.tally.end(outcome)
@@ -125,7 +130,7 @@ class Display(EventHandler):
         for node in self.tally.nodes:
             if node not in self.tally.ended:
                 outcomes = found.get(node, [])
-                if len(outcomes) < len(self.workers):
+                if len(outcomes) < self._expected(node):
                     outcomes.append(never_run(node))
                 self._end(worst(outcomes))
         self.files.close()

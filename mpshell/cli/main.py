@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
-from mpshell.cli.parser import parse
+from mpshell.cli.journalled import past_option
+from mpshell.cli.parser import Parser, parse
 from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from mpshell.cli.run import ProgramRun
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
+
+#: sysexits.h: a file that cannot be made, which is the journal.
+_NO_JOURNAL = 73
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -33,20 +37,66 @@ def _main(words: Sequence[str]) -> int:
         from mpshell.cli.completion import print_completion
 
         return print_completion(parser, options.print_completion)
+    from mpshell.cli.terminal import Terminal
+
+    terminal = Terminal(options.color, options.quiet)
+    options.again = None
+    if past_option(options) is not None:
+        return _run_of_a_journal(parser, options, terminal)
     from mpshell.cli.nodes import NoNodesError, chosen_nodes
 
     try:
         nodes = chosen_nodes(options)
     except NoNodesError as error:
         parser.error(str(error))
-    from mpshell.cli.prepare import BAD_REQUEST
-    from mpshell.cli.terminal import Terminal
+    return _do(parser, options, nodes, terminal)
 
-    terminal = Terminal(options.color, options.quiet)
+
+def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    from mpshell.cli.prepare import BAD_REQUEST
+    from mpshell.errors import JournalError
+
     try:
         return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
+    except JournalError as error:
+        return _journal_error(error)
     except BAD_REQUEST as error:
         parser.error(str(error))
+
+
+def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
+    """Show what a journal has, or go on with a run of it."""
+    from mpshell.errors import JournalError
+
+    try:
+        if options.runs is not None or options.show is not None:
+            from mpshell.cli.past import list_runs, show
+
+            return (show if options.runs is None else list_runs)(options, terminal)
+        from mpshell.cli.again import Again
+
+        options.again = again = Again(options)
+    except JournalError as error:
+        return _journal_error(error)
+    try:
+        if again.unknown:
+            terminal.message(
+                f"may have run, and left alone: {again.unknown} ({len(again.unknown)})"
+            )
+        if not again.nodes:
+            terminal.message(f"{again.mode} of run {again.run.run}: no node is left to run")
+            return 0
+        if os.isatty(2) or options.verbose:
+            # What is executed stands in a file: whoever sits there sees it first.
+            terminal.own(again.line())
+        return _do(parser, options, again.nodes, terminal)
+    finally:
+        again.close()
+
+
+def _journal_error(error: Exception) -> int:
+    sys.stderr.write(f"mpshell: {visible_lines(str(error))}\n")
+    return _NO_JOURNAL
 
 
 def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
@@ -76,10 +126,12 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     feed = stdin_is_for_commands() and not (
         options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
     )
+    if options.again is not None:
+        feed = options.again.has_input
     for sname in ("stdout", "stderr"):
         run.task.set_default(f"{sname}_msgtree", display.records)
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
-    if options.verbose:
+    if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=not options.quiet)
     without_room = isinstance(run.error, MemoryError)
@@ -112,6 +164,8 @@ def _status(run: ProgramRun, display: Display, options: argparse.Namespace) -> i
         return run.status
     if display.files.failed:
         return IO_ERROR
+    if run.task.journal_failure is not None:
+        return _NO_JOURNAL
     return 0 if options.always_zero else display.tally.max_code
 
 
@@ -154,8 +208,10 @@ def _what_runs(run: ProgramRun, options: argparse.Namespace, nodes: NodeSet) -> 
 
 def _failed(error: BaseException) -> int:
     """Say what has ended a run early, and return the exit status."""
-    from mpshell.errors import EngineException, WorkerException
+    from mpshell.errors import EngineException, JournalError, WorkerException
 
+    if isinstance(error, JournalError):
+        return _journal_error(error)
     if isinstance(error, (OSError, WorkerException)):
         raise error
     if isinstance(error, EngineException):
@@ -175,6 +231,8 @@ def _sum_up(
     from mpshell.cli.terminal import STDERR
 
     tally = display.tally
+    if run.task.journal_failure is not None:
+        terminal.own(f"the journal is incomplete: {run.task.journal_failure}")
     if not (tally.failed or options.verbose or os.isatty(STDERR)):
         return
     if run.status is not None:

@@ -26,6 +26,7 @@ _KINDS = {
     "hostkey": "host key refused",
     "transport": "transport failed",
     "lost": "lost",
+    "may have run": "may have run",
     "not started": "not started",
     "cancelled": "stopped",
 }

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from mpshell.cli import values
+from mpshell.cli.journalled import check_journal, past_option
 from mpshell.cli.text import visible_lines
+from mpshell.kept import KEEPS
 
 #: Habits of clush and pdsh that have another form here, or none.
 _ELSEWHERE = {
@@ -119,6 +121,15 @@ class Parser(argparse.ArgumentParser):
         action = self._option_string_actions.get(name)
         return action is not None and action.nargs is None
 
+    def group_of(self, action: argparse.Action) -> str:
+        """Return the title of the group that an option is in."""
+        titles = [group.title for group in self._action_groups if action in self._actions_in(group)]
+        return str(titles[0])
+
+    def _actions_in(self, parser: Any) -> list[argparse.Action]:
+        actions: list[argparse.Action] = parser._group_actions
+        return actions
+
     def _long_form(self, name: str) -> str:
         """Return the name under which a value can stand after `=`."""
         names = self._option_string_actions[name].option_strings
@@ -152,7 +163,8 @@ def build_parser() -> Parser:
     parser = _MainParser(
         prog="mpshell",
         usage="mpshell [options] command\n       mpshell [options] -c FILE... [--dest PATH]\n"
-        "       mpshell [options] --rcopy PATH... [--dest DIR]",
+        "       mpshell [options] --rcopy PATH... [--dest DIR]\n"
+        "       mpshell [options] --resume|--rerun-failed|--show|--runs JOURNAL",
         description="Run a command on many nodes, on all cores of this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -164,6 +176,7 @@ def build_parser() -> Parser:
     _add_hosts(parser)
     _add_copying(parser)
     _add_output(parser)
+    _add_journal(parser)
     _add_other(parser)
     return parser
 
@@ -287,6 +300,30 @@ def _add_output(parser: Parser) -> None:
         help="write a JSON object for each node, on a line, as it finishes")
 
 
+def _add_journal(parser: Parser) -> None:
+    group = parser.add_argument_group("journal")
+    add = group.add_argument
+    add("--journal", metavar="FILE", type=values.given,
+        help="write down in FILE which nodes are run, before they are, and how each ended")
+    add("--journal-output", metavar="WHICH", choices=KEEPS,
+        help="keep the output of all nodes, of those that failed or of none: all, failed, none (all)")
+    add("--journal-limit", metavar="BYTES", type=values.size,
+        help="keep at most so many bytes of output of a run: 64K, 256M, 2G (256M)")
+    add("--journal-sync", action="store_true",
+        help="wait until each entry is on the disk, for a machine that may lose power")
+    what = group.add_mutually_exclusive_group()
+    what.add_argument("--resume", metavar="FILE", type=values.given,
+        help="go on with a run of a journal: on its nodes that have surely not run")
+    what.add_argument("--rerun-failed", metavar="FILE", type=values.given,
+        help="run the command of a journal again on the nodes whose last verdict is not ok")
+    what.add_argument("--show", metavar="FILE", type=values.given,
+        help="show a run of a journal as if it were one of now, in any form of output")
+    what.add_argument("--runs", metavar="FILE", type=values.given, help="list the runs of a journal")
+    add("--rerun-unknown", action="store_true",
+        help="with --resume: also on the nodes that may have run when the run was broken off")
+    add("--run", metavar="N", type=values.count, help="the number of the run in the journal (the last one)")
+
+
 # fmt: on
 
 
@@ -319,6 +356,10 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
     """Exit with 64 for options that do not go together."""
     if options.print_completion:
         return
+    check_journal(parser, options, parser.group_of)
+    if past_option(options) is not None:
+        _check_forms(parser, options)
+        return
     copying = options.copy or options.rcopy
     if not (options.hosts or options.srun):
         for name in ("hosts_options", "hosts_python"):
@@ -333,6 +374,10 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
     if options.retry_on and not options.retry:
         parser.error("--retry-on is for more tries: --retry must be given with it")
+    _check_forms(parser, options)
+
+
+def _check_forms(parser: Parser, options: argparse.Namespace) -> None:
     if options.regroup and not (options.dshbak or options.gather_all or options.diff):
         parser.error("-r is for gathered output: -b, -B or --diff must be given with it")
     if options.gather_all and options.errdir:

@@ -34,18 +34,26 @@ BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedE
 
 def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
     """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
-    try:
-        task.set_default("distant_workername", options.worker)
-    except ImportError as error:
-        raise ValueError(
-            f"-R/--worker {options.worker!r} is not ssh, asyncssh, exec, rsh, pdsh or a module's name: {error}"
-        ) from error
+    if options.debug:
+        task.set_info("debug", True)
+        task.set_info("print_debug", lambda task, line: terminal.own(line))
+    for name in ("output", "limit", "sync"):
+        if getattr(options, f"journal_{name}") is not None:
+            task.set_info(f"journal_{name}", getattr(options, f"journal_{name}"))
+    if options.again is not None:
+        options.again.configure(task)
+        if options.worker == "pdsh":
+            check_pdsh(options)
+    else:
+        _configure_transport(task, options)
+    # What a journal has of these is given anew, or stays.
     for key, value in (
         ("fanout", options.fanout),
         ("connect_timeout", options.connect_timeout),
         ("command_timeout", options.command_timeout),
         ("engines", options.engines),
         ("rate", _rate(options)),
+        ("journal", options.journal),
         ("max_fail", options.max_fail),
         ("canary", options.canary),
         ("batch", options.batch),
@@ -57,10 +65,6 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         from mpshell.cli.hosts import configure_hosts
 
         configure_hosts(task, options)
-    _configure_transport(task, options)
-    if options.debug:
-        task.set_info("debug", True)
-        task.set_info("print_debug", lambda task, line: terminal.own(line))
 
 
 def _rate(options: argparse.Namespace) -> float | None:
@@ -82,18 +86,17 @@ def _retry_policy(options: argparse.Namespace) -> RetryPolicy | None:
 
 
 def _configure_transport(task: Task, options: argparse.Namespace) -> None:
-    """Pass -l and -o on: the keys of a transport begin with its name, or with that of its copies."""
+    """Pass -R, -l and -o on: the keys of a transport begin with its name, or with that of its copies."""
+    try:
+        task.set_default("distant_workername", options.worker)
+    except ImportError as error:
+        raise ValueError(
+            f"-R/--worker {options.worker!r} is not ssh, asyncssh, exec, rsh, pdsh or a module's name: {error}"
+        ) from error
     transport = options.worker.rpartition(".")[2].lower()
     _check_options(transport, options.options)
     if transport == "pdsh":
-        for name, value in (
-            ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
-            ("--canary", options.canary), ("--batch", options.batch),
-        ):  # fmt: skip
-            if value is not None:
-                raise ValueError(
-                    f"{name} does not go with -R pdsh, which starts its commands by itself"
-                )
+        check_pdsh(options)
         # It has no such keys, but its paths may hold arguments.
         words = options.options + (
             [] if options.user is None else ["-l", shlex.quote(options.user)]
@@ -106,6 +109,18 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
             task.set_info(f"{name}_user", options.user)
         if options.options:
             task.set_info(f"{name}_options", " ".join(options.options))
+
+
+def check_pdsh(options: argparse.Namespace) -> None:
+    """Raise ValueError for what pdsh cannot do, as it starts many commands by itself."""
+    for name, value in (
+        ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
+        ("--canary", options.canary), ("--batch", options.batch),
+    ):  # fmt: skip
+        if value is not None:
+            raise ValueError(
+                f"{name} does not go with -R pdsh, which starts its commands by itself"
+            )
 
 
 def _check_options(transport: str, texts: list[str]) -> None:
@@ -142,6 +157,9 @@ def schedule(
     task: Task, options: argparse.Namespace, nodes: NodeSet, handler: Any = None, *, stdin: bool
 ) -> list[Any]:
     """Schedule the command, or the copy of each file, and return the workers; BAD_REQUEST."""
+    if options.again is not None:
+        again: list[Any] = options.again.schedule(task, options, handler, stdin=stdin)
+        return again
     stderr = not options.gather_all
     if not (options.copy or options.rcopy):
         command = " ".join(options.command)

@@ -61,6 +61,21 @@ def pause(text: str) -> float:
     return value
 
 
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def size(text: str) -> int:
+    """Return a number of bytes: 0 or more, with K, M, G or T for powers of 1024."""
+    digits = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = digits[-1:] if digits[-1:] in _UNITS else ""
+    number = digits.removesuffix(unit)
+    if not (number.isascii() and number.isdigit()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of bytes: 0 or more, with K, M, G or T behind it"
+        )
+    return int(number) << _UNITS[unit]
+
+
 def given(text: str) -> str:
     """Return a text that is not empty, as that of an unset variable is."""
     if not text:

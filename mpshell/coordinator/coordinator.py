@@ -20,6 +20,7 @@ from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.intake import Intake
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.results import Interned
 from mpshell.coordinator.rollout import Rollout, RolloutPlan
@@ -57,6 +58,7 @@ class Coordinator:
         connects: Connects | None = None,
         retry: RetryPolicy | None = None,
         plan: RolloutPlan | None = None,
+        observer: Observer | None = None,
         loop: EventLoop | None = None,
     ) -> None:
         self.run = Run(loop or EventLoop(), interrupts, self._is_unstarted)
@@ -69,15 +71,18 @@ class Coordinator:
         self._patience: TimerHandle | None = None
         self._engine_setting = engines
         intern = Interned()
+        self._observer = observer
         self._rollout = None if plan is None else self._make_rollout(plan)
-        self._verdicts = Verdicts(self.run, intern, retry, self._rollout, self._again, self._close)
-        self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records)
+        self._verdicts = Verdicts(
+            self.run, intern, retry, self._rollout, self._again, self._close, observer
+        )
+        self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records, observer)
         bucket = TokenBucket(self.run.loop.time)
 
         def engines_of(pool: EnginePool, connects: Connects | None = None) -> EngineSet:
             return EngineSet(
                 self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
-                heartbeat, bucket,
+                heartbeat, bucket, observer=observer,
                 in_waves=plan is not None and plan.has_waves, connects=connects,
                 # After the last failure that is allowed nothing may start that waits in an engine.
                 ahead=plan is None or plan.max_fail is None,
@@ -126,6 +131,9 @@ class Coordinator:
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""
         with self.run.shielded():
+            if self._observer is not None:
+                # First: it may refuse the job while nothing has run yet.
+                self._observer.job_starts(job)
             self._number(job)
             if job.fanout is not None:
                 self._engines.add_slot_pool(job.id, None if job.fanout < 0 else job.fanout)
@@ -135,7 +143,7 @@ class Coordinator:
             self._engines.submit(job)
             if self._rollout is not None:
                 self._rollout.add(job)
-            if not job.nodes:
+            if not job.unfinished:
                 self.run.loop.call_soon(self._close, job)
 
     def serve(self, job: Job, streams: Streams) -> None:

@@ -23,6 +23,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.misfires import Misfires
 from mpshell.coordinator.nextstart import NextStart
 from mpshell.coordinator.notices import NoticeCounts
+from mpshell.coordinator.observer import Observer, Unobserved
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
@@ -49,15 +50,15 @@ class EngineSet:
         heartbeat: float | None,
         bucket: TokenBucket | None = None,
         *,
+        observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
         connects: Connects | None = None,
     ) -> None:
-        self._run, self._loop = run, run.loop
-        self._pool, self._configure = pool, configure
+        self._run, self._loop, self._pool = run, run.loop, pool
         #: The number of engines that a number of commands is worth.
-        self._wanted = wanted
-        self._clients = clients
+        self._wanted, self._configure = wanted, configure
+        self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
         self._in_waves, self._ahead = in_waves, ahead
@@ -84,7 +85,7 @@ class EngineSet:
             messages.SlotsHeld: self._on_slots_held,
             messages.Pong: lambda engine, event: None,  # any frame is a sign of life
             messages.InputLost: self._on_input_lost,
-            messages.RunEnded: self._on_run_ended,
+            messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
             messages.EngineFailed: self._on_failure,
             **self.notices.handlers,
         }
@@ -117,7 +118,8 @@ class EngineSet:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
         self._connects.library = job.library or self._connects.library
-        self._slot_pools[job.slot_pool].add_work(Slice(job.id, 0, len(job.nodes)))
+        for first, stop in job.chosen:
+            self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
 
     def _can_run(self, engine_id: int, job_id: int) -> bool:
@@ -224,9 +226,6 @@ class EngineSet:
         """End the run: its commands must not take what they have got for all."""
         self._run.note(InputStorageError(event.text))
 
-    def _on_run_ended(self, engine: EngineState, event: messages.RunEnded) -> None:
-        engine.handle(states.RUN_ENDED)
-
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
         """An engine ends with an error of its own."""
         engine.link.detail = event.traceback
@@ -256,6 +255,7 @@ class EngineSet:
         job = self._jobs.get(job_id)
         if job is None:
             return
+        self._observer.handed_back(job, indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)
@@ -299,6 +299,7 @@ class EngineSet:
                 self._run.note(error)
             else:
                 self._deal()
+        self._observer.turn_ends()
         for engine in self._engines.values():
             if engine.outbox:
                 engine.send()
@@ -324,7 +325,9 @@ class EngineSet:
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
             for engine_id, work in dealt:
-                self._engines[engine_id].hand_out(self._jobs[work.job_id], work)
+                job = self._jobs[work.job_id]
+                self._observer.handed_out(job, work.first, work.stop)
+                self._engines[engine_id].hand_out(job, work)
                 self._bucket.take(work.stop - work.first)
         moments = [due for each in slot_pools if (due := each.next_due()) is not None]
         if self._has_queue() and (seconds := self._bucket.next_token()):
@@ -340,10 +343,7 @@ class EngineSet:
         self._misfires.check()
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
-        fanout = sum(
-            min(clients if slot_pool.fanout is None else slot_pool.fanout, clients)
-            for slot_pool in self._slot_pools.values()
-        )
+        fanout = sum(slot_pool.at_once(clients) for slot_pool in self._slot_pools.values())
         wanted = self._connects.most_engines(max(1, min(self._wanted(commands), fanout)))
         while (able := self._connects.able(self._engines.values())) < wanted:
             try:

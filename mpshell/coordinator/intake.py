@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Ended, Job, Reader, Said
+from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned, Key, LiveBlock, text
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.verdicts import Verdicts
@@ -40,12 +41,15 @@ class Intake:
         verdicts: Verdicts,
         intern: Interned,
         records: Callable[[str], bool],
+        observer: Observer | None = None,
     ) -> None:
         self._run = run
         self._jobs = jobs
         self._verdicts = verdicts
         self._intern = intern
         self._records = records
+        #: Who keeps output beside the results; None: nobody.
+        self._keeper = observer if observer is not None and observer.keeps_output else None
 
     # -- starts --------------------------------------------------------------------------------
 
@@ -93,7 +97,10 @@ class Intake:
                 self._run.tell(job.listener.job_logged, block)
             elif job.reader is not None:
                 self._have_read(engine, job, job.reader, index, stream, block)
-            elif self._wants_lines(job, stream):
+                continue
+            if self._keeper is not None:
+                self._keeper.said(job, job.keys_of(index), stream, block)
+            if self._wants_lines(job, stream):
                 whole = self._whole_lines(job, index, stream, block)
                 if whole is not None:
                     self._tell_lines(job, job.keys_of(index), stream, whole)
@@ -162,6 +169,10 @@ class Intake:
                     job.results.record_whole(sname, keys, bodies[stdout])
                 if stderr >= 0 and records[sname := job.snames[messages.STDERR]]:
                     job.results.record_whole(sname, keys, bodies[stderr])
+                if self._keeper is not None:
+                    for stream, number in ((messages.STDOUT, stdout), (messages.STDERR, stderr)):
+                        if number >= 0:
+                            self._keeper.has_said(job, keys, stream, bodies[number])
                 self._verdicts.finished(job, index, keys, outcome)
             else:
                 for stream, number in ((messages.STDOUT, stdout), (messages.STDERR, stderr)):
@@ -239,6 +250,8 @@ class Intake:
         """Record and tell what a reader has read; an end has times, engine and attempt of `outcome`."""
         for item in items:
             if isinstance(item, Said):
+                if self._keeper is not None:
+                    self._keeper.said(job, [item.key], item.stream, item.lines)
                 if self._wants_lines(job, item.stream):
                     self._tell_lines(job, [item.key], item.stream, item.lines)
                 elif self._records(sname := job.snames[item.stream]):

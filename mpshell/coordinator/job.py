@@ -140,11 +140,12 @@ class Job(Stated):
         self.fanout = fanout
         self.autoclose = autoclose
         self.wants_events = wants_events
-        self.groups = groups
-        self.reader = reader
+        self.groups, self.reader = groups, reader
         #: Whether canary, batches and the limit of failures are about it (`mpshell.coordinator.rollout`).
         self.in_waves = in_waves
-        #: Clients that have not ended.
+        #: The clients that are run, as (first, stop): all of them, or those that an earlier run has left.
+        self.chosen: list[tuple[int, int]] = [(0, len(nodes))]
+        #: How many of them have not ended.
         self.unfinished = len(nodes)
         #: Clients announced so far, those of later attempts included.
         self.announced = 0
@@ -161,6 +162,35 @@ class Job(Stated):
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
         #: Names of the streams, by number: what they say is recorded under them.
         self.snames = snames
+
+    def choose(self, keys: frozenset[Key]) -> None:
+        """Run the clients of these keys only: they keep their indexes, which are the ranks of their nodes."""
+        self.chosen = []
+        for index in range(len(self.nodes)):
+            if keys.isdisjoint(self.keys_of(index)):
+                continue
+            if self.chosen and self.chosen[-1][1] == index:
+                self.chosen[-1] = (self.chosen[-1][0], index + 1)
+            else:
+                self.chosen.append((index, index + 1))
+        self.unfinished = self.size
+
+    @property
+    def size(self) -> int:
+        """How many clients are run."""
+        return sum(stop - first for first, stop in self.chosen)
+
+    def stop_after(self, count: int) -> int:
+        """Return the index before which so many clients are that are run."""
+        for first, stop in self.chosen:
+            if count <= stop - first:
+                return first + count
+            count -= stop - first
+        return len(self.nodes)
+
+    def indexes(self) -> Iterator[int]:
+        """Return the indexes of the clients that are run."""
+        return (index for first, stop in self.chosen for index in range(first, stop))
 
     @property
     def starts_clients(self) -> bool:

@@ -47,12 +47,12 @@ class _Part:
     def runs(self) -> bool:
         """Whether clients that were released have no last verdict yet."""
         job = self.job
-        return job.unfinished > (len(job.nodes) - self.released if job.starts_clients else 0)
+        return job.unfinished > (job.size - self.released if job.starts_clients else 0)
 
     @property
     def waits(self) -> bool:
         """Whether clients of it wait for their wave."""
-        return self.job.starts_clients and self.released < len(self.job.nodes)
+        return self.job.starts_clients and self.released < self.job.size
 
 
 class Rollout:
@@ -89,7 +89,7 @@ class Rollout:
         if job.in_waves:
             part = self._parts[job.id] = _Part(job)
             if not self._plan.has_waves:
-                part.released = len(job.nodes)
+                part.released = job.size
             # Jobs of one turn are in the same wave.
             self.look()
 
@@ -129,9 +129,9 @@ class Rollout:
         size = self._plan.canary if self._canary else self._plan.batch
         for part in first if self._canary else parts:
             if part.waits:
-                nodes = len(part.job.nodes)
-                part.released = nodes if size is None else min(nodes, part.released + size)
-                self._release(part.job, part.released)
+                clients = part.job.size
+                part.released = clients if size is None else min(clients, part.released + size)
+                self._release(part.job, part.job.stop_after(part.released))
 
     def _verdict(self) -> str | None:
         """Return why nothing may follow the wave that is over; None when the next one may."""

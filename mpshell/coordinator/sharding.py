@@ -172,6 +172,10 @@ class SlotPool:
         """Clients that wait for a slot."""
         return len(self._queue)
 
+    def at_once(self, clients: int) -> int:
+        """Return how many of so many clients may run at once."""
+        return clients if self.fanout is None else min(self.fanout, clients)
+
     # -- what happened --
 
     def add_work(self, work: Slice) -> None:
@@ -286,7 +290,7 @@ class SlotPool:
         total = sum(share.slots for share in self.shares.values())
         if total > (self.fanout or 0):
             return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
-        if self.queued:
+        if self._has_work:
             # Work for all: level out what an earlier end of work has moved.
             if any(self.shares[eid].slots < slots for eid, slots in fair.items()):
                 return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
@@ -302,6 +306,18 @@ class SlotPool:
                 waiting -= idle
         return lowered
 
+    @property
+    def _room(self) -> int:
+        """How many more clients may be handed out, to all engines together."""
+        if self.fanout is None:
+            return UNLIMITED
+        return max(0, 2 * self.fanout - sum(share.assigned for share in self.shares.values()))
+
+    @property
+    def _has_work(self) -> bool:
+        """Whether clients wait that may be handed out: else slots go where those are that have been."""
+        return self.queued > 0 and self._room > 0
+
     def _movable(self) -> list[tuple[int, Share]]:
         return [
             (eid, share)
@@ -316,7 +332,7 @@ class SlotPool:
         fair = self._fair()
         for engine_id, share in self._movable():
             # While there is work for all an even split; then only where clients wait.
-            wanted = fair[engine_id] if self.queued else share.assigned
+            wanted = fair[engine_id] if self._has_work else share.assigned
             more = min(spare, wanted - share.slots)
             if more > 0:
                 raised[engine_id] = share.slots + more
@@ -324,12 +340,17 @@ class SlotPool:
         return raised
 
     def _deal(self, budget: int | None, rounds: int) -> list[tuple[int, Slice]]:
-        """Hand out what fills the slots, then in a second round as much again ahead of need."""
+        """Hand out what fills the slots, then in a second round as much again ahead of need.
+
+        Never more than twice the fanout, over all engines, also while slots move from one that has clients for
+        them to another: what is handed out may have run once this process has been killed.
+        """
         dealt: list[tuple[int, Slice]] = []
         # First what fills the slots, then as much again, to be there when a slot becomes free: the end of a
         # client and the start of the next one are then a matter of the engine alone, without a trip to here.
         for ahead in range(1, rounds + 1):
             available = self.queued if budget is None else min(self.queued, budget)
+            available = min(available, self._room)
             needs = {}
             for engine_id, share in self.shares.items():
                 if share.frozen:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned, Key, returncode
 from mpshell.coordinator.rollout import Rollout
 from mpshell.coordinator.run import Run
@@ -50,6 +51,7 @@ class Verdicts:
         rollout: Rollout | None,
         again: Callable[[Job, int, float], object],
         close: Callable[[Job], object],
+        observer: Observer | None = None,
     ) -> None:
         self._run = run
         self._intern = intern
@@ -59,6 +61,7 @@ class Verdicts:
         self._rollout = rollout
         self._again = again
         self._close = close
+        self._observer = observer
         #: The turn in which a return code was seen for the first time.
         self.first_seen: dict[int, int] = {}
         #: Clients that were called off before another attempt.
@@ -78,7 +81,8 @@ class Verdicts:
         job.results.drop_output(job.keys_of(index))
         for key, outcome in attempts:
             job.results.earlier.setdefault(key, []).append(outcome)
-            self._note_attempt(job, key, outcome)
+            if self._observer is not None:
+                self._observer.ended(job, [key], outcome)
         self._again(job, index, delay)
         if job.wants_events:
             self._run.tell(job.listener.job_retry, job, attempts, delay)
@@ -110,9 +114,6 @@ class Verdicts:
         """Have a transport tell the reason; it may be the user's, and what it raises ends the run."""
         self._run.call(lambda: reasons.append(reason_of(outcome, job.results.diagnose)))
 
-    def _note_attempt(self, job: Job, key: Key, outcome: Outcome) -> None:
-        """Take note of an attempt, or of none (attempt 0): each passes here once, the last one as well."""
-
     def finished(self, job: Job, index: int, keys: list[Key], outcome: Outcome) -> None:
         """A client has ended, and with it its keys."""
         if self._policy is None or not self.runs_again(
@@ -132,14 +133,13 @@ class Verdicts:
 
     def judge(self, job: Job, keys: list[Key], outcome: Outcome) -> None:
         """Record and tell the one outcome of keys: nothing else writes a verdict into results."""
+        if self._observer is not None:
+            self._observer.ended(job, keys, outcome)
         results = job.results
         # After an abort no end is an event any more.
         told = outcome.reason != CANCELLED
         if results.earlier and (last := self._last_attempt(job, keys, outcome)) is not None:
             outcome, told = last, not job.is_aborted
-        else:
-            for key in keys:
-                self._note_attempt(job, key, outcome)
         reason = outcome.reason
         code = outcome.status if reason == EXITED else returncode(reason, outcome.status)
         if code is not None and code not in self.first_seen:
@@ -202,7 +202,7 @@ class Verdicts:
         hand is known to nobody then.
         """
         self._end_called_off()
-        keys = (key for index in range(len(job.nodes)) for key in job.keys_of(index))
+        keys = (key for index in job.indexes() for key in job.keys_of(index))
         missing = [key for key in keys if key not in job.results.outcomes]
         if missing:
             self.judge(job, missing, _BROKEN_OFF)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.coordinator.retry import RetryPolicy
     from mpshell.coordinator.rollout import RolloutPlan
+    from mpshell.journal.recorder import Recorder
     from mpshell.launch.pool import EnginePool
     from mpshell.runtime.loop import EventLoop
     from mpshell.task.ports import EnginePort
@@ -61,6 +62,9 @@ class Runs:
         self._ports: list[EnginePort] = []
         #: Seconds given to the last run, or None.
         self.timeout: float | None = None
+        #: Why the journal of the last run is incomplete, None for one that is not.
+        self.journal_failure: str | None = None
+        self._recorder: Recorder | None = None
         #: Ends the run whose outcomes are iterated over, while its caller has one of them.
         self.leave_iteration: weakref.WeakMethod[Callable[[], object]] | None = None
 
@@ -190,22 +194,52 @@ class Runs:
         from mpshell.coordinator.connects import Connects
         from mpshell.coordinator.coordinator import Coordinator
 
-        return Coordinator(
-            pool,
-            interrupts,
-            here=None if self._settings.info("launcher") is None else engine_pool,
-            fanout=self._fanout(),
-            engines=self._settings.info("engines"),
-            records=self.results.records,
-            rate=self._settings.info("rate"),
-            heartbeat=self._settings.info("heartbeat"),
-            connects=Connects(
-                self._settings.info("connect_fanout"), self._settings.info("connect_rate")
-            ),
-            retry=self._retry_policy(),
-            plan=self._rollout_plan(),
-            loop=loop,
-        )
+        self._begin_journal()
+        try:
+            return Coordinator(
+                pool,
+                interrupts,
+                here=None if self._settings.info("launcher") is None else engine_pool,
+                fanout=self._fanout(),
+                engines=self._settings.info("engines"),
+                records=self.results.records,
+                rate=self._settings.info("rate"),
+                heartbeat=self._settings.info("heartbeat"),
+                connects=Connects(
+                    self._settings.info("connect_fanout"), self._settings.info("connect_rate")
+                ),
+                retry=self._retry_policy(),
+                plan=self._rollout_plan(),
+                observer=self._recorder,
+                loop=loop,
+            )
+        except BaseException as error:
+            self._end_journal(error)
+            raise
+
+    def _begin_journal(self) -> None:
+        """Have a run recorded, if that is asked for; JournalError before anything runs."""
+        self.journal_failure = None
+        if self._settings.info("journal") is not None:
+            from mpshell.task.journalling import begin
+
+            self._recorder = begin(self._settings, self._warn)
+
+    def _end_journal(self, error: BaseException | None) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close(error)
+            self.journal_failure = recorder.failure
+
+    def _warn(self, text: str) -> None:
+        """Warn in a run that goes on; a warning that is an error ends it."""
+        import warnings
+
+        coordinator = self.work.coordinator
+        if coordinator is not None:
+            coordinator.run.call(warnings.warn, text, RuntimeWarning)
+        else:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _begin(self, coordinator: Coordinator) -> None:
         with self.task_thread.condition:
@@ -217,6 +251,8 @@ class Runs:
             if timer.is_valid():
                 timer.enter(coordinator.run)
         self.work.start_pending()
+        if self._recorder is not None:
+            self._recorder.begin(coordinator.run.note)
 
     def _end(self, coordinator: Coordinator) -> None:
         with self.task_thread.condition:
@@ -230,6 +266,7 @@ class Runs:
         for port in self._ports:
             port.leave()
         coordinator.close()
+        self._end_journal(coordinator.run.error)
 
     # -- the end of the Task ---------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import shlex
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 from mpshell.defaults import DEFAULTS, TASK_DEFAULT, Defaults, print_debug
 from mpshell.errors import TaskSettingError
+from mpshell.kept import KEEPS
 from mpshell.launch.fork import ForkLauncher
 from mpshell.pollers import IDENTIFIERS
 from mpshell.worker.loading import is_worker_class, load_worker_class
@@ -86,6 +88,26 @@ def _check_launcher(value: Any) -> None:
         raise TaskSettingError(f"launcher is that of ssh_hosts() or srun(), or None, not {value!r}")
 
 
+def _check_journal(value: Any) -> None:
+    if value is None or (isinstance(value, (str, bytes, os.PathLike)) and os.fsencode(value)):
+        return
+    from mpshell.journal.recorder import Continuation
+
+    if not isinstance(value, Continuation):
+        raise TaskSettingError(f"journal is the path of a file, or None, not {value!r}")
+
+
+def _check_journal_output(value: Any) -> None:
+    if value not in KEEPS:
+        raise TaskSettingError(f"journal_output is one of {', '.join(KEEPS)}, not {value!r}")
+
+
+def _check_journal_limit(value: Any) -> None:
+    _number("journal_limit", value, 0)
+    if not isinstance(value, int):
+        raise TaskSettingError(f"journal_limit is a whole number of bytes, not {value!r}")
+
+
 def _check_print_debug(value: Any) -> None:
     if value is not None and not callable(value):
         raise TaskSettingError(f"print_debug is a function of a task and a string, not {value!r}")
@@ -104,13 +126,13 @@ def _check_words(key: str, value: Any) -> None:
 
 
 #: How external programs are called.
-_WORDS_KEYS = (
+WORDS_KEYS = (
     *(f"{program}_{what}" for program in ("ssh", "scp", "rsh", "rcp") for what in ("path", "options", "user")),
     "pdsh_path", "pdcp_path", "rpdcp_path",
 )  # fmt: skip
 
 _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
-    **{key: functools.partial(_check_words, key) for key in _WORDS_KEYS},
+    **{key: functools.partial(_check_words, key) for key in WORDS_KEYS},
     "fanout": _check_fanout,
     "engines": _check_engines,
     "connect_timeout": lambda value: _number("connect_timeout", value, 0),
@@ -126,6 +148,9 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     **{key: functools.partial(_check_limit, key) for key in ("canary", "batch", "max_fail")},
     "print_debug": _check_print_debug,
     "launcher": _check_launcher,
+    "journal": _check_journal,
+    "journal_output": _check_journal_output,
+    "journal_limit": _check_journal_limit,
 }
 
 

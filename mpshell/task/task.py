@@ -188,6 +188,11 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
         """Seconds given to the last `resume`, or None."""
         return self._runs.timeout
 
+    @property
+    def journal_failure(self) -> str | None:
+        """Why the journal of the last run (info key `journal`) is incomplete; None when it is not."""
+        return self._runs.journal_failure
+
     def suspend(self) -> bool:
         """Hold the run until another thread calls `resume()`: commands go on, handlers don't.
 

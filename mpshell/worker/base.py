@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.kept import KEEPS_NONE
 from mpshell.outcome import NodeOutcome
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
@@ -55,6 +56,8 @@ class Worker(Uncopied, WorkerEvents):
     #: The least exit status that may be the transport's own.
     _diagnosed_from = 255
 
+    #: The keys that it runs its command for, None for all of them.
+    _only: frozenset[Key] | None = None
     #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
     _in_waves = False
 
@@ -320,6 +323,8 @@ class Worker(Uncopied, WorkerEvents):
             snames=snames,
             in_waves=self._in_waves,
         )
+        if self._only is not None:
+            job.choose(self._only)
         self._pass_input(job)
         self.job = job
         return job
@@ -370,7 +375,8 @@ class Worker(Uncopied, WorkerEvents):
     def _mode(self, task: PublicTask, sname: str) -> int:
         if self._dispatch.wants_output or task.info("debug"):
             return STREAM
-        return GATHER if records(task, sname) else DISCARD
+        kept = task.info("journal") is not None and task.info("journal_output") != KEEPS_NONE
+        return GATHER if kept or records(task, sname) else DISCARD
 
 
 def records(settings: Tables, sname: str) -> bool:

@@ -27,6 +27,12 @@ class DistantWorker(Worker):
     command: str | None
     source: str | None
     dest: str | None
+    #: The number that its command has in a journal, for a run that goes on with one.
+    recorded_as: int | None = None
+
+    def run_only(self, nodes: Iterable[str]) -> None:
+        """Run on these of its nodes only, before the run: each keeps its rank among all of them (`%n`)."""
+        self._only = frozenset(nodes)
 
     def node_buffer(self, node: str) -> bytes | None:
         """Return a node's recorded stdout, or None when nothing came."""
@@ -174,6 +180,11 @@ class CommandWorker(DistantWorker):
         self.source = None if self._copy is None else self._copy.source
         self.dest = None if self._copy is None else self._copy.dest
 
+    @property
+    def copying(self) -> Copy | None:
+        """What it copies, None for a command."""
+        return self._copy
+
     def needs_engine(self) -> bool:
         return bool(self.nodes)
 
@@ -219,7 +230,8 @@ class CommandWorker(DistantWorker):
             self.job = None
         templates = job.spec.argv if job.spec.shell is None else (job.spec.shell,)
         pieces = [encode_template(template) for template in templates]
-        for index, node in enumerate(job.nodes):
+        for index in job.indexes():
+            node = job.nodes[index]
             keys = NodeSet.fromnames(map(str, job.keys_of(index)))
             part = os.fsencode(job.parts[index]) if job.parts else b""
             words = fill(pieces, os.fsencode(node), index, part)

@@ -102,6 +102,8 @@ class TaskOf(TaskSettings, TaskResults, Protocol[W]):
 
     @property
     def timeout(self) -> float | None: ...
+    @property
+    def journal_failure(self) -> str | None: ...
     @overload
     def shell(
         self, command: str, nodes: None = None, key: Any = None, **options: Unpack[CommandOptions]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import filecmp
 import os
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +98,21 @@ def test_a_command_that_a_signal_has_ended_is_not_unreachable(
     assert sorted(ends, key=str) == [("exit", None, 3), ("exit", None, 3), ("signal", 9, 137)]
 
 
+def refused_by_rsh(folder: Path) -> list[str]:
+    """Return pdsh with its module rsh, where it has that (not in Debian 13), and a stand-in with its words."""
+    words = f"echo pdsh@{socket.gethostname()}: 127.0.0.9: connect: Connection refused >&2"
+    listed = subprocess.run(["pdsh", "-L"], capture_output=True, text=True, check=True).stdout
+    own = ["pdsh -R rsh"] if "rcmd/rsh" in listed else []
+    return [*own, script(folder / "pdsh", words)]
+
+
 @pytest.mark.needs("services")
-def test_a_connection_that_rsh_does_not_get_is_unreachable(pdsh_task: Task) -> None:
-    pdsh_task.set_info("pdsh_path", "pdsh -R rsh")
-    [outcome] = pdsh_task.run("true", nodes="127.0.0.9").outcomes()
-    assert (outcome.reason, outcome.returncode) == ("unreachable", 255)
-    assert outcome.detail == "pdsh: connect: Connection refused"
+def test_a_connection_that_rsh_does_not_get_is_unreachable(pdsh_task: Task, tmp_path: Path) -> None:
+    for path in refused_by_rsh(tmp_path):
+        pdsh_task.set_info("pdsh_path", path)
+        [outcome] = pdsh_task.run("true", nodes="127.0.0.9").outcomes()
+        assert (outcome.reason, outcome.returncode) == ("unreachable", 255)
+        assert outcome.detail == "pdsh: connect: Connection refused"
 
 
 def test_a_node_without_a_return_code_costs_no_other_one(pdsh_task: Task, tmp_path: Path) -> None:

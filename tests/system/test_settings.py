@@ -71,7 +71,7 @@ def test_engines_are_given_up_after_the_heartbeat_that_is_set(
     given: list[object] = []
 
     def engine_set(*args: Any, **options: Any) -> EngineSet:
-        given.append(args[-1])
+        given.append(args[5])
         return EngineSet(*args, **options)
 
     monkeypatch.setattr(coordinator, "EngineSet", engine_set)

@@ -9,6 +9,7 @@ from typing import Any
 from mpshell.coordinator.coordinator import Coordinator
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.coordinator.retry import RetryPolicy
 from mpshell.coordinator.rollout import RolloutPlan
@@ -81,6 +82,7 @@ class Scene:
         retry: RetryPolicy | None = None,
         heartbeat: float | None = None,
         rate: float | None = None,
+        observer: Observer | None = None,
         far: bool = False,
         plan: RolloutPlan | None = None,
     ) -> None:
@@ -89,7 +91,7 @@ class Scene:
         self.pool = EnginePool(self.launcher)
         self.coordinator = Coordinator(
             self.pool, Interrupts(), fanout=fanout, engines=engines, records=lambda sname: True,
-            rate=rate, heartbeat=heartbeat, retry=retry, plan=plan, loop=self.loop,
+            rate=rate, heartbeat=heartbeat, retry=retry, plan=plan, observer=observer, loop=self.loop,
         )  # fmt: skip
         self.jobs: list[Job] = []
         #: Clients that ran at once, at most.

@@ -142,7 +142,8 @@ def test_a_false_claim_is_the_end_of_the_engine_and_not_of_the_run(claim: str) -
     outcomes = scene.check(job)
     assert liars[0].fenced and liars[0].gone
     lost = of_reason(outcomes, m.LOST)
-    assert len(lost) <= 2 and len(lost) + len(of_reason(outcomes, m.EXITED)) == 40
+    # The first engine that answers has all slots until the next one has work of its own.
+    assert len(lost) <= 4 and len(lost) + len(of_reason(outcomes, m.EXITED)) == 40
 
 
 def test_an_engine_of_another_version_is_not_the_end_of_the_run() -> None:

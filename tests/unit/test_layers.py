@@ -42,6 +42,7 @@ ALLOWED = {
         "coordinator",
         "package",
     },
+    "journal": {"errors", "runtime", "wire", "leaf", "coordinator", "journal", "package"},
     "worker": {"errors", "runtime", "wire", "leaf", "ssh", "launch", "coordinator", "worker"},
     "task": {
         "errors",
@@ -50,12 +51,13 @@ ALLOWED = {
         "leaf",
         "launch",
         "coordinator",
+        "journal",
         "worker",
         "task",
         "event",
     },
     "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
-    "cli": {"errors", "leaf", "event", "worker", "task", "hosts", "package", "cli"},
+    "cli": {"errors", "leaf", "event", "journal", "worker", "task", "hosts", "package", "cli"},
     "aio": {"errors", "runtime", "leaf", "coordinator", "worker", "task", "package", "aio"},
     # Names, of any layer that users import from, and how they are imported.
     "compat": {"errors", "leaf", "event", "worker", "task", "compat"},

@@ -63,6 +63,9 @@ class World:
 
     def turn(self) -> None:
         slots, dealt = self.pool.plan()
+        if dealt and self.pool.fanout is not None:
+            handed_out = sum(share.assigned for share in self.pool.shares.values())
+            assert handed_out <= 2 * self.pool.fanout, "no more may run than twice the fanout"
         for engine_id, number in slots.items():
             self.engines[engine_id].set_slots(number)
         for engine_id, work in dealt:

@@ -1,0 +1,268 @@
+"""--show and --runs: what a journal has of earlier runs, through the displays of a run of now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from mpshell.cli.outcomes import Tally, never_run, worst
+from mpshell.cli.records import text as text_members
+from mpshell.cli.terminal import Terminal
+from mpshell.cli.text import visible, visible_lines
+from mpshell.errors import JournalError
+from mpshell.journal.past import Past, PastAttempt, PastCommand, PastRun
+from mpshell.journal.store import is_locked
+from mpshell.nodeset import NodeSet
+from mpshell.outcome import REASONS, NodeOutcome
+
+
+class PastWorker:
+    """A command of a run, with the outcomes and texts that a worker has."""
+
+    def __init__(self, past: Past, run: PastRun, command: PastCommand, merges: bool) -> None:
+        self._past = past
+        self._merges = merges
+        names = past.nodes(command.command)
+        self.attempts: dict[str, PastAttempt] = {
+            names[attempt.rank]: attempt for attempt in past.attempts(run, command.command)
+        }
+        #: Those that the run was for.
+        self.nodes = NodeSet.fromnames(names[rank] for rank in past.chosen(run, command.command))
+        self._is_incomplete = run.incomplete is not None
+        self._texts: dict[int, bytes] = {}
+        self._cut: set[int] = set()
+        #: Nodes whose output is not there as a whole.
+        self.cut: set[str] = set()
+
+    def read(self, node: str, sname: str = "stdout") -> bytes | None:
+        """Return what is kept of a node's stream, None when nothing came."""
+        if not self._merges:
+            return self._text(node, sname)
+        if sname == "stderr":
+            return None
+        said = [
+            text
+            for text in (self._text(node, "stdout"), self._text(node, "stderr"))
+            if text is not None
+        ]
+        return b"\n".join(said) if said else None
+
+    def _text(self, node: str, sname: str) -> bytes | None:
+        attempt = self.attempts.get(node)
+        body = None if attempt is None else getattr(attempt, sname)
+        if body is None:
+            return None
+        if body not in self._texts:
+            content, size, digest = self._past.text(body)
+            if len(content) < size:
+                # Texts that begin alike are not taken for equal.
+                note = f"[{size - len(content)} more bytes are not in the journal, SHA-256 {digest.hex()}]"
+                content = content + b"\n" * bool(content) + note.encode()
+                self._cut.add(body)
+            self._texts[body] = content
+        if body in self._cut:
+            self.cut.add(node)
+        return self._texts[body]
+
+    def outcomes(self) -> Iterator[NodeOutcome]:
+        """Yield how each node has ended, in the order of their ends."""
+        found = sorted(
+            self.attempts.items(),
+            key=lambda item: (item[1].started_at or 0.0) + (item[1].duration or 0.0),
+        )
+        for node, attempt in found:
+            yield outcome_of(node, attempt)
+        if self._is_incomplete:
+            for node in self.nodes:
+                if node not in self.attempts:
+                    yield _unknown(node, 0)
+
+
+def outcome_of(node: str, attempt: PastAttempt) -> NodeOutcome:
+    """Return an attempt as an outcome; JournalError for one that none can be."""
+    if attempt.reason is None:
+        return _unknown(node, attempt.attempt)
+    if attempt.reason not in REASONS:
+        raise JournalError(f"the journal is damaged: {attempt.reason!r} is no reason")
+    detail = os.fsdecode(attempt.detail) if isinstance(attempt.detail, bytes) else attempt.detail
+    return NodeOutcome(
+        node, attempt.reason, attempt.code, attempt.signal, attempt.started_at, attempt.duration or 0.0,
+        attempt.reason == "timeout", detail, attempt.engine or 0, host=attempt.host or "",
+        attempt=attempt.attempt,
+    )  # fmt: skip
+
+
+def _unknown(node: str, attempt: int) -> NodeOutcome:
+    return NodeOutcome(node, "may have run", None, None, None, 0.0, False, None, 0, attempt=attempt)
+
+
+def workers_of(past: Past, run: PastRun, merges: bool = False) -> list[PastWorker]:
+    """Return the commands of a run that it was for any node of."""
+    workers = [PastWorker(past, run, command, merges) for command in past.commands(run)]
+    return [worker for worker in workers if worker.nodes] or workers[:1]
+
+
+def command_line(commands: list[PastCommand]) -> str:
+    """Return what a run did, as its command line had it."""
+    if all(command.kind in ("command", "local") for command in commands):
+        return "; ".join(str(command.text) for command in commands)
+    option = "--rcopy" if commands[0].kind == "rcopy" else "-c"
+    return " ".join([option, *(str(command.source) for command in commands)])
+
+
+def took(past: PastRun, workers: list[PastWorker]) -> float:
+    """Return how long a run took, in seconds: until its last outcome, where it was broken off."""
+    if past.ended_at is not None:
+        return max(0.0, past.ended_at - past.started_at)
+    ends = [
+        attempt.started_at + (attempt.duration or 0.0)
+        for worker in workers
+        for attempt in worker.attempts.values()
+        if attempt.started_at is not None
+    ]
+    return max(0.0, max(ends, default=past.started_at) - past.started_at)
+
+
+# -- --show ----------------------------------------------------------------------------------------
+
+
+def show(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Show a run, and return the exit status; JournalError."""
+    from mpshell.cli.display import LinesDisplay
+    from mpshell.cli.prepare import make_display
+
+    past = Past.open(options.show)
+    run = past.run(options.run)
+    commands = past.commands(run)
+    workers = workers_of(past, run, options.gather_all)
+    nodes = NodeSet()
+    for worker in workers:
+        nodes.update(worker.nodes)
+    options.command = [str(c.source if c.text is None else c.text) for c in commands]
+    display = make_display(options, nodes, terminal)
+    display.workers = workers
+    if options.verbose:
+        terminal.message(f"run {run.run}, {_clock(run.started_at)}: {command_line(commands)}")
+    for worker in workers:
+        for outcome in worker.outcomes():
+            display.ev_pickup(worker, outcome.node)
+            if isinstance(display, LinesDisplay):
+                _tell_lines(display, worker, outcome.node)
+            display.ev_outcome(worker, outcome)
+    display.settle()
+    seconds = took(run, workers)
+    display.show_rest(seconds, display.tally.max_code)
+    _sum_up(options, run, display.tally, terminal, seconds)
+    cut = set().union(*(worker.cut for worker in workers))
+    if cut:
+        terminal.message(
+            f"not all output is in the journal (--journal-limit): {NodeSet.fromnames(cut)}"
+        )
+    past.close()
+    return 74 if display.files.failed else 0
+
+
+def _tell_lines(display: Any, worker: PastWorker, node: str) -> None:
+    for sname in ("stdout", "stderr"):
+        said = worker.read(node, sname)
+        if said is not None:
+            for line in said.split(b"\n"):
+                display.ev_read(worker, node, sname, line)
+
+
+def _sum_up(
+    options: argparse.Namespace, run: PastRun, tally: Tally, terminal: Terminal, seconds: float
+) -> None:
+    if run.error is not None:
+        terminal.message(f"the run was ended by {run.error}")
+    if run.incomplete is not None:
+        terminal.message(f"the journal of this run is incomplete: {run.incomplete}")
+    elif run.ended_at is None:
+        terminal.message(
+            f"the run {'goes on' if _goes_on(options.show, run) else 'was broken off'}"
+        )
+    if tally.failed or options.verbose or os.isatty(2):
+        terminal.message(tally.summary(seconds))
+        for what, failed in tally.failures_by_sentence():
+            terminal.message(f"{what}: {failed}")
+
+
+# -- --runs ----------------------------------------------------------------------------------------
+
+
+def list_runs(options: argparse.Namespace, terminal: Terminal) -> int:
+    """List the runs of a journal, as lines, objects or one document; JournalError."""
+    past = Past.open(options.runs)
+    records = [_record(options.runs, past, run) for run in past.runs()]
+    past.close()
+    if options.json:
+        terminal.out(json.dumps({"runs": records}).encode() + b"\n")
+        return 0
+    for record in records:
+        line = json.dumps(record) if options.jsonl else _line(record)
+        terminal.out(os.fsencode(line + "\n"))
+    return 0
+
+
+def _record(path: str, past: Past, run: PastRun) -> dict[str, Any]:
+    commands = past.commands(run)
+    workers = workers_of(past, run) if commands else []
+    nodes = NodeSet()
+    found: dict[str, list[NodeOutcome]] = {}
+    for worker in workers:
+        nodes.update(worker.nodes)
+        for outcome in worker.outcomes():
+            found.setdefault(outcome.node, []).append(outcome)
+    tally = Tally(nodes)
+    for node in nodes:
+        outcomes = found.get(node, [])
+        if len(outcomes) < sum(node in worker.nodes for worker in workers):
+            outcomes.append(never_run(node))
+        tally.end(worst(outcomes))
+    state = "ended" if run.ended_at is not None else "broken off"
+    return {
+        "run": run.run,
+        "root": run.root,
+        "mode": run.mode,
+        "state": "goes on" if state != "ended" and _goes_on(path, run) else state,
+        "started_at": run.started_at,
+        "duration": round(took(run, workers), 6),
+        "error": run.error,
+        "incomplete": run.incomplete,
+        "counts": tally.counts(),
+        "user": run.user,
+        "host": run.host,
+        **text_members("directory", os.fsencode(run.directory)),
+        **text_members("command", os.fsencode(command_line(commands)) if commands else b""),
+    }
+
+
+def _line(record: dict[str, Any]) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in record["counts"].items())
+    notes = [counts]
+    if record["mode"] != "run":
+        notes.insert(0, f"{record['mode']} of {record['root']}")
+    if record["state"] != "ended":
+        notes.append(record["state"])
+    if record["incomplete"]:
+        notes.append("incomplete")
+    head = f"{record['run']:>3}  {_clock(record['started_at'])}  {record['duration']:>8.1f} s  "
+    return head + f"{'; '.join(notes)}  {visible(visible_lines(record['command']))}"
+
+
+def _goes_on(path: str, run: PastRun) -> bool:
+    """Return whether a run without an end goes on: no two do at once, so it is the last one."""
+    past = Past.open(path)
+    try:
+        return past.run(None).run == run.run and is_locked(path)
+    finally:
+        past.close()
+
+
+def _clock(seconds: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

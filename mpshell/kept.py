@@ -1,0 +1,3 @@
+"""What a journal keeps of the output: a leaf, known to the command line without anything of a run."""
+
+KEEPS = KEEPS_NONE, KEEPS_FAILED, KEEPS_ALL = "none", "failed", "all"

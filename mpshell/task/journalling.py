@@ -1,0 +1,120 @@
+"""What a Task has its runs write into a journal: its settings, and each worker as it can be made again.
+
+Loaded with the first run that has a journal. In the thread of the Task.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+from mpshell.coordinator.job import Job
+from mpshell.coordinator.retry import RetryPolicy
+from mpshell.journal.recorder import Beginning, Continuation, Description, Recorder
+from mpshell.journal.store import Store
+from mpshell.task.settings import WORDS_KEYS, Settings
+from mpshell.worker.base import Worker
+from mpshell.worker.copy import Copy
+from mpshell.worker.distant import CommandWorker, DistantWorker
+
+#: The info keys that are recorded, and set again for a run that goes on with an earlier one. Environment, input
+#: and passwords are none of them.
+RECORDED = (
+    "fanout", "connect_timeout", "command_timeout", "engines", "rate", "grace", "drain", "heartbeat",
+    "retry_lost", "retry", "canary", "batch", "max_fail", "ssh_kex",
+    "connect_fanout", "connect_rate", *WORDS_KEYS,
+)  # fmt: skip
+
+_PACKAGE = "mpshell.worker."
+
+#: What a local command without a key is called.
+NO_KEY = "local"
+
+
+def begin(settings: Settings, warn: Callable[[str], object]) -> Recorder:
+    """Begin the journal of a run, as the settings have it; JournalError."""
+    target = settings.info("journal")
+    sync = bool(settings.info("journal_sync"))
+    beginning = Beginning(
+        {key: _recorded(settings.info(key)) for key in RECORDED},
+        settings.info("journal_output"),
+        settings.info("journal_limit"),
+    )
+    if isinstance(target, Continuation):
+        store = target.store
+        beginning = beginning._replace(mode=target.mode, root=target.root)
+    else:
+        store = Store.open(os.fsdecode(target), sync=sync)
+    try:
+        return Recorder(store, beginning, describe, warn)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _recorded(value: Any) -> Any:
+    """Return the value of an info key as JSON has it."""
+    if isinstance(value, RetryPolicy):
+        return {**asdict(value), "on": sorted(value.on)}
+    return value
+
+
+def restored(recorded: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the info keys that a journal has; TypeError, TaskSettingError for values that cannot be."""
+    for key, value in recorded.items():
+        if key == "retry" and value is not None:
+            value = RetryPolicy(**dict(value))
+        if key in RECORDED:
+            yield key, value
+
+
+def describe(job: Job) -> Description:
+    """Return a job's worker as it is recorded."""
+    worker = cast(Worker, job.listener)
+    options: dict[str, Any] = {"timeout": worker.timeout, "stderr": worker.stderr}
+    transport = transport_name(type(worker))
+    if not isinstance(worker, DistantWorker):
+        text = getattr(worker, "command", None)
+        names = [NO_KEY if key is worker else str(key) for key in job.keys]
+        return Description("local", text, None, None, transport, options, nodes=names)
+    options["stdin"] = job.spec.stdin
+    said = Description(
+        "command", worker.command, worker.source, worker.dest, transport, options,
+        nodes=list(map(str, job.keys)), recorded_as=worker.recorded_as,
+    )  # fmt: skip
+    copy = worker.copying if isinstance(worker, CommandWorker) else None
+    if copy is None:
+        return said
+    options.update(preserve=copy.preserve, atomic=copy.atomic)
+    kind = "rcopy" if copy.reverse else "copy"
+    return said._replace(kind=kind, stamp=stamp(copy))
+
+
+def transport_name(worker_class: type[Any]) -> str:
+    """Return the name by which `load_worker_class` finds a transport."""
+    module = worker_class.__module__
+    return module.removeprefix(_PACKAGE) if module.startswith(_PACKAGE) else module
+
+
+def stamp(copy: Copy) -> tuple[int, int] | None:
+    """Return size and time of a source here, of a directory those of its files; None where there is none."""
+    if copy.reverse:
+        return None
+    try:
+        found = os.stat(copy.source)
+    except OSError:
+        return None
+    if not copy.tree:
+        return found.st_size, found.st_mtime_ns
+    size, modified = 0, found.st_mtime_ns
+    for folder, _, names in os.walk(copy.source):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
+            try:
+                found = os.lstat(path)
+            except OSError:
+                continue
+            size += found.st_size if path is not folder else 0
+            modified = max(modified, found.st_mtime_ns)
+    return size, modified
