@@ -288,6 +288,7 @@ class ForkLauncher:
             session=server.pid,
             served=server.outbox.ours,
             requested=lambda: not server.outbox.holds(engine_id),
+            progress=server.outbox.progress,
         )
 
     @staticmethod
