@@ -247,6 +247,10 @@ class EngineSet:
                 self._run.note(EngineStartError(link.detail))
         for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
+        if engine.state is states.RETIRED:
+            # It takes nothing from another user, the rest of a command's stdin neither.
+            how, (uid, gid) = link.detail or "its engine is gone", self._ids
+            link.detail = f"{how}, after the program changed its user to uid {uid}, gid {gid}"
         self._clients.lost(engine, sorted(engine.running.items()))
         self._end_of_turn()
 

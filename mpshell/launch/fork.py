@@ -291,6 +291,7 @@ class ForkLauncher:
             session=new.server.pid,
             served=new.server.outbox.ours,
             requested=lambda: not new.server.outbox.holds(new.engine_id),
+            progress=new.server.outbox.progress,
         )
 
     def start_process(

@@ -13,10 +13,15 @@ from collections.abc import Callable, Sequence
 from mpshell.errors import ProtocolError
 from mpshell.launch import force, lifecycle
 from mpshell.launch.link import PATIENCE, Leased
+from mpshell.launch.outbox import ForkProgress
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
 from mpshell.wire.channel import Channel
+
+#: Seconds that an engine has for its first message while its fork server goes on: a thousand engines that are
+#: asked for at once come one after the other. One that hangs alone is given up after these.
+_LONGEST = 120.0
 
 #: Seconds that an engine has to end by itself, or by its fork server's means, before each harder measure.
 _MEASURE = 3.0
@@ -48,6 +53,7 @@ class LocalLink(Leased):
         session: int = 0,
         served: Callable[[], bool] = lambda: True,
         requested: Callable[[], bool] = lambda: True,
+        progress: ForkProgress | None = None,
     ) -> None:
         super().__init__()
         self.engine_id = engine_id
@@ -63,6 +69,8 @@ class LocalLink(Leased):
         self._served = served
         #: Whether the fork server has been asked for it: there may be no room yet for that.
         self._requested = requested
+        #: When its fork server has last gone on.
+        self._progress = progress or ForkProgress()
         #: When it was made, and when it had last not been asked for yet.
         self._made = self._unrequested = time.monotonic()
         self._lifecycle = lifecycle.Lifecycle()
@@ -94,11 +102,12 @@ class LocalLink(Leased):
 
     @property
     def patience(self) -> float:
-        # Its time runs from when it was asked for.
+        # Its time runs from when it was asked for, and anew whenever its fork server goes on.
         if not self._requested():
             self._unrequested = time.monotonic()
             return math.inf
-        return PATIENCE + self._unrequested - self._made
+        waited = min(max(self._progress.at - self._unrequested, 0), _LONGEST - PATIENCE)
+        return PATIENCE + waited + self._unrequested - self._made
 
     @property
     def gone(self) -> bool:
@@ -189,6 +198,7 @@ class LocalLink(Leased):
         if self.ready is None:
             self.ready = next((e for e in events if isinstance(e, messages.Ready)), None)
             if self.ready is not None:
+                self._progress.note()
                 self._handle(lifecycle.FIRST_MESSAGE)
         return events
 

@@ -35,6 +35,18 @@ _RETRY = 0.02
 _WAIT = 1000
 
 
+class ForkProgress:
+    """When a fork server last went on: it took a packet, or an engine of it had its first message."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.at = clock()
+
+    def note(self) -> None:
+        """It has gone on just now."""
+        self.at = self._clock()
+
+
 class Outbox:
     """The sending side of a control socket. Everything here is called with `lock` held, or takes it."""
 
@@ -51,6 +63,7 @@ class Outbox:
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
         self._thread: threading.Thread | None = None
         self._given_up = False
+        self.progress = ForkProgress()
         #: Set when nothing is sent any more.
         self._retry = threading.Event()
 
@@ -137,17 +150,16 @@ class Outbox:
             if error.errno in (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS):
                 return False
             raise
+        self.progress.note()
         return True
 
     # -- the thread that waits -------------------------------------------------------------------
 
     def _deliver(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        began = time.monotonic()
         room = False
         while (before := self._flush()) >= 0:
-            if before:
-                deadline = time.monotonic() + _PATIENCE
-            elif time.monotonic() > deadline:
+            if time.monotonic() > max(began, self.progress.at) + _PATIENCE:
                 # The descriptors of what waits are closed with it: so their runs hear that there is no engine.
                 self._drop()
                 continue

@@ -293,7 +293,7 @@ class Worker(Uncopied, WorkerEvents):
         tree: bool = False,
         log: LogFormat | None = None,
         fanout: int | None = None,
-        snames: tuple[str, ...] = (SNAME_STDIN, SNAME_STDOUT, SNAME_STDERR),
+        snames: tuple[str, ...] | None = None,
     ) -> Job:
         if fanout is None:
             fanout = check_worker_fanout(self._fanout)
@@ -320,7 +320,8 @@ class Worker(Uncopied, WorkerEvents):
             groups=groups,
             reader=reader,
             parts=parts,
-            snames=snames,
+            # The names of the worker: of a class, or set on this one.
+            snames=snames or (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR),
             in_waves=self._in_waves,
         )
         if self._only is not None:

@@ -165,6 +165,28 @@ def test_names_and_commands_that_are_no_utf_8(tmp_path: Path) -> None:
     assert again.code == 1 and again.out == b"caf\xe9: d\xe9j\xe0\n"
 
 
+def test_the_files_of_a_journal_are_the_users_alone(tmp_path: Path) -> None:
+    path, go = tmp_path / "journal", tmp_path / "go"
+    names = ["journal", "journal-wal", "journal-shm"]
+    command = f"until test -e {go}; do sleep 0.05; done"
+    with started("-w", "n[1-2]", "--journal", str(path), command, umask=0) as process:
+        assert eventually(lambda: all((tmp_path / name).exists() for name in names))
+        modes = {found.name: oct(found.stat().st_mode) for found in tmp_path.glob("journal*")}
+        assert modes == dict.fromkeys(names, "0o100600")
+        go.touch()
+        assert process.wait(60) == 0
+    assert oct(path.stat().st_mode) == "0o100600"
+
+
+def test_a_run_without_a_journal_does_not_load_sqlite(tmp_path: Path) -> None:
+    program = [sys.executable, "-X", "importtime", "-m", "mpshell"]
+    without = local("-w", "n1", "true", program=program)
+    assert without.code == 0 and "mpshell.cli.run" in without.err
+    assert "sqlite3" not in without.err
+    with_one = local("-w", "n1", "--journal", str(tmp_path / "j"), "true", program=program)
+    assert "sqlite3" in with_one.err
+
+
 # -- what is no journal ------------------------------------------------------------------------------
 
 

@@ -10,7 +10,9 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from tests.cli.program import PROGRAM, environment, gone, mpshell
+import pytest
+
+from tests.cli.program import PROGRAM, Done, environment, gone, mpshell
 
 FANOUT, NODES = 8, 240
 
@@ -87,3 +89,88 @@ def test_a_kill_at_any_moment_runs_no_node_twice_and_forgets_none(tmp_path: Path
     again = ledger_of(ledger)
     assert set(again) == set(known) and set(again.values()) <= {1, 2}
     assert {node for node, count in again.items() if count == 2} <= unknown
+
+
+def on_a_disk(size: str, disk: Path, script: str, *words: str) -> Done:
+    """Run a shell script with words in a mount namespace, which has a small file system at `disk`."""
+    disk.mkdir()
+    mounted = f"mount -t tmpfs -o size={size} none {disk} || exit 99\n{script}"
+    return mpshell(*words, program=["unshare", "-Urm", "sh", "-c", mounted, "sh"])
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_run_ends_the_journal_and_not_the_run(
+    tmp_path: Path,
+) -> None:
+    """The file is copied from the full disk before that ends: it says itself that it is incomplete."""
+    disk, ledger = tmp_path / "disk", tmp_path / "ledger"
+    # Each says 50 kB, and the disk has room for a few of them beside what is set aside.
+    command = f"echo %h >> {ledger}; head -c 50000 /dev/zero | tr '\\0' x; echo %h"
+    script = f'"$@"; code=$?; cp {disk}/journal* {tmp_path}; exit $code'
+    done = on_a_disk(
+        "1m", disk, script, *PROGRAM, "-R", "exec", "-f", "2",
+        "-w", "n[1-60]", "-N", "--journal", str(disk / "journal"), command,
+    )  # fmt: skip
+    assert done.code == 73, done.err
+    assert done.err.count("the run goes on without it") == 1
+    assert "database or disk is full" in done.err
+    assert ledger_of(ledger) == Counter(f"n{number}" for number in range(1, 61))
+    path = tmp_path / "journal"
+    with closing(sqlite3.connect(path)) as journal:
+        assert journal.execute("SELECT incomplete FROM runs").fetchall() == [
+            ("database or disk is full",)
+        ]
+    found = Counter(states(path).values())
+    # None is taken for one that has surely not run.
+    assert set(found) == {"ended", "may have run"} and sum(found.values()) == 60
+    resumed = mpshell("--resume", str(path))
+    assert ledger_of(ledger).total() == 60, resumed.err
+
+
+def test_a_read_only_disk_is_an_error_before_anything_runs(tmp_path: Path) -> None:
+    disk, ran = tmp_path / "disk", tmp_path / "ran"
+    program = " ".join(PROGRAM)
+    path, new = disk / "journal", disk / "new"
+    done = on_a_disk(
+        "4m", disk,
+        f"""
+        {program} -R exec -w n[1-2] -q --journal {path} 'echo %h; exit 1'
+        mount -o remount,ro {disk}
+        {program} --show {path}
+        {program} -R exec -w n1 --journal {new} 'touch {ran}'; echo $?
+        {program} -R exec -w n1 --journal {path} 'touch {ran}'; echo $?
+        {program} --resume {path} --rerun-unknown; echo $?
+        {program} --rerun-failed {path}; echo $?
+        """,
+    )  # fmt: skip
+    assert sorted(done.lines[2:4]) == ["n1: n1", "n2: n2"], done.err
+    assert done.lines[4:] == ["73"] * 4
+    assert done.err.count("Read-only file system") == 4
+    assert not ran.exists()
+
+
+#: As a user who is not root: root without its capabilities is bound to the modes of files.
+PLAIN_USER = [
+    "unshare", "-Ur", "setpriv", "--securebits", "+noroot", "--inh-caps=-all", "--bounding-set=-all",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_read_only_directory_is_an_error_before_anything_runs(
+    existing: bool, tmp_path: Path
+) -> None:
+    """A journal has files beside it, so it is refused where they cannot be made."""
+    directory, ran = tmp_path / "directory", tmp_path / "ran"
+    directory.mkdir()
+    words = ["-R", "exec", "-w", "n1", "-q", "--journal", str(directory / "journal")]
+    if existing:
+        assert mpshell(*words, "true").code == 0
+    before = {found.name: found.read_bytes() for found in directory.iterdir()}
+    directory.chmod(0o555)
+    try:
+        done = mpshell(*words, f"touch {ran}", program=[*PLAIN_USER, *PROGRAM])
+    finally:
+        directory.chmod(0o755)
+    assert done.code == 73, done.err
+    assert str(directory / "journal") in done.err
+    assert not ran.exists()
+    assert {found.name: found.read_bytes() for found in directory.iterdir()} == before

@@ -239,3 +239,22 @@ print(eventually(lambda: not set(alive()) & set(before), 10))
 """
     line = "{'exit'} 60 60 ['0', '54322']\n"
     assert attack(script, tmp_path) == line * 2 + "True\n"
+
+
+def test_a_command_that_still_needs_stdin_is_lost_by_the_change(tmp_path: Path) -> None:
+    """Its engine takes nothing from another user; the detail of the outcome names the change."""
+    script = """
+from mpshell import EventHandler
+class Drop(EventHandler):
+    def ev_read(self, worker, node, sname, msg):
+        os.setresgid(54322, 54322, 54322)
+        worker.write(b"more")
+        worker.set_write_eof()
+worker = ExecWorker("n1", handler=Drop(), command=f"echo up; cat; id -g >> {path}")
+task.schedule(worker)
+task.resume()
+print(*((o.reason, o.detail) for o in worker.outcomes()))
+print(task.run("id -g").read().decode())
+"""
+    detail = "status 0, after the program changed its user to uid 0, gid 54322"
+    assert attack(script, tmp_path) == f"('lost', '{detail}')\n54322\n"

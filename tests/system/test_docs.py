@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from mpshell import Defaults
+from mpshell.journal import schema
+from tests.cli.program import mpshell
 from tests.faults.test_processes import FAULTS
 from tests.support import run_script
 
@@ -47,6 +50,39 @@ def test_the_page_of_asyncio_prints_what_it_says() -> None:
     assert [line for line in expected if line not in lines] == []
     assert sorted(lines[:3]) == ["node1 0 node1", "node2 1 node2", "node3 2 node3"]
     assert "{'b1': '1.0', 'b2': '1.1'}" in lines or "{'b2': '1.1', 'b1': '1.0'}" in lines
+
+
+def constant(lines: list[str]) -> list[str]:
+    """Return lines without times and rates, in the order of the alphabet: nodes end in any order."""
+    date = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    return sorted(re.sub(rf"{date}|\([\d.,k]+/s\)| +[\d.]+ s\b", "-", line) for line in lines)
+
+
+def test_the_commands_of_the_page_of_the_journal_print_what_it_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "journal.md").read_text()
+    session = "".join(re.findall(r"```console\n(.*?)```", page, re.S))
+    examples = re.findall(r"^\$ mpshell (.*)\n((?:[^$].*\n)*)", session, re.M)
+    assert len(examples) >= 5
+    for words, expected in examples:
+        done = mpshell(*shlex.split(words), cwd=tmp_path)
+        shown = done.lines + done.err.splitlines()
+        assert constant(shown) == constant(expected.splitlines()), words
+
+
+def test_the_program_of_the_page_of_the_journal_prints_what_it_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "journal.md").read_text()
+    [source] = re.findall(r"```python\n(.*?)```", page, re.S)
+    expected = re.findall(r"(?:^|  )# (.*)$", source, re.M)
+    assert len(expected) == 4
+    done = run_script(f"import os\nos.chdir({str(tmp_path)!r})\n{source}")
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
+
+
+def test_the_schema_of_the_page_of_the_journal_is_that_of_the_file() -> None:
+    page = (ROOT / "docs" / "journal.md").read_text()
+    assert re.findall(r"```sql\n(.*?)```", page, re.S) == [schema.TABLES]
+    assert f"Version {schema.VERSION} (`PRAGMA user_version`" in page
+    assert f"`application_id` is {schema.APPLICATION:#x})" in page
 
 
 def test_the_page_of_configuration_has_every_setting_and_its_default() -> None:

@@ -92,7 +92,7 @@ def test_no_more_engines_than_the_work_is_worth(clients: int, usable: int, engin
 def test_the_capacity_is_the_launcher_s(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the machine with the engines, whatever this one has: pdsh deals its nodes out over that many too."""
     launcher = FakeLauncher()
-    monkeypatch.setattr(pool, "_pool", EnginePool(launcher))
+    monkeypatch.setitem(pool._pools, None, EnginePool(launcher))
     task = task_self()
     assert task.engines_for(1000) == launcher.capacity() == 64
     lines = list(WorkerPdsh("n[1-1000]", command="true").command_lines(task))

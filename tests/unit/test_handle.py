@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from mpshell.launch import local
-from mpshell.launch.link import Link
+from mpshell.launch.link import PATIENCE, Link
 from mpshell.launch.local import LocalLink
+from mpshell.launch.outbox import ForkProgress
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel
@@ -21,14 +23,14 @@ WIRE = len(FRAME).to_bytes(4, "big") + FRAME
 class Peer:
     """The far ends of a handle: an engine's channel, the fork server's sentinel."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: ForkProgress | None = None) -> None:
         near, self.far = socket.socketpair()
         sentinel, self.sentinel = os.pipe()
         self.fenced = 0
         self.gone = 0
         self.events: list[m.Message] = []
         self.loop = EventLoop()
-        self.handle = LocalLink(1, Channel(near.detach()), sentinel, self._fence)
+        self.handle = LocalLink(1, Channel(near.detach()), sentinel, self._fence, progress=progress)
         self.handle.attach(
             self.loop,
             lambda handle, events: self.events.extend(events),
@@ -177,3 +179,28 @@ def test_frames_before_garbage_in_the_same_read_count() -> None:
     peer.turn()
     assert len(peer.events) == 2 and (peer.fenced, peer.gone) == (1, 1)
     peer.close()
+
+
+def test_the_patience_with_an_engine_runs_from_the_last_progress_of_its_fork_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where many are asked for at once others come first; one that hangs is given up all the same."""
+    now = 1000.0
+    monkeypatch.setattr(local, "time", SimpleNamespace(monotonic=lambda: now))
+    progress = ForkProgress(lambda: now)
+    waits, other = Peer(progress), Peer(progress)
+    now += 8
+    assert waits.handle.patience == PATIENCE
+    other.far.send(WIRE)
+    other.turn()
+    assert waits.handle.patience == PATIENCE + 8
+    # The next first message of the same engine is none.
+    now += 5
+    other.far.send(WIRE)
+    other.turn()
+    assert waits.handle.patience == PATIENCE + 8
+    now += 10_000
+    progress.note()
+    assert waits.handle.patience == local._LONGEST
+    waits.close()
+    other.close()

@@ -1,0 +1,155 @@
+"""A journal in a program: who may write it, with each way to run, and nothing of it in a run without one."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import mpshell
+from mpshell import JournalError, Task, task_self, task_terminate
+from tests.support import run_script
+
+
+def rows(path: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as journal:
+        return journal.execute(statement).fetchall()
+
+
+def verdicts(path: Path, run: int) -> list[tuple[object, ...]]:
+    return rows(
+        path,
+        f"SELECT node, state, reason, code FROM verdicts WHERE run = {run} ORDER BY rank",
+    )
+
+
+ENDED = [("n0", "ended", "exit", 0), ("n1", "ended", "exit", 1), ("n2", "ended", "exit", 2)]
+
+
+def in_another_thread(path: Path) -> str | None:
+    """Run a command by the Task of another thread; return its JournalError, None when it was run."""
+    found: list[str | None] = []
+
+    def use() -> None:
+        task = task_self()
+        task.set_info("journal", str(path))
+        try:
+            task.run(f"echo %h >> {path}.ran", nodes="other", remote=False)
+            found.append(task.journal_failure)
+        except JournalError as error:
+            found.append(str(error))
+        finally:
+            task_terminate()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    [result] = found
+    return result
+
+
+def test_a_run_without_a_journal_does_not_load_sqlite(tmp_path: Path) -> None:
+    done = run_script(
+        """
+import sys
+from mpshell import task_self
+task = task_self()
+task.run("true", nodes="n[1-3]", remote=False)
+print("sqlite3" in sys.modules, task.max_retcode())
+task.set_info("journal", sys.argv[1])
+task.run("true", nodes="n[1-3]", remote=False)
+print("sqlite3" in sys.modules, task.max_retcode())
+""",
+        args=[str(tmp_path / "journal")],
+    )
+    assert (done.stdout, done.stderr) == ("False 0\nTrue 0\n", "")
+
+
+def test_a_file_that_is_no_journal_is_an_error_of_resume(solo_task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_text("n1 ok\n" * 99)
+    solo_task.set_info("journal", str(path))
+    solo_task.shell(f"touch {tmp_path}/ran", nodes="n[0-2]", remote=False)
+    with pytest.raises(JournalError, match="is damaged, or no journal"):
+        solo_task.resume()
+    assert not (tmp_path / "ran").exists()
+    assert path.read_text() == "n1 ok\n" * 99
+    # What was scheduled is not lost: the next run has it.
+    solo_task.set_info("journal", str(tmp_path / "good"))
+    solo_task.resume()
+    assert solo_task.journal_failure is None
+    assert [state for _, state, _, _ in verdicts(tmp_path / "good", 1)] == ["ended"] * 3
+    assert (tmp_path / "ran").exists()
+
+
+def test_two_tasks_write_one_file_one_after_the_other(solo_task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    solo_task.set_info("journal", str(path))
+    with solo_task.iter_outcomes("exit %n", nodes="n[0-2]", remote=False) as outcomes:
+        next(outcomes)
+        refused = in_another_thread(path)
+        assert refused is not None and "is locked by another run, which goes on" in refused
+        assert not Path(f"{path}.ran").exists()
+        assert len(list(outcomes)) == 2
+    # What was refused has changed nothing, and the lock has ended with the run.
+    assert verdicts(path, 1) == ENDED and rows(path, "SELECT count(*) FROM runs") == [(1,)]
+    assert in_another_thread(path) is None
+    assert verdicts(path, 2) == [("other", "ended", "exit", 0)]
+    assert Path(f"{path}.ran").read_text() == "other\n"
+
+
+def test_an_iterator_that_is_left_has_its_verdicts_in_the_journal(
+    solo_task: Task, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal"
+    solo_task.set_info("journal", str(path))
+    solo_task.set_info("fanout", 2)
+    command = "test %n = 0 || sleep 60"
+    with solo_task.iter_outcomes(command, nodes="n[0-5]", remote=False) as outcomes:
+        assert next(outcomes).node == "n0"
+        # Two of a fanout of two are handed out at least, and no more than twice as many.
+        states = [state for _, state, _, _ in verdicts(path, 1)]
+        assert states[0] == "ended" and 1 <= states.count("may have run") <= 4
+        assert "not run" in states
+    states = [state for _, state, _, _ in verdicts(path, 1)]
+    assert len(states) == 6 and set(states) == {"ended", "not run"}
+
+
+def test_runs_of_asyncio_have_journals_of_their_own(tmp_path: Path) -> None:
+    async def one(name: str) -> list[str]:
+        info = {"journal": str(tmp_path / name)}
+        async with mpshell.aio.run("exit %n", nodes="n[0-2]", remote=False, info=info) as run:
+            return [outcome.node async for outcome in run]
+
+    async def both() -> tuple[list[str], list[str]]:
+        found = await asyncio.gather(one("a"), one("b"))
+        with pytest.raises(JournalError, match="is damaged, or no journal"):
+            await one("text")
+        return found
+
+    (tmp_path / "text").write_text("n1 ok\n" * 99)
+    for nodes in asyncio.run(both()):
+        assert sorted(nodes) == ["n0", "n1", "n2"]
+    assert verdicts(tmp_path / "a", 1) == verdicts(tmp_path / "b", 1) == ENDED
+
+
+def test_a_cancelled_run_of_asyncio_has_its_verdicts_in_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+
+    async def cut_off() -> None:
+        info = {"journal": str(path), "fanout": 2}
+        command = "test %n = 0 || sleep 60"
+        async with mpshell.aio.run(command, nodes="n[0-5]", remote=False, info=info) as run:
+            async for outcome in run:
+                assert outcome.node == "n0"
+                break
+
+    asyncio.run(cut_off())
+    states = [state for _, state, _, _ in verdicts(path, 1)]
+    assert len(states) == 6 and set(states) == {"ended", "not run"}
+    [(ended,)] = rows(path, "SELECT ended_at IS NOT NULL FROM runs")
+    assert ended
