@@ -8,8 +8,10 @@ from __future__ import annotations
 import ast
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,16 @@ def is_measured(found: dict[str, float]) -> bool:
 @pytest.mark.parametrize("operation", LOCAL)
 def test_a_driver_measures(operation: str, tmp_path: Path) -> None:
     assert is_measured(measure(operation, LOCAL[operation], tmp_path))
+
+
+def test_the_driver_of_a_sweep_measures_one_with_a_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    for _ in range(2):
+        parameters = {"nodes": 20, "command": "echo %h", "journal": str(path)}
+        assert is_measured(measure("sweeps.sweep", parameters, tmp_path))
+        with closing(sqlite3.connect(path)) as journal:
+            found = journal.execute("SELECT run, count(*) FROM verdicts WHERE code = 0").fetchall()
+        assert found == [(1, 20)]
 
 
 def test_a_driver_measures_a_copy_over_ssh(ssh_server: SshServer, tmp_path: Path) -> None:

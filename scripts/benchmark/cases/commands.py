@@ -1,6 +1,7 @@
 """Cases of many short commands: one local process a node."""
 
 import os
+from typing import Any
 
 from scripts.benchmark.model import CLUSTERSHELL, LIMIT, MPSHELL, Case, Contender, Target
 from scripts.benchmark.workplace import Workplace
@@ -83,6 +84,21 @@ def _sh(work: Workplace) -> list[Contender]:
     )
 
 
+def _journal(work: Workplace) -> list[Contender]:
+    """Return both programs that record each command in a file, and mpshell without it."""
+    nodes, least = work.size(10_000, 500), work.size(500, 100)
+    sweep: dict[str, Any] = {"nodes": nodes, "command": "echo %h", "fanout": _FANOUT}
+    file = str(work.directory / "journal")
+    parallel = ["parallel", "--will-cite", f"-j{_FANOUT}", "--joblog", f"{file}.joblog", "echo {}"]
+    return [
+        work.mpshell("sweep", nodes, **sweep, journal=file),
+        Contender(_PLAIN, work.driver("mpshell", "sweep", nodes, **sweep)),
+        *work.program(_JOBLOG, parallel, least, stdin=_names(least)),
+    ]
+
+
+_PLAIN, _JOBLOG = "mpshell without a journal", "GNU parallel --joblog"
+
 _SSH = "/usr/bin/ssh"
 
 
@@ -144,6 +160,16 @@ CASES = (
     ),
     Case("echo", "`echo %h` on 10,000 nodes, exec, fanout 64", "nodes", _echo, _targets(3.5)),
     Case("sh", f"`{_SH}` on 10,000 nodes, exec, fanout 64", "nodes", _sh, _targets(2.2)),
+    Case(
+        "journal",
+        "`echo %h` on 10,000 nodes with a journal, exec, fanout 64",
+        "nodes",
+        _journal,
+        (
+            Target("at least 5x the rate of GNU parallel --joblog", "rate", 5, against=_JOBLOG),
+            Target("at least 0.9 of the rate without a journal", "rate", 0.9, against=_PLAIN),
+        ),
+    ),
     Case(
         "alone",
         "Commands that end one by one: sleeps of 0.5 to 1.9 s on 500 nodes, exec, fanout 64",

@@ -45,6 +45,7 @@ def sweep(
     warm: int = 0,
     ssh_options: str | None = None,
     ideal: float | None = None,
+    journal: str | None = None,
 ) -> dict[str, float]:
     """Run a command on the nodes and read the results.
 
@@ -60,6 +61,10 @@ def sweep(
     if engines is not None and library == "mpshell":
         keep_all_engines()
         settings["engines"] = engines
+    if journal is not None:
+        # A new file for each run: one of before is checked first.
+        Path(journal).unlink(missing_ok=True)
+        settings["journal"] = journal
     worker_class = api.ExecWorker
     if ssh_options is not None:
         worker_class = api.WorkerSsh
