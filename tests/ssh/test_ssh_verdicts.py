@@ -212,7 +212,8 @@ def another_sshd(server: SshServer, path: Path, text: str) -> Iterator[int]:
     (path / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {server.directory}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {server.directory}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        f"PermitRootLogin yes\n{server.session_paths}{text}"
+        # In an empty home: bash reads the user's .bashrc for a command over ssh.
+        f"PermitRootLogin yes\nSetEnv HOME={server.directory}/home\n{server.session_paths}{text}"
     )
     sshd = subprocess.Popen([server.programs.sshd, "-D", "-f", path / "sshd_config"])
 
