@@ -77,17 +77,9 @@ class Coordinator:
             self.run, intern, retry, self._rollout, self._again, self._close, observer
         )
         self._intake = Intake(self.run, self.jobs, self._verdicts, intern, records, observer)
-        bucket = TokenBucket(self.run.loop.time)
-
-        def engines_of(pool: EnginePool, connects: Connects | None = None) -> EngineSet:
-            return EngineSet(
-                self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
-                heartbeat, bucket, observer=observer,
-                in_waves=plan is not None and plan.has_waves, connects=connects,
-                # After the last failure that is allowed nothing may start that waits in an engine.
-                ahead=plan is None or plan.max_fail is None,
-            )  # fmt: skip
-
+        engines_of = functools.partial(
+            self._engines_of, heartbeat=heartbeat, bucket=TokenBucket(self.run.loop.time), plan=plan
+        )
         self._engines: EngineSet | Places = engines_of(pool, connects)
         if here is not None:
             # Late: only where the engines of the run are on other hosts.
@@ -97,6 +89,23 @@ class Coordinator:
             self._engines = places.Places(self._engines, lambda: engines_of(pool_here()))
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
+
+    def _engines_of(
+        self,
+        pool: EnginePool,
+        connects: Connects | None = None,
+        *,
+        heartbeat: float | None,
+        bucket: TokenBucket,
+        plan: RolloutPlan | None,
+    ) -> EngineSet:
+        return EngineSet(
+            self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
+            heartbeat, bucket, observer=self._observer,
+            in_waves=plan is not None and plan.has_waves, connects=connects,
+            # After the last failure that is allowed nothing may start that waits in an engine.
+            ahead=plan is None or plan.max_fail is None,
+        )  # fmt: skip
 
     def _make_rollout(self, plan: RolloutPlan) -> Rollout:
         return Rollout(

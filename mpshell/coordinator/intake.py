@@ -95,7 +95,8 @@ class Intake:
                 continue
             if stream == messages.LOG:
                 self._run.tell(job.listener.job_logged, block)
-            elif job.reader is not None:
+                continue
+            if job.reader is not None:
                 self._have_read(engine, job, job.reader, index, stream, block)
                 continue
             if self._keeper is not None:

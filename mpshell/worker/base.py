@@ -320,7 +320,6 @@ class Worker(Uncopied, WorkerEvents):
             groups=groups,
             reader=reader,
             parts=parts,
-            # The names of the worker: of a class, or set on this one.
             snames=snames or (self.SNAME_STDIN, self.SNAME_STDOUT, self.SNAME_STDERR),
             in_waves=self._in_waves,
         )

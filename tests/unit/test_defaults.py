@@ -62,7 +62,7 @@ upcall_timeout: 1.5
 """
 
 #: Keys whose values are objects of Python, and not in a file.
-OBJECTS = {"print_debug", "retry"}
+OBJECTS = {"print_debug", "retry", "launcher"}
 
 
 def written(path: Path, text: str) -> str:
