@@ -221,8 +221,12 @@ def test_without_room_there_is_one_error_and_no_command_sees_an_end(
 
 def stored(pid: int) -> list[tuple[int, int]]:
     """Return inode and size of the big files that a process has open without a name."""
-    found = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
+    found: list[tuple[int, int]] = []
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except FileNotFoundError:
+        return found  # it has ended
+    for name in names:
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(f"/proc/{pid}/fd/{name}")
             if stat.S_ISREG(status.st_mode) and status.st_size > 1 << 20 and not status.st_nlink:
