@@ -10,6 +10,9 @@ from collections.abc import Iterator
 #: Lines shown before and after each difference.
 _CONTEXT = 3
 
+#: Different lines of an output that are looked for again.
+_KNOWN = 4096
+
 #: Bytes that are compared at a time.
 _STEP = 1 << 16
 
@@ -41,7 +44,21 @@ def unified(a: bytes | None, b: bytes | None, name_a: bytes, name_b: bytes) -> I
 
 
 def _lines(said: bytes | None, begin: int, tail: int) -> list[bytes]:
-    return [] if said is None else said[begin : len(said) - tail].split(b"\n")
+    if said is None:
+        return []
+    known: dict[bytes, bytes] = {}
+    lines = []
+    for line in _each_line(said, begin, len(said) - tail):
+        # Equal lines are one object, of as many as do not take much themselves.
+        lines.append(known.setdefault(line, line) if len(known) < _KNOWN else known.get(line, line))
+    return lines
+
+
+def _each_line(said: bytes, begin: int, end: int) -> Iterator[bytes]:
+    while (at := said.find(b"\n", begin, end)) >= 0:
+        yield said[begin:at]
+        begin = at + 1
+    yield said[begin:end]
 
 
 def _range(above: int, first: int, last: int) -> bytes:

@@ -157,7 +157,7 @@ class Login:
         self.state = SHAKING_HANDS
         # Shared by all targets that differ in nothing else; AsyncSSH reads this here and never again.
         self.target.options.protocol_factory = lambda: _Client(self)
-        self.connection = Connection(self._loop, self.target)  # type: ignore[arg-type]
+        self.connection = Connection(self._loop.as_asyncio(), self.target)
         self.transport = SshTransport(self._loop, sock, self.connection, self._on_room)
 
     def _on_room(self) -> None:

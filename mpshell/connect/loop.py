@@ -8,7 +8,7 @@ tenth less than on asyncio's (docs/decisions.md). Sockets are `mpshell.connect.t
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mpshell.runtime.loop import EventLoop
 
@@ -22,9 +22,13 @@ _T = TypeVar("_T")
 class ConnectionLoop(EventLoop):
     """An EventLoop that futures and tasks of asyncio run on, in the one thread of an engine."""
 
+    def as_asyncio(self) -> asyncio.AbstractEventLoop:
+        """Return this loop as the type that asyncio names; it has the part of it that connections use."""
+        return cast("asyncio.AbstractEventLoop", self)
+
     def enter(self) -> None:
         """Be the running loop of this thread from now on: what asyncio makes belongs to it."""
-        asyncio._set_running_loop(self)  # type: ignore[arg-type]
+        asyncio._set_running_loop(self.as_asyncio())
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -37,13 +41,13 @@ class ConnectionLoop(EventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future of this loop."""
-        return asyncio.Future(loop=self)  # type: ignore[arg-type]
+        return asyncio.Future(loop=self.as_asyncio())
 
     def create_task(
         self, coro: Coroutine[Any, Any, _T], *, name: object = None, context: Context | None = None
     ) -> asyncio.Task[_T]:
         """Run a coroutine on this loop."""
-        return asyncio.Task(coro, loop=self)  # type: ignore[arg-type]
+        return asyncio.Task(coro, loop=self.as_asyncio())
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Drop what asyncio found out about a future that nobody asked.

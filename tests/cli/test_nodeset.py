@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,9 +64,9 @@ for line in lines:
 """
 
 
-def nodeset(*words: str, stdin: str | None = None, **options: object) -> Done:
+def nodeset(*words: str, stdin: str | None = None, **options: Any) -> Done:
     data = None if stdin is None else stdin.encode()
-    return mpshell(*words, stdin=data, program=PROGRAM, **options)  # type: ignore[arg-type]
+    return mpshell(*words, stdin=data, program=PROGRAM, **options)
 
 
 def drawn(draw: random.Random, groups: str) -> tuple[list[str], str]:

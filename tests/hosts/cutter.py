@@ -20,6 +20,7 @@ def carry(source: int, target: int, gate: Path) -> None:
     """Pass on what comes, while the gate is open."""
     while data := os.read(source, 65536):
         while gate.exists():
+            # A file that goes gives no sign that Python could wait for.
             time.sleep(0.02)
         while data:
             data = data[os.write(target, data) :]

@@ -219,10 +219,10 @@ def test_a_launcher_is_one(value: object, task: Task) -> None:
 # -- hosts that cannot be used -----------------------------------------------------------------
 
 HELLO = (
-    "import struct, sys, time\n"
+    "import signal, struct, sys\n"
     'body = b\'{"version": "0.0", "cpus": 1, "boottime": 1.0, "monotonic": 1.0}\'\n'
     "sys.stdout.buffer.write(b'\\nmpshell outpost\\n' + struct.pack('!IcI', len(body), b'H', 0) + body)\n"
-    "sys.stdout.flush(); time.sleep(60)\n"
+    "sys.stdout.flush(); signal.pause()\n"
 )
 
 #: The words of a program, and what is reported of its host.

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,7 @@ def test_a_connection_that_is_cut_anywhere(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:
     places = [0, 1, 5, 20, 41, 43, 60, 500, 1000, 1150, 1300, 1500, 1700, 1900, 2100, 2400, 10**9]
-    found = run(ssh_task, ssh_server, tmp_path, [lambda n=n: cut(n) for n in places])  # type: ignore[misc]
+    found = run(ssh_task, ssh_server, tmp_path, [partial(cut, n) for n in places])
     reasons = [found[f"bad{number}"].reason for number in range(1, len(places) + 1)]
     assert set(reasons[:8]) == {"unreachable"}
     assert reasons[-1] == "exit"
@@ -206,7 +207,7 @@ def test_a_connection_that_is_damaged_anywhere(
 ) -> None:
     """The size of a packet is one of the bytes: where it is too large, the rest is waited for."""
     places = [0, 4, 45, 46, 48, 60, 200, 700, 1100, 1200, 1250, 1300, 1400, 1500, 1600, 1700]
-    found = run(ssh_task, ssh_server, tmp_path, [lambda n=n: damage(n) for n in places])  # type: ignore[misc]
+    found = run(ssh_task, ssh_server, tmp_path, [partial(damage, n) for n in places])
     for number in range(1, len(places) + 1):
         assert found[f"bad{number}"].reason in FAILED | {"timeout"}, places[number - 1]
 

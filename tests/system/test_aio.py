@@ -327,8 +327,10 @@ def test_the_end_of_the_loop_is_the_end_of_the_commands() -> None:
             async for _ in sweep:
                 continue
 
+    tasks: list[asyncio.Task[None]] = []
+
     async def main() -> None:
-        main.task = asyncio.create_task(work())  # type: ignore[attr-defined]
+        tasks.append(asyncio.create_task(work()))
         await seconds_until(commands)
 
     go(main())

@@ -178,7 +178,7 @@ def test_an_abort_of_another_worker_s_handler_ends_the_loop(local: Task) -> None
 @pytest.mark.parametrize("moment", ["in the body", "while it waits"])
 def test_ctrl_c(moment: str, tmp_path: Path) -> None:
     source = f"""
-import os, signal, time
+import os, signal
 from mpshell import task_self
 task = task_self()
 task.set_default("distant_workername", "exec")
@@ -186,7 +186,7 @@ try:
     for outcome in task.iter_outcomes("[ %n = 0 ] || exec sleep 66", nodes="n[1-4]"):
         print("ready", flush=True)
         if {moment == "in the body"}:
-            time.sleep(60)
+            signal.pause()
 except KeyboardInterrupt:
     print(sorted(o.reason for o in task.outcomes()), task.running(), flush=True)
     print(task.run("echo again").read().decode())

@@ -20,7 +20,7 @@ from tests.unit.scene import Scene, of_reason
 OTHER = m.client_id(7, 0)
 
 
-def test_an_engine_gets_work_only_after_its_first_message() -> None:
+def test_an_engine_gets_work_only_after_its_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that never answers holds no node: all run on the other one."""
     scene = Scene(far=True)
     job = scene.job(20)
@@ -31,7 +31,7 @@ def test_an_engine_gets_work_only_after_its_first_message() -> None:
         engine.stopped = engine.engine_id == 1
         return engine
 
-    scene.launcher.start = start  # type: ignore[method-assign]
+    monkeypatch.setattr(scene.launcher, "start", start)
     scene.run()
     assert set(of_reason(scene.check(job), m.EXITED)) == set(job.keys)
     silent = scene.launcher.engines[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,9 @@ from mpshell.errors import InvalidTransition, ProtocolError
 from mpshell.hosts import contact, frames, lease
 from mpshell.hosts.packets import Way, fork_packet, host_packet, read_fork, read_host
 from mpshell.wire import control
+
+#: Seconds of a message that is sent at a time; None: it is lost.
+Delay = Callable[[float], float | None]
 
 
 class Wire:
@@ -29,11 +33,11 @@ class Wire:
     def there(self, now: float) -> float:
         return now + self.difference
 
-    def run(self, until: float, delay_up: object, delay_down: object) -> None:
+    def run(self, until: float, delay_up: Delay, delay_down: Delay) -> None:
         """Beat each second; `delay_*` give the seconds of a message sent at a time, None: it is lost."""
         beats = [float(n) for n in range(int(until) + 1)]
         for sent in beats:
-            if (delay := delay_up(sent)) is not None:  # type: ignore[operator]
+            if (delay := delay_up(sent)) is not None:
                 self.way.append((sent + delay, "head", self.there(sent)))
         while self.way:
             self.way.sort()
@@ -42,7 +46,7 @@ class Wire:
                 break
             if to == "head":
                 self.grantor.beat(beat, now)
-                if (delay := delay_down(now)) is not None:  # type: ignore[operator]
+                if (delay := delay_down(now)) is not None:
                     self.way.append((now + delay, "outpost", beat))
             else:
                 self.holder.confirmed(beat, self.there(now))
