@@ -128,12 +128,18 @@ class Proxy:
         up = asyncio.ensure_future(self._copy(reader, to_server, lambda data, before: data))
         try:
             await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # The proxy stops: what is still to be sent is for nobody.
+            for end in (writer, to_server):
+                end.transport.abort()
+            raise
         finally:
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
             for end in (writer, to_server):
                 end.close()
+            for end in (writer, to_server):
                 with suppress(OSError):
                     await end.wait_closed()
 
