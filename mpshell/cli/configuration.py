@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from mpshell.cli.conffile import (
     DEFAULT,
-    ConfError,
     ConfEntry,
+    ConfError,
     Sections,
     merged,
     read_file,

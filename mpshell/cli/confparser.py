@@ -10,7 +10,7 @@ import configparser
 import io
 from collections.abc import Iterator, Mapping
 
-from mpshell.cli.conffile import DEFAULT, ConfError, ConfEntry, Sections
+from mpshell.cli.conffile import DEFAULT, ConfEntry, ConfError, Sections
 
 
 class _Parser(configparser.ConfigParser):

@@ -220,7 +220,7 @@ class GatheredDisplay(KeptDisplay):
         """Return nodes folded, with -r into groups."""
         if self.options.regroup:
             try:
-                return nodes.regroup()
+                return nodes.regroup(noprefix=self.options.groupbase)
             except NodeSetException as error:
                 # It went well before the run. What was gathered is shown all the same.
                 self.options.regroup = False

@@ -34,6 +34,8 @@ def settle(options: argparse.Namespace) -> None:
         options.debug = level >= _DEBUG
     if not options.given & {"maxrc", "always_zero"}:
         options.always_zero = not conf["maxrc"]
+    if options.axis is not None:
+        DEFAULTS.fold_axis = options.axis
     options.node_count, options.history_size = conf["node_count"], conf["history_size"]
     past = past_option(options)
     if past is None:

@@ -180,7 +180,7 @@ def _carry_out(
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
-    seconds = run.attend(display, feed, shows_progress=not options.quiet)
+    seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)
     options.ended_by = None if run.status is None else run.status - 128
     without_room = isinstance(run.error, MemoryError)
     if run.error is not None and not without_room:

@@ -19,9 +19,8 @@ from mpshell.cli.text import visible_lines
 #: Habits of clush and pdsh that have another form here, or none.
 _ELSEWHERE = {
     "-A": "all nodes are -a",
-    "-G": "a group is shown with its source only where -s does not name it",
-    "-P": "progress shows by itself on a terminal",
-    "--progress": "progress shows by itself on a terminal",
+    "--topology": "there is no tree mode: engines on other hosts are --hosts",
+    "--remote": "there is no tree mode: local commands are -R exec",
     "-V": "see --version",
 }
 
@@ -30,7 +29,7 @@ USAGE_ERROR = 64
 
 EPILOG = """\
 The first word that is no option begins the command; what follows is the command's. With -c or --rcopy,
-options may also follow the files.
+options may also follow the files. Without a command, on a terminal, commands are typed at a prompt.
 
 The exit status is the largest return code of all nodes. A node that timed out, was lost or could not be
 reached counts as 255. 64: wrong usage; 130: stopped by Ctrl-C; 143: by SIGTERM; 141: nobody reads the output.
@@ -167,7 +166,8 @@ def build_parser() -> Parser:
         prog="mpshell",
         usage="mpshell [options] command\n       mpshell [options] -c FILE... [--dest PATH]\n"
         "       mpshell [options] --rcopy PATH... [--dest DIR]\n"
-        "       mpshell [options] --resume|--rerun-failed|--show|--runs JOURNAL",
+        "       mpshell [options] --resume|--rerun-failed|--show|--runs JOURNAL\n"
+        "       mpshell [options]\n       mpshell [options] --config",
         description="Run a command on many nodes, on all cores of this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -278,8 +278,13 @@ def _add_output(parser: Parser) -> None:
     add("-N", "--no-label", action="store_true", help="no labels and headers")
     add("-r", "--regroup", action="store_true",
         help="name gathered nodes by their groups, where these are whole")
+    add("-G", "--groupbase", action="store_true", help="show groups without their source")
+    add("--axis", metavar="RANGES", type=values.axes,
+        help="fold these numbers of the nodes' names only; the first is 1, the last -1")
     add("--diff", action="store_true", help="show how the outputs differ from the most common one")
     add("-q", "--quiet", action="store_true", help="show nothing but the output")
+    add("-P", "--progress", action="store_true",
+        help="show the progress on a terminal with -q, too")
     add("-v", "--verbose", action="store_true", help="say what runs, and always a summary")
     add("-d", "--debug", action="store_true",
         help="show each command line as it is executed, and each line as it is read")

@@ -131,6 +131,20 @@ def autostep(text: str) -> int | float | str:
     return value / 100 if share else max(2, int(value))
 
 
+def axes(text: str) -> tuple[int, ...]:
+    """Return the numbers of names that are folded, the first as 0, the last as -1."""
+    from mpshell.rangeset import RangeSet, RangeSetException
+
+    try:
+        if text.startswith("-"):
+            return (int(text),)
+        return tuple(axis - 1 for axis in RangeSet(text).intiter() if axis > 0)
+    except (ValueError, RangeSetException):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers, 1-2 for instance, or -1"
+        ) from None
+
+
 def words(text: str) -> str:
     """Return words as a shell has them, unchanged."""
     import shlex
