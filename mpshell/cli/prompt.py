@@ -19,7 +19,7 @@ from types import FrameType
 from mpshell.cli.lineedit import LineEditor
 from mpshell.cli.nodes import NoNodesError, typed_nodes
 from mpshell.cli.terminal import Terminal
-from mpshell.nodeset import NodeSet, NodeSetException, std_group_resolver
+from mpshell.nodeset import NodeSet, NodeSetException, grouplist, std_group_resolver
 
 PROMPT = "mpshell> "
 
@@ -220,10 +220,9 @@ def _groups() -> list[str]:
     names = []
     # There is nobody to tell in the middle of a line; the word itself reports an error.
     with suppress(NodeSetException):
-        resolver = std_group_resolver()
-        for number, source in enumerate(resolver.sources()):
+        for number, source in enumerate(std_group_resolver().sources()):
             with suppress(NodeSetException):
-                for group in resolver.grouplist(source):
+                for group in grouplist(source):
                     names += [f"@{group}"] if number == 0 else []
                     names.append(f"@{source}:{group}")
     return sorted(names)

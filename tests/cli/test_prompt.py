@@ -217,7 +217,7 @@ def test_completion(tmp_path: Path) -> None:
             "-x\t": "-x1",
             "@@log\t": "@@login",
             "+node11,@co\t": "+node11,@compute",
-            "+@racks:\t\t": "@racks:",
+            "+@ra\t": "+@racks:rack",
             f"!{conf.parent}/gr\t": f"!{conf.parent}/groups.",
         }.items():
             child.send(typed)
