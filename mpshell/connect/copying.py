@@ -1,8 +1,8 @@
 """Copies of single files over a connection: by SFTP, as scp(1) makes them, or as the input of a script there.
 
-    to a node:    Source here ──► SFTP, written in place
-                  Source here ──► the script that `mpshell.worker.atomic` has for the receiving side
-    from a node:  SFTP ──► Target here, written in place, or WholeTarget, renamed when it is whole
+    to a node:    SourceFile here ──► SFTP, written in place
+                  SourceFile here ──► the script that `mpshell.worker.atomic` has for the receiving side
+    from a node:  SFTP ──► TargetFile here, written in place, or WholeFile, renamed when it is whole
 
 Names in SFTP are bytes that no shell reads, and a file has its mode from the moment it is made. The script can
 do what SFTP cannot: be sure that a directory is its own. A directory goes over scp(1); nothing has been copied
@@ -28,7 +28,7 @@ from asyncssh.constants import (
 
 from mpshell.connect import carrier, failures, login
 from mpshell.connect.carrier import SshCarrier
-from mpshell.connect.files import Source, Target, WholeTarget
+from mpshell.connect.files import SourceFile, TargetFile, WholeFile
 from mpshell.wire.templates import encode_template, fill
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Feeding(CopyCarrier):
         return self._filled(self._copy.script)
 
     async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
-        source = Source(self._from)
+        source = SourceFile(self._from)
         try:
             await self._files.open(source)
             await super()._open(connection)
@@ -213,7 +213,7 @@ class Sending(SftpCarrier):
     """A copy to a node, written in place."""
 
     async def _transfer(self, client: asyncssh.SFTPClient) -> None:
-        source = Source(self._here)
+        source = SourceFile(self._here)
         try:
             found: os.stat_result = await self._files.open(source)
             there = await _look(client, self._there)
@@ -228,7 +228,7 @@ class Sending(SftpCarrier):
         finally:
             self._files.close(source)
 
-    async def _write(self, source: Source, remote: RemoteFile, length: int) -> int:
+    async def _write(self, source: SourceFile, remote: RemoteFile, length: int) -> int:
         """Write a whole file, and return its size."""
         offset = 0
         written: deque[asyncio.Task[int]] = deque()
@@ -288,9 +288,9 @@ class Fetching(SftpCarrier):
         found = await remote.stat()
         permissions = _USUAL if found.permissions is None else found.permissions
         mode = permissions & _RIGHTS
-        target = Target(self._here, mode)
+        target = TargetFile(self._here, mode)
         if whole:
-            target = WholeTarget(self._here, mode, self._filled(self._copy.temporary))
+            target = WholeFile(self._here, mode, self._filled(self._copy.temporary))
             mode = permissions & 0o7777
         try:
             await self._files.open(target)
@@ -304,7 +304,9 @@ class Fetching(SftpCarrier):
         finally:
             self._files.close(target)
 
-    async def _read(self, remote: RemoteFile, target: Target, length: int, expected: int) -> int:
+    async def _read(
+        self, remote: RemoteFile, target: TargetFile, length: int, expected: int
+    ) -> int:
         """Read a file to its end, which is expected at a size, and return its size."""
         asked: deque[asyncio.Task[bytes]] = deque()
         pieces: list[bytes] = []

@@ -87,7 +87,7 @@ class LocalFile:
                 os.close(fd)
 
 
-class Source(LocalFile):
+class SourceFile(LocalFile):
     """A regular file that is read from its beginning to its end."""
 
     def _open(self) -> os.stat_result:
@@ -105,7 +105,7 @@ class Source(LocalFile):
             return b"" if self._closed else os.read(self._fd, size)
 
 
-class Target(LocalFile):
+class TargetFile(LocalFile):
     """A file that is written in place, as scp(1) does it: what is longer is cut off at the end."""
 
     def __init__(self, path: bytes, mode: int) -> None:
@@ -143,7 +143,7 @@ class Target(LocalFile):
             os.utime(self._fd, kept[1])
 
 
-class WholeTarget(Target):
+class WholeFile(TargetFile):
     """A file that comes to its place when it is whole, by the rules of `mpshell.worker.atomic`.
 
     Until then it is in a directory of its own, of mode 0700, beside the target. What is done there is done by

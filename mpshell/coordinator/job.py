@@ -111,6 +111,9 @@ class Job(Stated):
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
 
+    #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
+    notice = ""
+
     def __init__(
         self,
         spec: JobSpec,
@@ -134,8 +137,6 @@ class Job(Stated):
         self.keys = keys
         #: What the PART of a template stands for, client by client; empty where none has it.
         self.parts = parts
-        #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
-        self.notice = ""
         self.listener = listener
         self.results = results
         #: None: the task's; -1: none; else an own limit.

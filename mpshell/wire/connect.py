@@ -6,20 +6,23 @@ from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 from mpshell.wire import checks
 
 if TYPE_CHECKING:
-    from mpshell.wire.messages import Template
+    from typing import TypeAlias
+
+    #: Text and marks in turn, as `mpshell.wire.messages` has them.
+    _Template: TypeAlias = tuple[str | int, ...]
 
 
 class FileCopy(NamedTuple):
     """The copy of a file to a node, or with `reverse` from it, over SFTP or as the input of a script there."""
 
     source: str  # a path here; with `reverse` one on the node
-    target: Template  # a path on the node; with `reverse` one here
+    target: _Template  # a path on the node; with `reverse` one here
     name: str  # of the file in a target that is a directory
     preserve: bool  # times, and the whole mode
     reverse: bool
-    script: Template  # a command that makes the target of its input; () for SFTP
+    script: _Template  # a command that makes the target of its input; () for SFTP
     temporary: (
-        Template  # with `reverse`: its name until it is whole, beside the target; () for none
+        _Template  # with `reverse`: its name until it is whole; () where it is written in place
     )
 
 

@@ -215,14 +215,14 @@ def test_what_is_no_regular_file(ssh_task: Task, tmp_path: Path) -> None:
 
 
 BAD_SUBSYSTEMS = {
-    "ends at once": ("exit 0", "lost"),
-    "ends with a failure": ("echo no sftp >&2; exit 3", "lost"),
-    "says something else": ("echo Welcome to this host; sleep 5", "exit"),
-    "says another version": (r"printf '\000\000\000\005\002\000\000\000\143'; sleep 5", "exit"),
-    "a packet of nothing": (r"printf '\000\000\000\000'; sleep 5", "exit"),
+    "ends at once": ("exit 0", {"lost"}),
+    "ends with a failure": ("echo no sftp >&2; exit 3", {"lost"}),
+    "says something else": ("echo Welcome to this host; sleep 5", {"exit"}),
+    "says another version": (r"printf '\000\000\000\005\002\000\000\000\143'; sleep 5", {"exit"}),
+    "a packet of nothing": (r"printf '\000\000\000\000'; sleep 5", {"exit"}),
     "answers what nobody asked": (
         r"printf '\000\000\000\005\002\000\000\000\003\000\000\000\005\145\000\000\000\377'; sleep 5",
-        "exit",
+        {"exit", "lost"},  # whether it comes before the first request
     ),
 }
 
@@ -231,7 +231,7 @@ BAD_SUBSYSTEMS = {
 def test_a_bad_subsystem_ends_one_node(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path, source: Path, name: str
 ) -> None:
-    script, reason = BAD_SUBSYSTEMS[name]
+    script, reasons = BAD_SUBSYSTEMS[name]
     (tmp_path / "sftp").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "sftp").chmod(0o755)
     with another_sshd(ssh_server, tmp_path, f"Subsystem sftp {tmp_path}/sftp\n") as port:
@@ -242,7 +242,7 @@ def test_a_bad_subsystem_ends_one_node(
         back = ssh_task.rcopy(source, tmp_path, "other,node[1-3]", timeout=60)
         assert warned(ssh_task) == []
     for found in (worker, back):
-        assert outcome_of(found, "other").reason == reason
+        assert outcome_of(found, "other").reason in reasons
         assert outcome_of(found, "other").returncode != 0
         assert {code for node, code in codes(found).items() if node != "other"} == {0}
     assert not (tmp_path / "source.other").exists()
