@@ -262,11 +262,14 @@ def slow_config(
         # A connection of 200 kB a second: that it is slow is what it is for.
         "            time.sleep(len(data) / 200_000)\n"
         "    target.shutdown(socket.SHUT_WR)\n"
+        # Little is on its way when the client ends: as much as these hold is written behind it.
         "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)\n"
         "print(listener.getsockname()[1], flush=True)\n"
         "while True:\n"
         "    client, _ = listener.accept()\n"
         f"    server = socket.create_connection(({host!r}, {port}))\n"
+        "    server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)\n"
         "    for ends in ((client, server, True), (server, client, False)):\n"
         "        threading.Thread(target=copy, args=ends, daemon=True).start()\n"
     )
