@@ -162,8 +162,10 @@ def channels_to_the_client(peer: Peer) -> None:
 
 def global_requests(peer: Peer) -> None:
     for number in range(1000):
-        name = String("keepalive@openssh.com" if number % 2 else "no-such@nowhere")
-        peer.send(MSG_GLOBAL_REQUEST, name, Boolean(True), bytes(100))
+        parts = (String("keepalive@openssh.com"), Boolean(True))
+        if number % 2:
+            parts = (String("no-such@nowhere"), Boolean(True), bytes(100))
+        peer.send(MSG_GLOBAL_REQUEST, *parts)
     peer.end()
 
 
