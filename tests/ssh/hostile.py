@@ -162,10 +162,9 @@ def channels_to_the_client(peer: Peer) -> None:
 
 def global_requests(peer: Peer) -> None:
     for number in range(1000):
-        parts = (String("keepalive@openssh.com"), Boolean(True))
-        if number % 2:
-            parts = (String("no-such@nowhere"), Boolean(True), bytes(100))
-        peer.send(MSG_GLOBAL_REQUEST, *parts)
+        unknown = number % 2
+        name = String("no-such@nowhere" if unknown else "keepalive@openssh.com")
+        peer.send(MSG_GLOBAL_REQUEST, name, Boolean(True), bytes(100 * unknown))
     peer.end()
 
 

@@ -32,7 +32,7 @@ def connected(server: SshServer) -> int:
     """Return how many connections to the server's nodes there are."""
     port = server.address("node1")[1]
     return sum(
-        found.status == psutil.CONN_ESTABLISHED and bool(found.raddr) and found.raddr.port == port
+        found.status == psutil.CONN_ESTABLISHED and found.raddr[1:] == (port,)
         for found in psutil.net_connections("tcp")
     )
 
