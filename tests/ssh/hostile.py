@@ -145,19 +145,20 @@ def other_streams(peer: Peer) -> None:
 
 
 def channels_to_the_client(peer: Peer) -> None:
-    kinds = (
-        "session",
-        "x11",
-        "forwarded-tcpip",
-        "auth-agent@openssh.com",
-        "direct-tcpip",
-        "no-such",
-    )
-    for number in range(200):
-        for kind in kinds:
-            rest = UInt32(number), UInt32(1 << 21), UInt32(32768)
-            peer.send(MSG_CHANNEL_OPEN, String(kind), *rest)
+    for number in range(300):
+        for kind in ("session", "auth-agent@openssh.com", "no-such"):
+            open_channel(peer, kind, number)
     peer.end()
+
+
+def channels_without_addresses(peer: Peer) -> None:
+    for kind in ("x11", "forwarded-tcpip", "direct-tcpip"):
+        open_channel(peer, kind, 1)
+    peer.end()
+
+
+def open_channel(peer: Peer, kind: str, number: int) -> None:
+    peer.send(MSG_CHANNEL_OPEN, String(kind), UInt32(number), UInt32(1 << 21), UInt32(32768))
 
 
 def global_requests(peer: Peer) -> None:
@@ -215,7 +216,8 @@ WAYS: dict[str, Callable[[Peer], None]] = {
     way.__name__: way
     for way in (
         giant_windows, beyond_the_window, more_than_a_packet, unknown_channel, short_status, large_status,
-        no_status, two_ends, data_after_the_end, other_streams, channels_to_the_client, global_requests,
+        no_status, two_ends, data_after_the_end, other_streams, channels_to_the_client,
+        channels_without_addresses, global_requests,
         answers_without_questions, unknown_messages, chatter, disconnect, key_exchange_of_garbage,
     )
 }  # fmt: skip
