@@ -13,6 +13,7 @@ from mpshell.connect.files import Files
 from mpshell.connect.gate import Gate
 from mpshell.connect.names import Names
 from mpshell.errors import WorkerError
+from mpshell.ssh.accepted import append_line
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
 
@@ -96,6 +97,10 @@ class Connections:
 
     def set_limits(self, most: int, rate: float | None) -> None:
         self.gate.set_limits(most, rate)
+
+    def add_host_key(self, path: str, line: str) -> None:
+        """Add a line to a file of host keys on this host; OSError when that cannot be."""
+        append_line(path, line)
 
     def kill_all(self) -> None:
         self._leaving = True

@@ -80,18 +80,21 @@ class Coordinator:
         engines_of = functools.partial(
             self._engines_of, heartbeat=heartbeat, bucket=TokenBucket(self.run.loop.time), plan=plan
         )
-        self._engines: EngineSet | Places = engines_of(pool, connects)
-        if here is not None:
+        self._engines: EngineSet | Places
+        if here is None:
+            self._engines = engines_of(EngineSet, pool, connects)
+        else:
             # Late: only where the engines of the run are on other hosts.
-            from mpshell.coordinator import places
+            from mpshell.coordinator import farengines, places
 
-            pool_here = here
-            self._engines = places.Places(self._engines, lambda: engines_of(pool_here()))
+            far, pool_here = engines_of(farengines.FarEngineSet, pool, connects), here
+            self._engines = places.Places(far, lambda: engines_of(EngineSet, pool_here()))
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
 
     def _engines_of(
         self,
+        kind: type[EngineSet],
         pool: EnginePool,
         connects: Connects | None = None,
         *,
@@ -99,7 +102,7 @@ class Coordinator:
         bucket: TokenBucket,
         plan: RolloutPlan | None,
     ) -> EngineSet:
-        return EngineSet(
+        return kind(
             self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
             heartbeat, bucket, observer=self._observer,
             in_waves=plan is not None and plan.has_waves, connects=connects,

@@ -15,7 +15,7 @@ from mpshell.wire.credentials import MOST_DESCRIPTORS
 from mpshell.wire.messages import Message, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
-_HIGH_WATER = 1 << 20
+HIGH_WATER = 1 << 20
 
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
@@ -113,17 +113,21 @@ class EngineState(Stated):
         new = job.id not in self.jobs
         nodes = job.nodes[work.first : work.stop]
         parts = tuple(job.parts[work.first : work.stop])
-        spec = job.spec if new else None
+        spec = self.spec_of(job) if new else None
         self.outbox.append(messages.Submit(job.id, spec, work.first, nodes, parts))
         self.assigned.update(range(client_id(job.id, work.first), client_id(job.id, work.stop)))
         if new:
             self.jobs[job.id] = 0
             self.feed(job)
 
+    def spec_of(self, job: Job) -> messages.JobSpec:
+        """Return how it is to run a job's clients."""
+        return job.spec
+
     def feed(self, job: Job) -> None:
         """Send it what is new of a job's stdin, as much as there is room for on the way."""
         sent = self.jobs[job.id]
-        room = _HIGH_WATER - self.link.pending - self.input_queued
+        room = HIGH_WATER - self.link.pending - self.input_queued
         while 0 <= sent < job.input.size and room > 0:
             if sent >= job.input.in_memory and self.link.passes_descriptors:
                 if self._pass_file(job):

@@ -62,6 +62,7 @@ class EngineSet:
         self._wanted, self._configure = wanted, configure
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
+        self._new_state: Callable[[Link], EngineState] = EngineState
         self._slot_pools: dict[int, SlotPool] = {}
         self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
         self._held = False
@@ -365,7 +366,7 @@ class EngineSet:
             self._attach(link)
 
     def _attach(self, link: Link) -> None:
-        engine = self._engines[link.engine_id] = EngineState(link)
+        engine = self._engines[link.engine_id] = self._new_state(link)
         self._misfires.living(len(self._engines))
         if link.configured != self._configure:
             link.configured = self._configure

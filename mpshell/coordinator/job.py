@@ -5,6 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
+from mpshell.runtime.sourcefile import SourceFile
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
@@ -110,6 +111,10 @@ class Job(Stated):
 
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
+    #: The file of this host that it copies from another one, and the name of its directory there; of a job with
+    #: input that of its input.
+    source: SourceFile | None = None
+    token = ""
 
     #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
     notice = ""

@@ -62,6 +62,8 @@ class Clients:
         self.family: Family = self.processes
         #: By which those of jobs with a `Connect` are, in an engine that hosts connections.
         self.connections: Connecting | None = None
+        #: The coordinator is on another host.
+        self.far = False
         #: Carriers that wait for the coordinator to catch up.
         self._paused: set[Carrier] = set()
         #: Gathered bytes, of all clients.
@@ -189,7 +191,13 @@ class Clients:
             self._feed(execution, carrier)
 
     def host_key(self, path: str, line: str) -> None:
-        """Have a line added to a file of host keys."""
+        """Have a line added to a file of host keys, by the coordinator unless that is on another host."""
+        if self.far and self.connections is not None:
+            try:
+                self.connections.add_host_key(path, line)
+            except OSError as error:
+                self.notice(f"whose new host key cannot be added to {path}: {error.strerror}")
+            return
         self._uplink.report.host_keys.append((path, line))
         self._uplink.end_of_turn()
 

@@ -24,13 +24,14 @@ from mpshell.engine.work import EngineJob, Execution, Slots
 from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import messages
+from mpshell.wire import files, messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from mpshell.engine.kept import FileKeeper
     from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
 
@@ -51,7 +52,12 @@ _POWERFUL = (
     messages.Submit,
     messages.Write,
     messages.Stored,
+    files.StoredAt,
+    files.Keep,
 )
+
+#: What is about files of this host that other engines read as well.
+_KEEPING = (files.Keep, files.KeepEnd, files.Drop)
 
 
 class Engine:
@@ -85,6 +91,7 @@ class Engine:
         self._retry_timer: TimerHandle | None = None
         #: Until when it goes on without news; None: for ever.
         self._lease: Alarm | None = None
+        self._files: FileKeeper | None = None
         loop.add_reader(channel.fileno(), self._on_commands)
         if program is not None and program.watched:
             loop.call_later(LOOK, self._look, program)
@@ -129,6 +136,10 @@ class Engine:
                 self._keep_input(job, job.log.write, command.data)
         elif isinstance(command, messages.Stored):
             self._extend_input(command)
+        elif isinstance(command, _KEEPING):
+            self._keep_file(command)
+        elif isinstance(command, files.StoredAt):
+            self._extend_from(command)
         elif isinstance(command, messages.CloseStdin):
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.log.close()
@@ -163,6 +174,7 @@ class Engine:
             # Late: engines of the coordinator's own host have none.
             from mpshell.runtime.boottime import Alarm
 
+            self.clients.far = True
             self._lease = Alarm()
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
@@ -176,6 +188,22 @@ class Engine:
             fd = self._channel.take_descriptor(command.device, command.inode)
             self._keep_input(job, job.log.adopt, fd)
         job.log.extend(command.size)
+
+    def _extend_from(self, command: files.StoredAt) -> None:
+        """Read on in a file that an engine of this host keeps."""
+        if (job := self._jobs.get(command.job_id)) is None:
+            return
+        if not (job.log.has_file or job.log.broken):
+            self._keep_input(job, job.log.read_from, command.path)
+        job.log.extend(command.size)
+
+    def _keep_file(self, command: files.Keep | files.KeepEnd | files.Drop) -> None:
+        if self._files is None:
+            # Late: engines of the coordinator's own host keep none.
+            from mpshell.engine.kept import FileKeeper
+
+            self._files = FileKeeper(self._uplink.report)
+        self._files.handle(command)
 
     def _keep_input(self, job: EngineJob, keep: Callable[[Any], object], what: Any) -> None:
         try:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         def set_limits(self, most: int, rate: float | None) -> None:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
 
+        def add_host_key(self, path: str, line: str) -> None:
+            """Add a line to a file of host keys on this host; OSError when that cannot be."""
+
     class Owner(Protocol):
         """What carriers report to."""
 

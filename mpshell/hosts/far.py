@@ -55,7 +55,7 @@ class FarLink(LocalLink):
         # The switchboard's own, before anything of the engine's.
         if not self._located and events and isinstance(first := events[0], messages.Located):
             self._located = True
-            self.offset = first.offset
+            self.offset, self.stage, self.lacks = first.offset, first.stage, first.lacks
             self._on_located(first.cpus)
             events = events[1:]
         return super()._hear(events)

@@ -103,13 +103,11 @@ class HostsLauncher(ForkLauncher):
 
     def start(self, library: str = "") -> FarLink:
         """Ask for an engine on the host that has the most room; EngineStartError when no host can be used."""
-        if library:
-            raise EngineStartError(f"engines on other hosts host no connections of {library}")
         with self.lock:
             state = self._choose()
             state.engines += 1
             try:
-                new = self.start_process("", MAX_FAR_FRAME, state.number)
+                new = self.start_process(library, MAX_FAR_FRAME, state.number)
             except EngineStartError:
                 state.engines -= 1
                 raise
@@ -119,6 +117,7 @@ class HostsLauncher(ForkLauncher):
                 new.sentinel,
                 new.fence,
                 credentials=new.credentials,
+                library=library,
                 served=new.server.outbox.ours,
                 host=state.way.name,
                 on_located=lambda cpus: self._on_located(state, cpus),
@@ -139,7 +138,7 @@ class HostsLauncher(ForkLauncher):
         if place not in known:
             server.outbox.send(host_packet(place, self._hosts[place].way))
             known.add(place)
-        server.outbox.send(fork_packet(wanted.engine_id, place), fds)
+        server.outbox.send(fork_packet(wanted.engine_id, place, wanted.library), fds)
 
     def _on_located(self, state: _HostState, cpus: int) -> None:
         with self.lock:

@@ -20,6 +20,7 @@ from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 from mpshell.wire import checks
 from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
+from mpshell.wire.files import FILE_CHECKS, Drop, Keep, KeepEnd, Kept, StoredAt
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -191,6 +192,8 @@ class Located(NamedTuple):
 
     offset: float  # seconds from the monotonic clock there to the one here
     cpus: int
+    stage: str  # the directory of its outpost there, for files that all engines of the host read
+    lacks: str  # why the engine does not host connections as it was asked to; "" if it does
 
 
 class Starting(NamedTuple):
@@ -284,11 +287,11 @@ class RunEnded(NamedTuple):
 
 Command: TypeAlias = (
     Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun
-    | ConnectLimits | Ping | Lease
+    | ConnectLimits | Ping | Lease | StoredAt | Keep | KeepEnd | Drop
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn
-    | InputLost | Notices | HostKeys | EngineFailed | RunEnded
+    | InputLost | Kept | Notices | HostKeys | EngineFailed | RunEnded
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 
@@ -321,7 +324,7 @@ _CHECKS: dict[type, checks.Check] = {
     Ping: checks.fields(),
     Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
-    Located: checks.fields(_FLOAT, _INT),
+    Located: checks.fields(_FLOAT, _INT, _STR, _STR),
     Starting: checks.starting,
     Output: checks.output,
     Written: checks.fields(checks.pairs(_INT, _INT)),
@@ -336,6 +339,7 @@ _CHECKS: dict[type, checks.Check] = {
     HostKeys: checks.fields(checks.pairs(_STR, _STR)),
     EngineFailed: checks.fields(_STR),
     RunEnded: checks.fields(),
+    **FILE_CHECKS,
 }
 
 #: What the unpickler may make, by module and name: messages, and the job within one with its parts.

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
-from mpshell.errors import EngineClientNotSupportedError, WorkerError
+from mpshell.errors import WorkerError
 from mpshell.ssh.check import check_request
 from mpshell.ssh.extra import missing
 from mpshell.ssh.request import Request
@@ -34,15 +34,9 @@ class WorkerAsyncSsh(WorkerSsh):
 
     _trace_name = "ASYNCSSHCLIENT"
 
-    def check_far(self) -> None:
-        super().check_far()
-        raise EngineClientNotSupportedError(
-            "engines on other hosts host no connections of AsyncSSH: the info key 'launcher' is set; "
-            "the worker ssh can be used"
-        )
-
     def _make_job(self, task: PublicTask) -> Job:
-        if (how := missing()) is not None:
+        # Engines on other hosts have what those have, and take ssh(1) where the library is not there.
+        if task.info("launcher") is None and (how := missing()) is not None:
             raise WorkerError(how)
         job = super()._make_job(task)
         if not self._executes:
@@ -75,7 +69,9 @@ class WorkerAsyncSsh(WorkerSsh):
             options=tuple(options),
             kex=str(task.info("ssh_kex")),
         )
-        request = check_request(request, list(self.nodes), os.environb)
+        if task.info("launcher") is None:
+            # Configuration, keys and the answers of `Match exec` are of this host.
+            request = check_request(request, list(self.nodes), os.environb)
         return Connect(
             library="asyncssh",
             command=command,

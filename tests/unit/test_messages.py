@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
+from mpshell.wire import files
 from mpshell.wire import messages as m
 from mpshell.wire.connect import Connect, FileCopy
 
@@ -37,6 +38,10 @@ EVERY: list[m.Message] = [
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
     m.Stored(1, 10, 2, 3),
+    files.StoredAt(1, 10, "/tmp/stage/input"),
+    files.Keep("/tmp/stage/input", 0, b"data"),
+    files.KeepEnd("/tmp/stage/input", 0o640, 1, 2),
+    files.Drop("/tmp/stage/input"),
     m.CloseStdin(1),
     m.SetSlots(0, 32),
     m.Cancel(None, m.TIMED_OUT, True),
@@ -46,7 +51,7 @@ EVERY: list[m.Message] = [
     m.ConnectLimits(16, 2.5),
     m.Ping(),
     m.Lease(1.5),
-    m.Located(1.5, 8),
+    m.Located(1.5, 8, "/tmp/stage", "why"),
     m.Ready(1, 2, "0.1.0"),
     m.Starting([1, 2]),
     m.Output([(1, m.STDOUT, b"line\n")]),
@@ -58,6 +63,7 @@ EVERY: list[m.Message] = [
     m.Pong(),
     m.Warn("text"),
     m.InputLost(1, "text"),
+    files.Kept("/tmp/stage/input", files.WHOLE, ""),
     m.Notices([("text", 3)]),
     m.HostKeys([("/file", "line")]),
     m.EngineFailed("traceback"),
