@@ -44,7 +44,7 @@ _FAULTS = (OSError, LookupError, RuntimeError, ValueError, TypeError, ImportErro
 _WORDS = 4096
 
 
-class Line:
+class DaskLine:
     """One line: a socket of the switchboard's, and the task of one host."""
 
     def __init__(self, number: int, sock: socket.socket, station: str) -> None:
@@ -134,7 +134,7 @@ class Line:
 class Pace:
     """How often the scheduler is called about one line: the more lines there are, the less often."""
 
-    def __init__(self, lines: dict[int, Line]) -> None:
+    def __init__(self, lines: dict[int, DaskLine]) -> None:
         self._lines = lines
 
     async def wait(self, size: int) -> None:
@@ -151,7 +151,7 @@ class Bridge:
         self._control = control
         self._client: Any = None
         self._distributed: Any = None
-        self._lines: dict[int, Line] = {}
+        self._lines: dict[int, DaskLine] = {}
         #: What goes on: each line by its number, 0 for the scheduler; and looks at tasks.
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._watches: set[asyncio.Task[None]] = set()
@@ -185,7 +185,7 @@ class Bridge:
         elif kind == trunk.CALL and fds:
             sock = socket.socket(fileno=fds[0])
             sock.setblocking(False)
-            line = self._lines[number] = Line(number, sock, json.loads(body))
+            line = self._lines[number] = DaskLine(number, sock, json.loads(body))
             self._start(self._serve(line), number)
         elif kind == trunk.LEAVE and (leaving := self._lines.get(number)) is not None:
             leaving.end("")
@@ -234,7 +234,7 @@ class Bridge:
                 return str(address)
         raise LookupError("no worker of the cluster runs there now")
 
-    async def _place(self, line: Line) -> Any:
+    async def _place(self, line: DaskLine) -> Any:
         """Have a task run on a worker of a host, and note its end in the line."""
         address = await self._worker_on(line.station)
         arguments = self.session, line.number, mpshell.__version__, self._python
@@ -248,7 +248,7 @@ class Bridge:
         self._watches.add(watch)
         return future
 
-    async def _watch(self, line: Line, future: Any) -> None:
+    async def _watch(self, line: DaskLine, future: Any) -> None:
         error = await future.exception()
         if error is not None:
             line.task_ended(f"{error}" or type(error).__name__)
@@ -256,7 +256,7 @@ class Bridge:
             # At the end of a task what it has sent is on the way still, its last message too.
             line.end(f"its task is {future.status}")
 
-    async def _serve(self, line: Line) -> None:
+    async def _serve(self, line: DaskLine) -> None:
         """Carry one line from its start to its end, and report that."""
         await self._connected.wait()
         future = None
@@ -271,7 +271,7 @@ class Bridge:
         self._lines.pop(line.number, None)
         self._report(line.number, line.why)
 
-    async def _carry(self, line: Line) -> None:
+    async def _carry(self, line: DaskLine) -> None:
         """Carry both ways until either end has nothing more."""
         loop = asyncio.get_running_loop()
         pace = Pace(self._lines)

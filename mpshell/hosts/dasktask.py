@@ -23,7 +23,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
 import mpshell
@@ -139,8 +139,7 @@ class _Pipe:
 
     def carry(self, process: subprocess.Popen[bytes]) -> None:
         """Carry bytes both ways until the outpost ends, or either queue."""
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None and stdout is not None
+        stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         down = threading.Thread(target=self._carry_down, args=(stdin,), daemon=True)
         down.start()
         while data := os.read(stdout.fileno(), PIECE):
