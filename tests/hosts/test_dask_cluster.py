@@ -90,7 +90,12 @@ def test_commands_run_where_the_workers_are(task: Task, cluster: Cluster) -> Non
     """The worker of each host is the parent of its outpost; and its thread is free for computations."""
     with connect(cluster) as client:
         task.set_info("launcher", dask(client, engines=1))
-        worker = task.run("echo $PPID; sleep 0.2", nodes="n[1-8]", remote=False)
+        task.set_info("fanout", 2)
+        # The second host may take longer to answer than a whole run.
+        for _ in range(20):
+            worker = task.run("echo $PPID; sleep 0.3", nodes="n[1-12]", remote=False)
+            if {outcome.host for outcome in worker.outcomes()} == set(HOSTS):
+                break
         assert {outcome.host for outcome in worker.outcomes()} == set(HOSTS)
         engines = {int(text.message()) for text, _ in worker.iter_buffers()}
         parents = {p.pid for pid in engines for p in psutil.Process(pid).parents()}
