@@ -47,6 +47,8 @@ class HostFiles:
 
     def __init__(self) -> None:
         self._files: dict[tuple[str, int], _HostFile] = {}
+        #: The paths of those of closed jobs: what was reported of them may be on the way still.
+        self._forgotten: set[str] = set()
 
     def _file_of(self, engine: EngineState, job: Job) -> _HostFile:
         place = engine.link.stage, job.id
@@ -93,7 +95,12 @@ class HostFiles:
         return file.kept, file.path
 
     def kept(self, engine: EngineState, event: files.Kept) -> int:
-        """Take note of what an engine keeps; return the job, ProtocolError for what it was not asked to."""
+        """Take note of what an engine keeps; return the job, 0 for a closed one.
+
+        ProtocolError for what it was not asked to keep.
+        """
+        if event.path in self._forgotten:
+            return 0
         for (stage, job_id), file in self._files.items():
             if file.path == event.path and stage == engine.link.stage:
                 if event.size == files.WHOLE and file.is_closed:
@@ -119,6 +126,9 @@ class HostFiles:
         """Have the files of a closed job removed, by an engine of each host that has one."""
         for place in [place for place in self._files if place[1] == job.id]:
             file = self._files.pop(place)
+            self._forgotten.add(file.path)
+            if not (file.sent or file.is_closed):
+                continue
             there = (engine for engine in engines if engine.link.stage == place[0])
             # Its keeper first: what that still writes comes before.
             if (engine := file.keeper or next(there, None)) is not None:

@@ -126,6 +126,8 @@ def test_a_source_is_there_when_it_is_whole(tmp_path: Path) -> None:
     job.source.close()
     keep(engine, keeper, report)
     assert not list(stage.iterdir())
+    # A report that was on the way is none of what was not asked for.
+    assert host_files.kept(engine, files.Kept(os.fspath(copied), 7000, "")) == 0
 
 
 def test_what_cannot_be_kept_is_reported(tmp_path: Path) -> None:
