@@ -1,14 +1,16 @@
 """A worker as the coordinator sees it: commands for a list of nodes, and somebody who wants to know."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
-from mpshell.runtime.sourcefile import SourceFile
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
+
+if TYPE_CHECKING:
+    from mpshell.runtime.sourcefile import SourceFile
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -113,7 +115,7 @@ class Job(Stated):
     here = False
     #: The file of this host that it copies from another one, and the name of its directory there; of a job with
     #: input that of its input.
-    source: SourceFile | None = None
+    source: "SourceFile | None" = None
     token = ""
 
     #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.

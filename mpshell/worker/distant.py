@@ -10,7 +10,6 @@ from mpshell.coordinator.results import key_matcher, matcher
 from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
 from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
-from mpshell.runtime.sourcefile import SourceFile
 from mpshell.wire.templates import encode_template, fill
 from mpshell.worker.base import Worker, check_command
 from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
@@ -18,6 +17,7 @@ from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.runtime.sourcefile import SourceFile
     from mpshell.worker.scheduler import PublicTask
 
 
@@ -224,6 +224,9 @@ class CommandWorker(DistantWorker):
                 f"the copy of {copy.source!r} is not done by engines on other hosts (info key 'launcher'): "
                 f"{why}"
             )
+        # Late: only for engines on other hosts.
+        from mpshell.runtime.sourcefile import SourceFile
+
         try:
             self._staged = SourceFile(copy.source)
         except OSError as error:
