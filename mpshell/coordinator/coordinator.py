@@ -31,7 +31,7 @@ from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
-from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
+from mpshell.wire.messages import CANCELLED, SPAWN_FAILED, TASK_SLOTS, TIMED_OUT
 
 if TYPE_CHECKING:
     from mpshell.coordinator.places import Places
@@ -107,7 +107,7 @@ class Coordinator:
             heartbeat, bucket, observer=self._observer,
             in_waves=plan is not None and plan.has_waves, connects=connects,
             # After the last failure that is allowed nothing may start that waits in an engine.
-            ahead=plan is None or plan.max_fail is None, stop=self._stop_jobs,
+            ahead=plan is None or plan.max_fail is None, stop=self._give_up_jobs,
         )  # fmt: skip
 
     def _make_rollout(self, plan: RolloutPlan) -> Rollout:
@@ -121,6 +121,11 @@ class Coordinator:
     def _stop_jobs(self, jobs: Iterable[Job], why: str | None) -> None:
         for job in jobs:
             self.withdraw(job, why)
+
+    def _give_up_jobs(self, jobs: Iterable[Job], why: str) -> None:
+        """Start no more of jobs that nothing is left for to run on."""
+        for job in jobs:
+            self.withdraw(job, why, SPAWN_FAILED)
 
     # -- for the Task --------------------------------------------------------------------------
 
@@ -183,12 +188,12 @@ class Coordinator:
         self._engines.tell_about(job, messages.Cancel(job.id, reason, False))
         self._verdicts.dropped(job, self._engines.drop(job))
 
-    def withdraw(self, job: Job, why: str | None = None) -> None:
-        """Start no more of a job's clients, for a reason that their outcomes have; those that run go on."""
+    def withdraw(self, job: Job, why: str | None = None, reason: int = CANCELLED) -> None:
+        """Start no more of a job's clients; those that run go on. Outcomes have the reason, and `why`."""
         job.handle(states.WITHDRAW)
         if job.state is not states.CLOSED:
             self._engines.tell_about(job, messages.Withdraw(job.id))
-            self._verdicts.dropped(job, self._engines.drop(job), why)
+            self._verdicts.dropped(job, self._engines.drop(job), why, reason)
 
     def feed(self, job: Job) -> None:
         """There is more for a job's stdin, or its end."""

@@ -213,9 +213,7 @@ class Bridge:
             self._connected.set()
             await self._receive()
         except _FAULTS as error:
-            self._finish(
-                f"the scheduler {address} does not answer: {_words_of(error)}"
-            )
+            self._finish(f"the scheduler {address} does not answer: {_words_of(error)}")
 
     async def _receive(self) -> None:
         pace = Pace({})
