@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
 from mpshell.runtime.spool import Spool
@@ -154,6 +155,10 @@ class Job(Stated):
         self.untold: set[Key] = set()
         self.input = Spool()
         self.input_closed = False
+        #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).
+        self.inputs: ClientInputs | None = None
+        #: Whether a client that has failed may be run again, and whether a journal has its clients.
+        self.repeats = self.recorded = True
         #: When clients were announced, on the monotonic clock, by index: for a reader that tells ends early.
         self.started_at: dict[int, float] = {}
         #: Which attempt a client is at, by index: those that are at their first are not here.
@@ -229,6 +234,17 @@ class Job(Stated):
     def library(self) -> str:
         """The library whose connections its clients need of their engine; "" for none."""
         return "" if self.spec.connect is None else self.spec.connect.library
+
+    def rewind_input(self, indexes: Iterable[int]) -> None:
+        """Have clients that have not run read their own stdin from its beginning, in another engine."""
+        if self.inputs is not None:
+            for index in indexes:
+                self.inputs.rewind(index)
+
+    def end_input(self, index: int) -> None:
+        """Drop what is for the own stdin of a client that has ended."""
+        if self.inputs is not None:
+            self.inputs.end(index)
 
     def attempt_of(self, index: int) -> int:
         """Return which attempt a client is at, from 1."""
