@@ -112,6 +112,12 @@ class Job(Stated):
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
 
+    #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).
+    inputs: ClientInputs | None = None
+
+    #: Whether a client that has failed may be run again, and whether a journal has its clients.
+    repeats = recorded = True
+
     def __init__(
         self,
         spec: JobSpec,
@@ -155,10 +161,6 @@ class Job(Stated):
         self.untold: set[Key] = set()
         self.input = Spool()
         self.input_closed = False
-        #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).
-        self.inputs: ClientInputs | None = None
-        #: Whether a client that has failed may be run again, and whether a journal has its clients.
-        self.repeats = self.recorded = True
         #: When clients were announced, on the monotonic clock, by index: for a reader that tells ends early.
         self.started_at: dict[int, float] = {}
         #: Which attempt a client is at, by index: those that are at their first are not here.
