@@ -118,6 +118,9 @@ class Job(Stated):
     #: Whether a client that has failed may be run again, and whether a journal has its clients.
     repeats = recorded = True
 
+    #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
+    notice = ""
+
     def __init__(
         self,
         spec: JobSpec,

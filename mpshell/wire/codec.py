@@ -10,13 +10,13 @@ import io
 
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, pickle
-from mpshell.wire import checks, messages
+from mpshell.wire import checks
+from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
 from mpshell.wire.messages import (
     Bodies,
     Cancel,
     CloseStdin,
     Configure,
-    Connect,
     ConnectLimits,
     EndRun,
     EngineFailed,
@@ -54,11 +54,10 @@ _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, _CONNECT), _BOOL,
+    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT), _BOOL,
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -96,16 +95,18 @@ _CHECKS: dict[type, checks.Check] = {
     RunEnded: checks.fields(),
 }
 
-#: What the unpickler may make: messages, and the job within one, with its log and its connections.
-_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect)}
+#: What the unpickler may make, by module and name: messages, and the job within one with its parts.
+_CLASSES: dict[tuple[str, str], type] = {
+    (cls.__module__, cls.__name__): cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, FileCopy)
+}
 
 
 class _Unpickler(pickle.Unpickler):
     """Knows the messages and nothing else: a frame never makes any other object."""
 
     def find_class(self, module: str, name: str) -> type:
-        found = _CLASSES.get(name)
-        if found is not None and module == messages.__name__:
+        found = _CLASSES.get((module, name))
+        if found is not None:
             return found
         raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
 
