@@ -87,14 +87,15 @@ class Coordinator:
             # Late: only where the engines of the run are on other hosts.
             from mpshell.coordinator import farengines, places
 
-            far, pool_here = engines_of(farengines.FarEngineSet, pool, connects), here
+            kind = functools.partial(farengines.FarEngineSet, stop=self._give_up_jobs)
+            far, pool_here = engines_of(kind, pool, connects), here
             self._engines = places.Places(far, lambda: engines_of(EngineSet, pool_here()))
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
 
     def _engines_of(
         self,
-        kind: type[EngineSet],
+        kind: Callable[..., EngineSet],
         pool: EnginePool,
         connects: Connects | None = None,
         *,
@@ -107,7 +108,7 @@ class Coordinator:
             heartbeat, bucket, observer=self._observer,
             in_waves=plan is not None and plan.has_waves, connects=connects,
             # After the last failure that is allowed nothing may start that waits in an engine.
-            ahead=plan is None or plan.max_fail is None, stop=self._give_up_jobs,
+            ahead=plan is None or plan.max_fail is None,
         )  # fmt: skip
 
     def _make_rollout(self, plan: RolloutPlan) -> Rollout:
@@ -148,7 +149,7 @@ class Coordinator:
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""
         with self.run.shielded():
-            if self._observer is not None:
+            if self._observer is not None and job.recorded:
                 # First: it may refuse the job while nothing has run yet.
                 self._observer.job_starts(job)
             self._number(job)

@@ -38,7 +38,6 @@ class EngineSet:
     """Leased engines, slot pools, and the frames that go down to them.
 
     With `in_waves` clients wait for `release_wave`. Without `ahead` engines are handed out none ahead of need.
-    `stop` is to start no more of some jobs, for a reason.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
-        stop: Callable[[list[Job], str], object] = lambda jobs, why: None,
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
@@ -64,7 +62,7 @@ class EngineSet:
         self._engines: dict[int, EngineState] = {}
         self._new_state: Callable[[Link], EngineState] = EngineState
         self._slot_pools: dict[int, SlotPool] = {}
-        self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
+        self._in_waves, self._ahead = in_waves, ahead
         self._held = False
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
@@ -264,6 +262,7 @@ class EngineSet:
         if job is None:
             return
         self._observer.handed_back(job, indexes)
+        job.rewind_input(indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)
@@ -304,10 +303,7 @@ class EngineSet:
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
-                if self._misfires.ends_run(error):
-                    self._run.note(error)
-                else:
-                    self._stop(list(self._jobs.values()), str(error))
+                self._cannot_start(error)
             else:
                 self._deal()
         self._observer.turn_ends()
@@ -317,6 +313,9 @@ class EngineSet:
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
+
+    def _cannot_start(self, error: EngineStartError) -> None:
+        self._run.note(error)
 
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from mpshell.coordinator import engine as states
@@ -16,7 +17,7 @@ from mpshell.coordinator.hostfiles import HostFiles
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.notices import NoticeCounts
 from mpshell.coordinator.sharding import Slice
-from mpshell.errors import InputStorageError
+from mpshell.errors import EngineStartError, InputStorageError
 from mpshell.launch.link import Link
 from mpshell.wire import files, messages
 
@@ -59,6 +60,10 @@ class FarEngineState(EngineState):
 
     def feed(self, job: Job) -> None:
         """Send it what it is to keep of a job, and tell it how much input there is to be read."""
+        if job.inputs is not None:
+            # Each client has its own: nothing is for two engines.
+            super().feed(job)
+            return
         room = HIGH_WATER - self.link.pending - self.input_queued
         if room > 0:
             self.input_queued += self._host_files.feed(self, job, room)
@@ -79,10 +84,14 @@ class FarEngineState(EngineState):
 
 
 class FarEngineSet(EngineSet):
-    """Engines on other hosts. A job with a source is dealt to those of a host that has all of it."""
+    """Engines on other hosts. A job with a source is dealt to those of a host that has all of it.
 
-    def __init__(self, *args: Any, **more: Any) -> None:
+    `stop` is to start no more of some jobs, for a reason.
+    """
+
+    def __init__(self, *args: Any, stop: Callable[[list[Job], str], object], **more: Any) -> None:
         super().__init__(*args, **more)
+        self._stop = stop
         self._files = HostFiles()
         self._new_state = functools.partial(
             FarEngineState, host_files=self._files, notices=self.notices
@@ -108,6 +117,12 @@ class FarEngineSet(EngineSet):
             if job.source is not None and job.starts_clients and not self._run.stopping:
                 self._feed_all(job)
         super()._turn()
+
+    def _cannot_start(self, error: EngineStartError) -> None:
+        if self._misfires.ends_run(error):
+            super()._cannot_start(error)
+        else:
+            self._stop(list(self._jobs.values()), str(error))
 
     def _feed_all(self, job: Job) -> None:
         for engine in self._engines.values():

@@ -24,7 +24,7 @@ from mpshell.engine.work import EngineJob, Execution, Slots
 from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import files, messages
+from mpshell.wire import codec, files, messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mpshell.engine.kept import FileKeeper
+    from mpshell.engine.stdin import InputLog
     from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
 
@@ -55,9 +56,6 @@ _POWERFUL = (
     files.StoredAt,
     files.Keep,
 )
-
-#: What is about files of this host that other engines read as well.
-_KEEPING = (files.Keep, files.KeepEnd, files.Drop)
 
 
 class Engine:
@@ -105,7 +103,7 @@ class Engine:
             self.leave()
             return
         for frame in frames:
-            for command in messages.decode(frame):
+            for command in codec.decode(frame):
                 if isinstance(command, _POWERFUL) and not self._may_command():
                     self.leave()
                     return
@@ -132,17 +130,15 @@ class Engine:
         if isinstance(command, messages.Submit):
             self._submit(command)
         elif isinstance(command, messages.Write):
-            if (job := self._jobs.get(command.job_id)) is not None:
-                self._keep_input(job, job.log.write, command.data)
-        elif isinstance(command, messages.Stored):
+            self._write(command)
+        elif isinstance(command, (messages.Stored, files.StoredAt)):
             self._extend_input(command)
-        elif isinstance(command, _KEEPING):
+        elif isinstance(command, files.KEEPING):
             self._keep_file(command)
-        elif isinstance(command, files.StoredAt):
-            self._extend_from(command)
         elif isinstance(command, messages.CloseStdin):
-            if (job := self._jobs.get(command.job_id)) is not None:
-                job.log.close()
+            job = self._jobs.get(command.job_id)
+            if job is not None and (log := job.input_of(command.only)) is not None:
+                log.close()
         elif isinstance(command, messages.SetSlots):
             self._set_slots(command)
         elif isinstance(command, messages.Cancel):
@@ -179,22 +175,23 @@ class Engine:
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
 
-    def _extend_input(self, command: messages.Stored) -> None:
-        """Read on in the coordinator's file: it has come, unless there was no room for its descriptor."""
+    def _write(self, command: messages.Write) -> None:
+        job = self._jobs.get(command.job_id)
+        if job is not None and (log := job.input_of(command.only)) is not None:
+            self._keep_input(job, log, log.write, command.data)
+
+    def _extend_input(self, command: messages.Stored | files.StoredAt) -> None:
+        """Read on in a file: one here, or the coordinator's, which has come if there was room for it."""
         job = self._jobs.get(command.job_id)
         if job is None:
             return
-        if not (job.log.has_file or job.log.broken):
+        if job.log.has_file or job.log.broken:
+            pass
+        elif isinstance(command, files.StoredAt):
+            self._keep_input(job, job.log, job.log.read_from, command.path)
+        else:
             fd = self._channel.take_descriptor(command.device, command.inode)
-            self._keep_input(job, job.log.adopt, fd)
-        job.log.extend(command.size)
-
-    def _extend_from(self, command: files.StoredAt) -> None:
-        """Read on in a file that an engine of this host keeps."""
-        if (job := self._jobs.get(command.job_id)) is None:
-            return
-        if not (job.log.has_file or job.log.broken):
-            self._keep_input(job, job.log.read_from, command.path)
+            self._keep_input(job, job.log, job.log.adopt, fd)
         job.log.extend(command.size)
 
     def _keep_file(self, command: files.Keep | files.KeepEnd | files.Drop) -> None:
@@ -205,11 +202,13 @@ class Engine:
             self._files = FileKeeper(self._uplink.report)
         self._files.handle(command)
 
-    def _keep_input(self, job: EngineJob, keep: Callable[[Any], object], what: Any) -> None:
+    def _keep_input(
+        self, job: EngineJob, log: InputLog, keep: Callable[[Any], object], data: Any
+    ) -> None:
         try:
-            keep(what)
+            keep(data)
         except InputStorageError as error:
-            job.log.broken = True
+            log.broken = True
             self._uplink.report.inputs_lost.append((job.id, str(error)))
 
     def _configure(self, command: messages.Configure) -> None:
@@ -265,6 +264,7 @@ class Engine:
                 self._make_room()
         job = self._jobs[command.job_id]
         pending = self._slots_of(job.slot_pool).pending
+        job.expect(range(command.first, command.first + len(command.nodes)))
         parts = command.parts or repeat("")
         pending.extend(zip(repeat(job), count(command.first), command.nodes, parts))
 
@@ -337,7 +337,7 @@ class Engine:
         """Drop a job of which nothing is said any more, when its last process in its grace is gone."""
         if job.forgotten and not job.running:
             self._jobs.pop(job.id, None)
-            job.log.release()
+            job.release()
             if job.spec.own_slots:
                 self._slots.pop(job.slot_pool, None)
 
@@ -345,7 +345,7 @@ class Engine:
         self._capacity = _UNLIMITED
         self._has_logs = False
         for job in self._jobs.values():
-            job.log.release()
+            job.release()
         self._jobs.clear()
         self._slots.clear()
         self._uplink.report.new_run()

@@ -48,6 +48,9 @@ class Kept(NamedTuple):
     text: str
 
 
+#: What is about files that other engines read as well.
+KEEPING = (Keep, KeepEnd, Drop)
+
 _INT, _STR = checks.kind(int), checks.kind(str)
 
 #: Every message of this module, with the check of its fields.
