@@ -213,9 +213,7 @@ class Bridge:
             self._connected.set()
             await self._receive()
         except _FAULTS as error:
-            self._finish(
-                f"the scheduler {address} does not answer: {error or type(error).__name__}"
-            )
+            self._finish(f"the scheduler {address} does not answer: {_words_of(error)}")
 
     async def _receive(self) -> None:
         pace = Pace({})
@@ -227,12 +225,12 @@ class Bridge:
             await pace.wait(sum(len(data) for *_, data in messages))
 
     async def _worker_on(self, station: str) -> str:
-        """Return the address of a worker of a host; BrokenLineError without any."""
+        """Return the address of a worker of a host; RuntimeError without any."""
         info = await self._client.scheduler.identity()
         for address, worker in sorted(info["workers"].items()):
             if worker.get("host") == station and worker.get("status") == "running":
                 return str(address)
-        raise LookupError("no worker of the cluster runs there now")
+        raise RuntimeError("no worker of the cluster runs there now")
 
     async def _place(self, line: DaskLine) -> Any:
         """Have a task run on a worker of a host, and note its end in the line."""
@@ -251,7 +249,7 @@ class Bridge:
     async def _watch(self, line: DaskLine, future: Any) -> None:
         error = await future.exception()
         if error is not None:
-            line.task_ended(f"{error}" or type(error).__name__)
+            line.task_ended(_words_of(error))
         elif future.status != "finished":
             # At the end of a task what it has sent is on the way still, its last message too.
             line.end(f"its task is {future.status}")
@@ -264,7 +262,7 @@ class Bridge:
             future = await self._place(line)
             await self._carry(line)
         except _FAULTS as error:
-            line.end(f"{error.args[0] if isinstance(error, LookupError) else error}")
+            line.end(_words_of(error))
         await line.dismiss()
         if future is not None:
             await self._cancel(future)
@@ -305,11 +303,16 @@ class Bridge:
         why = await self._end
         for line in self._lines.values():
             line.end(why)
-        if self._connected.is_set():
-            await asyncio.wait(self._runs.values(), timeout=_CLEAR)
+        lines = [run for number, run in self._runs.items() if number]
+        if self._connected.is_set() and lines:
+            await asyncio.wait(lines, timeout=_CLEAR)
         for number in list(self._lines):
             self._report(number, why)
         return why
+
+
+def _words_of(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def security(fields: dict[str, Any]) -> Any:
