@@ -38,7 +38,6 @@ class EngineSet:
     """Leased engines, slot pools, and the frames that go down to them.
 
     With `in_waves` clients wait for `release_wave`. Without `ahead` engines are handed out none ahead of need.
-    `stop` is to start no more of some jobs, for a reason.
     """
 
     def __init__(
