@@ -23,7 +23,7 @@ def _slurm(work: Workplace) -> dict[str, str] | None:
     slurm = work.keep(running_slurm(work.directory / "slurm"))
     return {
         "SLURM_CONF": str(slurm.conf), "SLURM_JOB_ID": slurm.allocate(), "SLURM_JOB_NODELIST": "c[1-2]",
-        "SLURM_JOB_CPUS_PER_NODE": "2(x2)",
+        "SLURM_JOB_CPUS_PER_NODE": "1(x2)",
     }  # fmt: skip
 
 
