@@ -38,6 +38,18 @@ def counted_hosts(directory: Path, engines: int = 2) -> tuple[HostsLauncher, lis
     return HostsLauncher(ways, engines), files
 
 
+def call(task: Task, launcher: HostsLauncher) -> None:
+    """Have engines ready on every host: a run that is short may be over before the second one answers."""
+    task.set_info("launcher", launcher)
+    task.set_info("fanout", 4)
+    wanted = {way.name for way in launcher.ways}
+    for _ in range(50):
+        worker = task.run("sleep 0.1", nodes="n[1-16]", remote=False)
+        if {outcome.host for outcome in worker.outcomes()} == wanted:
+            return
+    raise AssertionError(launcher.unanswered)
+
+
 def sizes(files: list[Path]) -> list[float]:
     """Return how often SIZE bytes have gone to each host."""
     return [file.stat().st_size / SIZE for file in files]
@@ -67,7 +79,7 @@ def copy(
 
 def test_input_crosses_once_a_host(task: Task, tmp_path: Path) -> None:
     launcher, files = counted_hosts(tmp_path)
-    task.set_info("launcher", launcher)
+    call(task, launcher)
     worker = task.shell("sleep 0.3; md5sum", nodes="n[1-24]", remote=False)
     data = os.urandom(1 << 16) * (SIZE >> 16)
     worker.write(data)
@@ -128,8 +140,7 @@ def test_a_copy_crosses_once_a_host(atomic: bool, task: Task, tmp_path: Path) ->
     launcher, files = counted_hosts(tmp_path)
     source = write_source(tmp_path)
     (tmp_path / "to").mkdir()
-    task.set_info("launcher", launcher)
-    task.set_info("fanout", 4)
+    call(task, launcher)
     worker = copy(task, source, f"{tmp_path}/to/%h", "n[1-24]", preserve=True, atomic=atomic)
     task.resume()
     assert {(o.reason, o.returncode, o.host) for o in worker.outcomes()} == {
