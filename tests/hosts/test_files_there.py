@@ -143,15 +143,16 @@ def test_a_copy_crosses_once_a_host(atomic: bool, task: Task, tmp_path: Path) ->
     call(task, launcher)
     worker = copy(task, source, f"{tmp_path}/to/%h", "n[1-24]", preserve=True, atomic=atomic)
     task.resume()
-    assert {(o.reason, o.returncode, o.host) for o in worker.outcomes()} == {
-        ("exit", 0, "gw0"), ("exit", 0, "gw1"),
-    }  # fmt: skip
+    assert {(o.reason, o.returncode) for o in worker.outcomes()} == {("exit", 0)}
     for node in range(1, 25):
         copied = tmp_path / "to" / f"n{node}"
         assert copied.read_bytes() == source.read_bytes()
         status = copied.stat()
         assert (status.st_mode & 0o7777, status.st_mtime) == (0o640, 1_100_000_000)
-    assert all(1 <= times < 1.2 for times in sizes(files)), sizes(files)
+    # A host that has not all of it in time has no node.
+    used = {outcome.host for outcome in worker.outcomes()}
+    for number, times in enumerate(sizes(files)):
+        assert (f"gw{number}" in used) <= (times >= 1) and times < 1.2, (used, sizes(files))
 
 
 @pytest.mark.parametrize("atomic", [False, True])
