@@ -22,4 +22,6 @@ def make_family(loop: EventLoop, clients: Clients) -> Connections:
     """Return the family that carries the clients of jobs with a `Connect`."""
     if not isinstance(loop, ConnectionLoop):
         raise TypeError(f"connections need a loop of `make_loop`, not {loop!r}")
-    return Connections(loop, clients, clients.processes)
+    family = Connections(loop, clients, clients.processes)
+    clients.processes.share_gate(family.gate)
+    return family

@@ -17,6 +17,7 @@ from mpshell.wire.messages import DISCARD, client_id, slot_pool_of
 
 if TYPE_CHECKING:
     from mpshell.engine.carrier import Carrier
+    from mpshell.engine.redial import Dial
     from mpshell.engine.stdin import InputFeed
     from mpshell.runtime.loop import TimerHandle
     from mpshell.wire.messages import JobSpec
@@ -76,7 +77,7 @@ class Execution(Client):
     """A client with what it takes to carry out its effects."""
 
     __slots__ = (
-        "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "job",
+        "buffers", "carrier", "detail", "dial", "drain_handle", "feed", "grace_handle", "id", "index", "job",
         "last_byte_at", "last_words", "log", "node", "part", "passed_on", "proven", "started_at",
         "timeout_handle",
     )  # fmt: skip
@@ -97,6 +98,8 @@ class Execution(Client):
         self.proven = False
         #: What its program writes to its log, beside its streams.
         self.log = None if job.log_lines is None else ClientLog(job.log_lines)
+        #: Starts its program again when a server has dropped its connection.
+        self.dial: Dial | None = None
         #: Bytes that have not been passed on, by stream.
         self.buffers: dict[int, StreamBuffer] = {}
         #: Gathered streams of which the first blocks are sent already.

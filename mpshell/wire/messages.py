@@ -19,6 +19,7 @@ import io
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 from mpshell.wire import checks
+from mpshell.wire.redial import CHECK_REDIAL, Redial
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -41,6 +42,9 @@ NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
 #: In the detail of a client with a log: ends what is noted of the log, its last words follow.
 LOG_END = "\0"
 
+#: In a text of `Notices`: what follows is the reason, which differs from node to node.
+NOTICE_REASON = "\0"
+
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
 
@@ -58,6 +62,7 @@ class LogFormat(NamedTuple):
     noted: tuple[str, ...]
     private: tuple[str, ...]
     apart: bool = False  # as LOG, and not the way of stderr
+    redial: Redial | None = None  # when the client is started once more
 
 
 class Connect(NamedTuple):
@@ -307,7 +312,9 @@ _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, byt
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
-_LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
+_LOG_FORMAT = checks.fields(
+    checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL, checks.maybe_one(Redial, CHECK_REDIAL)
+)
 _CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
@@ -351,7 +358,9 @@ _CHECKS: dict[type, checks.Check] = {
 }
 
 #: What the unpickler may make: messages, and the job within one, with its log and its connections.
-_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect)}
+_CLASSES: dict[str, type] = {
+    cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, Redial)
+}
 
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1
@@ -379,7 +388,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> type:
         found = _CLASSES.get(name)
-        if found is not None and module == __name__:
+        if found is not None and module == found.__module__:
             return found
         raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
 

@@ -15,6 +15,7 @@ import re
 from typing import NamedTuple
 
 from mpshell.wire.messages import LOG_END, LogFormat
+from mpshell.wire.redial import NOT_LET_IN, Redial
 
 #: Functions whose lines are proofs.
 _PROOFS = (
@@ -30,6 +31,9 @@ _REASONS = (
     "resolve_host", "kex_exchange_identification", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
     "ssh_packet_read_poll_seqnr",
 )  # fmt: skip
+
+#: One that says so at a level below ERROR since OpenSSH 9.8 or so: needed where ERROR is the user's level.
+_CLOSED = ("kex_exchange_identification",)
 
 #: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
 _TAG = ("():", "pid=", "): ")
@@ -56,7 +60,10 @@ _OLD_SHOWN_FROM = (
 )
 
 #: A login has succeeded, or a master has opened a session.
-_OPENED = re.compile(r"^Authenticated to |master session id: ", re.MULTILINE)
+_OPENED = re.compile(
+    r"^Authenticated to |^debug1: (?:mux_client_request_session: )?master session id: ",
+    re.MULTILINE,
+)
 
 #: The channel of ssh's own session. A master has those of others too.
 _CHANNEL = re.compile(r"^debug3: (?:ssh_session2_open: )?channel_new: (\d+)$", re.MULTILINE)
@@ -78,6 +85,18 @@ _CONNECTING = re.compile(
     r"^debug1: (?:ssh_connect_direct: |ssh_proxy_connect: )?(?:Connecting to |Executing proxy )",
     re.MULTILINE,
 )
+
+#: What proves that a server has ended a connection before a login (`mpshell.wire.redial`): the functions are
+#: those of _CONNECTING and _OPENED, and `userauth`. Through a ProxyCommand there is no such proof: a jump host
+#: that refuses a login looks the same from here.
+_BEGUN = ("debug1: Connecting to ", "debug1: ssh_connect_direct: Connecting to ")
+_SECURED = ("debug1: Next authentication method: ",)
+_LOGGED_IN = (
+    "Authenticated to ",
+    "debug1: master session id: ",
+    "debug1: mux_client_request_session: master session id: ",
+)
+_DROPPED = ("Connection closed by ", "Connection reset by ", ": Broken pipe")
 
 #: What OpenSSH's client writes (ssh.c, sshconnect.c, clientloop.c) when it ends with 255 by itself.
 _DIAGNOSES = (
@@ -170,16 +189,18 @@ def _not_connected(notes: str, words: str) -> str:
 
 
 class SshLog(NamedTuple):
-    """What is known of an ssh: its user's log level, whether it knows LogVerbose."""
+    """What is known of an ssh: its log level, whether it knows LogVerbose, its ConnectTimeout (0: none)."""
 
     level: str
     forced: bool
+    limit: float = 0
 
     def options(self) -> list[str]:
         """Return the options, -E apart, that make it write the log."""
         if not self.forced:
             return ["-oLogLevel=DEBUG2"]
-        names = _PROOFS if self._shows("ERROR") else _PROOFS + _REASONS
+        more: tuple[str, ...] = () if self._shows("INFO") else _CLOSED
+        names = (*_PROOFS, *(more if self._shows("ERROR") else _REASONS))
         pattern = ",".join(f"*:{name}():*" for name in names)
         return [f"-oLogVerbose={pattern}"]
 
@@ -194,5 +215,7 @@ class SshLog(NamedTuple):
             "Authenticated to ", "rtype exit-", "exit status from master", "master session id: ",
             "request accepted on channel", "request failed on channel", ": Connecting to ",
             ": Executing proxy ", "open failed: ", "Entering interactive session",
+            "Next authentication method: ",
         )  # fmt: skip
-        return LogFormat(_TAG if self.forced else None, noted, private)
+        redial = Redial(self.limit, _BEGUN, _SECURED, _LOGGED_IN, _DROPPED, NOT_LET_IN)
+        return LogFormat(_TAG if self.forced else None, noted, private, redial=redial)
