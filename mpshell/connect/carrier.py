@@ -20,7 +20,7 @@ from mpshell.connect.login import Login
 from mpshell.connect.transport import HIGH_WATER
 from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
-from mpshell.wire.redial import NOT_LET_IN
+from mpshell.wire.notices import NOT_LET_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

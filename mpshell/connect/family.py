@@ -14,7 +14,7 @@ from mpshell.errors import WorkerError
 from mpshell.ssh.keywords import spelled
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
-from mpshell.wire.messages import NOTICE_REASON
+from mpshell.wire.notices import NOTICE_REASON
 
 if TYPE_CHECKING:
     from mpshell.connect.loop import ConnectionLoop

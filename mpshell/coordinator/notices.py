@@ -10,7 +10,7 @@ from typing import Any
 from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.run import Run
 from mpshell.wire import messages
-from mpshell.wire.messages import NOTICE_REASON
+from mpshell.wire.notices import NOTICE_REASON
 
 #: Reasons that are named of each kind: there may be one a node, as a path or a name is in it.
 _REASONS = 4

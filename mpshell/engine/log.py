@@ -6,8 +6,7 @@ user, the job says (`LogFormat`).
 
 import os
 
-from mpshell.wire.messages import LogFormat
-from mpshell.wire.redial import Redial
+from mpshell.wire.logformat import LogFormat, Redial
 
 #: Bytes that are kept of what is noted: the first, where a login is, and the last, where an end is.
 _FIRST, _LAST = 3000, 1000

@@ -195,12 +195,13 @@ class Dial:
             self._give_up()
             self._starter.owner.notice(self._texts.notice)
             self._end()
-        elif self.state is MAKING and log is not None and carrier is not None:
-            # As with ssh(1), whose limit is over with the key exchange.
-            if not self._texts.is_secured(log.notes):
-                self.state = LATE
-                self._leave_gate(dropped=False)
-                carrier.kill()
+            return
+        # As with ssh(1), whose limit is over with the key exchange.
+        secured = log is None or self._texts.is_secured(log.notes)
+        if self.state is MAKING and not secured and carrier is not None:
+            self.state = LATE
+            self._leave_gate(dropped=False)
+            carrier.kill()
 
     def _give_up(self) -> None:
         """Start no program any more."""

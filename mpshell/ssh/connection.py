@@ -22,7 +22,7 @@ from mpshell.ssh.connecting import supported
 from mpshell.ssh.hostkeys import Verdict
 from mpshell.ssh.password import REFUSED, TAKEN, Secret
 from mpshell.ssh.setup import Target, acceptable
-from mpshell.wire.messages import NOTICE_REASON
+from mpshell.wire.notices import NOTICE_REASON
 
 #: Why a connection was given up before a login.
 HOSTKEY, UNDECIDED, KEX = "hostkey", "undecided", "kex"

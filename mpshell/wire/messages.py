@@ -19,7 +19,7 @@ import io
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 from mpshell.wire import checks
-from mpshell.wire.redial import CHECK_REDIAL, Redial
+from mpshell.wire.logformat import CHECK_LOG_FORMAT, LogFormat, Redial
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -42,27 +42,8 @@ NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
 #: In the detail of a client with a log: ends what is noted of the log, its last words follow.
 LOG_END = "\0"
 
-#: In a text of `Notices`: what follows is the reason, which differs from node to node.
-NOTICE_REASON = "\0"
-
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
-
-
-class LogFormat(NamedTuple):
-    """How an engine reads the log that a client writes to LOG_PATH, line by line.
-
-    A line with all texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
-    before the first text to the end of the last, is cut out. Without a tag, a line that holds one of the
-    texts in `noted` is. Lines that begin with a text in `private` go no further if they were noted or there is
-    no tag; all others go the way of the client's stderr.
-    """
-
-    tag: tuple[str, ...] | None
-    noted: tuple[str, ...]
-    private: tuple[str, ...]
-    apart: bool = False  # as LOG, and not the way of stderr
-    redial: Redial | None = None  # when the client is started once more
 
 
 class Connect(NamedTuple):
@@ -312,14 +293,11 @@ _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, byt
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
-_LOG_FORMAT = checks.fields(
-    checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL, checks.maybe_one(Redial, CHECK_REDIAL)
-)
 _CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, _CONNECT),
+    _BOOL, checks.maybe_one(LogFormat, CHECK_LOG_FORMAT), _BOOL, checks.maybe_one(Connect, _CONNECT),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.

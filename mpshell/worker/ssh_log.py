@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from mpshell.wire.messages import LOG_END, LogFormat
-from mpshell.wire.redial import NOT_LET_IN, Redial
+from mpshell.wire.logformat import LogFormat, Redial
+from mpshell.wire.messages import LOG_END
+from mpshell.wire.notices import NOT_LET_IN
 
 #: Functions whose lines are proofs.
 _PROOFS = (
@@ -86,7 +87,7 @@ _CONNECTING = re.compile(
     re.MULTILINE,
 )
 
-#: What proves that a server has ended a connection before a login (`mpshell.wire.redial`): the functions are
+#: What proves that a server has ended a connection before a login (`mpshell.wire.logformat`): the functions are
 #: those of _CONNECTING and _OPENED, and `userauth`. Through a ProxyCommand there is no such proof: a jump host
 #: that refuses a login looks the same from here.
 _BEGUN = ("debug1: Connecting to ", "debug1: ssh_connect_direct: Connecting to ")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mpshell.wire.messages import NOTICE_REASON
+from mpshell.wire.notices import NOTICE_REASON
 from tests.ssh.conftest import SshServer, each_ssh_server
 from tests.ssh.handshake import AUTH, OK, Login, Site, by_library, by_ssh
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.notices import NoticeCounts
-from mpshell.wire.messages import NOTICE_REASON, Notices
+from mpshell.wire.messages import Notices
+from mpshell.wire.notices import NOTICE_REASON
 
 FALLBACK = f"over ssh(1) in place of asyncssh{NOTICE_REASON}"
 
