@@ -20,10 +20,10 @@ from mpshell.wire.messages import LOG, STDERR, STDOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mpshell.engine.carrier import Redialing
     from mpshell.engine.family import Owner
     from mpshell.engine.gate import Gate
     from mpshell.engine.log import RedialTexts
-    from mpshell.engine.redial import Dial
     from mpshell.engine.work import EngineJob, Execution
     from mpshell.runtime.loop import EventLoop
 
@@ -206,7 +206,7 @@ class Processes:
         #: Limits the connections that programs make, and others in this engine.
         self._gate: Gate | None = None
         #: Clients whose program is started again.
-        self._dials: set[Dial] = set()
+        self._dials: set[Redialing] = set()
         #: All is killed: nothing is started any more.
         self._is_leaving = False
 

@@ -16,8 +16,7 @@ from mpshell.wire.lines import StreamBuffer
 from mpshell.wire.messages import DISCARD, client_id, slot_pool_of
 
 if TYPE_CHECKING:
-    from mpshell.engine.carrier import Carrier
-    from mpshell.engine.redial import Dial
+    from mpshell.engine.carrier import Carrier, Redialing
     from mpshell.engine.stdin import InputFeed
     from mpshell.runtime.loop import TimerHandle
     from mpshell.wire.messages import JobSpec
@@ -99,7 +98,7 @@ class Execution(Client):
         #: What its program writes to its log, beside its streams.
         self.log = None if job.log_lines is None else ClientLog(job.log_lines)
         #: Starts its program again when a server has dropped its connection.
-        self.dial: Dial | None = None
+        self.dial: Redialing | None = None
         #: Bytes that have not been passed on, by stream.
         self.buffers: dict[int, StreamBuffer] = {}
         #: Gathered streams of which the first blocks are sent already.

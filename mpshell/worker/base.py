@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from mpshell.worker.scheduler import PublicTask, Scheduler, Tables
 
 #: Values of a worker's `_fanout`: no limit; the task's.
-FANOUT_UNLIMITED = -1
-FANOUT_DEFAULT = None
+FANOUT_UNLIMITED, FANOUT_DEFAULT = -1, None
 
 
 class Worker(Uncopied, WorkerEvents):

@@ -19,8 +19,8 @@ from mpshell.engine.work import Execution
 from mpshell.runtime.loop import EventLoop
 from mpshell.runtime.procfs import children_of
 from mpshell.wire import messages as m
-from mpshell.wire.logformat import LogFormat
 from mpshell.wire.channel import Channel, channel_pair
+from mpshell.wire.logformat import LogFormat
 from tests.engine.conftest import Driver, job
 from tests.support import eventually
 
