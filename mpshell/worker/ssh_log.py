@@ -22,19 +22,16 @@ from mpshell.wire.notices import NOT_LET_IN
 _PROOFS = (
     "ssh_connect_direct", "ssh_proxy_connect", "ssh_login", "ssh_userauth2", "ssh_session2_open",
     "channel_input_open_failure", "client_status_confirm", "client_input_channel_req",
-    "mux_client_request_session", "userauth", "verify_host_key_callback",
+    "kex_exchange_identification", "mux_client_request_session", "userauth", "verify_host_key_callback",
 )  # fmt: skip
 
 #: Those that say why there is no connection: needed where the user's own level is too low for that. Not always,
 #: as some write at the level INFO. The level is the first node's; two of the proofs tell auth and hostkey and
 #: write nothing else: they are had for nodes of which the configuration has another level.
 _REASONS = (
-    "resolve_host", "kex_exchange_identification", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
+    "resolve_host", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
     "ssh_packet_read_poll_seqnr",
 )  # fmt: skip
-
-#: One that says so at a level below ERROR since OpenSSH 9.8 or so: needed where ERROR is the user's level.
-_CLOSED = ("kex_exchange_identification",)
 
 #: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
 _TAG = ("():", "pid=", "): ")
@@ -80,6 +77,9 @@ _ACCEPTED = r"^debug2: (?:exec|shell|subsystem) request accepted on channel {}$"
 #: Where the level is DEBUG2: a line that is noted there alone, and any number of a channel.
 _OLD = re.compile(r"^debug1: Entering interactive session", re.MULTILINE)
 _ANY_CHANNEL = r"\d+"
+
+#: What a server has written before its version: the lines of a log that are not ssh's own words.
+_BANNER = re.compile(r"^debug1: (?:kex_exchange_identification: )?banner line .*\n", re.MULTILINE)
 
 #: A connection was begun.
 _CONNECTING = re.compile(
@@ -183,7 +183,7 @@ def _refused(notes: str) -> bool:
 
 def _not_connected(notes: str, words: str) -> str:
     """Return why no session was opened: nothing but ssh, and what it connects by, has written anything."""
-    reason = diagnose_words(notes + words)
+    reason = diagnose_words(_BANNER.sub("", notes) + words)
     if reason is None or reason == "lost":
         reason = "unreachable" if _CONNECTING.search(notes) else "transport"
     return reason
@@ -200,8 +200,7 @@ class SshLog(NamedTuple):
         """Return the options, -E apart, that make it write the log."""
         if not self.forced:
             return ["-oLogLevel=DEBUG2"]
-        more: tuple[str, ...] = () if self._shows("INFO") else _CLOSED
-        names = (*_PROOFS, *(more if self._shows("ERROR") else _REASONS))
+        names = _PROOFS if self._shows("ERROR") else _PROOFS + _REASONS
         pattern = ",".join(f"*:{name}():*" for name in names)
         return [f"-oLogVerbose={pattern}"]
 

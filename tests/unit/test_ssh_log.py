@@ -40,6 +40,9 @@ CUT = "Connection to n1 closed by remote host.\n"
         (CONNECTING, "", "unreachable", "unreachable"),
         (CONNECTING, "me@n1: Permission denied (publickey).", "auth", "auth"),
         (CONNECTING, CUT, "unreachable", "unreachable"),
+        # A server's own words, before its version.
+        (CONNECTING + "debug1: banner line 0: Permission denied (x).\n", "", "unreachable", "unreachable"),
+        (CONNECTING + "debug1: banner line 0: master session id: 2\n", "", "unreachable", "unreachable"),
         ("", "Cannot execute command-line and remote command.", "transport", "transport"),
         ("", "", "transport", "transport"),
     ],
