@@ -19,6 +19,7 @@ import io
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 from mpshell.wire import checks
+from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
 from mpshell.wire.logformat import CHECK_LOG_FORMAT, LogFormat, Redial
 
 if TYPE_CHECKING:
@@ -44,18 +45,6 @@ LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
-
-
-class Connect(NamedTuple):
-    """A command over connections that the engine makes itself, and how it makes them."""
-
-    library: str
-    command: str
-    user: str  # "" for that of the configuration
-    timeout: float  # seconds to connect; 0: no limit
-    options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
-    kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
-    execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
 
 
 class JobSpec(NamedTuple):
@@ -293,11 +282,10 @@ _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, byt
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
-_CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(LogFormat, CHECK_LOG_FORMAT), _BOOL, checks.maybe_one(Connect, _CONNECT),
+    _BOOL, checks.maybe_one(LogFormat, CHECK_LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -335,9 +323,10 @@ _CHECKS: dict[type, checks.Check] = {
     RunEnded: checks.fields(),
 }
 
-#: What the unpickler may make: messages, and the job within one, with its log and its connections.
-_CLASSES: dict[str, type] = {
-    cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, Redial)
+#: What the unpickler may make, by module and name: messages, and the job within one with its parts.
+_CLASSES: dict[tuple[str, str], type] = {
+    (cls.__module__, cls.__name__): cls
+    for cls in (*_CHECKS, JobSpec, LogFormat, Redial, Connect, FileCopy)
 }
 
 #: A client id is the number of its job, shifted by these bits, and its index.
@@ -365,8 +354,8 @@ class _Unpickler(pickle.Unpickler):
     """Knows the messages and nothing else: a frame never makes any other object."""
 
     def find_class(self, module: str, name: str) -> type:
-        found = _CLASSES.get(name)
-        if found is not None and module == found.__module__:
+        found = _CLASSES.get((module, name))
+        if found is not None:
             return found
         raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
 
