@@ -16,7 +16,7 @@ from mpshell.errors import WorkerError
 from mpshell.ssh.keywords import spelled
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
-from mpshell.wire.notices import NOTICE_REASON
+from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 
 if TYPE_CHECKING:
     from mpshell.connect.loop import ConnectionLoop
@@ -97,7 +97,7 @@ class Connections:
         self.owner.start_over(execution, self._programs)
 
     def _note_fallback(self, reason: str) -> None:
-        self.owner.notice(f"over ssh(1) in place of asyncssh{NOTICE_REASON}{spelled(reason)}")
+        self.owner.notice(f"{OVER_SSH}{NOTICE_REASON}{spelled(reason)}")
 
     def set_limits(self, most: int, rate: float | None) -> None:
         self.gate.set_limits(most, rate)

@@ -21,12 +21,13 @@ _LONGEST = 1 << 16
 class LogLines:
     """A LogFormat in bytes, made once a job."""
 
-    __slots__ = ("apart", "noted", "private", "redial", "tag")
+    __slots__ = ("apart", "named", "noted", "private", "redial", "tag")
 
     def __init__(self, form: LogFormat) -> None:
         self.tag = None if form.tag is None else tuple(os.fsencode(text) for text in form.tag)
         self.noted = tuple(os.fsencode(text) for text in form.noted)
         self.private = tuple(os.fsencode(text) for text in form.private)
+        self.named = tuple(os.fsencode(text) for text in form.named)
         self.apart = form.apart
         self.redial = None if form.redial is None else RedialTexts(form.redial)
 
@@ -42,7 +43,10 @@ class LogLines:
             if at < 0:
                 return False, False, line
             end = at + len(text)
-        line = line[: line.rfind(b" ", 0, begin) + 1] + line[end:]
+        text = line[end:]
+        if text.startswith(self.named):
+            text = line[line.rfind(b":", 0, begin) + 1 : begin] + b": " + text
+        line = line[: line.rfind(b" ", 0, begin) + 1] + text
         return True, line.startswith(self.private), line
 
 

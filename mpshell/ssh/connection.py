@@ -33,7 +33,7 @@ _MOST_KEYS = 5
 _COOKIE = 16
 
 #: A notice, which the two key exchanges follow.
-_WEAKER = (
+WEAKER_KEX = (
     "over a key exchange that is not quantum-safe, where ssh(1) would agree on one that is (ssh_kex "
     '"require" has ssh(1) used)'
 )
@@ -167,7 +167,7 @@ class Connection(asyncssh.SSHClientConnection):
         if self.target.require_quantum_safe:
             self.refusal = Refusal(KEX, f"{better} is needed, and AsyncSSH has only {taken}")
             return False
-        self.notices.append(f"{_WEAKER}{NOTICE_REASON}{taken} in place of {better}")
+        self.notices.append(f"{WEAKER_KEX}{NOTICE_REASON}{taken} in place of {better}")
         return True
 
     _packet_handlers = {

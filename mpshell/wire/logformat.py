@@ -27,13 +27,15 @@ class LogFormat(NamedTuple):
     A line with all texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
     before the first text to the end of the last, is cut out. Without a tag, a line that holds one of the
     texts in `noted` is. Lines that begin with a text in `private` go no further if they were noted or there is
-    no tag; all others go the way of the client's stderr.
+    no tag; all others go the way of the client's stderr. To texts in `named` the function's name, which the tag
+    has before its first text, is given back.
     """
 
     tag: tuple[str, ...] | None
     noted: tuple[str, ...]
     private: tuple[str, ...]
     apart: bool = False  # as LOG, and not the way of stderr
+    named: tuple[str, ...] = ()
     redial: Redial | None = None  # when the client is started once more
 
 
@@ -41,5 +43,10 @@ _TEXTS, _TEXT = checks.series(tuple, checks.kind(str)), checks.kind(str)
 _REDIAL = checks.fields(checks.kind(int, float), _TEXTS, _TEXTS, _TEXTS, _TEXTS, _TEXT)
 
 CHECK_LOG_FORMAT = checks.fields(
-    checks.maybe(_TEXTS), _TEXTS, _TEXTS, checks.kind(bool), checks.maybe_one(Redial, _REDIAL)
+    checks.maybe(_TEXTS),
+    _TEXTS,
+    _TEXTS,
+    checks.kind(bool),
+    _TEXTS,
+    checks.maybe_one(Redial, _REDIAL),
 )

@@ -36,6 +36,9 @@ _REASONS = (
 #: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
 _TAG = ("():", "pid=", "): ")
 
+#: What kex_exchange_identification says with its name in front, where its lines are not forced.
+_NAMED = ("Connection closed by remote host", "read: ", "banner line ", "No SSH version received")
+
 #: LogLevel, from the one that shows least (ssh_config(5)).
 LEVELS = ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3")
 
@@ -218,4 +221,4 @@ class SshLog(NamedTuple):
             "Next authentication method: ",
         )  # fmt: skip
         redial = Redial(self.limit, _BEGUN, _SECURED, _LOGGED_IN, _DROPPED, NOT_LET_IN)
-        return LogFormat(_TAG if self.forced else None, noted, private, redial=redial)
+        return LogFormat(_TAG if self.forced else None, noted, private, named=_NAMED, redial=redial)

@@ -228,6 +228,7 @@ FIELDS: dict[tuple[type, str], Any] = {
     (LogFormat, "noted"): lambda v: texts(v),
     (LogFormat, "private"): lambda v: texts(v),
     (LogFormat, "apart"): (bool,),
+    (LogFormat, "named"): lambda v: texts(v),
     (LogFormat, "redial"): lambda v: v is None or typed(v),
     (Redial, "limit"): (int, float),
     (Redial, "notice"): (str,),
