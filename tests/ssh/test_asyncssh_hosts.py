@@ -102,7 +102,8 @@ def test_a_weaker_key_exchange_is_one_line_or_goes_over_ssh(
     ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
     lines = {
         "prefer": f"2 nodes {WEAKER_KEX}: {USUAL} in place of {QUANTUM_SAFE}",
-        "require": f"2 nodes over ssh(1) in place of asyncssh: {QUANTUM_SAFE} is needed, and AsyncSSH has only {USUAL}",
+        "require": "2 nodes over ssh(1) in place of asyncssh: "
+        f"{QUANTUM_SAFE} is needed, and AsyncSSH has only {USUAL}",
     }
     for wanted, line in lines.items():
         ssh_task.set_info("ssh_kex", wanted)
