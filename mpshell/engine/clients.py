@@ -118,8 +118,8 @@ class Clients:
         return self.connections
 
     def _feed(self, execution: Execution, carrier: Carrier) -> None:
-        job = execution.job
-        if job.log.closed and not job.log.size:
+        job, log = execution.job, execution.input
+        if log.closed and not log.size:
             carrier.close_input()
             return
         on_written = None
@@ -131,7 +131,7 @@ class Clients:
                     self._uplink.end_of_turn()
 
         fed = 0 if execution.dial is None else execution.dial.fed
-        execution.feed = InputFeed(carrier, job.log, on_written, fed)
+        execution.feed = InputFeed(carrier, log, on_written, fed)
 
     # -- what carriers report --------------------------------------------------------------------
 
@@ -391,6 +391,8 @@ class Clients:
         if execution.dial is not None:
             execution.dial.abandon()
             execution.dial = None
+        if execution.input is not execution.job.log:
+            execution.input.release()
         if execution.carrier is not None:
             self._paused.discard(execution.carrier)
             execution.carrier.close()
