@@ -20,6 +20,7 @@ from mpshell.coordinator.sharding import Slice
 from mpshell.errors import EngineStartError, InputStorageError
 from mpshell.launch.link import Link
 from mpshell.wire import files, messages
+from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 
 
 class FarEngineState(EngineState):
@@ -55,7 +56,7 @@ class FarEngineState(EngineState):
     def hand_out(self, job: Job, work: Slice) -> None:
         super().hand_out(job, work)
         if self.link.lacks and job.spec.connect is not None:
-            text = f"over ssh(1) on {self.link.host}, where {self.link.lacks}"
+            text = f"{OVER_SSH}{NOTICE_REASON}{self.link.host}: {self.link.lacks}"
             self._notices.count([(text, work.stop - work.first)])
 
     def feed(self, job: Job) -> None:

@@ -64,7 +64,7 @@ def test_connections_are_made_there(task: Task, home: Path) -> None:
 def test_a_host_without_the_library_takes_ssh(task: Task, home: Path) -> None:
     task.set_info("launcher", hosts(home, WITHOUT))
     with pytest.warns(
-        RuntimeWarning, match=r"6 nodes over ssh\(1\) on gw1, where .*asyncssh"
+        RuntimeWarning, match=r"6 nodes over ssh\(1\) in place of asyncssh: gw1: .*asyncssh"
     ) as told:
         worker = task.run("exit 4", nodes="node[1-6]")
     assert len(told) == 1
