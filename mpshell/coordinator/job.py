@@ -11,7 +11,7 @@ from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
 if TYPE_CHECKING:
-    from mpshell.runtime.sourcefile import SourceFile
+    from mpshell.runtime.sourcefile import StagedSource
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -116,7 +116,7 @@ class Job(Stated):
     here = False
     #: The file of this host that it copies from another one, and the name of its directory there; of a job with
     #: input that of its input.
-    source: "SourceFile | None" = None
+    source: "StagedSource | None" = None
     token = ""
 
     #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).

@@ -12,7 +12,7 @@ from mpshell.errors import InputStorageError
 _PLACE = "/mpshell-staged"
 
 
-class SourceFile:
+class StagedSource:
     """An open file; OSError when it cannot be read, or is no regular file."""
 
     def __init__(self, path: str) -> None:

@@ -17,7 +17,7 @@ from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
-    from mpshell.runtime.sourcefile import SourceFile
+    from mpshell.runtime.sourcefile import StagedSource
     from mpshell.worker.scheduler import PublicTask
 
 
@@ -165,7 +165,7 @@ class CommandWorker(DistantWorker):
         self.command = None
         self._copy: Copy | None = None
         #: The file that a copy reads on other hosts.
-        self._staged: SourceFile | None = None
+        self._staged: StagedSource | None = None
         if source is None and dest is None:
             self.command = check_command(command, may_be_empty=True)
         elif command is not None:
@@ -225,10 +225,10 @@ class CommandWorker(DistantWorker):
                 f"{why}"
             )
         # Late: only for engines on other hosts.
-        from mpshell.runtime.sourcefile import SourceFile
+        from mpshell.runtime.sourcefile import StagedSource
 
         try:
-            self._staged = SourceFile(copy.source)
+            self._staged = StagedSource(copy.source)
         except OSError as error:
             raise WorkerError(
                 f"source {copy.source!r} cannot be brought to other hosts: {error.strerror}"

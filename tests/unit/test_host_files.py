@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.hostfiles import HostFiles
-from mpshell.coordinator.job import Job
+from mpshell.coordinator.job import Job, Listener
+from mpshell.coordinator.results import WorkerResults
 from mpshell.engine.kept import FileKeeper
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
-from mpshell.runtime.sourcefile import SourceFile
+from mpshell.runtime.sourcefile import StagedSource
 from mpshell.wire import files
 from mpshell.wire import messages as m
 from tests.fakes import FakeEngine, FakeLauncher
-from tests.unit.scene import Scene
+from tests.engine.conftest import job as spec
 
 ROOM = 1 << 30
 
@@ -30,7 +32,7 @@ def engine_on(stage: str, number: int = 1) -> EngineState:
 
 
 def job_with(data: bytes) -> Job:
-    job = Scene(far=True).job(1)
+    job = Job(spec("true"), ["n1"], ["n1"], cast(Listener, None), WorkerResults())
     job.id, job.token = 7, "token"
     job.input.append(data)
     return job
@@ -106,7 +108,7 @@ def test_a_source_is_there_when_it_is_whole(tmp_path: Path) -> None:
     source.chmod(0o751)
     os.utime(source, ns=(1_000_000_000_000_000_001, 1_100_000_000_000_000_002))
     job, host_files = job_with(b""), HostFiles()
-    job.source = SourceFile(os.fspath(source))
+    job.source = StagedSource(os.fspath(source))
     (stage := tmp_path / "stage").mkdir()
     engine = engine_on(os.fspath(stage))
     host_files.feed(engine, job, ROOM)

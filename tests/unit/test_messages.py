@@ -276,6 +276,11 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Trace, "lines"): lambda v: rows(v, int, str),
     (m.Warn, "text"): (str,),
     (m.InputLost, "text"): (str,),
+    **{(message, "path"): (str,) for message in (*files.KEEPING, files.StoredAt, files.Kept)},
+    (files.Keep, "data"): (bytes,),
+    (files.Kept, "text"): (str,),
+    (m.Located, "stage"): (str,),
+    (m.Located, "lacks"): (str,),
     (m.EngineFailed, "traceback"): (str,),
     **{(m.JobSpec, name): check for name, check in JOB_FIELDS.items()},
 }
