@@ -18,8 +18,8 @@ from mpshell.errors import ProtocolError
 from mpshell.runtime.sourcefile import StagedSource
 from mpshell.wire import files
 from mpshell.wire import messages as m
-from tests.fakes import FakeEngine, FakeLauncher
 from tests.engine.conftest import job as spec
+from tests.fakes import FakeEngine, FakeLauncher
 
 ROOM = 1 << 30
 
