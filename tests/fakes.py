@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from mpshell import __version__ as VERSION
 from mpshell.launch.link import PATIENCE, Closable, Leased
 from mpshell.runtime.loop import EventLoop
+from mpshell.wire import codec
 from mpshell.wire import messages as m
 
 
@@ -83,7 +84,7 @@ class FakeEngine(Leased):
 
     def send(self, commands: list[m.Message], descriptors: Sequence[int] = ()) -> None:
         if not (self.gone or self.silent):
-            for command in m.decode(m.encode(commands)):
+            for command in codec.decode(codec.encode(commands)):
                 self.take(command)
 
     def fence(self, why: str = "") -> None:
@@ -218,7 +219,7 @@ class FakeEngine(Leased):
 
     def _deliver(self, report: list[m.Message]) -> None:
         if self.on_frame is not None and self.loop is not None:
-            self.on_frame(self, m.decode(m.encode(report)))
+            self.on_frame(self, codec.decode(codec.encode(report)))
 
     def die(self, detail: str = "signal 9", unread: bool = False) -> None:
         """End it, with all that it runs; with `unread` what waits to be sent is lost, and its end uncertain."""

@@ -24,7 +24,7 @@ from mpshell.engine.work import EngineJob, Execution, Slots
 from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Engine:
             self.leave()
             return
         for frame in frames:
-            for command in messages.decode(frame):
+            for command in codec.decode(frame):
                 if isinstance(command, _POWERFUL) and not self._may_command():
                     self.leave()
                     return

@@ -18,7 +18,7 @@ sys.path.insert(0, {ROOT!r})
 import psutil
 from mpshell import ExecWorker, task_cleanup, task_self
 from mpshell.launch import pool
-from mpshell.wire import control, messages as m
+from mpshell.wire import codec, control, messages as m
 from tests.engine.conftest import job
 from tests.support import ENGINE_MARK, eventually
 
@@ -34,7 +34,7 @@ def alive():
 
 def frame(path):
     spec = job(f"id -u > {{path}}")
-    words = m.encode([m.Configure(b"/", None, {{b"PATH": b"/usr/bin:/bin"}}), m.SetSlots(0, 8),
+    words = codec.encode([m.Configure(b"/", None, {{b"PATH": b"/usr/bin:/bin"}}), m.SetSlots(0, 8),
                       m.Submit(1, spec, 0, ["n1"])])
     return struct.pack("!i", len(words)) + words
 

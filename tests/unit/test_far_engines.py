@@ -12,6 +12,7 @@ from mpshell.coordinator.job import Job
 from mpshell.launch import force
 from mpshell.runtime.boottime import Alarm, now
 from mpshell.runtime.loop import EventLoop
+from mpshell.wire import codec
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from tests.fakes import FakeEngine
@@ -182,7 +183,7 @@ def test_a_pid_of_another_host_is_not_signalled(monkeypatch: pytest.MonkeyPatch)
     for name in ("wake", "kill", "kill_commands"):
         monkeypatch.setattr(force, name, lambda pid, session: asked.append(pid))
     peer = Peer()
-    ready = m.encode([m.Ready(1, os.getpid(), "x")])
+    ready = codec.encode([m.Ready(1, os.getpid(), "x")])
     peer.far.send(len(ready).to_bytes(4, "big") + ready)
     peer.turn()
     peer.handle.fence()

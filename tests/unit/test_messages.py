@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
+from mpshell.wire import codec
 from mpshell.wire import messages as m
 
 JOB = m.JobSpec(
@@ -62,7 +63,7 @@ EVERY: list[m.Message] = [
 
 
 def test_all_messages_cross_as_they_are() -> None:
-    crossed = m.decode(m.encode(EVERY))
+    crossed = codec.decode(codec.encode(EVERY))
     assert crossed == EVERY
     assert [type(message) for message in crossed] == [type(message) for message in EVERY]
     assert {type(message) for message in EVERY} == set(m.Message.__args__)
@@ -76,20 +77,22 @@ class Evil:
 def test_a_frame_makes_no_other_object(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(str(tmp_path))
     with pytest.raises(ProtocolError, match="mkdir"):
-        m.decode(pickle.dumps([Evil()]))
+        codec.decode(pickle.dumps([Evil()]))
     assert not os.path.exists("evil")
 
 
-@pytest.mark.parametrize("frame", [b"", b"\x00", b"garbage", m.encode(EVERY)[:-5], pickle.dumps(7)])
+@pytest.mark.parametrize(
+    "frame", [b"", b"\x00", b"garbage", codec.encode(EVERY)[:-5], pickle.dumps(7)]
+)
 def test_bytes_that_are_no_frame(frame: bytes) -> None:
     with pytest.raises(ProtocolError):
-        m.decode(frame)
+        codec.decode(frame)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_frame_or_a_protocol_error(frame: bytes) -> None:
     try:
-        assert isinstance(m.decode(frame), list)
+        assert isinstance(codec.decode(frame), list)
     except ProtocolError:
         pass
 
@@ -111,7 +114,7 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
 )
 def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
     with pytest.raises(ProtocolError):
-        m.decode(pickle.dumps(content))
+        codec.decode(pickle.dumps(content))
 
 
 def nested(depth: int) -> bytes:
@@ -123,7 +126,7 @@ def nested(depth: int) -> bytes:
 def test_a_frame_that_nests_deeply_is_none(depth: int) -> None:
     assert pickle.loads(nested(3)) == [[[[]]]]
     with pytest.raises(ProtocolError):
-        m.decode(nested(depth))
+        codec.decode(nested(depth))
 
 
 #: Values of every type that a pickle without classes can hold, and some that look like another one.
@@ -268,12 +271,12 @@ def typed(message: object) -> bool:
 def test_a_message_with_other_fields_is_none(message: m.Message) -> None:
     assert typed(message)
     for other in variants(message):
-        frame = m.encode([other])
+        frame = codec.encode([other])
         if typed(other):
-            assert m.decode(frame) == [other]
+            assert codec.decode(frame) == [other]
         else:
             with pytest.raises(ProtocolError, match=type(message).__name__):
-                m.decode(frame)
+                codec.decode(frame)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +289,7 @@ def bounded_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-FRAMES = [m.encode([message]) for message in EVERY] + [m.encode(EVERY)]
+FRAMES = [codec.encode([message]) for message in EVERY] + [codec.encode(EVERY)]
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from(["set", "insert", "delete", "repeat", "graft"]),
@@ -318,7 +321,7 @@ def test_a_damaged_frame_is_an_error_or_holds_messages_of_their_types(
         else:
             frame = frame[:at] + other[int(where * len(other)) :]
     try:
-        messages = m.decode(frame)
+        messages = codec.decode(frame)
     except ProtocolError:
         return
     assert type(messages) is list and all(map(typed, messages))
