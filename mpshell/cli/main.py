@@ -131,6 +131,10 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     for sname in ("stdout", "stderr"):
         run.task.set_default(f"{sname}_msgtree", display.records)
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
+    if options.password:
+        from mpshell.cli.password import ask
+
+        run.task.set_info("ssh_password", ask())
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=not options.quiet)

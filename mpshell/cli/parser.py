@@ -216,6 +216,9 @@ def _add_running(parser: Parser) -> None:
     add("-u", "--command-timeout", "--command_timeout", metavar="S", type=values.seconds,
         help="end a command S seconds after its start (0: never)")
     add("-l", "--user", metavar="USER", type=values.given, help="log in as USER")
+    add("--password", action="store_true",
+        help="ask for a password, once, and log in with it where no key is taken; with -R asyncssh, on nodes "
+        "whose host keys are known")
     add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
         help="options for ssh or whatever connects; repeatable")
     add("-R", "--worker", metavar="NAME", default="ssh",

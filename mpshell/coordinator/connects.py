@@ -1,8 +1,10 @@
-"""Connections that the engines of a run make themselves: which engines can, and how many at once."""
+"""Connections that the engines of a run make themselves: which engines can, how many, with which passwords."""
 
 from collections.abc import Collection, Iterable
 
 from mpshell.coordinator.engine import EngineState
+from mpshell.coordinator.job import Job
+from mpshell.coordinator.passwords import Passwords
 from mpshell.wire.messages import ConnectLimits
 
 
@@ -14,6 +16,12 @@ class Connects:
         self._rate = rate
         #: The library whose connections the run needs; "" as long as it needs none.
         self.library = ""
+        self.passwords = Passwords()
+
+    def enter(self, job: Job) -> None:
+        """Take a job that may need connections."""
+        self.library = job.library or self.library
+        self.passwords.enter(job)
 
     def most_engines(self, wanted: int) -> int:
         """Return how many engines there may be: each of them makes one connection at least."""

@@ -87,6 +87,7 @@ class EngineSet:
             messages.InputLost: self._on_input_lost,
             messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
             messages.EngineFailed: self._on_failure,
+            messages.PasswordNews: self._connects.passwords.on_news,
             **self.notices.handlers,
         }
 
@@ -117,7 +118,7 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
-        self._connects.library = job.library or self._connects.library
+        self._connects.enter(job)
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
@@ -239,6 +240,7 @@ class EngineSet:
         for slot_pool in self._slot_pools.values():
             slot_pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
+        self._connects.passwords.gone(engine)
         self._connects.share(self._engines.values())
         self._pool.discard(link)
         if link.ready is None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 
 from mpshell.engine import client as states
-from mpshell.engine import marks, process
+from mpshell.engine import limits, marks, process
 from mpshell.engine.argv import PathCache
+from mpshell.engine.helpers import Helper, Helpers
 from mpshell.engine.libc import Environment
 from mpshell.runtime import procfs
 from mpshell.runtime.lean import TYPE_CHECKING, signal
@@ -190,6 +191,7 @@ class Processes:
         self.owner = owner
         self.set_environment(dict(os.environb))
         self._by_pid: dict[int, ProcessCarrier] = {}
+        self.helpers = Helpers(loop)
         #: Groups whose leader has ended and which have members left, with the leader's end.
         self._lingering: dict[int, tuple[ProcessCarrier, int, bool]] = {}
         #: What `kill_all` has killed and nobody has reaped yet.
@@ -197,8 +199,25 @@ class Processes:
         #: What commands of runs that are over have left in the background, as daemons do: the user's.
         self._survivors: set[int] = set()
         self._marks = marks.Marks()
+        #: The limit of core files that commands get, where this process has another one.
+        self._core_limit: tuple[int, int] | None = None
         #: Marks of commands that did not end by themselves, for as long as processes may carry them.
         self._stopped: set[int] = set()
+
+    def start_helper(
+        self, argv: list[bytes], env: Environment, on_stderr: Callable[[bytes], object]
+    ) -> Helper:
+        """Start a program that carries a connection; OSError when the system refuses, ValueError for a NUL."""
+        # A mark of its own: with that of another command it would end with what that one has left.
+        self._marks.next()
+        helper = self.helpers.start(argv, env, on_stderr)
+        self._give_core_limit(helper.pid)
+        return helper
+
+    def dump_no_core(self) -> None:
+        """Have this process leave no core file, its commands as before."""
+        if self._core_limit is None:
+            self._core_limit = limits.dump_no_core()
 
     def set_environment(self, variables: dict[bytes, bytes]) -> None:
         """Take the environment of the commands to come."""
@@ -230,6 +249,7 @@ class Processes:
             if log >= 0:
                 os.close(log)
             raise
+        self._give_core_limit(child.pid)
         carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child, mark, log)
         return carrier
 
@@ -244,11 +264,18 @@ class Processes:
         path = argv[0] if words is not None else self._paths.find(argv[0])
         return process.spawn(path or argv[0], argv, job.env, spec.stdin, spec.separate_stderr)
 
+    def _give_core_limit(self, pid: int) -> None:
+        """Give a command the limit of core files that it would have without a password here."""
+        if self._core_limit is not None:
+            limits.give_core_limit(pid, self._core_limit)
+
     def on_children(self) -> None:
         """Take note of the children that have ended (SIGCHLD)."""
         for pid, status, signaled in process.reap():
             self._doomed.discard(pid)
             self._survivors.discard(pid)
+            if self.helpers.reaped(pid):
+                continue
             carrier = self._by_pid.pop(pid, None)
             if carrier is None:
                 continue
@@ -293,6 +320,7 @@ class Processes:
         A daemon that a finished command has left is the user's. What a stopped one has left in other sessions
         goes with this engine: not now, as it may serve others, like the master of ssh's shared connections.
         """
+        self.helpers.kill_all()
         left = procfs.children_of(os.getpid()) if process.has_children() else []
         of_stopped: dict[int, int] = {}
         if self._stopped:

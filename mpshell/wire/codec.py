@@ -1,4 +1,4 @@
-"""Frames of messages: one batch, all that one turn of a loop has to say, pickled once and sent over a `Channel`.
+"""Frames: a batch of messages, all that one turn of a loop has to say, pickled once and sent over a `Channel`.
 
 Used by both processes. A frame makes messages and nothing else, each field of its type.
 """
@@ -16,11 +16,14 @@ _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
+_CONNECT = checks.fields(
+    _STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple), _INT
+)
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(messages.LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(messages.Connect, _CONNECT),
+    _BOOL, checks.maybe_one(messages.LogFormat, _LOG_FORMAT), _BOOL,
+    checks.maybe_one(messages.Connect, _CONNECT),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -38,6 +41,8 @@ _CHECKS: dict[type, checks.Check] = {
     messages.ForgetJob: checks.fields(_INT),
     messages.EndRun: checks.fields(),
     messages.ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
+    messages.PasswordGiven: checks.fields(_INT, _STR),
+    messages.PasswordState: checks.fields(_INT, _STR, _INT, _INT),
     messages.Ping: checks.fields(),
     messages.Lease: checks.fields(_FLOAT),
     messages.Ready: checks.fields(_INT, _INT, _STR),
@@ -54,6 +59,7 @@ _CHECKS: dict[type, checks.Check] = {
     messages.InputLost: checks.fields(_INT, _STR),
     messages.Notices: checks.fields(checks.pairs(_STR, _INT)),
     messages.HostKeys: checks.fields(checks.pairs(_STR, _STR)),
+    messages.PasswordNews: checks.fields(checks.pairs(_INT, _STR)),
     messages.EngineFailed: checks.fields(_STR),
     messages.RunEnded: checks.fields(),
 }

@@ -33,6 +33,13 @@ CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT = range(6, 11)
 #: the path of its log.
 NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
 
+#: States of a password in a run: no node has taken it yet; one has; it has been refused too often.
+UNPROVEN, PROVEN, STOPPED = "unproven", "proven", "stopped"
+
+#: What an engine reports of a password: it wants to send it to a node; that node has taken or refused it; its
+#: answer is waited for no more.
+ASKED, TAKEN, REFUSED, FREED = "asked", "taken", "refused", "freed"
+
 #: In the detail of a client with a log: ends what is noted of the log, its last words follow.
 LOG_END = "\0"
 
@@ -65,6 +72,7 @@ class Connect(NamedTuple):
     options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
     kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
     execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
+    password: int = 0  # the number of the password that its nodes may be given, 0 for none
 
 
 class JobSpec(NamedTuple):
@@ -169,6 +177,25 @@ class EndRun(NamedTuple):
 class ConnectLimits(NamedTuple):
     most: int  # connections that the engine makes at once
     rate: float | None  # the same in a second
+
+
+class PasswordGiven(NamedTuple):
+    """A password, before the first job that names its number; no text shows it."""
+
+    number: int
+    text: str
+
+    def __repr__(self) -> str:
+        return f"PasswordGiven({self.number}, ...)"
+
+
+class PasswordState(NamedTuple):
+    """What may be done with a password, in this engine from now on."""
+
+    number: int
+    state: str  # UNPROVEN, PROVEN, STOPPED
+    refusals: int  # in the run so far
+    permits: int  # so many more nodes may be sent it while it is UNPROVEN
 
 
 class Ping(NamedTuple):
@@ -278,6 +305,12 @@ class HostKeys(NamedTuple):
     lines: list[tuple[str, str]]
 
 
+class PasswordNews(NamedTuple):
+    """What became of passwords, in order: (number, ASKED or TAKEN or REFUSED or FREED)."""
+
+    events: list[tuple[int, str]]
+
+
 class EngineFailed(NamedTuple):
     """The engine met an error of its own and leaves."""
 
@@ -290,11 +323,11 @@ class RunEnded(NamedTuple):
 
 Command: TypeAlias = (
     Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun
-    | ConnectLimits | Ping | Lease
+    | ConnectLimits | PasswordGiven | PasswordState | Ping | Lease
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn
-    | InputLost | Notices | HostKeys | EngineFailed | RunEnded
+    | InputLost | Notices | HostKeys | PasswordNews | EngineFailed | RunEnded
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 

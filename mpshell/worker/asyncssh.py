@@ -12,6 +12,7 @@ from mpshell.ssh.extra import missing
 from mpshell.ssh.request import Request
 from mpshell.wire.messages import Connect
 from mpshell.worker.openssh import connect_seconds, split_setting, ssh_words
+from mpshell.worker.password import password_of
 from mpshell.worker.ssh import WorkerSsh
 
 if TYPE_CHECKING:
@@ -37,12 +38,17 @@ class WorkerAsyncSsh(WorkerSsh):
             "the worker ssh can be used"
         )
 
+    @property
+    def _takes_password(self) -> bool:
+        return self._copy is None
+
     def _make_job(self, task: PublicTask) -> Job:
         if (how := missing()) is not None:
             raise WorkerError(how)
         job = super()._make_job(task)
         if self._copy is None and self._executes:
             job.spec = job.spec._replace(connect=self._connect(task))
+            job.password = password_of(task)
         return job
 
     def _connect(self, task: PublicTask) -> Connect:
