@@ -13,10 +13,13 @@ import select
 import signal
 import sys
 import termios
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpshell.cli.run import Signals, stop_here
 from mpshell.cli.terminal import write_all
+
+if TYPE_CHECKING:
+    from mpshell.task.task import Task
 
 _PROMPT = b"Password: "
 
@@ -36,12 +39,17 @@ def check_password(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--password is for -R asyncssh: -R {options.worker} gives none to the nodes"
         )
-    for name, given in (
-        ("--hosts", options.hosts), ("--srun", options.srun), ("-c", options.copy),
-        ("--rcopy", options.rcopy),
-    ):  # fmt: skip
+    for name, given in (("--hosts", options.hosts), ("--srun", options.srun)):
         if given:
             raise ValueError(f"--password does not go with {name}")
+
+
+def give_password(task: Task, options: argparse.Namespace) -> None:
+    """Ask for the password, once for all commands of a prompt, and give it to a Task; ValueError."""
+    kept = getattr(options, "secret", None)
+    task.set_info("ssh_password", ask() if kept is None else kept)
+    # As the Task has it, which is an object that shows nothing.
+    options.secret = task.info("ssh_password")
 
 
 def ask() -> str:

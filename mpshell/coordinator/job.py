@@ -115,6 +115,9 @@ class Job(Stated):
     #: What its nodes may be given to log in, over connections of the engines.
     password: Secret | None = None
 
+    #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
+    notice = ""
+
     def __init__(
         self,
         spec: JobSpec,

@@ -202,8 +202,6 @@ class Clients:
         if isinstance(command, ConnectLimits):
             self.connections.set_limits(command.most, command.rate)
         elif isinstance(command, PasswordGiven):
-            # For as long as this process lives: its memory may hold the text after the run too.
-            self.processes.dump_no_core()
             self.connections.give_password(command.number, command.text)
         else:
             self.connections.set_password_state(command)

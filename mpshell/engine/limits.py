@@ -1,4 +1,4 @@
-"""The limits of an engine process: how many clients at once they allow, and core files."""
+"""How many clients at once the limits of an engine process allow."""
 
 import resource
 
@@ -22,20 +22,3 @@ def room_for(clients: int, logs: bool) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             soft = raised
     return max(1, min(clients, (soft - _OWN_FDS) // each))
-
-
-def dump_no_core() -> tuple[int, int]:
-    """Have this process leave no core; return the limits that its commands are to have (`give_core_limit`)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    # Not 0: that is for files alone, and with 1 the kernel pipes no core to a program either (core(5)).
-    resource.setrlimit(resource.RLIMIT_CORE, (min(1, hard) if hard >= 0 else 1, hard))
-    return soft, hard
-
-
-def give_core_limit(pid: int, limits: tuple[int, int]) -> None:
-    """Set the limits of core files of a command that has just started."""
-    try:
-        resource.prlimit(pid, resource.RLIMIT_CORE, limits)
-    except (PermissionError, ProcessLookupError):
-        # It has become another user's program at once: it keeps the lower limit.
-        return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from mpshell.engine import client as states
-from mpshell.engine import limits, marks, process
+from mpshell.engine import marks, process
 from mpshell.engine.argv import PathCache
 from mpshell.engine.helpers import Helper, Helpers
 from mpshell.engine.libc import Environment
@@ -20,6 +20,7 @@ from mpshell.wire.messages import LOG, STDERR, STDOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mpshell.engine.cores import CoreLimit
     from mpshell.engine.family import Owner
     from mpshell.engine.work import EngineJob, Execution
     from mpshell.runtime.loop import EventLoop
@@ -199,8 +200,8 @@ class Processes:
         #: What commands of runs that are over have left in the background, as daemons do: the user's.
         self._survivors: set[int] = set()
         self._marks = marks.Marks()
-        #: The limit of core files that commands get, where this process has another one.
-        self._core_limit: tuple[int, int] | None = None
+        #: Set in an engine that has secrets in its memory.
+        self.core_limit: CoreLimit | None = None
         #: Marks of commands that did not end by themselves, for as long as processes may carry them.
         self._stopped: set[int] = set()
 
@@ -210,14 +211,10 @@ class Processes:
         """Start a program that carries a connection; OSError when the system refuses, ValueError for a NUL."""
         # A mark of its own: with that of another command it would end with what that one has left.
         self._marks.next()
-        helper = self.helpers.start(argv, env, on_stderr)
-        self._give_core_limit(helper.pid)
-        return helper
-
-    def dump_no_core(self) -> None:
-        """Have this process leave no core file, its commands as before."""
-        if self._core_limit is None:
-            self._core_limit = limits.dump_no_core()
+        if self.core_limit is None:
+            return self.helpers.start(argv, env, on_stderr)
+        with self.core_limit:
+            return self.helpers.start(argv, env, on_stderr)
 
     def set_environment(self, variables: dict[bytes, bytes]) -> None:
         """Take the environment of the commands to come."""
@@ -243,13 +240,16 @@ class Processes:
             self.owner.trace(execution, os.fsdecode(text))
         mark = self._marks.next()
         try:
-            child = self._spawn(job, argv, words)
+            if self.core_limit is None:
+                child = self._spawn(job, argv, words)
+            else:
+                with self.core_limit:
+                    child = self._spawn(job, argv, words)
         except (OSError, ValueError) as error:
             execution.detail = f"{os.fsdecode(argv[0])}: {error}"
             if log >= 0:
                 os.close(log)
             raise
-        self._give_core_limit(child.pid)
         carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child, mark, log)
         return carrier
 
@@ -263,11 +263,6 @@ class Processes:
                 pass
         path = argv[0] if words is not None else self._paths.find(argv[0])
         return process.spawn(path or argv[0], argv, job.env, spec.stdin, spec.separate_stderr)
-
-    def _give_core_limit(self, pid: int) -> None:
-        """Give a command the limit of core files that it would have without a password here."""
-        if self._core_limit is not None:
-            limits.give_core_limit(pid, self._core_limit)
 
     def on_children(self) -> None:
         """Take note of the children that have ended (SIGCHLD)."""

@@ -10,20 +10,18 @@ import io
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import pickle
 from mpshell.wire import checks, messages
+from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_CONNECT = checks.fields(
-    _STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple), _INT
-)
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
     _BOOL, checks.maybe_one(messages.LogFormat, _LOG_FORMAT), _BOOL,
-    checks.maybe_one(messages.Connect, _CONNECT),
+    checks.maybe_one(Connect, CHECK_CONNECT),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -64,9 +62,10 @@ _CHECKS: dict[type, checks.Check] = {
     messages.RunEnded: checks.fields(),
 }
 
-#: What the unpickler may make: messages, and the job within one, with its log and its connections.
-_CLASSES: dict[str, type] = {
-    cls.__name__: cls for cls in (*_CHECKS, messages.JobSpec, messages.LogFormat, messages.Connect)
+#: What the unpickler may make, by module and name: messages, and the job within one with its parts.
+_CLASSES: dict[tuple[str, str], type] = {
+    (cls.__module__, cls.__name__): cls
+    for cls in (*_CHECKS, messages.JobSpec, messages.LogFormat, Connect, FileCopy)
 }
 
 
@@ -74,8 +73,8 @@ class _Unpickler(pickle.Unpickler):
     """Knows the messages and nothing else: a frame never makes any other object."""
 
     def find_class(self, module: str, name: str) -> type:
-        found = _CLASSES.get(name)
-        if found is not None and module == messages.__name__:
+        found = _CLASSES.get((module, name))
+        if found is not None:
             return found
         raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
 

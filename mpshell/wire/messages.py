@@ -14,6 +14,7 @@ each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.m
 from __future__ import annotations
 
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
+from mpshell.wire.connect import Connect
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -60,19 +61,6 @@ class LogFormat(NamedTuple):
     noted: tuple[str, ...]
     private: tuple[str, ...]
     apart: bool = False  # as LOG, and not the way of stderr
-
-
-class Connect(NamedTuple):
-    """A command over connections that the engine makes itself, and how it makes them."""
-
-    library: str
-    command: str
-    user: str  # "" for that of the configuration
-    timeout: float  # seconds to connect; 0: no limit
-    options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
-    kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
-    execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
-    password: int = 0  # the number of the password that its nodes may be given, 0 for none
 
 
 class JobSpec(NamedTuple):

@@ -152,7 +152,6 @@ def test_without_a_terminal_it_is_an_error() -> None:
         (("-R", "pdsh", "true"), "--password is for -R asyncssh: -R pdsh gives none"),
         (("-R", "exec", "true"), "--password is for -R asyncssh: -R exec gives none"),
         (("-R", "asyncssh", "--hosts", "gw1", "true"), "--password does not go with --hosts"),
-        (("-R", "asyncssh", "-c", "/etc/passwd"), "--password does not go with -c"),
     ],
 )
 def test_where_it_cannot_be_given(words: tuple[str, ...], message: str) -> None:

@@ -152,11 +152,24 @@ def test_transports_that_can_give_none_refuse_it(ssh_task: Task, name: str) -> N
     assert RIGHT not in str(error.value)
 
 
-def test_copies_over_scp_refuse_it(ssh_task: Task, tmp_path: Path) -> None:
-    ssh_task.set_info("ssh_password", RIGHT)
-    ssh_task.copy(__file__, f"{tmp_path}/copy", nodes="node1")
-    with pytest.raises(WorkerError, match=r"scp\(1\) is given no password"):
+def test_files_are_copied_with_it_and_directories_refuse_it(
+    ssh_task: Task, ssh_server: SshServer, tmp_path: Path, use: Any
+) -> None:
+    (tmp_path / "tree").mkdir()
+    with password_sshd(ssh_server, tmp_path) as port:
+        use(hosts("p*", port))
+        ssh_task.set_info("ssh_password", RIGHT)
+        worker = ssh_task.copy(
+            __file__, "/tmp/" + tmp_path.parent.name + "-copy", nodes="p1", atomic=True
+        )
         ssh_task.resume()
+        assert [outcome.ok for outcome in worker.outcomes()] == [True]
+        Path("/tmp/" + tmp_path.parent.name + "-copy").unlink()
+        ssh_task.copy(tmp_path / "tree", "/tmp/", nodes="p1")
+        with pytest.raises(
+            WorkerError, match=r"scp\(1\), which copies a directory, is given no password"
+        ):
+            ssh_task.resume()
 
 
 # -- where it is not to be seen ----------------------------------------------------------------------

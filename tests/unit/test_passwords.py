@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mpshell.coordinator.passwords import MOST_REFUSALS, Passwords
 from mpshell.errors import ProtocolError
 from mpshell.runtime.secret import Secret
+from mpshell.wire.connect import Connect
 from mpshell.wire.messages import (
     ASKED,
     FREED,
@@ -22,7 +23,6 @@ from mpshell.wire.messages import (
     STOPPED,
     TAKEN,
     UNPROVEN,
-    Connect,
     PasswordNews,
     PasswordState,
 )
