@@ -20,7 +20,7 @@ from asyncssh.public_key import (
 from mpshell.ssh import algorithms, certificates, hostkeys
 from mpshell.ssh.connecting import supported
 from mpshell.ssh.hostkeys import Verdict
-from mpshell.ssh.password import Sending
+from mpshell.ssh.password import SentPassword
 from mpshell.ssh.setup import Target, acceptable
 from mpshell.wire.messages import FREED, REFUSED, TAKEN
 
@@ -61,7 +61,7 @@ class Connection(asyncssh.SSHClientConnection):
         self.key_was_known = False
         self._offered = False
         #: The password, once it may be sent, which it is a single time.
-        self._sending: Sending | None = None
+        self._sending: SentPassword | None = None
         self._has_asked = self._was_questioned = False
 
     # -- the host's key -------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class Password:
         """Return whether a host may be sent the password, as far as it is known now."""
         return self._secret is not None and key_was_known
 
-    async def permitted(self, key_was_known: bool) -> Sending | None:
+    async def permitted(self, key_was_known: bool) -> SentPassword | None:
         """Return the password for a host when it may be sent, None when the host gets none."""
         if not self.may_get_it(key_was_known):
             return None
@@ -81,7 +81,9 @@ class Password:
                     # Permitted in the moment in which its connection was given up.
                     self._report(FREED)
                 raise
-        return None if secret is None else Sending(secret, self._report, self.state == UNPROVEN)
+        return (
+            None if secret is None else SentPassword(secret, self._report, self.state == UNPROVEN)
+        )
 
     def why_not(self, key_was_known: bool) -> str:
         """Return why a host gets none, "" when it does."""
@@ -90,7 +92,7 @@ class Password:
         return "" if key_was_known else "the password is sent only to hosts whose key is known"
 
 
-class Sending:
+class SentPassword:
     """The password on its way to one host, until that has answered."""
 
     def __init__(self, secret: Secret, report: Callable[[str], object], holds_permit: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -156,19 +157,16 @@ def test_files_are_copied_with_it_and_directories_refuse_it(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path, use: Any
 ) -> None:
     (tmp_path / "tree").mkdir()
-    with password_sshd(ssh_server, tmp_path) as port:
+    with password_sshd(ssh_server, tmp_path) as port, tempfile.TemporaryDirectory() as place:
+        os.chown(place, 4242, 4242)
         use(hosts("p*", port))
         ssh_task.set_info("ssh_password", RIGHT)
-        worker = ssh_task.copy(
-            __file__, "/tmp/" + tmp_path.parent.name + "-copy", nodes="p1", atomic=True
-        )
+        worker = ssh_task.copy(__file__, f"{place}/copy", nodes="p1", atomic=True)
         ssh_task.resume()
-        assert [outcome.ok for outcome in worker.outcomes()] == [True]
-        Path("/tmp/" + tmp_path.parent.name + "-copy").unlink()
-        ssh_task.copy(tmp_path / "tree", "/tmp/", nodes="p1")
-        with pytest.raises(
-            WorkerError, match=r"scp\(1\), which copies a directory, is given no password"
-        ):
+        assert [outcome.ok for outcome in worker.outcomes()] == [True], worker.node_buffer("p1")
+        assert Path(place, "copy").read_bytes() == Path(__file__).read_bytes()
+        ssh_task.copy(tmp_path / "tree", place, nodes="p1")
+        with pytest.raises(WorkerError, match=r"scp\(1\), which copies a directory, is given no"):
             ssh_task.resume()
 
 
