@@ -31,6 +31,11 @@ class Connects:
         """Return how many engines can run all that the run has; those with a library can run anything."""
         return sum(engine.is_counted and engine.link.library == self.library for engine in engines)
 
+    def gone(self, engine: EngineState, engines: Collection[EngineState]) -> None:
+        """An engine is gone: the others share the limits."""
+        self.passwords.gone(engine)
+        self.share(engines)
+
     def share(self, engines: Collection[EngineState]) -> None:
         """Send each engine that makes connections its part of the limits."""
         hosts = [engine for engine in engines if engine.link.library and engine.is_counted]

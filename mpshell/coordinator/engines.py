@@ -53,6 +53,7 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
+        stop: Callable[[list[Job], str], object] = lambda jobs, why: None,
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
@@ -61,10 +62,9 @@ class EngineSet:
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
-        self._in_waves, self._ahead = in_waves, ahead
-        self._held = False
+        self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
+        self._held = self._turn_is_due = False
         self._jobs: dict[int, Job] = {}
-        self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
@@ -241,8 +241,7 @@ class EngineSet:
         for slot_pool in self._slot_pools.values():
             slot_pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
-        self._connects.passwords.gone(engine)
-        self._connects.share(self._engines.values())
+        self._connects.gone(engine, self._engines.values())
         self._pool.discard(link)
         if link.ready is None:
             self._misfires.ended_at_once(link.detail)
@@ -263,6 +262,7 @@ class EngineSet:
         if job is None:
             return
         self._observer.handed_back(job, indexes)
+        job.rewind_input(indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)
@@ -303,7 +303,10 @@ class EngineSet:
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
-                self._run.note(error)
+                if self._misfires.ends_run(error):
+                    self._run.note(error)
+                else:
+                    self._stop(list(self._jobs.values()), str(error))
             else:
                 self._deal()
         self._observer.turn_ends()

@@ -1,6 +1,7 @@
-"""Frames: a batch of messages, all that one turn of a loop has to say, pickled once and sent over a `Channel`.
+"""Frames of messages: a batch, all that one turn of a loop has to send, pickled once for a `Channel`.
 
-Used by both processes. A frame makes messages and nothing else, each field of its type.
+Used by both processes. A frame is read by an unpickler that knows the messages (`mpshell.wire.messages`) and
+nothing else, and each field is of its type then (`mpshell.wire.checks`).
 """
 
 from __future__ import annotations
@@ -8,9 +9,48 @@ from __future__ import annotations
 import io
 
 from mpshell.errors import ProtocolError
-from mpshell.runtime.lean import pickle
-from mpshell.wire import checks, messages
+from mpshell.runtime.lean import TYPE_CHECKING, pickle
+from mpshell.wire import checks
 from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
+from mpshell.wire.messages import (
+    Bodies,
+    Cancel,
+    CloseStdin,
+    Configure,
+    ConnectLimits,
+    EndRun,
+    EngineFailed,
+    Finished,
+    ForgetJob,
+    HostKeys,
+    InputLost,
+    JobSpec,
+    Lease,
+    Located,
+    LogFormat,
+    Notices,
+    Output,
+    PasswordGiven,
+    PasswordNews,
+    PasswordState,
+    Ping,
+    Pong,
+    Ready,
+    RunEnded,
+    SetSlots,
+    SlotsHeld,
+    Starting,
+    Stored,
+    Submit,
+    Trace,
+    Warn,
+    Withdraw,
+    Write,
+    Written,
+)
+
+if TYPE_CHECKING:
+    from mpshell.wire.messages import Message
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
@@ -20,52 +60,50 @@ _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(messages.LogFormat, _LOG_FORMAT), _BOOL,
-    checks.maybe_one(Connect, CHECK_CONNECT),
+    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT), _BOOL,
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
 _CHECKS: dict[type, checks.Check] = {
-    messages.Configure: checks.fields(_BYTES, checks.maybe(_INT), _VARIABLES),
-    messages.Submit: checks.fields(
-        _INT, checks.maybe_one(messages.JobSpec, _JOB_SPEC), _INT, checks.series(list, _STR), _TEXTS
+    Configure: checks.fields(_BYTES, checks.maybe(_INT), _VARIABLES),
+    Submit: checks.fields(
+        _INT, checks.maybe_one(JobSpec, _JOB_SPEC), _INT, checks.series(list, _STR), _TEXTS
     ),
-    messages.Write: checks.fields(_INT, _BYTES),
-    messages.Stored: checks.fields(_INT, _INT, _INT, _INT),
-    messages.CloseStdin: checks.fields(_INT),
-    messages.SetSlots: checks.fields(_INT, _INT),
-    messages.Cancel: checks.fields(checks.maybe(_INT), _INT, _BOOL),
-    messages.Withdraw: checks.fields(_INT),
-    messages.ForgetJob: checks.fields(_INT),
-    messages.EndRun: checks.fields(),
-    messages.ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
-    messages.PasswordGiven: checks.fields(_INT, _STR),
-    messages.PasswordState: checks.fields(_INT, _STR, _INT, _INT),
-    messages.Ping: checks.fields(),
-    messages.Lease: checks.fields(_FLOAT),
-    messages.Ready: checks.fields(_INT, _INT, _STR),
-    messages.Located: checks.fields(_FLOAT, _INT),
-    messages.Starting: checks.starting,
-    messages.Output: checks.output,
-    messages.Written: checks.fields(checks.pairs(_INT, _INT)),
-    messages.Bodies: checks.fields(checks.pairs(_INT, _BYTES), _INT),
-    messages.Finished: checks.finished,
-    messages.SlotsHeld: checks.fields(_INT, _INT),
-    messages.Trace: checks.fields(checks.pairs(_INT, _STR)),
-    messages.Pong: checks.fields(),
-    messages.Warn: checks.fields(_STR),
-    messages.InputLost: checks.fields(_INT, _STR),
-    messages.Notices: checks.fields(checks.pairs(_STR, _INT)),
-    messages.HostKeys: checks.fields(checks.pairs(_STR, _STR)),
-    messages.PasswordNews: checks.fields(checks.pairs(_INT, _STR)),
-    messages.EngineFailed: checks.fields(_STR),
-    messages.RunEnded: checks.fields(),
+    Write: checks.fields(_INT, _BYTES, checks.maybe(_INT)),
+    Stored: checks.fields(_INT, _INT, _INT, _INT),
+    CloseStdin: checks.fields(_INT, checks.maybe(_INT)),
+    SetSlots: checks.fields(_INT, _INT),
+    Cancel: checks.fields(checks.maybe(_INT), _INT, _BOOL),
+    Withdraw: checks.fields(_INT),
+    ForgetJob: checks.fields(_INT),
+    EndRun: checks.fields(),
+    ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
+    PasswordGiven: checks.fields(_INT, _STR),
+    PasswordState: checks.fields(_INT, _STR, _INT, _INT),
+    Ping: checks.fields(),
+    Lease: checks.fields(_FLOAT),
+    Ready: checks.fields(_INT, _INT, _STR),
+    Located: checks.fields(_FLOAT, _INT),
+    Starting: checks.starting,
+    Output: checks.output,
+    Written: checks.fields(checks.pairs(_INT, _INT)),
+    Bodies: checks.fields(checks.pairs(_INT, _BYTES), _INT),
+    Finished: checks.finished,
+    SlotsHeld: checks.fields(_INT, _INT),
+    Trace: checks.fields(checks.pairs(_INT, _STR)),
+    Pong: checks.fields(),
+    Warn: checks.fields(_STR),
+    InputLost: checks.fields(_INT, _STR),
+    Notices: checks.fields(checks.pairs(_STR, _INT)),
+    HostKeys: checks.fields(checks.pairs(_STR, _STR)),
+    PasswordNews: checks.fields(checks.pairs(_INT, _STR)),
+    EngineFailed: checks.fields(_STR),
+    RunEnded: checks.fields(),
 }
 
 #: What the unpickler may make, by module and name: messages, and the job within one with its parts.
 _CLASSES: dict[tuple[str, str], type] = {
-    (cls.__module__, cls.__name__): cls
-    for cls in (*_CHECKS, messages.JobSpec, messages.LogFormat, Connect, FileCopy)
+    (cls.__module__, cls.__name__): cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, FileCopy)
 }
 
 
@@ -79,18 +117,18 @@ class _Unpickler(pickle.Unpickler):
         raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
 
 
-def encode(batch: list[messages.Message]) -> bytes:
-    """Return the frame that carries messages."""
+def encode(batch: list[Message]) -> bytes:
+    """Return the frame that carries a batch of messages."""
     return pickle.dumps(batch, 5)
 
 
-def decode(frame: bytes) -> list[messages.Message]:
+def decode(frame: bytes) -> list[Message]:
     """Return the messages of a frame, each field of its type; ProtocolError for any other bytes.
 
     MemoryError when there is no room for a frame of that size.
     """
     try:
-        batch: list[messages.Message] = _Unpickler(io.BytesIO(frame)).load()
+        batch: list[Message] = _Unpickler(io.BytesIO(frame)).load()
     except ProtocolError:
         raise
     # Unpickling garbage raises nearly anything; all of it means the same here.

@@ -1,8 +1,8 @@
-"""Everything that the coordinator and an engine say to each other.
+"""The messages that the coordinator and an engine send each other.
 
-Used by both processes. All that one turn of a loop has to say goes as one frame (`mpshell.wire.codec`).
-Commands go down from the coordinator, events come up from an engine. For each client the events are
-``Starting (Output | Written)* Finished``, exactly one Finished, always last.
+Used by both processes. They travel in frames (`mpshell.wire.codec`). Commands go down from the coordinator,
+events come up from an engine. For each client the events are ``Starting (Output | Written)* Finished``,
+exactly one Finished, always last.
 
 A *client* is one command on one node. Its id holds its job and its index in the job's node list
 (`client_id`, `job_and_index`), so that no table of names has to cross.
@@ -85,6 +85,7 @@ class JobSpec(NamedTuple):
     log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
     own_slots: bool = False  # its clients count in a slot pool of its own, not in the task's
     connect: Connect | None = None  # and `argv` for the nodes that it cannot be used for
+    stdin_each: bool = False  # with `stdin`: each client has one of its own, which Write names
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
@@ -109,10 +110,11 @@ class Submit(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Bytes for the stdin of every client of a job, those that start later too."""
+    """Bytes for the stdin of every client of a job, those that start later too, or of one with `stdin_each`."""
 
     job_id: int
     data: bytes
+    only: int | None = None  # the index of that one client
 
 
 class Stored(NamedTuple):
@@ -125,7 +127,10 @@ class Stored(NamedTuple):
 
 
 class CloseStdin(NamedTuple):
+    """The end of what `Write` has, of all clients or of one."""
+
     job_id: int
+    only: int | None = None
 
 
 class SetSlots(NamedTuple):

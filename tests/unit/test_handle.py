@@ -13,11 +13,11 @@ from mpshell.launch.link import PATIENCE, Link
 from mpshell.launch.local import LocalLink
 from mpshell.launch.outbox import ForkProgress
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import codec
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel
+from mpshell.wire.codec import encode
 
-FRAME = codec.encode([m.Ready(1, 2, "x"), m.Starting([1, 2])])
+FRAME = encode([m.Ready(1, 2, "x"), m.Starting([1, 2])])
 WIRE = len(FRAME).to_bytes(4, "big") + FRAME
 
 
