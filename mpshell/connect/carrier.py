@@ -19,6 +19,7 @@ from mpshell.connect import failures, login
 from mpshell.connect.transport import HIGH_WATER
 from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
+from mpshell.wire.notices import NOT_LET_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,6 +125,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
         """There is no connection, and nothing has run."""
+        if failure.dropped:
+            self._owner.notice(NOT_LET_IN)
         if refusal is None or refusal.reason == HOSTKEY:
             self._fail(failure)
         elif refusal.reason == KEX:

@@ -12,15 +12,17 @@ from mpshell.connect.bridges import Bridges
 from mpshell.connect.carrier import SshCarrier
 from mpshell.connect.copying import copy_carrier, name_of
 from mpshell.connect.files import Files
-from mpshell.connect.gate import Gate
 from mpshell.connect.login import Login
 from mpshell.connect.names import Names
 from mpshell.connect.ways import CommandWay, JumpWay, TcpWay
+from mpshell.engine.gate import Gate
 from mpshell.errors import WorkerError
 from mpshell.runtime.secret import Secret
+from mpshell.ssh.keywords import spelled
 from mpshell.ssh.password import Password
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
+from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 
 if TYPE_CHECKING:
     from mpshell.connect.login import Route, Watcher
@@ -126,7 +128,7 @@ class Connections:
     def _note_fallback(self, execution: Execution, reason: str) -> None:
         connect = execution.job.spec.connect
         without = ", which gets no password" if connect is not None and connect.password else ""
-        self.owner.notice(f"over ssh(1){without}: {reason}")
+        self.owner.notice(f"{OVER_SSH}{without}{NOTICE_REASON}{spelled(reason)}")
 
     def give_password(self, number: int, text: str) -> None:
         if number not in self._passwords:

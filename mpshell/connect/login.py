@@ -7,7 +7,7 @@
 
 A server that ends a connection before the key exchange is over has run nothing, and may have too many of them
 (sshd's MaxStartups): it is tried again until the time to connect is over. That time runs while a connection is
-made and in the pauses, not while it waits for its turn (`mpshell.connect.gate`).
+made and in the pauses, not while it waits for its turn (`mpshell.engine.gate`).
 Where the bytes go over, TCP or a host on the way, is `mpshell.connect.ways`'s.
 
 It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncssh
 
-from mpshell.connect import failures, gate
+from mpshell.connect import failures
+from mpshell.engine.gate import LONGEST
 from mpshell.ssh.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from mpshell.connect.failures import Failure
-    from mpshell.connect.gate import Gate
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.transport import LowerTransport, MakeTransport
+    from mpshell.engine.gate import Gate
     from mpshell.runtime.loop import TimerHandle
     from mpshell.ssh.connection import Refusal
     from mpshell.ssh.setup import Target
@@ -170,7 +171,10 @@ class Login:
         self._close_connection()
         self._leave_gate(dropped=True)
         self.state = PAUSING
-        self._pause = self._loop.call_later(gate.pause(), self._on_pause_over)
+        if self._left is None:
+            self._left = LONGEST
+            self._start_clock()
+        self._pause = self._loop.call_later(self._gate.pause(self._address), self._on_pause_over)
 
     def _on_pause_over(self) -> None:
         self._pause = None

@@ -1,6 +1,6 @@
 """The ways to a host: over TCP, through a host that is connected to already, by a command of the user's.
 
-    Login ── find ──► Way: what the limits of connections go by (`mpshell.connect.gate`)
+    Login ── find ──► Way: what the limits of connections go by (`mpshell.engine.gate`)
     Login ── connect ──► Way: a transport for the connection
 
 Each calls back once, at once or later, and not after `cancel`. In the thread of an engine, called by its loop.
@@ -78,7 +78,7 @@ class TcpWay:
             traveller.failed(failures.unknown_host(self._target, answer), None)
             return
         self._found = list(answer)
-        traveller.found(self._found[0])
+        traveller.found(self._found[0][1][:2])
 
     def connect(self, traveller: Traveller) -> None:
         self._traveller = traveller

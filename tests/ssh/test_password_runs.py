@@ -109,7 +109,7 @@ def test_a_node_that_ssh_takes_gets_none_and_the_warning_names_that(
             found = outcomes(ssh_task, "p1")
     assert found["p1"].reason == "auth" and sent == []
     assert [str(warning.message) for warning in caught] == [
-        "1 node over ssh(1), which gets no password: revokedhostkeys /dev/null"
+        "1 node over ssh(1) in place of asyncssh, which gets no password: RevokedHostKeys /dev/null"
     ]
 
 

@@ -371,4 +371,6 @@ def test_a_flag_that_only_ssh_has(ssh_task: Task, use: Callable[[str], None]) ->
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert not outcomes(ssh_task, "node1")["node1"].ok
-    assert [str(w.message) for w in caught] == ["1 node over ssh(1): proxyusefdpass yes"]
+    assert [str(w.message) for w in caught] == [
+        "1 node over ssh(1) in place of asyncssh: ProxyUseFdpass yes"
+    ]
