@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mpshell.connect.bridges import Bridges
 from mpshell.connect.carrier import SshCarrier
 from mpshell.connect.copying import copy_carrier, name_of
 from mpshell.connect.files import Files
+from mpshell.connect.jumphosts import JumpHosts
 from mpshell.connect.login import Login
 from mpshell.connect.names import Names
 from mpshell.connect.ways import CommandWay, JumpWay, TcpWay
@@ -45,7 +45,7 @@ class Connections:
         self.names = Names(loop)
         self.gate = Gate(loop)
         self._programs = programs
-        self._bridges = Bridges(self)
+        self._jump_hosts = JumpHosts(self)
         self._setups: dict[Connect, Setup] = {}
         #: Those of the run, by number.
         self._passwords: dict[int, Password] = {}
@@ -103,7 +103,7 @@ class Connections:
         """Return the way to a connection to a target, over the hosts before it."""
         way: Route
         if target.jump:
-            way = JumpWay(self._bridges, env, target)
+            way = JumpWay(self._jump_hosts, env, target)
         elif target.proxy_command is not None:
             way = CommandWay(self.loop, self._programs.start_helper, env, target)
         else:
@@ -159,6 +159,6 @@ class Connections:
             setup.close()
         self._setups.clear()
         self._passwords.clear()
-        self._bridges.end_run()
+        self._jump_hosts.end_run()
         self.names.forget()
         self.gate.forget()

@@ -216,7 +216,7 @@ class Login:
             if failure.dropped and self._way.may_try_again:
                 self._try_again(failure)
             else:
-                self._fail(failure)
+                self._fail(failure._replace(dropped=False))
         elif self.state is OPEN:
             self.state = CLOSED
             if self.on_lost is not None:

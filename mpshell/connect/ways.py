@@ -20,8 +20,8 @@ from mpshell.connect.transport import SshTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from mpshell.connect.bridges import Bridge, Bridges
     from mpshell.connect.failures import Failure
+    from mpshell.connect.jumphosts import JumpHost, JumpHosts
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Address, Answer, Names
     from mpshell.connect.transport import MakeTransport
@@ -174,16 +174,16 @@ class JumpWay:
 
     may_try_again = True
 
-    def __init__(self, bridges: Bridges, env: Environment, target: Target) -> None:
-        self._bridges = bridges
+    def __init__(self, jump_hosts: JumpHosts, env: Environment, target: Target) -> None:
+        self._jump_hosts = jump_hosts
         self._env = env
         self._target = target
-        self._bridge: Bridge | None = None
+        self._host: JumpHost | None = None
         self._traveller: Traveller | None = None
 
     def find(self, traveller: Traveller) -> None:
         self._traveller = traveller
-        self._bridge = self._bridges.reach(self._target.jump, self._env, self)
+        self._host = self._jump_hosts.reach(self._target.jump, self._env, self)
 
     def ready(self) -> None:
         """The host on the way is connected."""
@@ -194,7 +194,7 @@ class JumpWay:
     def not_ready(self, failure: Failure, refusal: Refusal | None) -> None:
         """The host on the way cannot be connected."""
         if self._traveller is not None:
-            self._bridge = None
+            self._host = None
             self._traveller.failed(failures.behind(failure.words, failure.reason), refusal)
 
     def tell(self, text: str) -> None:
@@ -209,7 +209,7 @@ class JumpWay:
 
     def connect(self, traveller: Traveller) -> None:
         self._traveller = traveller
-        if self._bridge is None or not self._bridge.open_channel(self._target, self):
+        if self._host is None or not self._host.open_channel(self._target, self):
             traveller.failed(failures.behind("", dropped=True), None)
 
     def channel_opened(self, make_transport: MakeTransport) -> bool:
@@ -226,6 +226,6 @@ class JumpWay:
 
     def cancel(self) -> None:
         self._traveller = None
-        bridge, self._bridge = self._bridge, None
-        if bridge is not None:
-            bridge.leave(self)
+        host, self._host = self._host, None
+        if host is not None:
+            host.leave(self)

@@ -1,6 +1,6 @@
 """Connections to hosts on the way (ProxyJump): one for each in an engine, shared by the nodes behind it.
 
-    JumpWay ── reach ──► Bridge: CONNECTING ─► OPEN ─► CLOSED
+    JumpWay ── reach ──► JumpHost: CONNECTING ─► OPEN ─► CLOSED
     JumpWay ── open_channel ──► a channel to the node (direct-tcpip, RFC 4254, 7.2), a stream as TCP's is
 
 A host on the way is connected to as any other one: its own part of the configuration, host key and login. Those
@@ -39,7 +39,7 @@ _ORIGIN = "127.0.0.1", 65535
 
 
 class Crossing(Protocol):
-    """What wants to go over a bridge."""
+    """What wants to go over a jump host."""
 
     def ready(self) -> object:
         """The host on the way is connected."""
@@ -60,7 +60,7 @@ class Crossing(Protocol):
         """There is none: the host on the way cannot connect, or (`dropped`) is lost itself."""
 
 
-class BridgeOwner(Protocol):
+class JumpHostOwner(Protocol):
     """The family of the carriers."""
 
     loop: ConnectionLoop
@@ -72,33 +72,35 @@ class BridgeOwner(Protocol):
         """Have the key of a host that was accepted added to its file."""
 
 
-class Bridges:
-    """The bridges of an engine, by the hosts that lead to them."""
+class JumpHosts:
+    """The hosts on the way of an engine, each by those that lead to it."""
 
-    def __init__(self, owner: BridgeOwner) -> None:
+    def __init__(self, owner: JumpHostOwner) -> None:
         self._owner = owner
-        self._bridges: dict[Hashable, Bridge] = {}
+        self._jump_hosts: dict[Hashable, JumpHost] = {}
 
-    def reach(self, jump: tuple[Target, ...], env: Environment, way: Crossing) -> Bridge:
+    def reach(self, jump: tuple[Target, ...], env: Environment, way: Crossing) -> JumpHost:
         """Have a way told when the last of these hosts is connected (`ready`), or cannot be (`not_ready`)."""
         key = tuple(target.key for target in jump)
-        bridge = self._bridges.get(key)
-        if bridge is None or bridge.state is CLOSED:
-            bridge = self._bridges[key] = Bridge(self._owner, jump[-1], env)
-        bridge.add(way)
-        return bridge
+        host = self._jump_hosts.get(key)
+        if host is None or host.state is CLOSED:
+            host = self._jump_hosts[key] = JumpHost(self._owner, jump[-1], env)
+        host.add(way)
+        return host
 
     def end_run(self) -> None:
         """Close those that nothing goes through."""
-        for bridge in self._bridges.values():
-            bridge.end_run()
-        self._bridges = {k: b for k, b in self._bridges.items() if b.state is not CLOSED}
+        for host in self._jump_hosts.values():
+            host.end_run()
+        self._jump_hosts = {
+            key: host for key, host in self._jump_hosts.items() if host.state is not CLOSED
+        }
 
 
-class Bridge:
+class JumpHost:
     """The connection to one host on the way; as the watcher of its login it hears how that goes."""
 
-    def __init__(self, owner: BridgeOwner, target: Target, env: Environment) -> None:
+    def __init__(self, owner: JumpHostOwner, target: Target, env: Environment) -> None:
         self._owner = owner
         self.target = target
         self.state: str = CONNECTING
@@ -230,10 +232,10 @@ class Bridge:
 
 
 class ChannelTransport(asyncssh.SSHTCPSession[bytes]):
-    """The transport of a connection through a bridge: what is written in a turn leaves as one piece."""
+    """The transport of a connection through a jump host: what is written in a turn leaves as one piece."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+    def __init__(self, host: JumpHost) -> None:
+        self._host = host
         self._channel: asyncssh.SSHTCPChannel[bytes] | None = None
         self._endpoint: Endpoint | None = None
         self._on_room: Callable[[], object] | None = None
@@ -266,7 +268,7 @@ class ChannelTransport(asyncssh.SSHTCPSession[bytes]):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._bridge.forget(self)
+        self._host.forget(self)
         self._channel = None
         self._pieces.clear()
         endpoint, self._endpoint = self._endpoint, None
@@ -294,13 +296,13 @@ class ChannelTransport(asyncssh.SSHTCPSession[bytes]):
         if self._channel is None:
             return 0
         own = self._channel.get_write_buffer_size() + sum(map(len, self._pieces))
-        return HIGH_WATER + 1 if self._full else max(own, self._bridge.pending)
+        return HIGH_WATER + 1 if self._full else max(own, self._host.pending)
 
     def write(self, data: bytes) -> None:
         """Send bytes at the end of this turn."""
         if self._channel is not None:
             if not self._pieces:
-                self._bridge.call_soon(self._flush)
+                self._host.call_soon(self._flush)
             self._pieces.append(data)
 
     def _flush(self) -> None:
@@ -329,7 +331,7 @@ class ChannelTransport(asyncssh.SSHTCPSession[bytes]):
         channel, self._channel = self._channel, None
         self._endpoint = self._on_room = None
         if channel is not None:
-            self._bridge.forget(self)
+            self._host.forget(self)
             channel.abort()
 
     close = abort
