@@ -50,10 +50,10 @@ _MAXRC = "scripts rely on the exit status of mpshell: set it in mpshell.conf, or
 
 
 class Configuration:
-    """What the files and -O have.
+    """The settings of the files and of -O.
 
     `path` is the one file to read, None for those of the usual places; `overrides` are the texts of -O, `mode`
-    is the name of a run mode.  Raise ConfError for what cannot be used.
+    is the name of a run mode.  Raise ConfError for a file, a line or a value that cannot be used.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Configuration:
         return parse(path, data)
 
     def _of_directories(self, confdir: ConfEntry, file: str = "") -> Iterator[Sections]:
-        """Yield what the files of `confdir` have; ConfError for what is no directory.
+        """Yield the sections of each file of `confdir`; ConfError where it names no directory.
 
         The directory of `file` stands for $CFGDIR.
         """
