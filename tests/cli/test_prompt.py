@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -206,6 +207,22 @@ def test_a_history_that_cannot_be_kept_is_reported_once(tmp_path: Path) -> None:
         )
         assert "no history" not in said(child, "echo 1") + said(child, "echo 2")
         assert "n1: 1" in said(child, "\x1b[A\x1b[A")
+
+
+def test_without_readline_lines_are_read_as_the_terminal_has_them(tmp_path: Path) -> None:
+    source = "import sys; sys.modules['readline'] = None\nfrom mpshell.cli.main import main\nsys.exit(main())"
+    with terminal("--color=never", "-w", "n1", program=[sys.executable, "-c", source]) as child:
+        child.expect_exact(PROMPT)
+        child.sendline("echo on")
+        child.expect_exact("n1: on")
+        child.expect_exact(PROMPT)
+        child.sendintr()
+        child.expect_exact(PROMPT)
+        child.sendline("exit 4")
+        child.expect_exact(PROMPT)
+        child.sendeof()
+        rest(child)
+        assert child.exitstatus == 4
 
 
 def test_completion(tmp_path: Path) -> None:
