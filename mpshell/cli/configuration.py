@@ -163,7 +163,12 @@ class Configuration:
         """Take the values of a layer that those before do not have; ConfError."""
         for key, entry in entries.items():
             setting = SETTINGS.get(key)
-            if setting is None or key in self._found or key in without:
+            if setting is None:
+                if section != MAIN:
+                    reason = _unknown(key, CLUSH_CONF)
+                    self.ignored.append(Ignored(key, entry.text, entry.where, reason))
+                continue
+            if key in self._found or key in without:
                 continue
             if setting.ignored:
                 self.ignored.append(Ignored(key, entry.text, entry.where, setting.ignored))
