@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
 from mpshell.cli.journalled import past_option
-from mpshell.cli.parser import USAGE_ERROR, Parser, check, parse
+from mpshell.cli.parser import USAGE_ERROR, Parser, parse
 from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def _main(words: Sequence[str]) -> int:
             return show_config(options)
     except ConfError as error:
         parser.error(str(error))
+    from mpshell.cli.checks import check
+
     check(parser, options)
     from mpshell.cli.terminal import Terminal
 
