@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from mpshell.cli.journalled import check_journal_details, past_option
-from mpshell.cli.parser import Parser
+from mpshell.cli.parser import Parser, runs_elsewhere
 
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
@@ -16,10 +16,10 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         _check_forms(parser, options)
         return
     copying = options.copy or options.rcopy
-    if not (options.hosts or options.srun):
-        for name in ("hosts_options", "hosts_python"):
-            if name in options.given:
-                parser.error(f"--{name.replace('_', '-')} is for --hosts or --srun")
+    if "hosts_options" in options.given and not (options.hosts or options.srun):
+        parser.error("--hosts-options is for --hosts or --srun")
+    if "hosts_python" in options.given and not runs_elsewhere(options):
+        parser.error("--hosts-python is for --hosts, --srun or --dask")
     if not any(options.command):
         options.prompt = _may_prompt(parser, options)
     if not copying:

@@ -251,6 +251,7 @@ def _add_hosts(parser: Parser) -> None:
     where = group.add_mutually_exclusive_group()
     _add_setting(where, "hosts")
     where.add_argument("--srun", action="store_true", help=SETTINGS["srun"].help)
+    _add_setting(where, "dask")
     _add_setting(group, "hosts_options", action="append", default=[])
     _add_setting(group, "hosts_python")
 
@@ -345,6 +346,11 @@ def _add_other(parser: Parser) -> None:
     )
     group.add_argument("--version", nargs=0, action=Version, help="print the version and exit")
     group.add_argument("-h", "--help", nargs=0, action=Help, help="print this text and exit")
+
+
+def runs_elsewhere(options: argparse.Namespace) -> bool:
+    """Return whether the engines run on other hosts."""
+    return bool(options.hosts or options.srun or options.dask)
 
 
 def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
