@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,7 +19,7 @@ from mpshell.worker.copy import Copy
 from tests.support import eventually
 
 #: How long an answer may take on a machine that is busy, in seconds.
-PATIENCE = 60
+PATIENCE = 30
 
 
 class Place:
@@ -27,9 +29,12 @@ class Place:
     /bin/sh, `path` for its PATH.
     """
 
-    def __init__(self, directory: Path, *, shell: str = "/bin/sh", sh: str = "", path: str = "") -> None:
+    def __init__(
+        self, directory: Path, *, shell: str = "/bin/sh", sh: str = "", path: str = ""
+    ) -> None:
         self.directory = directory
         self.shell = shell
+        self.heads: list[Head] = []
         self.sh = sh
         self.path = path or os.environ["PATH"]
         self.wrapper = directory / "ssh"
@@ -105,11 +110,10 @@ class Node:
 
     def order(self, *words: object) -> None:
         assert self.process.stdin is not None
-        try:
+        # One that is over has said so in its answers.
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(" ".join(map(str, words)) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it is over, and its answers say so
 
     def wait(self, *words: object) -> list[str]:
         """Return the next answer that begins with these words, and drop those before it."""
@@ -138,10 +142,17 @@ class Node:
 
     def end(self) -> int:
         """End the input, and return the exit status."""
-        assert self.process.stdin is not None and self.process.stderr is not None
+        assert self.process.stdin is not None
         self.process.stdin.close()
+        return self.over()
+
+    def over(self) -> int:
+        """Wait for its end, and return the exit status."""
         code = self.process.wait(PATIENCE)
-        self.process.stderr.close()
+        self._thread.join(PATIENCE)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
         return code
 
 
@@ -158,10 +169,8 @@ class Feed:
 
     def end(self) -> int:
         assert self.process.stdin is not None and self.process.stderr is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
         code = self.process.wait(PATIENCE)
         self.process.stderr.close()
         return code
@@ -170,7 +179,9 @@ class Feed:
 class Head:
     """A file to be copied to nodes of a place."""
 
-    def __init__(self, place: Place, source: Path, dest: str = "~/target", **options: object) -> None:
+    def __init__(
+        self, place: Place, source: Path, dest: str = "~/target", **options: object
+    ) -> None:
         self.place = place
         self.source = source
         self.data = source.read_bytes()
@@ -181,10 +192,13 @@ class Head:
         self.way = str(options.get("way", relay.SSH))
         self.ports = str(options.get("ports", ""))
         self.sum = hashlib.sha256(self.data).hexdigest()
+        place.heads.append(self)
         self.nodes: list[Node] = []
         self.feeds: list[Feed] = []
         self.keys = (
-            subprocess.run(relay.keys(), capture_output=True, text=True, check=True).stdout.splitlines()
+            subprocess.run(
+                relay.keys(), capture_output=True, text=True, check=True
+            ).stdout.splitlines()
             if self.way == relay.SSHD
             else []
         )
@@ -230,17 +244,33 @@ class Head:
     def part(self, node: Node) -> Path:
         return self.place.home(node.name) / f".mpshell-{self.token}-{node.rank}" / "part"
 
+    def serves(self, node: Node) -> bool:
+        """Return whether a node gets to serve its part to another one."""
+        return eventually(lambda: list(self.part(node).parent.glob("serve.*")))
+
     def has(self, node: Node, count: int) -> bool:
         """Return whether the part of a node gets to a size."""
         return eventually(lambda: self.part(node).stat().st_size >= count)
+
+    def abandon(self) -> None:
+        """Kill what a test has left behind when it has failed."""
+        processes: list[subprocess.Popen[Any]] = [feed.process for feed in self.feeds]
+        processes += [node.process for node in self.nodes]
+        for process in processes:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                with contextlib.suppress(BrokenPipeError):
+                    if stream is not None:
+                        stream.close()
+        eventually(lambda: not self.place.processes(), 5)
 
     def close(self) -> None:
         """End all connections, and check that nothing is left, in time for a machine that is busy."""
         for feed in self.feeds:
             feed.end()
         for node in self.nodes:
-            if node.process.stdin is not None and not node.process.stdin.closed:
-                node.end()
+            node.end()
         assert eventually(lambda: not self.place.processes(), 20), self.place.processes()
         assert not list((self.place.directory / "homes").rglob(".mpshell-*"))
 

@@ -50,9 +50,9 @@ b=$(printf "%b." "$(printf %s "$b" | tr @ "$e$e")"); b=${b%.};
 #: Not every sleep takes a fraction.
 _NAP = "{ sleep .05 2>/dev/null || sleep 1; }"
 
-#: The part or target of this node to stdout. Arguments: target, name in a directory, TOKEN, size, rank, `part` or
-#: `done`, the first byte (from 1) and the number of bytes. With - for the rank the target is the directory in /proc
-#: of a RECEIVE, whose descriptor 9 is the file.
+#: The part or target of this node to stdout. Arguments: target, name in a directory, TOKEN, size, rank, `part`
+#: or `done`, the first byte (from 1) and the number of bytes. With - for the rank the target is the directory
+#: in /proc of a RECEIVE, whose descriptor 9 is the file.
 #: The sum protects the child from whatever is read here, so our directory needs no proof as in ENTER.
 _SERVE = script(
     "d=$1; b=$2; t=$3; n=$4; k=$5; kind=$6; from=$7; left=$8; a=; c=; w=; v=;"
@@ -68,8 +68,6 @@ g=$p/$t-$k; f=$g/part;
 fi;
 if [ "$kind" = done ]; then f=$d; fi;
 size() { set -- $(ls -lnL /dev/fd/5); s=$5; };
-trap 'kill $a $c $w $v 2>/dev/null; rm -f -- "$g/serve.$$"' EXIT;
-trap 'exit 1' HUP INT TERM PIPE;
 exec 3<&0;
 if [ -f "$f" ]; then {
 size;
@@ -95,6 +93,9 @@ head -c "$left" <"$g/serve.$$" 2>/dev/null & eval "c=$pid";
 ( while read -r x; do :; done; kill $a $c ) <&3 >/dev/null 2>&1 & eval "w=$pid";
 # The end of this node's RECEIVE. When the part has come to its place, the child still gets the rest.
 ( read -r x <"$g/life"; [ "$d" -ef /dev/fd/5 ] || kill $a $c ) </dev/null >/dev/null 2>&1 & eval "v=$pid";
+# Not before: a signal for a child that still has the traps of its parent would be lost.
+trap 'kill $a $c $w $v 2>/dev/null; rm -f -- "$g/serve.$$"' EXIT;
+trap 'exit 1' HUP INT TERM PIPE;
 wait $c 2>/dev/null; exit 0;
 fi; } 5<"$f"; fi;
 echo "mpshell gone" >&2; exit 1
@@ -110,10 +111,10 @@ _FEED = script(
     + """
 g=$p/$t-$k;
 [ -p "$g/in.$q" ] || { echo "mpshell: $d: no feed is waited for" >&2; exit 1; };
-trap 'kill $a $v 2>/dev/null' EXIT; trap 'exit 1' HUP INT TERM PIPE;
 exec 3<&0;
 cat <&3 >"$g/in.$q" 2>/dev/null & eval "a=$pid";
 ( read -r x <"$g/life"; kill $a ) </dev/null >/dev/null 2>&1 & eval "v=$pid";
+trap 'kill $a $v 2>/dev/null' EXIT; trap 'exit 1' HUP INT TERM PIPE;
 wait $a 2>/dev/null; exit $?
 """
 )
@@ -124,20 +125,26 @@ say() { echo "mpshell $(printf %s "$1" | tr -c " -[]-~" "?" | head -c 310)"; };
 die() { why=$1; exit 1; };
 """
 
-# Our children: $c writes the part, $x is ssh, $g reads the errors of ssh, $r reports how it went, and is over with
-# status 0 when the file is in its place; $tick is the clock.
+# Our children: $c writes the part, $x is ssh, $g reads the errors of ssh, $r reports how it went, and is over
+# with status 0 when the file is in its place; $tick is the clock.
 _END = """
 stop() {
 if [ -n "$r" ]; then kill $c $x $g $r; for i in $c $x $g; do wait $i; done; wait $r && z=0; fi;
-c=; x=; g=; r=; rm -f -- in.* err.* fault.* last.* sum.*;
+# A FEED that waits in open for a reader of its fifo would wait for ever.
+if [ -n "$fed" ]; then : 9<>"in.$fed"; fi;
+c=; x=; g=; r=; fed=; rm -f -- in.* err.* fault.* last.* sum.*;
 };
 finish() {
 stop; kill $tick $sshd $log; for i in $tick $sshd $log; do wait $i; done;
 if [ "$o" = in ]; then rm -f -- ./*; cd -P .. && rmdir -- "$t"; elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
 };
 trap 'finish 2>/dev/null; if [ -n "$why" ]; then say "fail $why"; exit 1; fi; exit $z' EXIT;
-trap 'exit 1' HUP INT TERM PIPE;
 trap 'z=0; exit 0' USR1;
+# While it forks it has no traps: a signal for a child that still has the traps of its parent would be lost.
+# When it is killed then, the clock clears away.
+trapped() { trap 'exit 1' HUP INT TERM PIPE; };
+untrapped() { trap - HUP INT TERM PIPE; };
+trapped;
 """
 
 _CHECK = """
@@ -159,7 +166,8 @@ case $a in [0-9]*) [ "$(expr "$n" / 1013 "<=" "$a")" = 1 ] || die "no space left
 """
 
 _SHARED = """
-for i in ../"$token"-*; do [ "$i" = "../$t" ] || { say "shared ${i##*-}"; die "$d is on a file system that nodes share"; }; done;
+for i in ../"$token"-*; do [ "$i" = "../$t" ] ||
+{ say "shared ${i##*-}"; die "$d is on a file system that nodes share"; }; done;
 """
 
 _PART = """
@@ -173,9 +181,11 @@ exec 8<>life;
 
 # Nothing else looks after this shell: when it has been killed, the clock clears away.
 _CLOCK = """
+untrapped;
 ( exec 8>&-; l=0; while sleep 1 && kill -0 $$; do
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
 rm -f -- ./*; cd -P .. && rmdir -- "$t" ) </dev/null 2>/dev/null & eval "tick=$pid";
+trapped;
 """
 
 #: An sshd of this run. Its files are named by way of this process: the path of the target may hold bytes that
@@ -188,7 +198,8 @@ prog=$(command -v sshd) || die "no sshd here, which relay=sshd needs";
 umask=$(umask); umask 077;
 for i in host user; do
 read -r x kind private type public && [ "$x" = key ] || exit 1;
-{ echo "-----BEGIN OPENSSH PRIVATE KEY-----"; echo "$private"; echo "-----END OPENSSH PRIVATE KEY-----"; } >"$kind.key" &&
+{ echo "-----BEGIN OPENSSH PRIVATE KEY-----"; echo "$private";
+echo "-----END OPENSSH PRIVATE KEY-----"; } >"$kind.key" &&
 case $kind in
 host) echo "* $type $public" >known ;;
 *) echo "restrict,command=@exec /bin/sh $here/serve@ $type $public" | tr @ '"' >authorized ;;
@@ -196,10 +207,14 @@ esac || die "the keys of this run cannot be kept beside $d";
 done;
 echo "$serve /proc/$$ - $base $n - "'$SSH_ORIGINAL_COMMAND' >serve &&
 # Without PAM sshd refuses an account that is locked, as root often is.
-pam=no && case $(grep "^$u:" /etc/shadow 2>/dev/null) in "$u:"[*$./a-zA-Z0-9]*|"$u::"*|"") ;; *) pam=yes ;; esac &&
-echo "HostKey $here/host.key,AuthorizedKeysFile $here/authorized,PidFile none,StrictModes no,UsePAM $pam,UseDNS no,\
-AuthenticationMethods publickey,PermitRootLogin yes,AllowUsers $u,MaxStartups 200,LoginGraceTime 30,PrintMotd no,\
-ClientAliveInterval 3,ClientAliveCountMax 3,PermitUserRC no,LogLevel INFO" | tr , "$(printf "%b" "${e}0012.")" >config ||
+pam=no && case $(grep "^$u:" /etc/shadow 2>/dev/null) in
+"$u:"[*$./a-zA-Z0-9]*|"$u::"*|"") ;; *) pam=yes ;; esac &&
+# Nothing but the key of this run, nothing but SERVE. The client ends the connection when it is cut off, and so
+# does the server.
+echo "HostKey $here/host.key,AuthorizedKeysFile $here/authorized,PidFile none,StrictModes no,UsePAM $pam,\
+UseDNS no,AuthenticationMethods publickey,PermitRootLogin yes,AllowUsers $u,MaxStartups 200,LoginGraceTime 30,\
+PrintMotd no,PermitUserRC no,ClientAliveInterval 3,ClientAliveCountMax 3,LogLevel INFO" |
+tr , "$(printf "%b" "${e}0012.")" >config ||
 die "the files of an sshd cannot be kept beside $d";
 umask $umask;
 low=${ports%-*}; high=${ports#*-}; low=${low:-20000}; high=${high:-60999};
@@ -246,7 +261,8 @@ fi;
 fi;
 # All bytes are here. The parent may be a while behind.
 kill $x $g;
-mkfifo "sum.$seq" && exec 5<>"sum.$seq" || { say "fail $d: no named pipe can be made beside it"; kill $$; exit 1; };
+mkfifo "sum.$seq" && exec 5<>"sum.$seq" ||
+{ say "fail $d: no named pipe can be made beside it"; kill $$; exit 1; };
 $hash <part >&5 & eval "wait $pid"; echo >&5; read -r v <&5;
 case $sum:$v in
 :*) bad=y ;; *) case $algo:$v in sha256:*"$sum"*|"cksum:$sum "*) ;; *) bad=y ;; esac ;; esac;
@@ -272,6 +288,7 @@ stop 2>/dev/null;
 exec 9<part;
 size; left=$(expr "$n" - "$s"); from=$(expr "$s" + 1); q=;
 more=y; if [ "$left" = 0 ]; then more=; fi;
+untrapped;
 if [ -n "$more" ]; then
 if [ "$order" = pull ]; then q="err.$seq last.$seq"; fi;
 mkfifo "in.$seq" "fault.$seq" $q || die "$d: no named pipe can be made beside it";
@@ -291,15 +308,16 @@ sed -n -e '/^mpshell /p' -e '$p' <"err.$seq" >"last.$seq" 2>/dev/null 8>&- 9<&- 
 fi;
 fi;
 """ + _REPORT + """
-if [ "$order" = feed ] && [ -n "$more" ]; then say "take $seq $s"; fi;
+trapped;
+if [ "$order" = feed ] && [ -n "$more" ]; then fed=$seq; say "take $seq $s"; fi;
 };
 """  # fmt: skip
 
 _RECEIVE = script(
-    f"token={PREFIX}$1; n=$2; k=$3; atime=$4; mtime=$5; d=$6; b=$7; target=$d; base=$b; way=$8; ports=$9; shift 9;"
+    f"token={PREFIX}$1; n=$2; k=$3; atime=$4; mtime=$5; d=$6; b=$7; way=$8; ports=$9; shift 9;"
     + """
-serve=$1; shift; home=$PWD;
-o=; c=; x=; g=; r=; tick=; sshd=; log=; port=-; sum=; why=; z=1;
+serve=$1; shift; target=$d; base=$b; home=$PWD;
+o=; c=; x=; g=; r=; fed=; tick=; sshd=; log=; port=-; sum=; why=; z=1;
 """
     + _SAY
     + _END
@@ -376,7 +394,7 @@ def feed(copy: Copy, token: str, rank: int, seq: int) -> str:
 
 
 def keys() -> list[str]:
-    """Return the words of a command for this host that writes the orders with the keys of a run to its stdout."""
+    """Return the words of a command for this host, which writes the orders with the keys of a run."""
     place = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"{PREFIX}{os.urandom(8).hex()}")
     return ["/bin/sh", "-c", _KEYS, "sh", place]
 
@@ -393,5 +411,5 @@ def _command(text: str, *words: str) -> str:
     """
     pieces = [text[start : start + _LONGEST_WORD] for start in range(0, len(text), _LONGEST_WORD)]
     joined = "".join(f"${number}" for number in range(1, len(pieces) + 1))
-    start = f"c={joined}; shift {len(pieces)}; eval \"$c\""
+    start = f'c={joined}; shift {len(pieces)}; eval "$c"'
     return " ".join(("exec /bin/sh -c", *map(shlex.quote, (start, "sh", *pieces, *words))))

@@ -1,4 +1,4 @@
-"""The scripts of relay copies alone: a small head drives them; each node is a home of its own on this machine."""
+"""The scripts of relay copies alone: a small head drives them; a node is a home of its own on this machine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mpshell.worker import relay
@@ -27,16 +30,34 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def places(tmp_path: Path) -> Iterator[Callable[..., Place]]:
+    """Give a way to make a place, whose processes are ended when a test has failed."""
+    made: list[Place] = []
+
+    def make(**options: str) -> Place:
+        made.append(Place(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for place in made:
+        for head in place.heads:
+            head.abandon()
+
+
+@pytest.fixture
+def place(places: Callable[..., Place]) -> Place:
+    return places()
 
 
 def whole(head: Head, *names: str) -> None:
     """Copy in a line of nodes, and check what each of them has then."""
     nodes = head.ready(*names)
-    for parent, child in zip(nodes, nodes[1:], strict=False):
+    feed = head.feed_rest(nodes[0], SIZE // 2)
+    for parent, child in pairwise(nodes):
         child.pull(parent)
-    assert head.feed_rest(nodes[0]).end() == 0
+        assert head.serves(parent)
+    feed.write(head.data[SIZE // 2 :])
+    assert feed.end() == 0
     for node in nodes:
         node.wait("done")
     assert [node.end() for node in nodes] == [0] * len(nodes)
@@ -47,23 +68,27 @@ def whole(head: Head, *names: str) -> None:
 
 @pytest.mark.parametrize("sh", [*SHELLS, "busybox sh"])
 @pytest.mark.needs("busybox")
-def test_a_line_of_nodes_whatever_their_shell_is(sh: str, tmp_path: Path, source: Path) -> None:
-    head = Head(Place(tmp_path, sh=sh), source)
+def test_a_line_of_nodes_whatever_their_shell_is(
+    sh: str, tmp_path: Path, source: Path, places: Callable[..., Place]
+) -> None:
+    head = Head(places(sh=sh), source)
     whole(head, "n1", "n2", "n3")
     assert head.target(head.nodes[2]).stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("shell", ["sh", "csh"])
 def test_a_line_of_nodes_whatever_the_login_shell_is(
-    shell: str, tmp_path: Path, source: Path
+    shell: str, tmp_path: Path, source: Path, places: Callable[..., Place]
 ) -> None:
-    whole(Head(Place(tmp_path, shell=shutil.which(shell) or shell), source), "n1", "n2")
+    whole(Head(places(shell=shutil.which(shell) or shell), source), "n1", "n2")
 
 
 @pytest.mark.needs("busybox")
-def test_a_line_of_nodes_with_the_programs_of_busybox_alone(tmp_path: Path, source: Path) -> None:
+def test_a_line_of_nodes_with_the_programs_of_busybox_alone(
+    tmp_path: Path, source: Path, places: Callable[..., Place]
+) -> None:
     """There tail -f is of no use, and no tool of GNU is there."""
-    whole(Head(Place(tmp_path, path=busybox_path(tmp_path)), source), "n1", "n2", "n3")
+    whole(Head(places(path=busybox_path(tmp_path)), source), "n1", "n2", "n3")
 
 
 def test_times_and_modes(place: Place, source: Path) -> None:
@@ -85,6 +110,7 @@ def test_a_pull_goes_on_from_what_is_there(place: Place, source: Path, offset: i
         need = two.wait("need", 1)
         assert need[:2] == [str(offset), "cut"]
         two.pull(one)
+        assert head.serves(one)
         assert head.feed_rest(one).end() == 0
         one.wait("done")
     two.wait("done")
@@ -100,7 +126,7 @@ def test_a_parent_that_is_behind_is_waited_for(place: Place, source: Path) -> No
     feed, _ = head.feed(one)
     feed.write(head.data[:100_000])
     two.pull(one)
-    assert eventually(lambda: len(place.processes()) > 8)
+    assert head.serves(one)
     feed.write(head.data[100_000:])
     feed.end()
     two.wait("done")
@@ -121,9 +147,10 @@ def test_many_orders_at_once_have_one_writer(place: Place, source: Path) -> None
         four.pull((one, two, three)[turn % 3])
         if turn % 7 == 3:
             head.feed(four)
+    four.pull(three)
+    assert head.serves(three)
     feed.write(head.data[600_000:])
     feed.end()
-    four.pull(three)
     for node in head.nodes:
         node.wait("done")
         assert head.target(node).read_bytes() == head.data
@@ -161,8 +188,6 @@ def test_a_node_that_is_done_serves_its_target_and_never_a_stale_one(
 def test_a_child_gets_the_rest_when_its_parent_is_done(place: Place, source: Path) -> None:
     head = Head(place, source)
     one, two = head.ready("n1", "n2")
-    slow = place.wrapper.read_text().replace("exec ", "exec 8>&1; (exec ", 1)
-    del slow
     feed, _ = head.feed(one)
     feed.write(head.data[:-1])
     two.pull(one)
@@ -224,8 +249,6 @@ def test_a_parent_that_is_killed_costs_its_child_nothing_but_a_new_one(
 
 def kill_serve(place: Place, node: str) -> None:
     """Kill what serves the part of a node: its processes have that node's home."""
-    import psutil
-
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
@@ -238,10 +261,10 @@ def kill_serve(place: Place, node: str) -> None:
 @pytest.mark.parametrize("how", ["end", "TERM", "HUP", "KILL"])
 @pytest.mark.parametrize("sh", [*(s for s in SHELLS if s not in ("mksh", "yash"))])
 def test_the_end_of_a_control_connection_leaves_nothing(
-    how: str, sh: str, tmp_path: Path, source: Path
+    how: str, sh: str, tmp_path: Path, source: Path, places: Callable[..., Place]
 ) -> None:
     """The part, the puller, SERVE for a child, FEED: all of it is gone within two seconds."""
-    place = Place(tmp_path, sh=sh)
+    place = places(sh=sh)
     head = Head(place, source)
     one, two, three = head.ready("n1", "n2", "n3")
     feed, _ = head.feed(one)
@@ -278,7 +301,7 @@ def test_a_full_disk_is_the_node_s_own_fault_and_known_at_once(
     feed, _ = head.feed(one)
     feed.write(head.data)
     assert " ".join(one.wait("fail")) == "no space left for 100000 bytes"
-    assert one.process.wait(20) == 1
+    assert one.over() == 1
     assert os.listdir(small_disk) == ["other"]
     head.close()
 
@@ -289,7 +312,7 @@ def test_too_little_space_is_known_before_a_byte_is_sent(
     head = Head(place, source, str(small_disk / "target"))
     one = head.start("n1")
     assert " ".join(one.wait("fail")) == f"no space left for {SIZE} bytes"
-    assert one.process.wait(20) == 1 and not os.listdir(small_disk)
+    assert one.over() == 1 and not os.listdir(small_disk)
     head.close()
 
 
@@ -299,7 +322,7 @@ def test_a_target_that_nodes_share_is_seen(place: Place, source: Path, tmp_path:
     two = head.start("n2")
     assert two.wait("shared") == ["0"]
     assert "on a file system that nodes share" in " ".join(two.wait("fail"))
-    assert two.process.wait(20) == 1
+    assert two.over() == 1
     head.feed_rest(one).end()
     one.wait("done")
     assert (tmp_path / "shared").read_bytes() == head.data
@@ -313,6 +336,7 @@ def test_a_name_may_hold_any_byte(name: str, place: Place, source: Path) -> None
     head = Head(place, source, f"~/to/{name}")
     one, two = head.ready("n1", "n2")
     two.pull(one)
+    assert head.serves(one)
     head.feed_rest(one).end()
     for node in head.nodes:
         node.wait("done")
@@ -328,6 +352,7 @@ def test_a_target_that_is_a_directory_gets_the_file_under_its_name(
     head = Head(place, source)
     one, two = head.ready("n1", "n2")
     two.pull(one)
+    assert head.serves(one)
     head.feed_rest(one).end()
     two.wait("done")
     one.wait("done")
@@ -350,7 +375,7 @@ def test_a_place_where_nothing_can_be_received(
     head = Head(place, source, dest)
     one = head.start("n1")
     assert " ".join(one.wait("fail")).endswith(reason)
-    assert one.process.wait(20) == 1
+    assert one.over() == 1
     head.close()
 
 
@@ -367,15 +392,19 @@ def test_a_place_where_nothing_can_be_received(
 )
 @pytest.mark.needs("busybox")
 def test_a_program_that_a_node_lacks(
-    missing: tuple[str, ...], reason: str, tmp_path: Path, source: Path
+    missing: tuple[str, ...],
+    reason: str,
+    tmp_path: Path,
+    source: Path,
+    places: Callable[..., Place],
 ) -> None:
     path = busybox_path(tmp_path)
     for name in missing:
         (Path(path) / name).unlink(missing_ok=True)
-    head = Head(Place(tmp_path, path=path), source)
+    head = Head(places(path=path), source)
     one = head.start("n1")
     assert " ".join(one.wait("fail")) == reason
-    assert one.process.wait(20) == 1
+    assert one.over() == 1
     head.close()
 
 
@@ -384,13 +413,17 @@ def test_a_program_that_a_node_lacks(
 )
 @pytest.mark.needs("busybox")
 def test_whichever_program_makes_the_sum(
-    tools: tuple[str, ...], algorithm: str, tmp_path: Path, source: Path
+    tools: tuple[str, ...],
+    algorithm: str,
+    tmp_path: Path,
+    source: Path,
+    places: Callable[..., Place],
 ) -> None:
     path = busybox_path(tmp_path)
     (Path(path) / "sha256sum").unlink()
     for tool in tools:
         (Path(path) / tool).symlink_to(shutil.which(tool) or tool)
-    head = Head(Place(tmp_path, path=path), source)
+    head = Head(places(path=path), source)
     if algorithm == "cksum":
         head.sum = subprocess.run(
             ["cksum"], input=head.data, capture_output=True, check=True
@@ -415,7 +448,7 @@ def test_an_unknown_order_and_a_late_one_are_left_out(place: Place, source: Path
     head.feed_rest(one).end()
     one.wait("done")
     one.pull(two)
-    assert one.process.wait(20) == 0
+    assert one.over() == 0
     head.close()
 
 
