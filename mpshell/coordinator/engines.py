@@ -117,6 +117,7 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
+        self.notices.count_job(job)
         self._connects.library = job.library or self._connects.library
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
@@ -260,6 +261,7 @@ class EngineSet:
         if job is None:
             return
         self._observer.handed_back(job, indexes)
+        job.rewind_input(indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)
