@@ -10,7 +10,6 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -62,18 +61,39 @@ class Place:
         return [str(self.wrapper), "--", node, command]
 
     def processes(self) -> list[str]:
-        """Return what runs for a node of this place, this process's own children included."""
-        return running_in(self.directory / "homes")
+        """Return what runs for a node of this place: by its home, or by the token of a copy in its words."""
+        tokens = [head.token for head in self.heads]
+        return running_in(self.directory / "homes", tokens)
 
 
-def running_in(homes: Path) -> list[str]:
-    """Return the processes whose home is below a directory."""
+class SshPlace(Place):
+    """Nodes of a private server: `directory` is the server's, and `addresses` those of its nodes."""
+
+    def __init__(self, directory: Path, addresses: dict[str, str], config: str) -> None:
+        super().__init__(directory)
+        self.addresses = addresses
+        self.ssh = ["ssh", "-F", config, "-oBatchMode=yes", "-oControlPath=none"]
+
+    def home(self, node: str) -> Path:
+        return super().home(self.addresses[node])
+
+    @property
+    def pulls(self) -> list[str]:
+        return [*self.ssh, "-oServerAliveInterval=3", "-oServerAliveCountMax=2"]
+
+    def argv(self, node: str, command: str) -> list[str]:
+        return [*self.ssh, node, command]
+
+
+def running_in(homes: Path, tokens: list[str]) -> list[str]:
+    """Return the processes whose home is below a directory, or that have a token among their words."""
     found = []
     for process in psutil.process_iter():
         try:
-            home = process.environ().get("HOME", "")
-            if home.startswith(f"{homes}/") and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{process.pid} {process.cmdline()[:1]} {process.cmdline()[-4:]}")
+            words, home = process.cmdline(), process.environ().get("HOME", "")
+            ours = home.startswith(f"{homes}/") or any(t in w for t in tokens for w in words)
+            if words and ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {words[:1]} {words[-4:]}")
         except (psutil.Error, OSError):
             continue
     return found
@@ -242,11 +262,16 @@ class Head:
         return self.place.home(node.name) / "target"
 
     def part(self, node: Node) -> Path:
-        return self.place.home(node.name) / f".mpshell-{self.token}-{node.rank}" / "part"
+        folder = os.path.dirname(self.copy.dest.removeprefix("~/"))
+        return self.place.home(node.name) / folder / f".mpshell-{self.token}-{node.rank}" / "part"
 
     def serves(self, node: Node) -> bool:
         """Return whether a node gets to serve its part to another one."""
-        return eventually(lambda: list(self.part(node).parent.glob("serve.*")))
+        return eventually(lambda: self.served(node) > 0)
+
+    def served(self, node: Node) -> int:
+        """Return to how many a node serves its part."""
+        return len(list(self.part(node).parent.glob("serve.*")))
 
     def has(self, node: Node, count: int) -> bool:
         """Return whether the part of a node gets to a size."""
@@ -254,15 +279,14 @@ class Head:
 
     def abandon(self) -> None:
         """Kill what a test has left behind when it has failed."""
-        processes: list[subprocess.Popen[Any]] = [feed.process for feed in self.feeds]
-        processes += [node.process for node in self.nodes]
-        for process in processes:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout, process.stderr):
-                with contextlib.suppress(BrokenPipeError):
-                    if stream is not None:
-                        stream.close()
+        for feed in self.feeds:
+            feed.process.kill()
+            with contextlib.suppress(BrokenPipeError):
+                feed.end()
+        for node in self.nodes:
+            node.process.kill()
+            with contextlib.suppress(BrokenPipeError):
+                node.over()
         eventually(lambda: not self.place.processes(), 5)
 
     def close(self) -> None:

@@ -77,12 +77,13 @@ echo "mpshell serving" >&2;
 # It is whole: there is nothing to wait for, and a child that has gone ends this with the pipe.
 if [ "$kind" = done ]; then exec tail -c "+$from" <&5; fi;
 mkfifo "$g/serve.$$" || exit 1;
-# The source. GNU tail waits for more with inotify; other ones poll once a second, so this does it itself. The
-# part may be shorter than the first byte, which tail takes for a file that was cut.
+# The source. Only GNU tail polls as often as it is wanted to; where another one is, this shell does. The part
+# may be shorter than the first byte, which tail takes for a file that was cut.
 ( while [ "$(expr "$s" + 1 ">=" "$from")" = 0 ] && kill -0 $$; do """
     + _NAP
     + """; size; done;
-case $(tail --version) in *"GNU coreutils"*) exec tail -s .1 --pid=$$ -c "+$from" -f /dev/fd/5 ;; esac;
+# With this name it polls, which is quicker than its inotify was found to be, and the file may be renamed.
+case $(tail --version) in *"GNU coreutils"*) exec tail -s .02 --pid=$$ -c "+$from" -f /dev/fd/5 ;; esac;
 tail -c "+$from" <&5;
 # What follows reads on from where tail has ended: the offset is the descriptor's.
 while kill -0 $$; do """
@@ -138,7 +139,8 @@ finish() {
 stop; kill $tick $sshd $log; for i in $tick $sshd $log; do wait $i; done;
 if [ "$o" = in ]; then rm -f -- ./*; cd -P .. && rmdir -- "$t"; elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
 };
-trap 'finish 2>/dev/null; if [ -n "$why" ]; then say "fail $why"; exit 1; fi; exit $z' EXIT;
+trap 'finish 2>/dev/null; if [ "$why" = directory ]; then why="$d is a directory"; fi;
+if [ -n "$why" ]; then say "fail $why"; exit 1; fi; exit $z' EXIT;
 trap 'z=0; exit 0' USR1;
 # While it forks it has no traps: a signal for a child that still has the traps of its parent would be lost.
 # When it is killed then, the clock clears away.
@@ -184,7 +186,7 @@ _CLOCK = """
 untrapped;
 ( exec 8>&-; l=0; while sleep 1 && kill -0 $$; do
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
-rm -f -- ./*; cd -P .. && rmdir -- "$t" ) </dev/null 2>/dev/null & eval "tick=$pid";
+kill $sshd $log; rm -f -- ./*; cd -P .. && rmdir -- "$t" ) </dev/null 2>/dev/null & eval "tick=$pid";
 trapped;
 """
 
@@ -205,7 +207,7 @@ host) echo "* $type $public" >known ;;
 *) echo "restrict,command=@exec /bin/sh $here/serve@ $type $public" | tr @ '"' >authorized ;;
 esac || die "the keys of this run cannot be kept beside $d";
 done;
-echo "$serve /proc/$$ - $base $n - "'$SSH_ORIGINAL_COMMAND' >serve &&
+echo "$serve /proc/$$ - $token $n - "'$SSH_ORIGINAL_COMMAND' >serve &&
 # Without PAM sshd refuses an account that is locked, as root often is.
 pam=no && case $(grep "^$u:" /etc/shadow 2>/dev/null) in
 "$u:"[*$./a-zA-Z0-9]*|"$u::"*|"") ;; *) pam=yes ;; esac &&
@@ -223,7 +225,11 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 rm -f -- log; mkfifo log || die "no named pipe can be made beside $d";
 "$prog" -D -e -f $here/config -p $port </dev/null >/dev/null 2>log 8>&- & eval "sshd=$pid";
 exec 7<log;
-up=; while read -r v; do case $v in *"listening on"*) up=y; break ;; *) last=$v ;; esac; done <&7;
+up=; bad=; while read -r v; do case $v in
+*"listening on"*) if [ -z "$bad" ]; then up=y; break; fi ;;
+# On one address of all: there another program would be taken for this one.
+*"Bind to port"*) bad=y; last=$v; kill $sshd ;;
+*) last=$v ;; esac; done <&7;
 [ -z "$up" ] || break;
 wait $sshd 2>/dev/null; sshd=; exec 7<&-;
 [ $port -lt $high ] && port=$(expr $port + 1) || port=$low;
@@ -329,7 +335,7 @@ x=; t=$token-$rank;
     + _CHECK
     + HOME
     + """
-exec 4>&2 2>/dev/null; why="$d is a directory";
+exec 4>&2 2>/dev/null; why=directory;
 """
     + TARGET
     + """
@@ -347,8 +353,8 @@ o=in; why=; exec 2>&4 4>&-;
     + _SHARED
     + _SPACE
     + _PART
-    + _CLOCK
     + _SSHD
+    + _CLOCK
     + _PULL
     + """
 say "ready $algo $port";

@@ -1,4 +1,4 @@
-"""Nodes in network namespaces of their own, on a bridge, over links with a cap. Takes root, iproute2, util-linux.
+"""Nodes in network namespaces of their own, on a bridge, over links with a cap. Takes root.
 
     start: unshare ── pid 1: this module, in the head's network namespace ─┬─ the namespace of the bridge
                                                                            ├─ node 1: sshd
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def call(*words: str) -> None:
 
 
 def filter_words(device: str, rate: str) -> list[str]:
-    return ["tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{rate}mbit", "burst", BURST, "limit", QUEUE]  # fmt: skip
+    bucket = ["rate", f"{rate}mbit", "burst", BURST, "limit", QUEUE]
+    return ["tc", "qdisc", "replace", "dev", device, "root", "tbf", *bucket]
 
 
 class Network:
@@ -60,7 +62,9 @@ class Network:
             call(*words)
         for node in range(1, nodes + 1):
             lines = [" ".join(words) for words in self._own_end(node, rate)]
-            lines.append(f"exec {sshd} -D -f {directory}/sshd_config -p {port} -E {directory}/sshd.log")
+            lines.append(
+                f"exec {sshd} -D -f {directory}/sshd_config -p {port} -E {directory}/sshd.log"
+            )
             held = self._hold(f"node{node}", " && ".join(lines))
             self._join(node, str(held.pid), rate)
             self._go(held)
@@ -88,7 +92,9 @@ class Network:
 
     def _join(self, node: int, pid: str, rate: str) -> None:
         """Lay a link between the bridge and a namespace."""
-        self._in_bridge("ip", "link", "add", f"v{node}", "type", "veth", "peer", "name", "eth0", "netns", pid)
+        self._in_bridge(
+            "ip", "link", "add", f"v{node}", "type", "veth", "peer", "name", "eth0", "netns", pid
+        )
         self._in_bridge("ip", "link", "set", f"v{node}", "master", "br0", "up")
         self._in_bridge(*filter_words(f"v{node}", rate))
 
@@ -125,7 +131,7 @@ def serve(directory: Path, nodes: int, rate: str, sshd: str, port: int, lifetime
 
 def unshare(command: list[str]) -> list[str]:
     """Return the words that run a command as the first process of namespaces of its own."""
-    missing = sorted({p for program, p in NEEDED.items() if subprocess.run(["sh", "-c", f"command -v {program}"], capture_output=True).returncode})  # fmt: skip
+    missing = sorted({package for name, package in NEEDED.items() if shutil.which(name) is None})
     if os.geteuid() != 0 or missing:
         packages = f", and: apt-get install {' '.join(missing)}" if missing else ""
         raise SystemExit(f"sshd: network namespaces need root{packages}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -97,8 +96,7 @@ def test_times_and_modes(place: Place, source: Path) -> None:
     whole(head, "n1", "n2")
     for node in head.nodes:
         state = head.target(node).stat()
-        assert (state.st_mode & 0o7777, state.st_mtime) == (0o4751, 1_100_011_600 - 12_000 + 400)
-    assert int(head.target(head.nodes[0]).stat().st_mtime) == 1_100_000_000
+        assert (state.st_mode & 0o7777, state.st_mtime) == (0o4751, 1_100_012_000)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 4095, 4096, 65_537, SIZE - 1, SIZE])
@@ -191,7 +189,7 @@ def test_a_child_gets_the_rest_when_its_parent_is_done(place: Place, source: Pat
     feed, _ = head.feed(one)
     feed.write(head.data[:-1])
     two.pull(one)
-    assert head.has(two, SIZE - 5000)
+    assert head.has(two, SIZE - 20_000)
     feed.write(head.data[-1:])
     feed.end()
     one.wait("done")
@@ -220,9 +218,9 @@ def test_a_wrong_sum_is_found_and_the_part_begins_anew(place: Place, source: Pat
     head.close()
 
 
-@pytest.mark.parametrize("behind", ["ssh", "serve", "receive"])
+@pytest.mark.parametrize("killed", ["serve", "receive"])
 def test_a_parent_that_is_killed_costs_its_child_nothing_but_a_new_one(
-    behind: str, place: Place, source: Path
+    killed: str, place: Place, source: Path
 ) -> None:
     head = Head(place, source)
     one, two, three = head.ready("n1", "n2", "n3")
@@ -230,15 +228,17 @@ def test_a_parent_that_is_killed_costs_its_child_nothing_but_a_new_one(
     feed.write(head.data[:400_000])
     two.pull(one)
     three.pull(two)
-    assert head.has(three, 390_000)
-    if behind == "receive":
+    assert head.has(three, 370_000)
+    if killed == "receive":
         two.process.kill()
         two.process.wait()
     else:
         kill_serve(place, "n2")
     need = three.wait("need", 1)
-    assert int(need[0]) >= 390_000 and need[1] == "cut"
+    assert int(need[0]) >= 370_000 and need[1] == "cut"
+    count = head.served(one)
     three.pull(one)
+    assert eventually(lambda: head.served(one) > count)
     feed.write(head.data[400_000:])
     feed.end()
     one.wait("done")
@@ -248,11 +248,10 @@ def test_a_parent_that_is_killed_costs_its_child_nothing_but_a_new_one(
 
 
 def kill_serve(place: Place, node: str) -> None:
-    """Kill what serves the part of a node: its processes have that node's home."""
+    """Kill the program that reads the part of a node for another one."""
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
-            if process.environ().get("HOME") == str(place.home(node)) and words[-3:-2] == ["part"]:
+            if process.environ().get("HOME") == str(place.home(node)) and process.name() == "tail":
                 process.kill()
         except (psutil.Error, OSError):
             continue
@@ -271,16 +270,19 @@ def test_the_end_of_a_control_connection_leaves_nothing(
     feed.write(head.data[:400_000])
     two.pull(one)
     three.pull(two)
-    assert head.has(three, 390_000)
+    assert head.has(three, 370_000)
     for node in head.nodes:
         assert node.process.stdin is not None
         if how == "end":
             node.process.stdin.close()
         else:
             subprocess.run(["kill", f"-{how}", str(node.process.pid)], check=True)
-    begin = time.monotonic()
-    assert eventually(lambda: not place.processes(), 20), place.processes()
-    print(time.monotonic() - begin)
+
+    def over() -> bool:
+        # One that has not been reaped seems to run, also to those who look after it.
+        return all(node.process.poll() is not None for node in head.nodes) and not place.processes()
+
+    assert eventually(over, 20), place.processes()
     assert not list(tmp_path.rglob(".mpshell-*"))
     for node in head.nodes:
         code = node.process.wait()
@@ -340,6 +342,7 @@ def test_a_name_may_hold_any_byte(name: str, place: Place, source: Path) -> None
     head.feed_rest(one).end()
     for node in head.nodes:
         node.wait("done")
+        assert node.over() == 0
         assert os.listdir(place.home(node.name) / "to") == [name]
         assert (place.home(node.name) / "to" / name).read_bytes() == head.data
     head.close()
@@ -352,7 +355,7 @@ def test_a_target_that_is_a_directory_gets_the_file_under_its_name(
     head = Head(place, source)
     one, two = head.ready("n1", "n2")
     two.pull(one)
-    assert head.serves(one)
+    assert eventually(lambda: list(place.home("n1").rglob("serve.*")))
     head.feed_rest(one).end()
     two.wait("done")
     one.wait("done")
@@ -409,7 +412,8 @@ def test_a_program_that_a_node_lacks(
 
 
 @pytest.mark.parametrize(
-    ("tools", "algorithm"), [(("openssl",), "sha256"), (("shasum",), "sha256"), ((), "cksum")]
+    ("tools", "algorithm"),
+    [(("openssl",), "sha256"), (("shasum",), "sha256"), (("cksum",), "cksum")],
 )
 @pytest.mark.needs("busybox")
 def test_whichever_program_makes_the_sum(
@@ -422,6 +426,7 @@ def test_whichever_program_makes_the_sum(
     path = busybox_path(tmp_path)
     (Path(path) / "sha256sum").unlink()
     for tool in tools:
+        (Path(path) / tool).unlink(missing_ok=True)
         (Path(path) / tool).symlink_to(shutil.which(tool) or tool)
     head = Head(places(path=path), source)
     if algorithm == "cksum":
