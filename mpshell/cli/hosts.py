@@ -1,9 +1,11 @@
-"""--hosts and --srun: engines on other hosts, and what became of those hosts."""
+"""--hosts, --srun and --dask: engines on other hosts, and what became of those hosts."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
+
+from mpshell.cli.effective import origin
 
 if TYPE_CHECKING:
     from mpshell.cli.terminal import Terminal
@@ -30,8 +32,13 @@ def _launcher(options: argparse.Namespace) -> HostsLauncher:
         try:
             hosts = NodeSet(options.hosts)
         except NodeSetException as error:
-            raise ValueError(f"--hosts {options.hosts!r}: {error}") from error
+            name = origin(options, "hosts", "--hosts")
+            raise ValueError(f"{name} {options.hosts!r}: {error}") from error
         return ssh_hosts(hosts, python=options.hosts_python, options=more)
+    if options.dask is not None:
+        from mpshell.hosts.dask import dask
+
+        return dask(options.dask, python=options.hosts_python)
     from mpshell.hosts.srun import srun
 
     return srun(python=options.hosts_python, options=more)
