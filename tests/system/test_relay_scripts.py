@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mpshell.worker import relay
+from mpshell.worker import relay, relayserve
 from tests.copies import NAMES
 from tests.relays import Head, Place, busybox_path
 from tests.support import eventually
@@ -470,5 +470,5 @@ def test_what_a_start_up_file_writes_is_no_answer_and_nothing_is_on_the_command_
     place: Place,
 ) -> None:
     """No script holds a character that a login shell may change."""
-    for text in (relay._RECEIVE, relay._SERVE, relay._FEED):
+    for text in (relay._RECEIVE, relayserve.SERVE, relayserve.FEED):
         assert not set(text) & {"\n", "\\", "!"}
