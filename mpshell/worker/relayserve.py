@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mpshell.worker.parts import HOME, TARGET, script
 
-# Variables as in the scripts of atomic copies: $d target, $b its name, $p its directory, $t that of our directory.
+# Variables as in the scripts of atomic copies: $d target, $b its name, $p its directory, $t the name of ours.
 # In an argument list $d and $b are encoded (`relay.encode`).
 
 DECODE = """
