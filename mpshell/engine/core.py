@@ -57,6 +57,9 @@ _POWERFUL = (
     files.Keep,
 )
 
+#: What is about the connections of an engine that makes some.
+_OF_CONNECTIONS = (messages.ConnectLimits, messages.PasswordGiven, messages.PasswordState)
+
 
 class Engine:
     """Clients, slots and jobs of one engine process."""
@@ -133,8 +136,8 @@ class Engine:
             self._write(command)
         elif isinstance(command, (messages.Stored, files.StoredAt)):
             self._extend_input(command)
-        elif isinstance(command, files.KEEPING):
-            self._keep_file(command)
+        elif isinstance(command, files.KEEPING) and self._files is not None:
+            self._files.handle(command)
         elif isinstance(command, messages.CloseStdin):
             job = self._jobs.get(command.job_id)
             if job is not None and (log := job.input_of(command.only)) is not None:
@@ -152,9 +155,8 @@ class Engine:
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.forgotten = True
                 self._forget_job(job)
-        elif isinstance(command, messages.ConnectLimits):
-            if self.clients.connections is not None:
-                self.clients.connections.set_limits(command.most, command.rate)
+        elif isinstance(command, _OF_CONNECTIONS):
+            self.clients.steer_connections(command)
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
         elif isinstance(command, messages.Lease):
@@ -167,10 +169,12 @@ class Engine:
     def _hold(self, until: float) -> None:
         """Take a lease, the first or the next one; at its end this engine leaves."""
         if self._lease is None:
-            # Late: engines of the coordinator's own host have none.
+            # Late: engines of the coordinator's own host have no lease, and keep no files.
+            from mpshell.engine.kept import FileKeeper
             from mpshell.runtime.boottime import Alarm
 
             self.clients.far = True
+            self._files = FileKeeper(self._uplink.report)
             self._lease = Alarm()
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
@@ -193,14 +197,6 @@ class Engine:
             fd = self._channel.take_descriptor(command.device, command.inode)
             self._keep_input(job, job.log, job.log.adopt, fd)
         job.log.extend(command.size)
-
-    def _keep_file(self, command: files.Keep | files.KeepEnd | files.Drop) -> None:
-        if self._files is None:
-            # Late: engines of the coordinator's own host keep none.
-            from mpshell.engine.kept import FileKeeper
-
-            self._files = FileKeeper(self._uplink.report)
-        self._files.handle(command)
 
     def _keep_input(
         self, job: EngineJob, log: InputLog, keep: Callable[[Any], object], data: Any

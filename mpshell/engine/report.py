@@ -10,6 +10,7 @@ from mpshell.wire.messages import (
     Message,
     Notices,
     Output,
+    PasswordNews,
     Pong,
     Result,
     RunEnded,
@@ -32,6 +33,7 @@ class Report:
         "kept",
         "notices",
         "output",
+        "passwords",
         "pong",
         "run_ended",
         "size",
@@ -58,6 +60,7 @@ class Report:
         self.kept: list[Kept] = []
         self.notices: dict[str, int] = {}
         self.host_keys: list[tuple[str, str]] = []
+        self.passwords: list[tuple[int, str]] = []
         self.pong = False
         self.run_ended = False
         #: Bytes in `output`, and of the new bodies.
@@ -90,6 +93,8 @@ class Report:
         frame += [Warn(text) for text in self.warnings]
         if self.host_keys:
             frame.append(HostKeys(self.host_keys))
+        if self.passwords:
+            frame.append(PasswordNews(self.passwords))
         if self.notices:
             frame.append(Notices(list(self.notices.items())))
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]

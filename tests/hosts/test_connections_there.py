@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mpshell import Task
+from mpshell import Task, WorkerError
 from mpshell.hosts.launcher import HostsLauncher
 from mpshell.hosts.packets import Way
 from tests.hosts.conftest import OUTPOST
@@ -69,3 +69,13 @@ def test_a_host_without_the_library_takes_ssh(task: Task, home: Path) -> None:
         worker = task.run("exit 4", nodes="node[1-6]")
     assert len(told) == 1
     assert {(o.reason, o.returncode, o.host) for o in worker.outcomes()} == {("exit", 4, "gw1")}
+
+
+def test_no_password_is_sent_there(task: Task, home: Path) -> None:
+    task.set_info("launcher", hosts(home, OUTPOST))
+    task.set_info("ssh_password", "secret")
+    try:
+        with pytest.raises(WorkerError, match="no password is sent to engines on other hosts"):
+            task.run("true", nodes="node1")
+    finally:
+        task.set_info("ssh_password", None)
