@@ -17,8 +17,8 @@ from mpshell.connect.names import Names
 from mpshell.connect.ways import CommandWay, JumpWay, TcpWay
 from mpshell.engine.gate import Gate
 from mpshell.errors import WorkerError
-from mpshell.ssh.accepted import append_line
 from mpshell.runtime.secret import Secret
+from mpshell.ssh.accepted import append_line
 from mpshell.ssh.keywords import spelled
 from mpshell.ssh.password import Password
 from mpshell.ssh.request import Request

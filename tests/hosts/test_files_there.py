@@ -20,10 +20,10 @@ from mpshell import (
 from mpshell.hosts.launcher import HostsLauncher
 from mpshell.hosts.packets import Way
 from tests.hosts.conftest import OUTPOST, Chain, Ledger, local_hosts
-from tests.ssh.conftest import SshServer, small_disk, ssh_server
+from tests.ssh.conftest import SshServer, ssh_server
 from tests.support import eventually
 
-__all__ = ["small_disk", "ssh_server"]
+__all__ = ["ssh_server"]
 
 SIZE = 6 << 20
 
