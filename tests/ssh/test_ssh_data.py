@@ -99,8 +99,8 @@ def test_both_directions_full_at_once(ssh_task: Task) -> None:
         ]
 
 
-class Slow(EventHandler):
-    """Keeps all that it reads, and is slow with the begin of it."""
+class Heard(EventHandler):
+    """Knows all that it reads by its digest."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
@@ -131,7 +131,7 @@ def test_new_keys_in_the_middle(
     digest = hashlib.sha256(text).hexdigest().encode()
     with new_keys(who, ssh_server, tmp_path) as options:
         ssh_task.set_info("ssh_options", options)
-        heard = Slow()
+        heard = Heard()
         out = ssh_task.shell("seq -f '%0100.0f' 0 59999", nodes="node1", handler=heard)
         there = ssh_task.shell("sha256sum", nodes="node2")
         both = ssh_task.shell("cat", nodes="node3")
@@ -143,3 +143,26 @@ def test_new_keys_in_the_middle(
     assert heard.lines == 60_000 and heard.digest.hexdigest().encode() == digest
     assert (there.node_buffer("node2") or b"").split()[0] == digest
     assert both.node_buffer("node3") == text[:-1]
+
+
+@pytest.mark.parametrize("transport", ["ssh"], indirect=True)
+def test_both_transports_have_the_same_results_on_200_nodes(ssh_task: Task) -> None:
+    """Outputs, return codes and reasons, node by node."""
+    command = "set -- $SSH_CONNECTION; echo $3; echo error of $3 >&2; exit $((${3##*.} % 7))"
+    found = []
+    for name in ("ssh", "asyncssh"):
+        ssh_task.set_default("distant_workername", name)
+        worker = ssh_task.run(command, nodes="node[1-200]", stderr=True)
+        found.append(
+            {
+                outcome.node: (
+                    outcome.reason,
+                    outcome.returncode,
+                    worker.node_buffer(outcome.node),
+                    worker.node_error(outcome.node),
+                )
+                for outcome in worker.outcomes()
+            }
+        )
+    assert len(found[0]) == 200 and found[0] == found[1]
+    assert len({output for _, _, output, _ in found[0].values()}) == 200
