@@ -135,7 +135,8 @@ class Feeding(CopyCarrier):
         source = SourceFile(self._from)
         try:
             await self._files.open(source)
-            await super()._open(connection)
+            if self.state is carrier.OPENING:
+                await super()._open(connection)
             while piece := await self._files.call(source.read, _PIECE):
                 if not await self._feed(memoryview(piece)):
                     return
