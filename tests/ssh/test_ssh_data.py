@@ -24,7 +24,7 @@ from tests.ssh.test_ssh_verdicts import another_sshd
 pytestmark = [pytest.mark.needs("ssh", "sshd"), pytest.mark.timeout(400)]
 
 #: Of each of 16 nodes; the whole 200 MB take minutes, most of them for the encryption.
-FLOOD = int(os.environ.get("MPSHELL_TEST_FLOOD", "20000000"))
+FLOOD = int(os.environ.get("MPSHELL_TEST_FLOOD", "40000000"))
 
 
 def test_a_flood_with_a_slow_handler_stays_small(ssh_task: Task) -> None:
@@ -36,7 +36,8 @@ def test_a_flood_with_a_slow_handler_stays_small(ssh_task: Task) -> None:
         worker = ssh_task.run(command, nodes="node[1-16]", handler=counter)
     assert [outcome.ok for outcome in worker.outcomes()] == [True] * 16
     assert counter.bytes == 16 * FLOOD
-    assert growth[0] < 250 * MB
+    # A sixth of what is written was kept once, by each pause a window more: less than this shows it.
+    assert growth[0] < 100 * MB
 
 
 def test_a_flood_that_nobody_wants_takes_no_memory(ssh_task: Task) -> None:
