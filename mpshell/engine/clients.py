@@ -188,7 +188,7 @@ class Clients:
         if execution.carrier is not None:
             for stream, data in execution.carrier.rest():
                 self._take(execution, stream, data)
-            self._paused.discard(execution.carrier)
+            self._paused.pop(execution.carrier, None)
             execution.carrier.close()
         execution.carrier = carrier
         execution.streams = 0
