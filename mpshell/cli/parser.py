@@ -237,7 +237,7 @@ def _add_running(parser: Parser) -> None:
         help="try up to N more times on a node that could not be reached")
     add("--retry-on", metavar="REASONS", type=values.reasons,
         help="try again for these reasons, named as in --json, with commas between (unreachable,not started: "
-        "nothing has run then)")
+        "nothing has run then); once, if --retry is not given")
     rate = group.add_mutually_exclusive_group()
     rate.add_argument("--rate", metavar="N", type=values.positive,
         help="start at most N commands a second, over all engines")
@@ -372,8 +372,8 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
-    if options.retry_on and not options.retry:
-        parser.error("--retry-on is for more tries: --retry must be given with it")
+    if options.retry_on and options.retry is None:
+        options.retry = 1
     _check_forms(parser, options)
 
 
