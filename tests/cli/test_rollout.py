@@ -81,7 +81,8 @@ def test_what_is_not_named_is_not_tried_again(
 
 
 def test_reasons_without_a_number_are_one_more_try(tmp_path: Path) -> None:
-    done = local("--retry-on", "exit", "-w", "n1", f"{tries(tmp_path)} echo try $n; exit 3")
+    command = f"echo x >>{tmp_path}/n; echo try $(wc -l <{tmp_path}/n); exit 3"
+    done = local("--retry-on", "exit", "-w", "n1", command)
     assert done.code == 3 and done.lines == ["n1: try 1", "n1: try 2"]
 
 
