@@ -95,6 +95,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         #: How the command has ended, as the server has reported it: its status or signal.
         self._end: tuple[int, bool] | None = None
 
+    @property
+    def _node(self) -> str:
+        """The node as ssh(1) takes it: [USER@]HOST."""
+        return self.execution.node
+
     def begin(self) -> None:
         """Connect, and run the command."""
         if self.state is CONNECTING:
@@ -131,7 +136,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     async def _settle(self, failure: Failure, refusal: Refusal) -> None:
         """Look through large files of host keys for a key, and connect again if it is right after all."""
-        target = await self._setup.settle(self.execution.node, self._login.target, refusal.blob)
+        target = await self._setup.settle(self._node, self._login.target, refusal.blob)
         if self.state is not CONNECTING:
             return
         if target is None:
@@ -141,10 +146,13 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             self._login = Login(self._loop, family.names, family.gate, target, self)
             self._login.begin()
 
-    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
+    def _command(self) -> bytes:
         connect = self.execution.job.spec.connect
+        return b"" if connect is None else os.fsencode(connect.command)
+
+    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
         # The bytes of the system, not UTF-8 as AsyncSSH would have them.
-        command: Any = b"" if connect is None else os.fsencode(connect.command)
+        command: Any = self._command()
         try:
             await connection.create_session(
                 lambda: self, command, encoding=None, window=_WINDOW, max_pktsize=_PACKET
