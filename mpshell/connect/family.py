@@ -54,6 +54,8 @@ class Connections:
         self._carriers: set[SshCarrier] = set()
         self._files = Files(loop, self._on_files_closed)
         self._leaving = False
+        #: The coordinator is on another host: files are this host's.
+        self.is_far = False
 
     @property
     def busy(self) -> bool:
@@ -114,8 +116,15 @@ class Connections:
     def host_key(self, connection: Connection) -> None:
         """Have the key of a host that was accepted added to its file."""
         path = connection.target.new_hosts_file
-        if connection.accepted is not None and path is not None:
+        if connection.accepted is None or path is None:
+            return
+        if not self.is_far:
             self.owner.host_key(path, connection.accepted)
+            return
+        try:
+            append_line(path, connection.accepted)
+        except OSError as error:
+            self.owner.notice(f"whose new host key cannot be added to {path}: {error.strerror}")
 
     def ended(self, carrier: SshCarrier) -> None:
         """Its command is over."""
@@ -144,10 +153,6 @@ class Connections:
 
     def set_limits(self, most: int, rate: float | None) -> None:
         self.gate.set_limits(most, rate)
-
-    def add_host_key(self, path: str, line: str) -> None:
-        """Add a line to a file of host keys on this host; OSError when that cannot be."""
-        append_line(path, line)
 
     def kill_all(self) -> None:
         self._leaving = True

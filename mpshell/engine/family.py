@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     class Connecting(Family, Protocol):
         """A family whose carriers make connections."""
 
+        #: The coordinator is on another host: files are this host's.
+        is_far: bool
+
         def set_limits(self, most: int, rate: float | None) -> None:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
-
-        def add_host_key(self, path: str, line: str) -> None:
-            """Add a line to a file of host keys on this host; OSError when that cannot be."""
 
         def give_password(self, number: int, text: str) -> None:
             """Take a password of the run that goes on."""
