@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NoReturn
 
 from mpshell.cli import values
 from mpshell.cli.journalled import check_journal, check_journal_details, past_option
+from mpshell.cli.relayed import check_relay
 from mpshell.cli.settings import SETTINGS
 from mpshell.cli.text import visible_lines
 
@@ -92,9 +93,9 @@ class Parser(argparse.ArgumentParser):
             self._check_name(name)
             if self._takes_value(name):
                 return [(name, value if equals else self._value_of(name, rest))]
-            if equals:
+            if equals and self._option_string_actions[name].nargs != "?":
                 self.error(f"option {name} takes no value, and {value!r} is given")
-            return [(name, None)]
+            return [(name, value if equals else None)]
         found: list[tuple[str, str | None]] = []
         for at, letter in enumerate(word[1:], 2):
             name = f"-{letter}"
@@ -266,6 +267,12 @@ def _add_copying(parser: Parser) -> None:
         help="where to, a directory for several files (the directory that the source is in)")
     add("-p", "--preserve", action="store_true", help="keep modification times and modes")
     add("--atomic", action="store_true", help="let a copy appear under its name when it is whole")
+    add("--relay", metavar="WAY", nargs="?", const="ssh", choices=("ssh", "sshd"),
+        help="have each node pass the file on to another one: over logins that nodes have among each other "
+        "(ssh), or an sshd of each for this run (sshd); it is atomic, and sent from here once")
+    add("--relay-order", metavar="ORDER", choices=("as-given", "by-name"), default="by-name",
+        help="begin with the nodes in the order of -w, or of their names: as-given, by-name (by-name)")
+    _add_setting(group, "relay_options")
 
 
 def _add_output(parser: Parser) -> None:
@@ -381,6 +388,7 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
+    check_relay(options, parser.error)
     if "retry_on" in options.given and not options.retry:
         parser.error("--retry-on is for more tries: --retry must be given with it")
     _check_forms(parser, options)

@@ -259,7 +259,7 @@ def receiver(copy: Copy) -> Template:
     try:
         found = os.stat(copy.source)
         size, mode = found.st_size, stat.S_IMODE(found.st_mode)
-        times = [_stamp(seconds) for seconds in (found.st_atime, found.st_mtime)]
+        times = [stamp(seconds) for seconds in (found.st_atime, found.st_mtime)]
     except OSError:
         # Each node's copy will say so, as one does that finds it gone later.
         size, mode, times = 0, 0, ["", ""]
@@ -286,7 +286,7 @@ def local(source: Template, dest: Template, name: Template, preserve: bool) -> t
     return (*before, source, dest, name, temporary(), ("-p" if preserve else "",))
 
 
-def _stamp(seconds: float) -> str:
+def stamp(seconds: float) -> str:
     """Return a time as touch -t takes it, of UTC."""
     return time.strftime("%Y%m%d%H%M.%S", time.gmtime(seconds))
 
