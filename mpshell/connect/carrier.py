@@ -20,15 +20,16 @@ from mpshell.connect.login import Login
 from mpshell.connect.transport import HIGH_WATER
 from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
+from mpshell.wire.notices import NOT_LET_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpshell.connect.failures import Failure
-    from mpshell.connect.gate import Gate
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Names
     from mpshell.engine.family import Owner
+    from mpshell.engine.gate import Gate
     from mpshell.engine.work import Execution
     from mpshell.ssh.connection import Refusal
     from mpshell.ssh.setup import Setup, Target
@@ -122,6 +123,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
         """There is no connection, and nothing has run."""
+        if failure.dropped:
+            self._owner.notice(NOT_LET_IN)
         if refusal is None or refusal.reason == HOSTKEY:
             self._fail(failure)
         elif refusal.reason == KEX:
