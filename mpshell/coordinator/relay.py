@@ -127,7 +127,20 @@ class RelayCopy:
         if self._closed:
             return
         self._do(self.line.tick(self._loop.time()))
+        self._end_nodes()
         self._timer = self._loop.call_later(_LOOK, self._look)
+
+    def _end_nodes(self) -> None:
+        """End nodes that stay and are not needed: all at the end, and some where others wait for their slots."""
+        if not self._stays:
+            return
+        if self.line.is_over:
+            ended = list(self._job.indexes())
+        else:
+            ended = self.line.retire(self._job.size - self._job.announced)
+        for index in ended:
+            self._inputs.close(index)
+        self._send_input()
 
     def progress(self) -> RelayProgress:
         """Return how far it is."""
@@ -179,6 +192,7 @@ class RelayCopy:
     def finish(self, index: int, reason: int, status: int, detail: str | None) -> Iterator[Ended]:
         node, key = self.line.nodes[index], self._job.keys[index]
         self._do(self.line.end(index, "", self._loop.time()))
+        self._end_nodes()
         if node.state is DONE or reason != EXITED:
             return
         if node.reason:
@@ -214,6 +228,7 @@ class RelayCopy:
             if not self._stays:
                 self._inputs.close(index)
             self._send_input()
+            self._end_nodes()
         elif isinstance(answer, wire.SharedAnswer):
             self._do(line.shared(index, answer.rank))
         else:
@@ -252,9 +267,6 @@ class RelayCopy:
                 self._send(effect)
             else:
                 self._inputs.close(effect.rank)
-        if self.line.is_over:
-            for index in self._job.indexes():
-                self._inputs.close(index)
         self._send_input()
 
     def _order(self, rank: int, order: bytes, source: str | None) -> None:

@@ -65,6 +65,18 @@ def test_a_failure_is_said_with_its_reason(nodes: Nodes) -> None:
     nodes.check_clean()
 
 
+def test_a_journal_has_relay_copies_and_they_go_on_as_such(nodes: Nodes, tmp_path: Path) -> None:
+    (nodes.homes / "n2" / "image" / "image").mkdir(parents=True)
+    done = relay(nodes, "--relay", "--journal", str(tmp_path / "log"))
+    assert done.code == 1
+    (nodes.homes / "n2" / "image" / "image").rmdir()
+    done = mpshell("--rerun-failed", str(tmp_path / "log"), "-v")
+    assert done.code == 0 and "ok 1" in done.err, done.err
+    copied = nodes.homes / "n2" / "image" / "image"
+    assert copied.read_bytes() == (tmp_path / "image").read_bytes()
+    nodes.check_clean()
+
+
 def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
     nodes.refused.mkdir()
     for name in ("n1", "n2", "n3", "n4"):
