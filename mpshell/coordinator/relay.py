@@ -131,7 +131,7 @@ class RelayCopy:
         self._timer = self._loop.call_later(_LOOK, self._look)
 
     def _end_nodes(self) -> None:
-        """End nodes that stay and are not needed: all at the end, and some where others wait for their slots."""
+        """End nodes that stay and are not needed: all at the end, some where others wait for slots."""
         if not self._stays:
             return
         if self.line.is_over:
