@@ -45,6 +45,7 @@ TASK_INFO: dict[str, Any] = {
     "ssh_kex": "prefer",
     "connect_fanout": 32,
     "connect_rate": None,
+    "relay_least": 4_000_000,
     "command_timeout": 0,
     "engines": None,
     "rate": None,

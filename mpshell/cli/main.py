@@ -195,6 +195,10 @@ def _carry_out(
         feed = options.again.has_input
     for sname in ("stdout", "stderr"):
         run.task.set_default(f"{sname}_msgtree", display.records)
+    if options.relay is not None:
+        from mpshell.cli import relayed
+
+        relayed.listen(display, options)
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))

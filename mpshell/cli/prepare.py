@@ -30,7 +30,7 @@ _AWAITS = {
 #: Options that set the info key of their name.
 _GIVEN = {
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "journal", "journal_output",
-    "journal_limit", "journal_sync", "max_fail", "canary", "batch",
+    "journal_limit", "journal_sync", "max_fail", "canary", "batch", "relay_options",
 }  # fmt: skip
 
 #: Settings that are options, with the transport that has them.
@@ -184,13 +184,18 @@ def schedule(
                 "name each file, or copy the directory"
             )
         dest = _destination(options, source)
+        more: dict[str, Any] = {} if options.relay is None else {"relay": options.relay}
         copy = task.copy if options.copy else task.rcopy
         workers.append(
             copy(
                 source, dest, nodes, handler=handler, stderr=stderr, preserve=options.preserve,
-                atomic=options.atomic,
+                atomic=options.atomic, **more,
             )
         )  # fmt: skip
+    if options.relay is not None:
+        from mpshell.cli import relayed
+
+        relayed.prepare(workers, options, nodes)
     return workers
 
 
