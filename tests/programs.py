@@ -58,6 +58,8 @@ PROGRAMS = {
     "munged": Program("munged", "munge"),
     # netkit's rsh and pdsh's look up the number of their port there.
     "services": Program("/etc/services", "netbase"),
+    "tc": Program("tc", "iproute2"),
+    "nsenter": Program("nsenter", "util-linux"),
     "root": Program(ROOT, ""),
 }
 
