@@ -200,6 +200,10 @@ def _carry_out(
 
         relayed.listen(display, options)
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
+    if options.password:
+        from mpshell.cli.password import give_password
+
+        give_password(run.task, options)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)
