@@ -266,3 +266,16 @@ SETTINGS = {
 
 #: The same and those of the library, for the documents.
 ALL = (*SETTINGS.values(), *_OF_THE_LIBRARY)
+
+
+def add_setting(group: Any, key: str, **more: Any) -> None:
+    """Add the option of a setting to a group of an argument parser."""
+    setting = SETTINGS[key]
+    group.add_argument(
+        *setting.names,
+        dest=key,
+        metavar=setting.metavar,
+        type=setting.kind.read,
+        help=setting.help,
+        **more,
+    )
