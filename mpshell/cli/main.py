@@ -195,10 +195,6 @@ def _carry_out(
         feed = options.again.has_input
     for sname in ("stdout", "stderr"):
         run.task.set_default(f"{sname}_msgtree", display.records)
-    if options.relay is not None:
-        from mpshell.cli import relayed
-
-        relayed.listen(display, options)
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
     if options.password:
         from mpshell.cli.password import give_password

@@ -177,6 +177,12 @@ def schedule(
         command = " ".join(options.command)
         return [task.shell(command, nodes=nodes, handler=handler, stderr=stderr, stdin=stdin)]
     _check_apart(options)
+    if options.relay is not None:
+        # Late: few copies need it.
+        from mpshell.cli import relayed
+
+        if handler is not None:
+            relayed.listen(handler, options)
     workers = []
     for source in options.command:
         if options.copy and not os.path.exists(source):
@@ -197,8 +203,6 @@ def schedule(
             )
         )  # fmt: skip
     if options.relay is not None:
-        from mpshell.cli import relayed
-
         relayed.prepare(workers, options, nodes)
     return workers
 
