@@ -37,6 +37,9 @@ def check_journal(
         for name in ("output", "limit", "sync"):
             if getattr(options, f"journal_{name}") not in (None, False):
                 parser.error(f"--journal-{name} is for --journal, which must be given with it")
+    if options.report is not None and (past == "--runs" or options.dry_run):
+        other = "--runs" if past == "--runs" else "--dry-run"
+        parser.error(f"--report is about a run, and does not go with {other}")
     if past is None:
         return
     if options.command:

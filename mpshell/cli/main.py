@@ -18,6 +18,7 @@ from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from mpshell.cli.display import Display
+    from mpshell.cli.report.made import RunReport
     from mpshell.cli.run import ProgramRun
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
@@ -41,6 +42,8 @@ def _main(words: Sequence[str]) -> int:
 
     terminal = Terminal(options.color, options.quiet)
     options.again = None
+    if options.doctor:
+        return _doctor(parser, options, terminal)
     if past_option(options) is not None:
         return _run_of_a_journal(parser, options, terminal)
     from mpshell.cli.nodes import NoNodesError, chosen_nodes
@@ -50,6 +53,17 @@ def _main(words: Sequence[str]) -> int:
     except NoNodesError as error:
         parser.error(str(error))
     return _do(parser, options, nodes, terminal)
+
+
+def _doctor(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
+    from mpshell.cli.doctor import examine
+    from mpshell.cli.nodes import NoNodesError, are_named, chosen_nodes
+
+    try:
+        nodes = len(chosen_nodes(options)) if are_named(options) else None
+    except NoNodesError as error:
+        parser.error(str(error))
+    return examine(options, nodes, terminal)
 
 
 def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
@@ -116,6 +130,20 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
 
 
 def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    if options.report is None:
+        return _run_now(options, nodes, terminal, None)
+    from mpshell.cli.report.made import RunReport
+
+    report = RunReport(options)
+    try:
+        return _run_now(options, nodes, terminal, report)
+    finally:
+        report.close()
+
+
+def _run_now(
+    options: argparse.Namespace, nodes: NodeSet, terminal: Terminal, report: RunReport | None
+) -> int:
     from mpshell.cli.prepare import configure, make_display, schedule
     from mpshell.cli.run import ProgramRun, stdin_is_for_commands
 
@@ -142,7 +170,8 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     try:
         display.settle()
         failed = without_room or display.unshown
-        status = INTERNAL_ERROR if failed else _status(run, display, options)
+        written = report is None or report.make(terminal)
+        status = INTERNAL_ERROR if failed else _status(run, display, options, written)
         display.show_rest(seconds, status)
     except MemoryError:
         return _out_of_memory(display, without_room, "not all that was gathered could be shown")
@@ -158,11 +187,13 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     return status
 
 
-def _status(run: ProgramRun, display: Display, options: argparse.Namespace) -> int:
-    """Return the exit status of a run that has come to an end."""
+def _status(
+    run: ProgramRun, display: Display, options: argparse.Namespace, written: bool
+) -> int:
+    """Return the exit status of a run that has come to an end, and whose report was written or not."""
     if run.status is not None:
         return run.status
-    if display.files.failed:
+    if display.files.failed or not written:
         return IO_ERROR
     if run.task.journal_failure is not None:
         return _NO_JOURNAL

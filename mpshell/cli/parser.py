@@ -322,6 +322,8 @@ def _add_journal(parser: Parser) -> None:
     add("--rerun-unknown", action="store_true",
         help="with --resume: also on the nodes that may have run when the run was broken off")
     add("--run", metavar="N", type=values.count, help="the number of the run in the journal (the last one)")
+    add("--report", metavar="FILE", type=values.given,
+        help="write a page about the run to FILE, as HTML for a browser; also with --show")
 
 
 # fmt: on
@@ -329,6 +331,11 @@ def _add_journal(parser: Parser) -> None:
 
 def _add_other(parser: Parser) -> None:
     group = parser.add_argument_group("other")
+    group.add_argument(
+        "--doctor",
+        action="store_true",
+        help="show the limits of this machine, and whether a sweep with -w, -f and -E fits; run nothing",
+    )
     group.add_argument(
         "--print-completion",
         metavar="SHELL",
@@ -355,6 +362,10 @@ def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
 def check(parser: Parser, options: argparse.Namespace) -> None:
     """Exit with 64 for options that do not go together."""
     if options.print_completion:
+        return
+    if options.doctor:
+        if options.command or past_option(options) is not None:
+            parser.error("--doctor runs nothing: no command and no journal can be given with it")
         return
     check_journal(parser, options, parser.group_of)
     if past_option(options) is not None:

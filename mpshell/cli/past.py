@@ -77,8 +77,14 @@ class PastWorker:
             yield outcome_of(node, attempt)
         if self._is_incomplete:
             for node in self.nodes:
-                if node not in self.attempts:
-                    yield _unknown(node, 0)
+                if (unattempted := self.unattempted(node)) is not None:
+                    yield unattempted
+
+    def unattempted(self, node: str) -> NodeOutcome | None:
+        """Return the outcome of a node that has no attempt in the journal, None when it has surely not run."""
+        if node in self.attempts or not self._is_incomplete:
+            return None
+        return _unknown(node, 0)
 
 
 def outcome_of(node: str, attempt: PastAttempt) -> NodeOutcome:
@@ -161,8 +167,13 @@ def show(options: argparse.Namespace, terminal: Terminal) -> int:
         terminal.message(
             f"not all output is in the journal (--journal-limit): {NodeSet.fromnames(cut)}"
         )
+    written = True
+    if options.report is not None:
+        from mpshell.cli.report.made import make
+
+        written = make(past, run, options.report, terminal)
     past.close()
-    return 74 if display.files.failed else 0
+    return 74 if display.files.failed or not written else 0
 
 
 def _tell_lines(display: Any, worker: PastWorker, node: str) -> None:

@@ -57,7 +57,8 @@ ALLOWED = {
         "event",
     },
     "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
-    "cli": {"errors", "leaf", "event", "journal", "worker", "task", "hosts", "package", "cli"},
+    "doctor": {"errors", "leaf", "engine", "launch", "doctor"},  # loaded late
+    "cli": {"errors", "leaf", "doctor", "event", "journal", "worker", "task", "hosts", "package", "cli"},
     "aio": {"errors", "runtime", "leaf", "coordinator", "worker", "task", "package", "aio"},
     # Names, of any layer that users import from, and how they are imported.
     "compat": {"errors", "leaf", "event", "worker", "task", "compat"},
