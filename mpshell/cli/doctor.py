@@ -58,7 +58,11 @@ def _block(finding: Finding, short: bool) -> str:
 
 
 def _verdict(short: list[Finding], fanout: int, nodes: int | None) -> str:
-    asked = f"fanout {count(fanout)}" if nodes is None else f"{count(nodes)} nodes, fanout {count(fanout)}"
+    asked = (
+        f"fanout {count(fanout)}"
+        if nodes is None
+        else f"{count(nodes)} nodes, fanout {count(fanout)}"
+    )
     if not short:
         return f"\n{asked}: this machine has room for it\n"
     return f"\n{asked}: too small are {', '.join(visible(f.subject) for f in short)}\n"

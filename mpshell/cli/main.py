@@ -84,7 +84,8 @@ def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Ter
 
     try:
         if options.runs is not None or options.show is not None:
-            from mpshell.cli.past import list_runs, show
+            from mpshell.cli.past import list_runs
+            from mpshell.cli.show import show
 
             return (show if options.runs is None else list_runs)(options, terminal)
         from mpshell.cli.again import Again
@@ -187,9 +188,7 @@ def _run_now(
     return status
 
 
-def _status(
-    run: ProgramRun, display: Display, options: argparse.Namespace, written: bool
-) -> int:
+def _status(run: ProgramRun, display: Display, options: argparse.Namespace, written: bool) -> int:
     """Return the exit status of a run that has come to an end, and whose report was written or not."""
     if run.status is not None:
         return run.status

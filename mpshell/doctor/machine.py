@@ -40,7 +40,9 @@ def _processors(engines: int) -> Finding:
     figure = f"{engines}" if engines == here else f"{engines} of {here}"
     remedy = ""
     if engines < here:
-        remedy = "the affinity mask or the quota of the cgroup grants no more: ask for more processors"
+        remedy = (
+            "the affinity mask or the quota of the cgroup grants no more: ask for more processors"
+        )
     return Finding("processors", figure, f"{engines} engines", remedy=remedy)
 
 
@@ -102,7 +104,7 @@ def _cgroup_pids() -> Iterator[Finding]:
         free, most, directory = tightest
         yield _by_processes(
             "processes of the cgroup", f"{count(most)}, of which {count(max(0, free))} are free", max(0, free),
-            f"raise pids.max of {directory}: TasksMax in systemd.resource-control(5), --pids-limit of a container",
+            f"raise pids.max of {directory}: TasksMax (systemd.resource-control(5)), --pids-limit (containers)",
         )  # fmt: skip
 
 

@@ -76,9 +76,7 @@ def _key_exchange(program: str, settings: dict[str, str], processors: int) -> Fi
     rate = round(processors / took)
     allows = f"about {count(rate)} logins a second: {took * 1000:.0f} ms of CPU each"
     slow = first.startswith("sntrup761")
-    remedy = (
-        "OpenSSH 10, or -R asyncssh; on a network that is trusted, -o '-o KexAlgorithms=curve25519-sha256'"
-    )
+    remedy = "OpenSSH 10, or -R asyncssh; on a network that is trusted, -o '-o KexAlgorithms=curve25519-sha256'"
     return Finding("key exchange", figure, allows, remedy=remedy if slow else "", advised=slow)
 
 
@@ -97,7 +95,7 @@ def _known_hosts(settings: dict[str, str]) -> Iterator[Finding]:
             f"known hosts, {path}",
             f"{count(len(lines))} entries, {count(hashed)} of them hashed",
             f"{took * 1000:.0f} ms of CPU a login: each ssh(1) reads all of it (-R asyncssh: once an engine)",
-            remedy="keep keys by names that are not hashed (HashKnownHosts no), or a host certificate authority",
+            remedy="names that are not hashed (HashKnownHosts no), or a host certificate authority",
             advised=took > 0.02,
         )
 
@@ -121,7 +119,9 @@ def _lookup(path: str) -> float:
 
 def _agent(path: str | None) -> Finding:
     if not path:
-        return Finding("ssh agent", "none (SSH_AUTH_SOCK is not set)", "keys in files without a passphrase")
+        return Finding(
+            "ssh agent", "none (SSH_AUTH_SOCK is not set)", "keys in files without a passphrase"
+        )
     began = time.monotonic()
     try:
         keys = _keys_of_agent(path)
@@ -133,7 +133,9 @@ def _agent(path: str | None) -> Finding:
     took = time.monotonic() - began
     figure = f"{count(keys)} keys, answers in {took * 1000:.0f} ms"
     if keys == 0:
-        return Finding("ssh agent", figure, "no login with its keys", remedy="ssh-add", advised=True)
+        return Finding(
+            "ssh agent", figure, "no login with its keys", remedy="ssh-add", advised=True
+        )
     if keys >= _TRIES:
         return Finding(
             "ssh agent", figure, f"a server that allows {_TRIES} tries may never see the right key",

@@ -30,7 +30,7 @@ def cgroup_quota() -> float | None:
 
 
 def directories(controller: str) -> list[str]:
-    """Return where the limits of a controller may stand for this process: each level from its cgroup to the root."""
+    """Return where a controller has limits of this process: each level from its cgroup to the root."""
     found = []
     try:
         lines = _text(_MEMBERSHIP).splitlines()

@@ -48,13 +48,17 @@ class Page:
 
     def drain(self) -> tuple[list[str], list[str]]:
         """Return the messages of the console and the addresses that were asked for, since the last call."""
-        console = [entry["message"] for entry in self.driver.get_log("browser")]
+        console = [entry["message"] for entry in self._log("browser")]
         asked = []
-        for entry in self.driver.get_log("performance"):
+        for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 asked.append(message["params"]["request"]["url"])
         return console, asked
+
+    def _log(self, name: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.driver.get_log(name)  # type: ignore[no-untyped-call]
+        return entries
 
     def one(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -69,7 +73,7 @@ class Page:
         return str(self.run("return document.querySelector(arguments[0]).value", selector))
 
     def run(self, script: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def search(self, text: str) -> str:
         """Search for nodes, and return how many are shown."""
@@ -81,7 +85,8 @@ class Page:
     def colours(self) -> set[tuple[int, int, int]]:
         """Return the colours that the timeline shows, without those of its edges."""
         flat = self.run(
-            "timeline.draw(); const c = timeline.canvas, p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            "timeline.draw(); const c = timeline.canvas;"
+            "const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
             "const seen = new Map(); for (let i = 0; i < p.length; i += 4) if (p[i + 3] === 255) {"
             "const k = [p[i], p[i + 1], p[i + 2]].join(); seen.set(k, (seen.get(k) || 0) + 1); }"
             "return [...seen].filter(([, n]) => n > 3).map(([k]) => k)"

@@ -1,4 +1,4 @@
-"""One browser for the tests of a process, and a journal that they look at."""
+"""One browser for the tests of a module, and a journal that they look at."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from selenium.webdriver import Chrome
 
 from tests.cli.program import local
 from tests.report.browser import Page, chromium
+from tests.support import eventually
 
 #: Ends in each way, with two outputs.
 COMMAND = """\
@@ -24,10 +25,30 @@ case %n in
 esac"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(autouse=True)
+def nothing_left() -> None:
+    """In place of the suite's: processes of the browser come and go. `browser` looks at its end."""
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+    profile = tmp_path_factory.mktemp("chromium")
+    with chromium(profile) as driver:
         yield driver
+    assert eventually(lambda: not users_of(profile)), users_of(profile)
+
+
+def users_of(profile: Path) -> list[str]:
+    """Return the processes that have a directory among their arguments."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(profile).encode() in words:
+            found.append(words.decode(errors="replace"))
+    return found
 
 
 @pytest.fixture(scope="session")

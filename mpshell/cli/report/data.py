@@ -1,6 +1,6 @@
-"""What a report shows of a run, read from its journal: columns with an entry for each node, and groups of nodes.
+"""The content of a report, read from a journal: columns with an entry for each node, and groups of nodes.
 
-Everything that comes from nodes, commands or users passes through `visible` or `visible_lines` here, and through
+Each text of a node, a command or a user passes through `visible` or `visible_lines` here, and through
 `page.embedded` afterwards; the scripts of the page set texts, never markup.
 """
 
@@ -26,7 +26,7 @@ HEAD, TAIL = 48 << 10, 16 << 10
 #: Bytes of all texts in a page. Further texts are there by their size alone.
 TEXTS = 16 << 20
 
-#: Groups of outputs and of failures in a page; and how many of the outputs are compared with that of the majority.
+#: Groups of outputs and of failures in a page; and how many outputs are compared with that of most nodes.
 GROUPS, COMPARED = 500, 50
 
 #: Lines of a comparison, and characters of last words.
@@ -156,7 +156,10 @@ def columns(rows: list[Row], kinds: list[str], run: PastRun, texts: Texts) -> di
             ("kind", index[row.kind]),
             ("sentence", sentences.setdefault(row.sentence, len(sentences))),
             ("start", start),
-            ("length", -1 if attempt is None or start < 0 else round((attempt.duration or 0) * TICKS)),
+            (
+                "length",
+                -1 if attempt is None or start < 0 else round((attempt.duration or 0) * TICKS),
+            ),
             ("attempt", 0 if attempt is None else attempt.attempt),
             ("engine", -1 if attempt is None or attempt.engine is None else attempt.engine),
             ("on", hosts.setdefault(visible((attempt and attempt.host) or ""), len(hosts))),
@@ -197,7 +200,7 @@ def last_words(row: Row, texts: Texts) -> str:
 
 
 def outputs(rows: list[Row], texts: Texts) -> list[dict[str, Any]]:
-    """Return the groups of nodes with the same standard output, the largest first; others with the difference."""
+    """Return the groups of nodes with the same standard output, the largest first, and the differences."""
     groups: dict[int | None, list[int]] = {}
     for at, row in enumerate(rows):
         if row.attempt is not None and row.attempt.reason is not None:
@@ -218,14 +221,15 @@ def _members(rows: list[Row], members: list[int]) -> dict[str, Any]:
 
 
 def _difference(majority: int | None, body: int | None, texts: Texts) -> str | None:
-    """Return a unified diff from the output of most nodes to another one; None where a text is not there whole."""
-    both = []
+    """Return a diff from the output of most nodes to another one; None where one is not there whole."""
+    both: list[bytes | None] = []
     for number in (majority, body):
         shown = None if number is None else texts.shown[texts.place(number)]
         if shown is not None and (shown["text"] is None or shown["left_out"]):
             return None
         both.append(None if shown is None else os.fsencode(shown["text"]))
-    lines = list(unified(*both, b"the output of most nodes", b"this output"))
+    most, other = both
+    lines = list(unified(most, other, b"the output of most nodes", b"this output"))
     if len(lines) > DIFF_LINES:
         lines[DIFF_LINES:] = [b"... (%d more lines)" % (len(lines) - DIFF_LINES)]
     return b"\n".join(lines).decode(errors="replace")
