@@ -13,6 +13,8 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.support import eventually
+
 
 @contextmanager
 def chromium(profile: Path, width: int = 1200, height: int = 900) -> Iterator[Chrome]:
@@ -43,6 +45,7 @@ class Page:
     def __init__(self, driver: Chrome, path: Path) -> None:
         self.driver = driver
         self.path = path
+        driver.get("about:blank")
         self.drain()
         driver.get(path.as_uri())
 
@@ -54,7 +57,8 @@ class Page:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 asked.append(message["params"]["request"]["url"])
-        return console, asked
+        # The browser's own pages, and what stands in the page itself.
+        return console, [url for url in asked if not url.startswith(("chrome:", "data:", "about:"))]
 
     def _log(self, name: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.driver.get_log(name)  # type: ignore[no-untyped-call]
@@ -74,6 +78,11 @@ class Page:
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
+
+    def open(self, place: str, number: int) -> None:
+        """Open a group of failures or outputs: its content is made when it has been opened."""
+        self.all(f"#{place} summary")[number].click()
+        assert eventually(lambda: bool(self.all(f"#{place} details[open] > div > p")))
 
     def search(self, text: str) -> str:
         """Search for nodes, and return how many are shown."""

@@ -191,7 +191,7 @@ def test_hostile_outputs_names_and_commands_are_text_and_nothing_else(
     assert page.run("return document.querySelectorAll('img, b, script').length") == 2
     shown = [element.text for element in page.all("#nodes tbody td:first-child")]
     assert sorted(shown) == sorted(names)
-    page.all("#outputs summary")[0].click()
+    page.open("outputs", 0)
     seen = page.text("#outputs pre")
     assert hostile[0] in seen and "\\x1b[31mred" in seen and "\\u202eright" in seen
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", seen)
@@ -200,4 +200,4 @@ def test_hostile_outputs_names_and_commands_are_text_and_nothing_else(
         page.one("#detail form button").click()
     console, asked = page.drain()
     assert console == [] and page.run("return typeof hacked") == "undefined"
-    assert [url for url in asked if not url.startswith("data:")] == [target.as_uri()]
+    assert asked == [target.as_uri()]
