@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ IMAGES = ROOT / "docs/images"
 
 #: A sweep with two kernels, a few nodes that are slow, and some that fail.
 COMMAND = """\
-sleep 0.$(( (%n * 7919) % 9 + 1 ))
+sleep 0.$(( (%n * 7919) %% 9 + 1 ))
 case %n in
     *13) echo "mount of /scratch on %h failed: no such device" >&2; exit 32 ;;
     *77) sleep 1.5; echo 6.1.0-18-amd64 ;;
@@ -31,7 +32,7 @@ def main() -> None:
         subprocess.run(
             [sys.executable, "-m", "mpshell", "-R", "exec", "-w", "node[001-400]", "-f", "64", "-q",
              "--report", str(report), COMMAND],
-            check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd="/", env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         with chromium(Path(directory) / "profile", 1100, 1000) as driver:
             page = Page(driver, report)
