@@ -32,7 +32,8 @@ def main() -> None:
         subprocess.run(
             [sys.executable, "-m", "mpshell", "-R", "exec", "-w", "node[001-400]", "-f", "64", "-q",
              "--report", str(report), COMMAND],
-            cwd="/", env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd="/", env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         with chromium(Path(directory) / "profile", 1100, 1000) as driver:
             page = Page(driver, report)

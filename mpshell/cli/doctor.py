@@ -9,22 +9,21 @@ from mpshell.cli.terminal import Terminal
 from mpshell.cli.text import visible, visible_lines
 from mpshell.doctor import machine, ssh
 from mpshell.doctor.finding import Finding, count
-from mpshell.task.functions import task_self
+from mpshell.task.task import Task
 
 #: Exit status when the sweep does not fit, as that of a command that has failed.
 _TOO_SMALL = 1
 
-#: The fanout of the defaults, as `-f` has it.
+#: Commands for which a run has as many engines as it ever has.
 _MOST = 1 << 20
 
 
-def examine(options: argparse.Namespace, nodes: int | None, terminal: Terminal) -> int:
+def examine(options: argparse.Namespace, task: Task, nodes: int | None, terminal: Terminal) -> int:
     """Print each limit, and return the exit status: 0 when the sweep fits, or none is asked about."""
-    task = task_self()
-    fanout = task.info("fanout") if options.fanout is None else options.fanout
+    fanout = task.info("fanout")
     if nodes is not None:
         fanout = nodes if fanout == -1 else min(fanout, nodes)
-    engines = task.engines_for(_MOST) if options.engines is None else options.engines
+    engines = task.engines_for(_MOST)
     findings = [*machine.examine(engines), *ssh.examine(engines)]
     short = [f for f in findings if _is_short(f, fanout, nodes)]
     if options.json:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
 from mpshell.cli.journalled import past_option
-from mpshell.cli.parser import Parser, parse
+from mpshell.cli.parser import USAGE_ERROR, Parser, parse, runs_elsewhere
 from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -38,10 +38,24 @@ def _main(words: Sequence[str]) -> int:
         from mpshell.cli.completion import print_completion
 
         return print_completion(parser, options.print_completion)
+    from mpshell.cli.conffile import ConfError
+    from mpshell.cli.effective import settle
+
+    try:
+        settle(options)
+        if options.config:
+            from mpshell.cli.showconfig import show_config
+
+            return show_config(options)
+    except ConfError as error:
+        parser.error(str(error))
+    from mpshell.cli.check import check
+
+    check(parser, options)
     from mpshell.cli.terminal import Terminal
 
     terminal = Terminal(options.color, options.quiet)
-    options.again = None
+    options.again = options.ended_by = options.launcher = None
     if options.doctor:
         return _doctor(parser, options, terminal)
     if past_option(options) is not None:
@@ -52,18 +66,25 @@ def _main(words: Sequence[str]) -> int:
         nodes = chosen_nodes(options)
     except NoNodesError as error:
         parser.error(str(error))
+    if options.prompt:
+        from mpshell.cli.prompt import Session
+
+        return Session(options, nodes, terminal, _typed).run()
     return _do(parser, options, nodes, terminal)
 
 
 def _doctor(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
     from mpshell.cli.doctor import examine
     from mpshell.cli.nodes import NoNodesError, are_named, chosen_nodes
+    from mpshell.cli.prepare import BAD_REQUEST, configure
+    from mpshell.task.functions import task_self
 
     try:
         nodes = len(chosen_nodes(options)) if are_named(options) else None
-    except NoNodesError as error:
+        configure(task_self(), options, terminal)
+    except (NoNodesError, *BAD_REQUEST) as error:
         parser.error(str(error))
-    return examine(options, nodes, terminal)
+    return examine(options, task_self(), nodes, terminal)
 
 
 def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
@@ -76,6 +97,25 @@ def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: T
         return _journal_error(error)
     except BAD_REQUEST as error:
         parser.error(str(error))
+
+
+def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    """Run a command of the prompt: its errors are no end of the session."""
+    from mpshell.cli.prepare import BAD_REQUEST
+    from mpshell.errors import JournalError
+
+    try:
+        return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
+    except JournalError as error:
+        return _journal_error(error)
+    except BAD_REQUEST as error:
+        terminal.own(str(error))
+        return USAGE_ERROR
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        terminal.own(str(error))
+        return IO_ERROR
 
 
 def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -131,26 +171,42 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
 
 
 def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    from mpshell.cli.run import ProgramRun
+
+    run = ProgramRun(in_session=options.prompt)
+    report = _report(options)
+    try:
+        return _carry_out(run, options, nodes, terminal, report)
+    finally:
+        if report is not None:
+            report.close()
+        run.close()
+
+
+def _report(options: argparse.Namespace) -> RunReport | None:
+    """Return the report of the run that is to begin, None when none is wanted."""
     if options.report is None:
-        return _run_now(options, nodes, terminal, None)
+        return None
     from mpshell.cli.report.made import RunReport
 
-    report = RunReport(options)
-    try:
-        return _run_now(options, nodes, terminal, report)
-    finally:
-        report.close()
+    return RunReport(options)
 
 
-def _run_now(
-    options: argparse.Namespace, nodes: NodeSet, terminal: Terminal, report: RunReport | None
+def _carry_out(
+    run: ProgramRun,
+    options: argparse.Namespace,
+    nodes: NodeSet,
+    terminal: Terminal,
+    report: RunReport | None,
 ) -> int:
+    """Run the command of the options, show all of it, and return the exit status."""
     from mpshell.cli.prepare import configure, make_display, schedule
-    from mpshell.cli.run import ProgramRun, stdin_is_for_commands
+    from mpshell.cli.run import stdin_is_for_commands
 
-    run = ProgramRun()
     _report_warnings(terminal)
     configure(run.task, options, terminal)
+    if report is not None:
+        report.attach(run.task)
     display = make_display(options, nodes, terminal)
     feed = stdin_is_for_commands() and not (
         options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
@@ -162,7 +218,8 @@ def _run_now(
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
-    seconds = run.attend(display, feed, shows_progress=not options.quiet)
+    seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)
+    options.ended_by = None if run.status is None else run.status - 128
     without_room = isinstance(run.error, MemoryError)
     if run.error is not None and not without_room:
         return _failed(run.error)
@@ -179,7 +236,7 @@ def _run_now(
     if without_room or display.unshown:
         return _out_of_memory(display, without_room, "what was gathered is shown")
     _sum_up(run, display, options, terminal, seconds)
-    if options.hosts is not None or options.srun:
+    if runs_elsewhere(options):
         from mpshell.cli.hosts import report_hosts
 
         report_hosts(run.task, terminal)

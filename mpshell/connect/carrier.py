@@ -20,15 +20,16 @@ from mpshell.connect.login import Login
 from mpshell.connect.transport import HIGH_WATER
 from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
+from mpshell.wire.notices import NOT_LET_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpshell.connect.failures import Failure
-    from mpshell.connect.gate import Gate
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Names
     from mpshell.engine.family import Owner
+    from mpshell.engine.gate import Gate
     from mpshell.engine.work import Execution
     from mpshell.ssh.connection import Refusal
     from mpshell.ssh.setup import Setup, Target
@@ -95,6 +96,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         #: How the command has ended, as the server has reported it: its status or signal.
         self._end: tuple[int, bool] | None = None
 
+    @property
+    def _node(self) -> str:
+        """The node as ssh(1) takes it: [USER@]HOST."""
+        return self.execution.node
+
     def begin(self) -> None:
         """Connect, and run the command."""
         if self.state is CONNECTING:
@@ -117,6 +123,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
         """There is no connection, and nothing has run."""
+        if failure.dropped:
+            self._owner.notice(NOT_LET_IN)
         if refusal is None or refusal.reason == HOSTKEY:
             self._fail(failure)
         elif refusal.reason == KEX:
@@ -131,7 +139,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     async def _settle(self, failure: Failure, refusal: Refusal) -> None:
         """Look through large files of host keys for a key, and connect again if it is right after all."""
-        target = await self._setup.settle(self.execution.node, self._login.target, refusal.blob)
+        target = await self._setup.settle(self._node, self._login.target, refusal.blob)
         if self.state is not CONNECTING:
             return
         if target is None:
@@ -141,10 +149,13 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             self._login = Login(self._loop, family.names, family.gate, target, self)
             self._login.begin()
 
-    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
+    def _command(self) -> bytes:
         connect = self.execution.job.spec.connect
+        return b"" if connect is None else os.fsencode(connect.command)
+
+    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
         # The bytes of the system, not UTF-8 as AsyncSSH would have them.
-        command: Any = b"" if connect is None else os.fsencode(connect.command)
+        command: Any = self._command()
         try:
             await connection.create_session(
                 lambda: self, command, encoding=None, window=_WINDOW, max_pktsize=_PACKET

@@ -8,18 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpshell.connect.carrier import SshCarrier
-from mpshell.connect.gate import Gate
+from mpshell.connect.copying import copy_carrier, name_of
+from mpshell.connect.files import Files
 from mpshell.connect.names import Names
+from mpshell.engine.gate import Gate
 from mpshell.errors import WorkerError
+from mpshell.ssh.keywords import spelled
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
+from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 
 if TYPE_CHECKING:
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.engine.carrier import Carrier
     from mpshell.engine.family import Family, Owner
     from mpshell.engine.work import EngineJob, Execution
-    from mpshell.wire.messages import Connect
+    from mpshell.wire.connect import Connect
 
 
 class Connections:
@@ -34,10 +38,12 @@ class Connections:
         self._setups: dict[Connect, Setup] = {}
         #: Commands that have not ended.
         self._carriers: set[SshCarrier] = set()
+        self._files = Files(loop, self._on_files_closed)
+        self._leaving = False
 
     @property
     def busy(self) -> bool:
-        return bool(self._carriers)
+        return bool(self._carriers) or self._files.busy
 
     def start(self, execution: Execution) -> Carrier:
         """Begin to connect, or start ssh(1) where that is to be used; OSError, ValueError of the latter."""
@@ -48,17 +54,22 @@ class Connections:
             # It was checked by the program: a file has changed since.
             execution.detail = str(error)
             raise ValueError(error) from error
-        target = setup.resolve(execution.node)
+        copy = job.spec.connect and job.spec.connect.copy
+        target = setup.resolve(execution.node if copy is None else name_of(execution.node))
         if isinstance(target, Target) and (target.jump or target.proxy_command is not None):
             target = Fallback("proxyjump" if target.jump else "proxycommand")
         if isinstance(target, Fallback):
-            self.owner.notice(f"over ssh(1): {target.reason}")
+            self._note_fallback(target.reason)
             return self._programs.start(execution)
         if job.spec.trace:
             connect = job.spec.connect
-            self.owner.trace(execution, f"{execution.node}: {connect and connect.command}")
+            text = connect and connect.command if copy is None else f"copy of {copy.source}"
+            self.owner.trace(execution, f"{execution.node}: {text}")
         execution.proven = True
-        carrier = SshCarrier(self, execution, setup, target)
+        if copy is None:
+            carrier = SshCarrier(self, execution, setup, target)
+        else:
+            carrier = copy_carrier(self, execution, setup, target, self._files, copy)
         self._carriers.add(carrier)
         # When its client runs: what follows may end it at once.
         self.loop.call_soon(carrier.begin)
@@ -70,8 +81,9 @@ class Connections:
             raise ValueError("a job without a Connect has no connections")
         setup = self._setups.get(connect)
         if setup is None:
-            _, _, user, timeout, options, kex, execs = connect
-            request = Request(user, timeout, options, None, kex, execs)
+            request = Request(
+                connect.user, connect.timeout, connect.options, None, connect.kex, connect.execs
+            )
             setup = self._setups[connect] = Setup(request, job.env.variables)
         return setup
 
@@ -81,15 +93,24 @@ class Connections:
 
     def fall_back(self, execution: Execution, reason: str) -> None:
         """Have ssh(1) connect: this side has given up before anybody has logged in."""
-        self.owner.notice(f"over ssh(1): {reason}")
+        self._note_fallback(reason)
         self.owner.start_over(execution, self._programs)
+
+    def _note_fallback(self, reason: str) -> None:
+        self.owner.notice(f"{OVER_SSH}{NOTICE_REASON}{spelled(reason)}")
 
     def set_limits(self, most: int, rate: float | None) -> None:
         self.gate.set_limits(most, rate)
 
     def kill_all(self) -> None:
+        self._leaving = True
         for carrier in list(self._carriers):
             carrier.abandon()
+
+    def _on_files_closed(self) -> None:
+        """No file is open any more: nothing is left here of an engine that leaves."""
+        if self._leaving and not self._programs.busy:
+            self.loop.stop()
 
     def end_run(self) -> None:
         for setup in self._setups.values():

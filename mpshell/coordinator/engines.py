@@ -53,6 +53,7 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
+        stop: Callable[[list[Job], str], object] = lambda jobs, why: None,
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
@@ -61,7 +62,7 @@ class EngineSet:
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
-        self._in_waves, self._ahead = in_waves, ahead
+        self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
         self._held = False
         self._jobs: dict[int, Job] = {}
         self._turn_is_due = False
@@ -117,6 +118,7 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
+        self.notices.count_job(job)
         self._connects.library = job.library or self._connects.library
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
@@ -260,6 +262,7 @@ class EngineSet:
         if job is None:
             return
         self._observer.handed_back(job, indexes)
+        job.rewind_input(indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)
@@ -300,7 +303,10 @@ class EngineSet:
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
-                self._run.note(error)
+                if self._misfires.ends_run(error):
+                    self._run.note(error)
+                else:
+                    self._stop(list(self._jobs.values()), str(error))
             else:
                 self._deal()
         self._observer.turn_ends()

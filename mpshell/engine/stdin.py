@@ -2,7 +2,8 @@
 
 A client that starts late reads the log from its beginning, as one that was there when it was said. So
 the log is kept whole while the job runs, once and not once a node: in memory, and beyond a size in a file
-(`mpshell.runtime.spool`), the coordinator's where its descriptor can be passed.
+(`mpshell.runtime.spool`), the coordinator's where its descriptor can be passed. Where each client has a
+stdin of its own (`OwnInputs`) there is a log for each, until its slot is free.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mpshell.engine.carrier import InputSink
 
@@ -77,18 +78,53 @@ class InputLog:
             feed.wake()
 
 
+class OwnInputs:
+    """The logs of a job's clients that have a stdin each, until they start."""
+
+    __slots__ = ("_variables", "waiting")
+
+    def __init__(self, variables: Mapping[bytes, bytes]) -> None:
+        self._variables = variables
+        #: Logs of clients that have not started, by index.
+        self.waiting: dict[int, InputLog] = {}
+
+    def expect(self, indexes: Iterable[int]) -> None:
+        """Make an empty log for each of these clients: they are to be run."""
+        for index in indexes:
+            self.waiting[index] = InputLog(self._variables)
+
+    def take(self, index: int) -> InputLog:
+        """Return the log of a client that starts; a closed one for one that was not expected."""
+        log = self.waiting.pop(index, None)
+        if log is None:
+            log = InputLog(self._variables)
+            log.close()
+        return log
+
+    def release(self) -> None:
+        """Drop the logs of clients that are not started any more."""
+        while self.waiting:
+            self.waiting.popitem()[1].release()
+
+
 class InputFeed:
     """One client's standard input: writes what the log holds as the command reads it."""
 
-    __slots__ = ("_log", "_offset", "_on_written", "_sink", "_waiting")
+    __slots__ = ("_log", "_offset", "_on_written", "_sink", "_waiting", "fed")
 
     def __init__(
-        self, sink: InputSink, log: InputLog, on_written: Callable[[int], object] | None
+        self,
+        sink: InputSink,
+        log: InputLog,
+        on_written: Callable[[int], object] | None,
+        fed: int = 0,
     ) -> None:
         self._sink: InputSink | None = sink
         self._log = log
         self._on_written = on_written
         self._offset = 0
+        #: Bytes that have been reported as written, those to a command before this one included.
+        self.fed = fed
         #: The sink is full, and calls back when it has room.
         self._waiting = False
         log.readers.add(self)
@@ -112,9 +148,11 @@ class InputFeed:
                     self._waiting = True
                     sink.await_room(self._write)
                 return
-            if self._on_written is not None:
-                self._on_written(size)
             self._offset += size
+            if self._offset > self.fed:
+                new, self.fed = self._offset - self.fed, self._offset
+                if self._on_written is not None:
+                    self._on_written(new)
         if self._waiting and sink is not None:
             self._waiting = False
             sink.await_room(None)

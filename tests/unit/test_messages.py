@@ -16,24 +16,35 @@ from hypothesis import strategies as st
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
 from mpshell.wire import messages as m
+from mpshell.wire.codec import decode, encode
+from mpshell.wire.connect import Connect, FileCopy
+from mpshell.wire.logformat import LogFormat, Redial
 
 JOB = m.JobSpec(
     ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
-LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
-CONNECTED = JOB._replace(
-    connect=m.Connect("asyncssh", "true", "", 1.5, ("-p", "22"), "prefer", (("true", True),))
+REDIAL = Redial(10.0, ("Connecting",), ("Next",), ("Authenticated",), ("closed",), "not reached")
+LOGGED = JOB._replace(
+    log=LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",), redial=REDIAL)
 )
+CONNECTED = JOB._replace(
+    connect=Connect("asyncssh", "true", "", 1.5, ("-p", "22"), "prefer", (("true", True),))
+)
+COPY = FileCopy("/from", ("/to/", m.NODE), "from", True, False, ("sh ", m.RANK), (".t-", m.RANK))
+COPYING = JOB._replace(connect=CONNECTED.connect and CONNECTED.connect._replace(copy=COPY))
 EVERY: list[m.Message] = [
     m.Configure(b"/tmp", 0o22, {b"A": b"\xff"}),
     m.Configure(b"/tmp", None, None),
     m.Submit(1, JOB, 3, ["n1", "n2"]),
     m.Submit(1, LOGGED, 3, ["n1", "n2"], ("a", "b")),
     m.Submit(1, CONNECTED, 3, ["n1", "n2"]),
+    m.Submit(1, COPYING, 3, ["n1", "n2"]),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
+    m.Write(1, b"data", 3),
     m.Stored(1, 10, 2, 3),
     m.CloseStdin(1),
+    m.CloseStdin(1, 3),
     m.SetSlots(0, 32),
     m.Cancel(None, m.TIMED_OUT, True),
     m.Withdraw(1),
@@ -62,7 +73,7 @@ EVERY: list[m.Message] = [
 
 
 def test_all_messages_cross_as_they_are() -> None:
-    crossed = m.decode(m.encode(EVERY))
+    crossed = decode(encode(EVERY))
     assert crossed == EVERY
     assert [type(message) for message in crossed] == [type(message) for message in EVERY]
     assert {type(message) for message in EVERY} == set(m.Message.__args__)
@@ -76,20 +87,20 @@ class Evil:
 def test_a_frame_makes_no_other_object(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(str(tmp_path))
     with pytest.raises(ProtocolError, match="mkdir"):
-        m.decode(pickle.dumps([Evil()]))
+        decode(pickle.dumps([Evil()]))
     assert not os.path.exists("evil")
 
 
-@pytest.mark.parametrize("frame", [b"", b"\x00", b"garbage", m.encode(EVERY)[:-5], pickle.dumps(7)])
+@pytest.mark.parametrize("frame", [b"", b"\x00", b"garbage", encode(EVERY)[:-5], pickle.dumps(7)])
 def test_bytes_that_are_no_frame(frame: bytes) -> None:
     with pytest.raises(ProtocolError):
-        m.decode(frame)
+        decode(frame)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_frame_or_a_protocol_error(frame: bytes) -> None:
     try:
-        assert isinstance(m.decode(frame), list)
+        assert isinstance(decode(frame), list)
     except ProtocolError:
         pass
 
@@ -111,7 +122,7 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
 )
 def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
     with pytest.raises(ProtocolError):
-        m.decode(pickle.dumps(content))
+        decode(pickle.dumps(content))
 
 
 def nested(depth: int) -> bytes:
@@ -123,7 +134,7 @@ def nested(depth: int) -> bytes:
 def test_a_frame_that_nests_deeply_is_none(depth: int) -> None:
     assert pickle.loads(nested(3)) == [[[[]]]]
     with pytest.raises(ProtocolError):
-        m.decode(nested(depth))
+        decode(nested(depth))
 
 
 #: Values of every type that a pickle without classes can hold, and some that look like another one.
@@ -196,7 +207,8 @@ def texts(value: object) -> bool:
 NONE = type(None)
 JOB_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("stdout_mode", "stderr_mode", "diagnose"), (int,)),
-    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree", "own_slots"), (bool,)),
+    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree"), (bool,)),
+    **dict.fromkeys(("own_slots", "stdin_each"), (bool,)),
     "timeout": (float, int, NONE), "drain": (float, int, NONE), "grace": (float, int),
     "shell": lambda v: v is None or template(v),
     "argv": lambda v: type(v) is tuple and all(map(template, v)),
@@ -216,21 +228,37 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
     (m.Submit, "parts"): lambda v: texts(v),
-    (m.LogFormat, "tag"): lambda v: v is None or texts(v),
-    (m.LogFormat, "noted"): lambda v: texts(v),
-    (m.LogFormat, "private"): lambda v: texts(v),
-    (m.LogFormat, "apart"): (bool,),
-    (m.Connect, "library"): (str,),
-    (m.Connect, "command"): (str,),
-    (m.Connect, "user"): (str,),
-    (m.Connect, "kex"): (str,),
-    (m.Connect, "execs"): lambda v: type(v) is tuple and rows(list(v), str, bool),
+    (LogFormat, "tag"): lambda v: v is None or texts(v),
+    (LogFormat, "noted"): lambda v: texts(v),
+    (LogFormat, "private"): lambda v: texts(v),
+    (LogFormat, "apart"): (bool,),
+    (LogFormat, "named"): lambda v: texts(v),
+    (LogFormat, "redial"): lambda v: v is None or typed(v),
+    (Redial, "limit"): (int, float),
+    (Redial, "notice"): (str,),
+    **{
+        (Redial, name): lambda v: texts(v)
+        for name in ("connecting", "secured", "opened", "dropped")
+    },
+    (Connect, "library"): (str,),
+    (Connect, "command"): (str,),
+    (Connect, "user"): (str,),
+    (Connect, "kex"): (str,),
+    (Connect, "execs"): lambda v: type(v) is tuple and rows(list(v), str, bool),
+    (Connect, "copy"): lambda v: v is None or typed(v),
+    **dict.fromkeys(((FileCopy, name) for name in ("source", "name")), (str,)),
+    **dict.fromkeys(((FileCopy, name) for name in ("preserve", "reverse")), (bool,)),
+    **dict.fromkeys(
+        ((FileCopy, name) for name in ("target", "script", "temporary")), lambda v: template(v)
+    ),
     (m.HostKeys, "lines"): lambda v: rows(v, str, str),
-    (m.Connect, "timeout"): (float, int),
-    (m.Connect, "options"): lambda v: texts(v),
+    (Connect, "timeout"): (float, int),
+    (Connect, "options"): lambda v: texts(v),
     (m.Notices, "counts"): lambda v: rows(v, str, int),
     (m.ConnectLimits, "rate"): (float, int, NONE),
     (m.Write, "data"): (bytes,),
+    (m.Write, "only"): (int, NONE),
+    (m.CloseStdin, "only"): (int, NONE),
     (m.Cancel, "job_id"): (int, NONE),
     (m.Cancel, "kill"): (bool,),
     (m.Ready, "version"): (str,),
@@ -253,7 +281,7 @@ def typed(message: object) -> bool:
         return False
     names: tuple[str, ...] = getattr(type(message), "_fields", ())
     if (
-        type(message) not in (m.JobSpec, m.LogFormat, m.Connect)
+        type(message) not in (m.JobSpec, LogFormat, Redial, Connect, FileCopy)
         and type(message) not in m.Message.__args__
     ):
         return False
@@ -268,12 +296,12 @@ def typed(message: object) -> bool:
 def test_a_message_with_other_fields_is_none(message: m.Message) -> None:
     assert typed(message)
     for other in variants(message):
-        frame = m.encode([other])
+        frame = encode([other])
         if typed(other):
-            assert m.decode(frame) == [other]
+            assert decode(frame) == [other]
         else:
             with pytest.raises(ProtocolError, match=type(message).__name__):
-                m.decode(frame)
+                decode(frame)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +314,7 @@ def bounded_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-FRAMES = [m.encode([message]) for message in EVERY] + [m.encode(EVERY)]
+FRAMES = [encode([message]) for message in EVERY] + [encode(EVERY)]
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from(["set", "insert", "delete", "repeat", "graft"]),
@@ -318,7 +346,7 @@ def test_a_damaged_frame_is_an_error_or_holds_messages_of_their_types(
         else:
             frame = frame[:at] + other[int(where * len(other)) :]
     try:
-        messages = m.decode(frame)
+        messages = decode(frame)
     except ProtocolError:
         return
     assert type(messages) is list and all(map(typed, messages))

@@ -11,20 +11,27 @@ from mpshell.cli.report.page import write
 from mpshell.cli.terminal import Terminal
 from mpshell.errors import JournalError
 from mpshell.journal.past import Past, PastRun
+from mpshell.task.task import Task
 
 
 class RunReport:
     """The report of a run that goes on now. Without a journal of the user's, the run has one until its end."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
         self._target = options.report
         self._own: str | None = None
-        given = options.journal or options.resume or options.rerun_failed
-        if given is None:
+        self._journal = ""
+
+    def attach(self, task: Task) -> None:
+        """Have the run of a Task, whose settings are complete, write a journal."""
+        past = self._options.resume or self._options.rerun_failed
+        self._journal = past or task.info("journal")
+        if not self._journal:
             # The output of the nodes stands in it: mkdtemp makes a directory for this user alone.
             self._own = tempfile.mkdtemp(prefix="mpshell-report-")
-            given = options.journal = os.path.join(self._own, "journal")
-        self._journal = given
+            self._journal = os.path.join(self._own, "journal")
+            task.set_info("journal", self._journal)
 
     def make(self, terminal: Terminal) -> bool:
         """Write the page, and return whether that was possible; an error is one line on the terminal."""
