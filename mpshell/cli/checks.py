@@ -1,4 +1,4 @@
-"""Which options go together, those of files of settings included; an error of them is status 64."""
+"""Which options go together, those of files of settings included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mpshell.cli.parser import Parser, runs_elsewhere
 
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
-    """Exit with 64 for options that do not go together, those of files of settings included."""
+    """Exit with 64 for options that do not go together."""
     if options.doctor:
         if options.command or past_option(options) is not None:
             parser.error("--doctor runs nothing: no command and no journal can be given with it")
