@@ -240,6 +240,18 @@ def _carry_out(
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)
     options.ended_by = None if run.status is None else run.status - 128
+    return _conclude(run, display, options, terminal, seconds, report)
+
+
+def _conclude(
+    run: ProgramRun,
+    display: Display,
+    options: argparse.Namespace,
+    terminal: Terminal,
+    seconds: float,
+    report: RunReport | None,
+) -> int:
+    """Show the rest of a run that is over, and return the exit status."""
     without_room = isinstance(run.error, MemoryError)
     if run.error is not None and not without_room:
         return _failed(run.error)
