@@ -307,6 +307,8 @@ def _add_journal(parser: Parser) -> None:
     add("--rerun-unknown", action="store_true",
         help="with --resume: also on the nodes that may have run when the run was broken off")
     add("--run", metavar="N", type=values.count, help="the number of the run in the journal (the last one)")
+    add("--report", metavar="FILE", type=values.given,
+        help="write a page about the run to FILE, as HTML for a browser; also with --show")
 
 
 # fmt: on
@@ -334,6 +336,11 @@ def _add_settings(parser: Parser) -> None:
 
 def _add_other(parser: Parser) -> None:
     group = parser.add_argument_group("other")
+    group.add_argument(
+        "--doctor",
+        action="store_true",
+        help="show the limits of this machine, and whether a sweep with -w, -f and -E fits; run nothing",
+    )
     group.add_argument(
         "--print-completion",
         metavar="SHELL",
