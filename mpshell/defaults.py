@@ -43,9 +43,11 @@ TASK_INFO: dict[str, Any] = {
     "grooming_delay": 0.25,  # of ClusterShell's tree mode: without an effect
     "connect_timeout": 10,
     "ssh_kex": "prefer",
+    "ssh_password": None,
     "connect_fanout": 32,
     "connect_rate": None,
     "relay_least": 4_000_000,
+    "relay_ports": None,
     "command_timeout": 0,
     "engines": None,
     "rate": None,

@@ -33,7 +33,7 @@ _KINDS = {
 }
 #: Reasons that are shown with their detail.
 _EXPLAINED = ("not started", "lost", "transport")
-_ORDER = (*dict.fromkeys(_KINDS.values()), "not run")
+ORDER = (*dict.fromkeys(_KINDS.values()), "not run")
 
 
 def never_run(node: str) -> NodeOutcome:
@@ -143,7 +143,7 @@ class Tally:
         for outcome in self.failures.values():
             what = kind(outcome)
             found[what] = found.get(what, 0) + 1
-        return {name: found[name] for name in _ORDER if name in found}
+        return {name: found[name] for name in ORDER if name in found}
 
     def summary(self, seconds: float) -> str:
         """Return the last line: how many of each kind, in which time."""
@@ -157,7 +157,7 @@ class Tally:
         """Yield (what happened, nodes), those of one kind together, folded."""
         groups: dict[tuple[int, str], list[str]] = {}
         for node, outcome in self.failures.items():
-            key = (_ORDER.index(kind(outcome)), sentence(outcome))
+            key = (ORDER.index(kind(outcome)), sentence(outcome))
             groups.setdefault(key, []).append(node)
         for (_, what), nodes in sorted(groups.items(), key=lambda item: item[0]):
             yield what, NodeSet.fromnames(nodes)

@@ -45,6 +45,10 @@ BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedE
 
 def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
     """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
+    if options.password or options.password_prompt:
+        from mpshell.cli.password import check_password
+
+        check_password(options)
     if options.debug:
         task.set_info("debug", True)
         task.set_info("print_debug", lambda task, line: terminal.own(line))
@@ -170,9 +174,16 @@ def schedule(
         return again
     stderr = not options.gather_all
     if not (options.copy or options.rcopy):
-        command = " ".join(options.command)
+        # As clush has it: the words of a prefix lose a level of quotes.
+        command = " ".join([*shlex.split(options.command_prefix), *options.command])
         return [task.shell(command, nodes=nodes, handler=handler, stderr=stderr, stdin=stdin)]
     _check_apart(options)
+    if options.relay is not None:
+        # Late: few copies need it.
+        from mpshell.cli import relayed
+
+        if handler is not None:
+            relayed.listen(handler, options)
     workers = []
     for source in options.command:
         if options.copy and not os.path.exists(source):
@@ -193,8 +204,6 @@ def schedule(
             )
         )  # fmt: skip
     if options.relay is not None:
-        from mpshell.cli import relayed
-
         relayed.prepare(workers, options, nodes)
     return workers
 

@@ -7,12 +7,27 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
+from mpshell.cli.settings import add_setting
 from mpshell.nodeset import NodeSet
 
 #: A comma between nodes, and none within brackets.
 _BETWEEN = re.compile(r",(?![^\[]*\])")
 
 _MEGA = 1_000_000
+
+
+def add_relay(group: Any) -> None:
+    """Add the options of relay copies to a group of an argument parser."""
+    group.add_argument(
+        "--relay", metavar="WAY", nargs="?", const="ssh", choices=("ssh", "sshd"),
+        help="have each node pass the file on to another one: over logins that nodes have among each other "
+        "(ssh), or an sshd of each for this run (sshd); it is atomic, and sent from here once",
+    )  # fmt: skip
+    group.add_argument(
+        "--relay-order", metavar="ORDER", choices=("as-given", "by-name"), default="by-name",
+        help="begin with the nodes in the order of -w, or of their names: as-given, by-name (by-name)",
+    )  # fmt: skip
+    add_setting(group, "relay_options")
 
 
 def check_relay(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:

@@ -40,6 +40,7 @@ EVERY: dict[str, tuple[str, Any]] = {
     "pdcp_path": ("/opt/pdcp", "/opt/pdcp"), "rpdcp_path": ("/opt/rpdcp", "/opt/rpdcp"),
     "relay_options": ("-F /x", "-F /x"), "relay_ports": ("4000-4010", "4000-4010"),
     "relay_least": ("1M", 1 << 20),
+    "command_prefix": ("sudo -n", "sudo -n"), "password_prompt": ("yes", True),
     "ssh_kex": ("require", "require"), "connect_fanout": ("5", 5), "connect_rate": ("9", 9.0),
     "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),
     "hosts_options": ("-A", "-A"),
@@ -383,7 +384,7 @@ def test_every_setting_of_the_library_is_in_the_table() -> None:
         (section, key): value
         for section, table in tables.items()
         for key, value in table.items()
-        if key not in ("print_debug", "retry", "launcher")
+        if key not in ("print_debug", "retry", "launcher", "ssh_password")
     }
 
 
