@@ -8,12 +8,14 @@ are passed on, unread. When the line ends, or the switchboard has confirmed noth
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import mpshell
+from mpshell.engine.libc import signal_at_parent_end
 from mpshell.errors import EngineStartError, ProtocolError
 from mpshell.hosts import frames, lease
 from mpshell.hosts.circuit import Circuit
@@ -183,6 +185,8 @@ def main(argv: Sequence[str] = ()) -> int:
             file=sys.stderr,
         )
         return 2
+    # A stopped one whose line has died with its parent wakes up to find that out.
+    signal_at_parent_end(signal.SIGCONT)
     loop = EventLoop()
     outpost = Outpost(_own_streams(), loop)
     try:
