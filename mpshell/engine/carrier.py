@@ -66,6 +66,10 @@ if TYPE_CHECKING:
         #: Bytes of standard input that have been reported as written.
         fed: int
 
+        @property
+        def undecided(self) -> bool:
+            """Whether the log has to be read to its end to know what the end of its program means."""
+
         def look(self, notes: bytes, messages: bytes) -> bytes:
             """Take what is noted of the log, and new messages; return those to pass on now."""
 

@@ -308,7 +308,7 @@ class Processes:
         """Take the end of a client's program."""
         execution = carrier.execution
         if (dial := execution.dial) is not None:
-            if execution.state is states.RUNNING:
+            if dial.undecided and execution.state is states.RUNNING:
                 self.owner.read_log(execution)
             if dial.goes_on(status, signaled) and not self._is_leaving:
                 self._dials.add(dial)

@@ -93,13 +93,19 @@ class Dial:
         if self.state is not MAKING:
             return messages
         self._held += messages
-        self._count(self._texts.place(notes))
+        if self._begun is None:
+            self._count(self._texts.place(notes))
         if not self._texts.is_opened(notes):
             return b""
         self._stop_clock()
         self._leave_gate(dropped=False)
         self.state = OPEN
         return self.take_messages()
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the log has to be read to its end to know what the end of its program means."""
+        return self.state is not OPEN
 
     def take_messages(self) -> bytes:
         """Return the messages that were held back."""
@@ -109,14 +115,11 @@ class Dial:
     def goes_on(self, status: int, signaled: bool) -> bool:
         """Take the end of its program; return whether there is to be another one: `pause` follows then."""
         log = self._execution.log
-        dropped = (
-            self.state is MAKING
-            and status != 0
-            and not signaled
-            and self._place is not None
-            and log is not None
-            and self._texts.is_dropped(log.notes, self._held)
-        )
+        dropped = False
+        if self.state is MAKING and status != 0 and not signaled and log is not None:
+            self._count(self._texts.place(log.notes))
+            proven = self._texts.is_dropped(log.notes, self._held)
+            dropped = proven and self._place is not None
         self._leave_gate(dropped)
         if not dropped or log is None or self._execution.state is not states.RUNNING:
             return False
