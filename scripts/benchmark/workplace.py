@@ -7,15 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scripts.benchmark.model import CLUSTERSHELL, LIMIT, MPSHELL, Contender, Invocation
 from tests.ssh.openssh import OpenSsh, openssh
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
+
+T = TypeVar("T")
 
 
 class Workplace:
@@ -94,11 +97,13 @@ class Workplace:
     # -- the private ssh server --
 
     @contextlib.contextmanager
-    def _sshd(self, directory: Path, nodes: int, programs: str | None) -> Iterator[None]:
+    def _sshd(
+        self, directory: Path, nodes: int, programs: str | None, more: Sequence[str] = ()
+    ) -> Iterator[None]:
         server = [sys.executable, str(_ROOT / "scripts" / "sshd")]
         where = ["--dir", str(directory)]
         start = [*server, "start", *where, "--nodes", str(nodes), "--lifetime", "1800"]
-        start += [] if programs is None else ["--programs", programs]
+        start += [*more, *([] if programs is None else ["--programs", programs])]
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL, timeout=60)
         try:
             yield
@@ -117,6 +122,21 @@ class Workplace:
         if not directory.exists():
             self._closing.enter_context(self._sshd(directory, nodes, programs))
         return directory
+
+    def capped_nodes(self, nodes: int, mbit: int) -> Path | None:
+        """Return the directory of a server whose nodes have links of a rate, or None without one."""
+        if os.geteuid() != 0 or not (shutil.which("tc") and shutil.which("nsenter")):
+            self.leave_out("copies over links with a cap: they need root, iproute2 and util-linux.")
+            return None
+        directory = self.directory / f"links-{nodes}"
+        if not directory.exists():
+            more = ["--netns", str(nodes), "--mbit", str(mbit)]
+            self._closing.enter_context(self._sshd(directory, nodes, None, more))
+        return directory
+
+    def keep(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context, and leave it at the end."""
+        return self._closing.enter_context(context)
 
     def openssh(self, version: int) -> OpenSsh | None:
         """Return the programs of an OpenSSH, or None where they cannot be had."""
