@@ -63,9 +63,8 @@ class EngineSet:
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
         self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
-        self._held = False
+        self._held = self._turn_is_due = False
         self._jobs: dict[int, Job] = {}
-        self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
@@ -88,6 +87,7 @@ class EngineSet:
             messages.InputLost: self._on_input_lost,
             messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
             messages.EngineFailed: self._on_failure,
+            messages.PasswordNews: self._connects.passwords.on_news,
             **self.notices.handlers,
         }
 
@@ -119,7 +119,7 @@ class EngineSet:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
         self.notices.count_job(job)
-        self._connects.library = job.library or self._connects.library
+        self._connects.enter(job)
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
@@ -241,7 +241,7 @@ class EngineSet:
         for slot_pool in self._slot_pools.values():
             slot_pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
-        self._connects.share(self._engines.values())
+        self._connects.gone(engine, self._engines.values())
         self._pool.discard(link)
         if link.ready is None:
             self._misfires.ended_at_once(link.detail)

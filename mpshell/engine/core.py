@@ -54,6 +54,9 @@ _POWERFUL = (
     messages.Stored,
 )
 
+#: What is about the connections of an engine that makes some.
+_OF_CONNECTIONS = (messages.ConnectLimits, messages.PasswordGiven, messages.PasswordState)
+
 
 class Engine:
     """Clients, slots and jobs of one engine process."""
@@ -146,9 +149,8 @@ class Engine:
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.forgotten = True
                 self._forget_job(job)
-        elif isinstance(command, messages.ConnectLimits):
-            if self.clients.connections is not None:
-                self.clients.connections.set_limits(command.most, command.rate)
+        elif isinstance(command, _OF_CONNECTIONS):
+            self.clients.steer_connections(command)
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
         elif isinstance(command, messages.Lease):
