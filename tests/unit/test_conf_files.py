@@ -17,7 +17,7 @@ from mpshell import RetryPolicy
 from mpshell.cli import effective, settings
 from mpshell.cli.conffile import ConfError
 from mpshell.cli.configuration import Configuration
-from mpshell.cli.parser import build_parser
+from mpshell.cli.parser import build_parser, parse
 from mpshell.cli.prepare import configure
 from mpshell.cli.settings import ALL, SETTINGS, as_text
 from mpshell.cli.terminal import Terminal
@@ -66,11 +66,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def options(*words: str) -> argparse.Namespace:
     """Return the options of a command line, settled."""
-    parser = build_parser()
-    words_of_options, command = parser.split(words)
-    found = parser.parse_args(words_of_options)
-    found.command, found.again = command, None
-    found.given = {parser.destination(word.partition("=")[0]) for word in words_of_options}
+    _, found = parse(words)
+    found.again = None
     effective.settle(found)
     return found
 
