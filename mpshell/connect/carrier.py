@@ -1,7 +1,7 @@
 """A command on a node over a connection: login, channel, streams, end.
 
-    CONNECTING ─► OPENING ─► RUNNING ─► ENDED
-         └───────────┴──────────┴──► ENDED
+    CONNECTING ◄─► OPENING ─► RUNNING ─► ENDED
+         └────────────┴──────────┴──► ENDED
 
 It is the session of its channel, as AsyncSSH calls what takes a channel's events. In the thread of an engine,
 called by its loop (`mpshell.engine.carrier`).
@@ -15,22 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncssh
 
-from mpshell.connect import failures, login
-from mpshell.connect.login import Login
+from mpshell.connect import failures
+from mpshell.connect.access import Access, Means
 from mpshell.connect.transport import HIGH_WATER
-from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpshell.connect.failures import Failure
-    from mpshell.connect.gate import Gate
-    from mpshell.connect.loop import ConnectionLoop
-    from mpshell.connect.names import Names
+    from mpshell.connect.login import Login
     from mpshell.engine.family import Owner
     from mpshell.engine.work import Execution
-    from mpshell.ssh.connection import Refusal
+    from mpshell.ssh.connection import Connection
     from mpshell.ssh.setup import Setup, Target
 
 CONNECTING: Final = "CONNECTING"
@@ -61,12 +58,9 @@ _SIGNAL_SIBLINGS = (
 _UNKNOWN_SIGNAL = 99
 
 
-class House(Protocol):
+class House(Means, Protocol):
     """The family of a carrier."""
 
-    loop: ConnectionLoop
-    names: Names
-    gate: Gate
     owner: Owner
 
     def ended(self, carrier: SshCarrier) -> None:
@@ -83,10 +77,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._family = family
         self._loop = family.loop
         self._owner = family.owner
-        self._setup = setup
         self.execution = execution
         self.state: str = CONNECTING
-        self._login = Login(family.loop, family.names, family.gate, target, self)
+        connect = execution.job.spec.connect
+        keep = 0.0 if connect is None else connect.keep
+        self._access = Access(family, setup, target, execution.node, keep, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
         self._input_open = execution.job.spec.stdin
@@ -98,62 +93,66 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     def begin(self) -> None:
         """Connect, and run the command."""
         if self.state is CONNECTING:
-            self._login.begin()
+            self._access.begin()
 
-    # -- the login -------------------------------------------------------------------------------
+    # -- the connection ----------------------------------------------------------------------------
 
-    def opened(self) -> None:
-        """The connection is there: open a channel, and have the command run."""
-        connection = self._login.connection
-        if connection is not None:
-            for text in connection.notices:
-                self._owner.notice(text)
-            path = self._login.target.new_hosts_file
-            if connection.accepted is not None and path is not None:
-                self._owner.host_key(path, connection.accepted)
-                self._tell(failures.added(self._login.target, connection.get_server_host_key()))
-            self.state = OPENING
-            connection.create_task(self._open(connection))
+    def made(self, connection: Connection) -> None:
+        """A new connection has been made: its host's key may be new too."""
+        target = self._access.target
+        if connection.accepted is not None and target.new_hosts_file is not None:
+            self._owner.host_key(target.new_hosts_file, connection.accepted)
+            self._tell(failures.added(target, connection.get_server_host_key()))
 
-    def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
+    def connected(self, connection: Connection) -> None:
+        """Open a channel, and have the command run."""
+        for text in connection.notices:
+            self._owner.notice(text)
+        self.state = OPENING
+        connection.create_task(self._open(connection))
+
+    def disconnected(self) -> None:
+        """A connection of before opens no channel: another one is made."""
+        self.state = CONNECTING
+
+    def not_connected(self, failure: Failure) -> None:
         """There is no connection, and nothing has run."""
-        if refusal is None or refusal.reason == HOSTKEY:
-            self._fail(failure)
-        elif refusal.reason == KEX:
-            self._finish()
-            self._family.fall_back(self.execution, refusal.detail)
-        else:
-            self._loop.create_task(self._settle(failure, refusal))
+        self._fail(failure)
+
+    def not_wanted(self, reason: str) -> None:
+        """This side has given up before anybody has logged in."""
+        self._finish()
+        self._family.fall_back(self.execution, reason)
 
     def banner(self, text: str) -> None:
         """A server shows a message before the login."""
         self._tell(text)
 
-    async def _settle(self, failure: Failure, refusal: Refusal) -> None:
-        """Look through large files of host keys for a key, and connect again if it is right after all."""
-        target = await self._setup.settle(self.execution.node, self._login.target, refusal.blob)
-        if self.state is not CONNECTING:
-            return
-        if target is None:
-            self._fail(failure)
-        else:
-            family = self._family
-            self._login = Login(self._loop, family.names, family.gate, target, self)
-            self._login.begin()
-
     async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
         connect = self.execution.job.spec.connect
         # The bytes of the system, not UTF-8 as AsyncSSH would have them.
         command: Any = b"" if connect is None else os.fsencode(connect.command)
+        access, way = self._access, self._access.login
         try:
             await connection.create_session(
-                lambda: self, command, encoding=None, window=_WINDOW, max_pktsize=_PACKET
-            )
+                lambda: self._session(way), command,
+                encoding=None, window=_WINDOW, max_pktsize=_PACKET,
+            )  # fmt: skip
         except (asyncssh.Error, OSError) as error:
-            if self._login.state is login.OPEN and isinstance(error, asyncssh.ChannelOpenError):
-                self._fail(failures.refused(self._login.target, error))
+            if way is not access.login or access.try_anew():
+                # It has been given up, and was asked to run nothing.
+                return
+            if access.is_open and isinstance(error, asyncssh.ChannelOpenError):
+                self._fail(failures.refused(access.target, error))
             else:
-                self._fail(failures.cut(self._login.target))
+                self._fail(failures.cut(access.target))
+
+    def _session(self, way: Login) -> SshCarrier:
+        """Return the session of a channel that is open: the server is asked to run the command after this."""
+        if self._access.login is not way or self.state is not OPENING:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "it is not wanted")
+        self._access.channel_opened()
+        return self
 
     # -- as the session of a channel ---------------------------------------------------------------
 
@@ -165,7 +164,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         if self.state is not OPENING or self._channel is None:
             return
         self.state = RUNNING
-        self._login.on_room = self._room
+        self._access.call_when_sent(self._room)
         if self._input_open:
             self._room()
         else:
@@ -195,11 +194,12 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         """The channel is closed, or the connection below it."""
         if self.state is ENDED:
             return
-        if self._end is not None and exc is None and self._login.state is login.OPEN:
+        if self._end is not None and exc is None and self._access.is_open:
+            self._access.ended()
             self._finish()
             self._owner.ended(self.execution, *self._end)
         elif self.state is RUNNING:
-            self._fail(failures.cut(self._login.target))
+            self._fail(failures.cut(self._access.target))
 
     def pause_writing(self) -> None:
         self._input_full = True
@@ -238,13 +238,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     def write(self, data: memoryview) -> int | None:
         if self.state is ENDED:
             return None
-        transport = self._login.transport
         if (
             self.state is not RUNNING
             or self._input_full
             or self._channel is None
-            or transport is None
-            or transport.pending > HIGH_WATER
+            or self._access.pending > HIGH_WATER
         ):
             return 0
         size = min(len(data), _PIECE)
@@ -279,7 +277,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def _end_there(self, name: str) -> None:
         """Have the command ended on the node, in both ways that there are: sshd confirms neither."""
-        connection = self._login.connection
+        self._access.signalled()
+        connection = self._access.connection
         if self.state is not RUNNING or self._channel is None or connection is None:
             # Nothing runs there yet, as far as it is known here.
             self._loop.call_soon(self._give_up)
@@ -313,13 +312,13 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         if self.state is ENDED:
             return
         self._finish()
-        if self._login.target.profile.log_level not in _SILENT:
+        if self._access.target.profile.log_level not in _SILENT:
             self._say(failure.words)
         self._owner.failed(self.execution, failure.reason, failure.words)
 
     def _tell(self, words: str) -> None:
         """Write what is no error, unless the user's LogLevel hides that."""
-        if self._login.target.profile.log_level == "INFO":
+        if self._access.target.profile.log_level == "INFO":
             self._say(words)
 
     def _say(self, words: str) -> None:
@@ -335,10 +334,10 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def abandon(self) -> None:
         self._finish()
-        self._login.abort()
+        self._access.abort()
 
     def close(self) -> None:
         if self.state is not ENDED:
             self._finish()
-        self._login.close()
+        self._access.leave()
         self._channel = None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from mpshell.connect.carrier import SshCarrier
 from mpshell.connect.gate import Gate
 from mpshell.connect.names import Names
+from mpshell.connect.pool import ConnectionPool
+from mpshell.engine.limits import room_to_keep
 from mpshell.errors import WorkerError
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
@@ -30,6 +32,9 @@ class Connections:
         self.owner = owner
         self.names = Names(loop)
         self.gate = Gate(loop)
+        #: For how many connections that stay there is room.
+        self.room = 0
+        self.pool = ConnectionPool(loop, self._room_for)
         self._programs = programs
         self._setups: dict[Connect, Setup] = {}
         #: Commands that have not ended.
@@ -64,14 +69,24 @@ class Connections:
         self.loop.call_soon(carrier.begin)
         return carrier
 
+    def _room_for(self, connections: int) -> int:
+        """Return how many of so many connections may stay."""
+        if connections > self.room:
+            self.room = room_to_keep(connections)
+        return self.room
+
+    def make_room(self) -> bool:
+        return self.pool.make_room()
+
     def _setup(self, job: EngineJob) -> Setup:
         connect = job.spec.connect
         if connect is None:
             raise ValueError("a job without a Connect has no connections")
         setup = self._setups.get(connect)
         if setup is None:
-            _, _, user, timeout, options, kex, execs = connect
-            request = Request(user, timeout, options, None, kex, execs)
+            request = Request(
+                connect.user, connect.timeout, connect.options, None, connect.kex, connect.execs
+            )
             setup = self._setups[connect] = Setup(request, job.env.variables)
         return setup
 
@@ -90,6 +105,7 @@ class Connections:
     def kill_all(self) -> None:
         for carrier in list(self._carriers):
             carrier.abandon()
+        self.pool.close()
 
     def end_run(self) -> None:
         for setup in self._setups.values():

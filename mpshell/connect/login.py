@@ -10,7 +10,8 @@ A server that ends a connection before the key exchange is over has run nothing,
 made and in the pauses, not while it waits for its turn (`mpshell.connect.gate`).
 
 It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
-failed before OPEN has run nothing. In the thread of an engine, called by its loop.
+failed before OPEN has run nothing. An open connection may pass to another watcher (`pass_to`), as one of the
+connection pool does. In the thread of an engine, called by its loop.
 """
 
 from __future__ import annotations
@@ -60,6 +61,22 @@ class Watcher(Protocol):
         """There is none; with a `refusal` where it was this side that did not want it."""
 
 
+class _Nobody:
+    """Watches a login that is at rest."""
+
+    def opened(self) -> None:
+        """It was open before."""
+
+    def banner(self, text: str) -> None:
+        """None comes after a login."""
+
+    def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
+        """It was open before."""
+
+
+_NOBODY: Final = _Nobody()
+
+
 class Login:
     """One try to connect to a target."""
 
@@ -87,6 +104,8 @@ class Login:
         self.transport: SshTransport | None = None
         #: Called when all that was written to the connection has been sent.
         self.on_room: Callable[[], object] | None = None
+        #: Called when an open connection has ended, by whatever.
+        self.on_lost: Callable[[], object] | None = None
         self._deadline: TimerHandle | None = None
 
     def begin(self) -> None:
@@ -95,6 +114,26 @@ class Login:
         target = self.target
         family = target.options.family or socket.AF_UNSPEC
         self._names.look_up(target.host, target.port, family, self._on_addresses)
+
+    def spend(self, seconds: float) -> None:
+        """Take from the time to connect what another try has used up; half of it is left at least."""
+        if self._left is not None:
+            self._left = max(self._left / 2, self._left - seconds)
+
+    def pass_to(self, watcher: Watcher, target: Target) -> bool:
+        """Have an open connection serve another watcher; False if a new one to `target` may not be the same."""
+        if self.state is not OPEN or self.connection is None or not self.connection.serves(target):
+            return False
+        self.target = target
+        self._watcher = watcher
+        return True
+
+    def rest(self) -> None:
+        """Serve nobody, and hold on to nothing of the last one, until it is passed to the next."""
+        self._watcher = _NOBODY
+        self.on_room = None
+        if self.connection is not None:
+            self.connection.rest()
 
     # -- TCP -------------------------------------------------------------------------------------
 
@@ -219,6 +258,8 @@ class Login:
                 self._fail(failure)
         elif self.state is OPEN:
             self.state = CLOSED
+            if self.on_lost is not None:
+                self.on_lost()
 
     def _has_ciphers(self) -> bool:
         """Return whether the key exchange is over."""

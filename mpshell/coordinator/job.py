@@ -230,6 +230,11 @@ class Job(Stated):
         """The library whose connections its clients need of their engine; "" for none."""
         return "" if self.spec.connect is None else self.spec.connect.library
 
+    @property
+    def keep(self) -> float:
+        """Seconds that the connections of its clients stay open after their commands."""
+        return 0.0 if self.spec.connect is None else self.spec.connect.keep
+
     def attempt_of(self, index: int) -> int:
         """Return which attempt a client is at, from 1."""
         return self.attempts.get(index, 1) if self.attempts else 1

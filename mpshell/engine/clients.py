@@ -94,6 +94,8 @@ class Clients:
             carrier = self._family_of(execution).start(execution)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM and not last_try:
+                if self.connections is not None:
+                    self.connections.make_room()
                 execution.detail = None
                 return error
             self.carry_out(execution, execution.handle(states.SPAWN_FAILURE))

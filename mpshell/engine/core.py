@@ -216,7 +216,9 @@ class Engine:
         """Raise the limit of open files for what may run at once, or run less."""
         # Without a limit of slots there is none to make room for: spawns tell what fits.
         wanted = sum(slots.limit for slots in self._slots.values() if slots.limit < 1 << 20)
-        fits = room_for(wanted, self._has_logs)
+        connections = self.clients.connections
+        kept = 0 if connections is None else connections.room
+        fits = room_for(wanted, self._has_logs, kept)
         if fits < wanted:
             self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
 

@@ -54,6 +54,8 @@ class Link(Protocol):
     host: str
     #: Seconds from its monotonic clock to the one here.
     offset: float
+    #: Until when it may have an open connection to a node, on the clock here, by the node's name.
+    connected: dict[str, float]
 
     @property
     def patience(self) -> float:
@@ -124,6 +126,7 @@ class Leased:
         self.on_gone: LinkHandler | None = None
         self.on_flushed: LinkHandler | None = None
         self.on_silent: LinkHandler = ignore
+        self.connected: dict[str, float] = {}
 
     def attach(
         self,

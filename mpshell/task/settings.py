@@ -63,6 +63,12 @@ def _check_kex(value: Any) -> None:
         raise TaskSettingError(f"ssh_kex is 'prefer' or 'require', not {value!r}")
 
 
+def _check_keep(value: Any) -> None:
+    _number("ssh_keep", value, 0)
+    if math.isinf(value):
+        raise TaskSettingError("ssh_keep is a finite number of seconds, 0 for none")
+
+
 def _check_limit(key: str, value: Any) -> None:
     if value is not None:
         _count(key, value)
@@ -142,6 +148,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "rate": functools.partial(_check_rate, "rate"),
     "heartbeat": _check_heartbeat,
     "ssh_kex": _check_kex,
+    "ssh_keep": _check_keep,
     "connect_fanout": functools.partial(_count, "connect_fanout"),
     "connect_rate": functools.partial(_check_rate, "connect_rate"),
     "retry": _check_retry,

@@ -70,6 +70,7 @@ class Connect(NamedTuple):
     options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
     kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
     execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
+    keep: float = 0.0  # seconds that a connection stays open after its command
 
 
 class JobSpec(NamedTuple):
@@ -304,11 +305,15 @@ Event: TypeAlias = (
 Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
-_NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
+_NUMBER, _TEXTS, _EXECS = (
+    checks.kind(int, float),
+    checks.series(tuple, _STR),
+    checks.pairs(_STR, _BOOL, tuple),
+)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, checks.pairs(_STR, _BOOL, tuple))
+_CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, _EXECS, _NUMBER)
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
@@ -355,7 +360,6 @@ _CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, Lo
 
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1
-
 TASK_SLOTS = 0  # the slot pool of the task's own fanout; the others have the number of their job
 
 
