@@ -305,12 +305,8 @@ Event: TypeAlias = (
 Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
-_NUMBER, _TEXTS, _EXECS = (
-    checks.kind(int, float),
-    checks.series(tuple, _STR),
-    checks.pairs(_STR, _BOOL, tuple),
-)
-_TEMPLATE = checks.series(tuple, checks.kind(str, int))
+_NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
+_TEMPLATE, _EXECS = checks.series(tuple, checks.kind(str, int)), checks.pairs(_STR, _BOOL, tuple)
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, _EXECS, _NUMBER)
