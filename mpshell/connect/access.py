@@ -71,6 +71,31 @@ class Seeker(Protocol):
         """This side has given up before anybody has logged in: ssh(1) is to connect."""
 
 
+class _NoSeeker:
+    """Wants nothing any more."""
+
+    def connected(self, connection: Connection) -> None:
+        """It wants no channel."""
+
+    def made(self, connection: Connection) -> None:
+        """It wants no connection."""
+
+    def disconnected(self) -> None:
+        """It had none."""
+
+    def banner(self, text: str) -> None:
+        """It shows none."""
+
+    def not_connected(self, failure: Failure) -> None:
+        """It has an end."""
+
+    def not_wanted(self, reason: str) -> None:
+        """It has an end."""
+
+
+_NOBODY: Final = _NoSeeker()
+
+
 class Access:
     """The access of one command to its node; the connection stays for `keep` seconds after it, if any."""
 
@@ -212,6 +237,8 @@ class Access:
     def leave(self) -> None:
         """Give the connection back to the pool, or close it as the protocol has it."""
         self.state = LEFT
+        # The two know each other, and an engine looks for cycles rarely.
+        self._seeker = _NOBODY
         if self._pooled is None:
             self.login.close()
         else:

@@ -81,7 +81,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self.state: str = CONNECTING
         connect = execution.job.spec.connect
         keep = 0.0 if connect is None else connect.keep
-        self._access = Access(family, setup, target, execution.node, keep, self)
+        self._access = Access(family, setup, target, self._node, keep, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
         self._input_open = execution.job.spec.stdin
@@ -89,6 +89,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._on_room: Callable[[], None] | None = None
         #: How the command has ended, as the server has reported it: its status or signal.
         self._end: tuple[int, bool] | None = None
+
+    @property
+    def _node(self) -> str:
+        """The node as ssh(1) takes it: [USER@]HOST."""
+        return self.execution.node
 
     def begin(self) -> None:
         """Connect, and run the command."""
@@ -109,7 +114,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         for text in connection.notices:
             self._owner.notice(text)
         self.state = OPENING
-        connection.create_task(self._open(connection))
+        connection.create_task(self._open(self._access.login))
 
     def disconnected(self) -> None:
         """A connection of before opens no channel: another one is made."""
@@ -128,24 +133,34 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         """A server shows a message before the login."""
         self._tell(text)
 
-    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
+    def _command(self) -> bytes:
         connect = self.execution.job.spec.connect
+        return b"" if connect is None else os.fsencode(connect.command)
+
+    async def _open(self, way: Login) -> None:
+        """Open a channel, and have the command run."""
+        await self._start(way)
+
+    async def _start(self, way: Login) -> bool:
+        """Return whether the server runs the command over this connection."""
         # The bytes of the system, not UTF-8 as AsyncSSH would have them.
-        command: Any = b"" if connect is None else os.fsencode(connect.command)
-        access, way = self._access, self._access.login
+        command: Any = self._command()
+        access = self._access
         try:
-            await connection.create_session(
+            await way.open_connection().create_session(
                 lambda: self._session(way), command,
                 encoding=None, window=_WINDOW, max_pktsize=_PACKET,
             )  # fmt: skip
         except (asyncssh.Error, OSError) as error:
             if way is not access.login or access.try_anew():
                 # It has been given up, and was asked to run nothing.
-                return
+                return False
             if access.is_open and isinstance(error, asyncssh.ChannelOpenError):
                 self._fail(failures.refused(access.target, error))
             else:
                 self._fail(failures.cut(access.target))
+            return False
+        return self.state is RUNNING
 
     def _session(self, way: Login) -> SshCarrier:
         """Return the session of a channel that is open: the server is asked to run the command after this."""

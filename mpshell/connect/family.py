@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpshell.connect.carrier import SshCarrier
+from mpshell.connect.copying import copy_carrier, name_of
+from mpshell.connect.files import Files
 from mpshell.connect.gate import Gate
 from mpshell.connect.names import Names
 from mpshell.connect.pool import ConnectionPool
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mpshell.engine.carrier import Carrier
     from mpshell.engine.family import Family, Owner
     from mpshell.engine.work import EngineJob, Execution
-    from mpshell.wire.messages import Connect
+    from mpshell.wire.connect import Connect
 
 
 class Connections:
@@ -32,17 +34,19 @@ class Connections:
         self.owner = owner
         self.names = Names(loop)
         self.gate = Gate(loop)
-        #: For how many connections that stay there is room.
-        self.room = 0
+        #: For how many connections that stay there is room, beside the descriptors of clients.
+        self._room = self._taken = 0
         self.pool = ConnectionPool(loop, self._room_for)
         self._programs = programs
         self._setups: dict[Connect, Setup] = {}
         #: Commands that have not ended.
         self._carriers: set[SshCarrier] = set()
+        self._files = Files(loop, self._on_files_closed)
+        self._leaving = False
 
     @property
     def busy(self) -> bool:
-        return bool(self._carriers)
+        return bool(self._carriers) or self._files.busy
 
     def start(self, execution: Execution) -> Carrier:
         """Begin to connect, or start ssh(1) where that is to be used; OSError, ValueError of the latter."""
@@ -53,7 +57,8 @@ class Connections:
             # It was checked by the program: a file has changed since.
             execution.detail = str(error)
             raise ValueError(error) from error
-        target = setup.resolve(execution.node)
+        copy = job.spec.connect and job.spec.connect.copy
+        target = setup.resolve(execution.node if copy is None else name_of(execution.node))
         if isinstance(target, Target) and (target.jump or target.proxy_command is not None):
             target = Fallback("proxyjump" if target.jump else "proxycommand")
         if isinstance(target, Fallback):
@@ -61,9 +66,13 @@ class Connections:
             return self._programs.start(execution)
         if job.spec.trace:
             connect = job.spec.connect
-            self.owner.trace(execution, f"{execution.node}: {connect and connect.command}")
+            text = connect and connect.command if copy is None else f"copy of {copy.source}"
+            self.owner.trace(execution, f"{execution.node}: {text}")
         execution.proven = True
-        carrier = SshCarrier(self, execution, setup, target)
+        if copy is None:
+            carrier = SshCarrier(self, execution, setup, target)
+        else:
+            carrier = copy_carrier(self, execution, setup, target, self._files, copy)
         self._carriers.add(carrier)
         # When its client runs: what follows may end it at once.
         self.loop.call_soon(carrier.begin)
@@ -71,9 +80,16 @@ class Connections:
 
     def _room_for(self, connections: int) -> int:
         """Return how many of so many connections may stay."""
-        if connections > self.room:
-            self.room = room_to_keep(connections)
-        return self.room
+        if connections > self._room:
+            self._room = room_to_keep(connections, self._taken)
+        return self._room
+
+    def take_room(self, descriptors: int) -> None:
+        if descriptors > self._taken:
+            self._taken = descriptors
+            self._room = room_to_keep(len(self.pool), descriptors)
+            while len(self.pool) > self._room:
+                self.pool.make_room()
 
     def make_room(self) -> bool:
         return self.pool.make_room()
@@ -103,9 +119,15 @@ class Connections:
         self.gate.set_limits(most, rate)
 
     def kill_all(self) -> None:
+        self._leaving = True
         for carrier in list(self._carriers):
             carrier.abandon()
         self.pool.close()
+
+    def _on_files_closed(self) -> None:
+        """No file is open any more: nothing is left here of an engine that leaves."""
+        if self._leaving and not self._programs.busy:
+            self.loop.stop()
 
     def end_run(self) -> None:
         for setup in self._setups.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mpshell.connect.family import Connections
 from mpshell.connect.loop import ConnectionLoop
+from mpshell.engine.cores import CoreLimit
 from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,4 +23,6 @@ def make_family(loop: EventLoop, clients: Clients) -> Connections:
     """Return the family that carries the clients of jobs with a `Connect`."""
     if not isinstance(loop, ConnectionLoop):
         raise TypeError(f"connections need a loop of `make_loop`, not {loop!r}")
+    # It will hold keys, decrypted, and maybe a password.
+    clients.processes.core_limit = CoreLimit()
     return Connections(loop, clients, clients.processes)

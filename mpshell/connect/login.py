@@ -128,6 +128,12 @@ class Login:
         self._watcher = watcher
         return True
 
+    def open_connection(self) -> Connection:
+        """Return the connection; asyncssh.ConnectionLost where there is none any more."""
+        if self.connection is None:
+            raise asyncssh.ConnectionLost("the connection is closed")
+        return self.connection
+
     def rest(self) -> None:
         """Serve nobody, and hold on to nothing of the last one, until it is passed to the next."""
         self._watcher = _NOBODY

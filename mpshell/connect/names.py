@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import socket
-import threading
+from functools import partial
 from typing import TYPE_CHECKING
+
+from mpshell.connect.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +25,9 @@ class Names:
     """Addresses by host, port and family; threads are started by the first name that is no address."""
 
     def __init__(self, loop: ConnectionLoop) -> None:
-        self._loop = loop
         self._known: dict[tuple[str, int, int], Answer] = {}
         self._waiting: dict[tuple[str, int, int], list[Callable[[Answer], object]]] = {}
-        self._asked: queue.SimpleQueue[tuple[str, int, int]] = queue.SimpleQueue()
-        self._threads = 0
+        self._threads = Threads(loop, "mpshell-names", _THREADS)
 
     def look_up(
         self, host: str, port: int, family: int, callback: Callable[[Answer], object]
@@ -44,34 +43,29 @@ class Names:
         waiting = self._waiting.setdefault(key, [])
         waiting.append(callback)
         if len(waiting) == 1:
-            self._asked.put(key)
-            if self._threads < min(_THREADS, len(self._waiting)):
-                self._threads += 1
-                threading.Thread(target=self._serve, name="mpshell-names", daemon=True).start()
+            self._threads.submit(partial(_ask, *key), partial(self._on_answer, key))
 
     def forget(self) -> None:
         """Forget what is known: the next run asks anew."""
         self._known.clear()
 
-    def _serve(self) -> None:
-        while True:
-            key = self._asked.get()
-            host, port, family = key
-            answer: Answer
-            try:
-                found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-                answer = [(item[0], item[4]) for item in found]
-            except OSError as error:
-                answer = error
-            except UnicodeError as error:
-                # A label that is empty or too long.
-                answer = OSError(f"{host}: {error}")
-            self._loop.call_soon_threadsafe(self._on_answer, key, answer)
-
-    def _on_answer(self, key: tuple[str, int, int], answer: Answer) -> None:
+    def _on_answer(
+        self, key: tuple[str, int, int], found: list[Address], error: Exception | None
+    ) -> None:
+        answer: Answer = found
+        if isinstance(error, OSError):
+            answer = error
+        elif error is not None:
+            # A label that is empty or too long.
+            answer = OSError(f"{key[0]}: {error}")
         self._known[key] = answer
         for callback in self._waiting.pop(key, ()):
             callback(answer)
+
+
+def _ask(host: str, port: int, family: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    return [(item[0], item[4]) for item in found]
 
 
 def _literal(host: str, port: int, family: int) -> Address | None:

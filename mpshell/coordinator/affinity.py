@@ -12,6 +12,7 @@ from typing import Protocol
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.queues import Slice
+from mpshell.coordinator.results import Key
 from mpshell.wire.messages import EXITED, SIGNALED, Result, job_and_index
 
 #: Nodes that are kept in mind of an engine: as many as it keeps connections (`mpshell.engine.limits`).
@@ -22,7 +23,7 @@ class Connected(Protocol):
     """An engine, and until when it has connections to nodes, on the monotonic clock."""
 
     engine_id: int
-    connected: dict[str, float]
+    connected: dict[Key, float]
 
 
 class Affinity:
@@ -32,7 +33,7 @@ class Affinity:
         self._jobs = jobs
         self._clock = clock
         #: The engine with a connection, by the node's name; of those that are handed out clients.
-        self._engine_of: dict[str, int] = {}
+        self._engine_of: dict[Key, int] = {}
         self._serving: set[int] = set()
         #: How many engines have connections to nodes of the run, warm ones included that it has not leased.
         self.engines = 0
@@ -63,7 +64,7 @@ class Affinity:
             job = self._jobs.get(job_id)
             if job is None or not job.keep:
                 continue
-            node = job.nodes[index]
+            node = job.keys[index]
             # Behind the others, if at all: the first of them is the oldest.
             if node in engine.connected:
                 self._forget(engine, node)
@@ -74,7 +75,7 @@ class Affinity:
                 if len(engine.connected) > MOST:
                     self._forget(engine, next(iter(engine.connected)))
 
-    def _forget(self, engine: Connected, node: str) -> None:
+    def _forget(self, engine: Connected, node: Key) -> None:
         del engine.connected[node]
         if self._engine_of.get(node) == engine.engine_id:
             del self._engine_of[node]
@@ -95,7 +96,7 @@ class Affinity:
         job = self._jobs[work.job_id]
         if not (self._engine_of and job.keep):
             return work, None
-        nodes, engine_of = job.nodes, self._engine_of.get
+        nodes, engine_of = job.keys, self._engine_of.get
         its = engine_of(nodes[work.first])
         end = min(work.stop, work.first + max(1, most))
         stop = work.first + 1
@@ -111,4 +112,4 @@ class Affinity:
         if not engine.connected:
             return 0
         now, until = self._clock(), engine.connected.get
-        return sum(until(node, 0.0) > now for job in jobs if job.keep for node in job.nodes)
+        return sum(until(node, 0.0) > now for job in jobs if job.keep for node in job.keys)

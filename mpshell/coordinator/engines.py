@@ -115,6 +115,7 @@ class EngineSet:
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
+        self.notices.count_job(job)
         self._connects.library = job.library or self._connects.library
         if job.keep:
             self._affinity.begin(job, self._pool.warm(job.library))

@@ -111,6 +111,9 @@ class Job(Stated):
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
 
+    #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
+    notice = ""
+
     def __init__(
         self,
         spec: JobSpec,

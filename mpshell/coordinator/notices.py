@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mpshell.coordinator.engine import EngineState
+from mpshell.coordinator.job import Job
 from mpshell.coordinator.run import Run
 from mpshell.wire import messages
 
@@ -36,6 +37,11 @@ class NoticeCounts:
     def _count(self, counts: list[tuple[str, int]]) -> None:
         """Count nodes that a text is true of."""
         self._counts.update(dict(counts))
+
+    def count_job(self, job: Job) -> None:
+        """Count the clients of a job that has a notice."""
+        if job.notice:
+            self._counts[job.notice] += sum(stop - first for first, stop in job.chosen)
 
     def _add_host_keys(self, lines: list[tuple[str, str]]) -> None:
         """Add lines to files of host keys, as ssh(1) does; one that cannot be written is a warning."""

@@ -10,35 +10,41 @@ _FDS_A_CLIENT, _OWN_FDS = 3, 24
 MOST_KEPT, _STEP = 2000, 128
 
 
-def room_for(clients: int, logs: bool, kept: int = 0) -> int:
+def descriptors_for(clients: int, logs: bool) -> int:
+    """Return how many descriptors an engine needs for so many clients, with a log each or without."""
+    return clients * (_FDS_A_CLIENT + logs) + _OWN_FDS
+
+
+def room_for(clients: int, logs: bool) -> int:
     """Raise the soft limit of descriptors for so many clients, with a log each or without; return how many fit.
 
-    Beside them there has to be room for `kept` connections that stay. Commands inherit the limit, so it is
-    raised as far as needed and not further (getrlimit(2)).
+    Commands inherit the limit, so it is raised as far as needed and not further (getrlimit(2)).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return clients
-    each = _FDS_A_CLIENT + logs
-    needed = clients * each + _OWN_FDS + kept
+    needed = descriptors_for(clients, logs)
     if needed > soft:
         raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         if raised > soft:
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             soft = raised
-    return max(1, min(clients, (soft - _OWN_FDS - kept) // each))
+    return max(1, min(clients, (soft - _OWN_FDS) // (_FDS_A_CLIENT + logs)))
 
 
-def room_to_keep(connections: int) -> int:
+def room_to_keep(connections: int, taken: int) -> int:
     """Make room for so many connections that stay, and some more; return for how many there is.
 
-    Half of the limit of descriptors is theirs at most; it is raised as for clients.
+    They have half of the limit of descriptors at most, and `taken` are for clients. It is raised as for these.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(MOST_KEPT, -(-connections // _STEP) * _STEP)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    if 2 * wanted > soft:
-        soft = 2 * wanted if hard == resource.RLIM_INFINITY else max(soft, min(2 * wanted, hard))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return min(wanted, soft // 2)
+    needed = max(2 * wanted, taken + wanted)
+    if needed > soft:
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        if raised > soft:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
+    return max(0, min(wanted, soft // 2, soft - taken))

@@ -19,6 +19,7 @@ from mpshell.wire.messages import LOG, STDERR, STDOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mpshell.engine.cores import CoreLimit
     from mpshell.engine.family import Owner
     from mpshell.engine.work import EngineJob, Execution
     from mpshell.runtime.loop import EventLoop
@@ -197,6 +198,8 @@ class Processes:
         #: What commands of runs that are over have left in the background, as daemons do: the user's.
         self._survivors: set[int] = set()
         self._marks = marks.Marks()
+        #: Set in an engine that has secrets in its memory.
+        self.core_limit: CoreLimit | None = None
         #: Marks of commands that did not end by themselves, for as long as processes may carry them.
         self._stopped: set[int] = set()
 
@@ -224,7 +227,11 @@ class Processes:
             self.owner.trace(execution, os.fsdecode(text))
         mark = self._marks.next()
         try:
-            child = self._spawn(job, argv, words)
+            if self.core_limit is None:
+                child = self._spawn(job, argv, words)
+            else:
+                with self.core_limit:
+                    child = self._spawn(job, argv, words)
         except (OSError, ValueError) as error:
             execution.detail = f"{os.fsdecode(argv[0])}: {error}"
             if log >= 0:

@@ -7,7 +7,7 @@ A run knows nothing else: engines may be forked here (`mpshell.launch.fork`) or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Link(Protocol):
     host: str
     #: Seconds from its monotonic clock to the one here.
     offset: float
-    #: Until when it may have an open connection to a node, on the clock here, by the node's name.
-    connected: dict[str, float]
+    #: Until when it may have an open connection to a node, on the clock here, by the node's key in results.
+    connected: dict[Hashable, float]
 
     @property
     def patience(self) -> float:
@@ -126,7 +126,7 @@ class Leased:
         self.on_gone: LinkHandler | None = None
         self.on_flushed: LinkHandler | None = None
         self.on_silent: LinkHandler = ignore
-        self.connected: dict[str, float] = {}
+        self.connected: dict[Hashable, float] = {}
 
     def attach(
         self,

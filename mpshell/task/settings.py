@@ -66,7 +66,7 @@ def _check_kex(value: Any) -> None:
 def _check_keep(value: Any) -> None:
     _number("ssh_keep", value, 0)
     if math.isinf(value):
-        raise TaskSettingError("ssh_keep is a finite number of seconds, 0 for none")
+        raise TaskSettingError(f"ssh_keep is a finite number of seconds, not {value!r}")
 
 
 def _check_limit(key: str, value: Any) -> None:

@@ -19,6 +19,7 @@ import io
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
 from mpshell.wire import checks
+from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -58,19 +59,6 @@ class LogFormat(NamedTuple):
     noted: tuple[str, ...]
     private: tuple[str, ...]
     apart: bool = False  # as LOG, and not the way of stderr
-
-
-class Connect(NamedTuple):
-    """A command over connections that the engine makes itself, and how it makes them."""
-
-    library: str
-    command: str
-    user: str  # "" for that of the configuration
-    timeout: float  # seconds to connect; 0: no limit
-    options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
-    kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
-    execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
-    keep: float = 0.0  # seconds that a connection stays open after its command
 
 
 class JobSpec(NamedTuple):
@@ -306,14 +294,13 @@ Message: TypeAlias = Command | Event
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
-_TEMPLATE, _EXECS = checks.series(tuple, checks.kind(str, int)), checks.pairs(_STR, _BOOL, tuple)
+_TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_CONNECT = checks.fields(_STR, _STR, _STR, _NUMBER, _TEXTS, _STR, _EXECS, _NUMBER)
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, _CONNECT),
+    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT),
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -351,11 +338,14 @@ _CHECKS: dict[type, checks.Check] = {
     RunEnded: checks.fields(),
 }
 
-#: What the unpickler may make: messages, and the job within one, with its log and its connections.
-_CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect)}
+#: What the unpickler may make, by module and name: messages, and the job within one with its parts.
+_CLASSES: dict[tuple[str, str], type] = {
+    (cls.__module__, cls.__name__): cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, FileCopy)
+}
 
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1
+
 TASK_SLOTS = 0  # the slot pool of the task's own fanout; the others have the number of their job
 
 
@@ -378,8 +368,8 @@ class _Unpickler(pickle.Unpickler):
     """Knows the messages and nothing else: a frame never makes any other object."""
 
     def find_class(self, module: str, name: str) -> type:
-        found = _CLASSES.get(name)
-        if found is not None and module == __name__:
+        found = _CLASSES.get((module, name))
+        if found is not None:
             return found
         raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
 

@@ -10,9 +10,12 @@ from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.ssh.check import check_request
 from mpshell.ssh.extra import missing
 from mpshell.ssh.request import Request
-from mpshell.wire.messages import Connect
-from mpshell.worker.openssh import connect_seconds, split_setting, ssh_words
-from mpshell.worker.ssh import WorkerSsh
+from mpshell.wire.connect import Connect, FileCopy
+from mpshell.wire.messages import NODE, Template
+from mpshell.worker import atomic
+from mpshell.worker.copy import NAME, Copy, kept_here
+from mpshell.worker.openssh import connect_seconds, scp_as_ssh, split_setting, ssh_words
+from mpshell.worker.ssh import WorkerSsh, scp_user
 
 if TYPE_CHECKING:
     from mpshell.worker.scheduler import PublicTask
@@ -23,7 +26,8 @@ class WorkerAsyncSsh(WorkerSsh):
 
     Results, events and info keys are those of `WorkerSsh`, but a command that a signal has ended is "signal".
     A node whose configuration asks for what AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run has the
-    number of such nodes and the reasons. Copies go over scp(1), and ssh(1) where they are atomic.
+    number of such nodes and the reasons. Copied files go over such connections too,
+    directories over scp(1).
 
     WorkerError where AsyncSSH is not installed.
     """
@@ -41,22 +45,40 @@ class WorkerAsyncSsh(WorkerSsh):
         if (how := missing()) is not None:
             raise WorkerError(how)
         job = super()._make_job(task)
-        if self._copy is None and self._executes:
-            job.spec = job.spec._replace(connect=self._connect(task))
+        if not self._executes:
+            return job
+        _, own = ssh_words(task)
+        options = [*own, *split_setting(task, "ssh_options", "")]
+        if self._copy is None:
+            job.spec = job.spec._replace(connect=self._connect(task, options, self.command or ""))
+            return job
+        only = _only_for_scp(self._copy)
+        user = ""
+        if self._over_scp:
+            user = scp_user(task)
+            options, alone = scp_as_ssh(task)
+            only = only or alone
+        if only is not None:
+            job.notice = f"over ssh(1): {only}"
+        else:
+            copy = _over_connection(self._copy, has_parts=bool(job.parts))
+            connect = self._connect(task, options, "", user)
+            job.spec = job.spec._replace(connect=connect._replace(copy=copy))
         return job
 
-    def _connect(self, task: PublicTask) -> Connect:
-        _, own = ssh_words(task)
+    def _connect(
+        self, task: PublicTask, options: list[str], command: str, user: str = ""
+    ) -> Connect:
         request = Request(
-            user=str(task.info("ssh_user") or ""),
+            user=user or str(task.info("ssh_user") or ""),
             connect_timeout=connect_seconds(task),
-            options=(*own, *split_setting(task, "ssh_options", "")),
+            options=tuple(options),
             kex=str(task.info("ssh_kex")),
         )
         request = check_request(request, list(self.nodes), os.environb)
         return Connect(
             library="asyncssh",
-            command=self.command or "",
+            command=command,
             user=request.user,
             timeout=request.connect_timeout,
             options=request.options,
@@ -64,6 +86,33 @@ class WorkerAsyncSsh(WorkerSsh):
             execs=request.execs,
             keep=float(task.info("ssh_keep")),
         )
+
+
+def _only_for_scp(copy: Copy) -> str | None:
+    """Return why a copy goes over scp(1), None when it may go over a connection."""
+    if copy.tree and not copy.reverse:
+        return "a directory"
+    path = copy.source if copy.reverse else copy.dest
+    if path.startswith("~") and not copy.atomic and path != "~" and not path.startswith("~/"):
+        return "another user's home"
+    return None
+
+
+def _over_connection(copy: Copy, has_parts: bool) -> FileCopy:
+    """Return a copy as an engine makes it."""
+    target: Template = (copy.dest,)
+    if copy.reverse:
+        # Without parts a node's address is its name.
+        target = tuple(NODE if part == NAME and not has_parts else part for part in kept_here(copy))
+    return FileCopy(
+        source=copy.source,
+        target=target,
+        name=copy.name,
+        preserve=copy.preserve,
+        reverse=copy.reverse,
+        script=atomic.receiver(copy) if copy.atomic and not copy.reverse else (),
+        temporary=atomic.temporary() if copy.atomic and copy.reverse else (),
+    )
 
 
 WORKER_CLASS = WorkerAsyncSsh

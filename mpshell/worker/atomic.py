@@ -230,7 +230,7 @@ def _remote(script: str, *words: str | Template) -> Template:
     return tuple(parts)
 
 
-def _temporary() -> Template:
+def temporary() -> Template:
     """Return a name that no other copy has, on no node: many may share one file system.
 
     It need not be secret: see the top.
@@ -254,8 +254,8 @@ def _check_quoted(path: str) -> None:
         raise WorkerError(f"{path!r}: a backslash or exclamation mark cannot be in an atomic copy")
 
 
-def send(copy: Copy, program: tuple[Template, ...]) -> tuple[Template, ...]:
-    """Return the words that copy a file over `program`, which takes a command for the node at its end."""
+def receiver(copy: Copy) -> Template:
+    """Return the command for a node that makes the target of a copy of its input."""
     try:
         found = os.stat(copy.source)
         size, mode = found.st_size, stat.S_IMODE(found.st_mode)
@@ -265,13 +265,17 @@ def send(copy: Copy, program: tuple[Template, ...]) -> tuple[Template, ...]:
         size, mode, times = 0, 0, ["", ""]
     if not copy.preserve:
         times = ["", ""]
-    command = _remote(_RECEIVE, copy.dest, copy.name, str(size), f"{mode:o}", _temporary(), *times)
-    return (*_words("/bin/sh", "-c", _OPEN, "sh", copy.source), *program, command)
+    return _remote(_RECEIVE, copy.dest, copy.name, str(size), f"{mode:o}", temporary(), *times)
+
+
+def send(copy: Copy, program: tuple[Template, ...]) -> tuple[Template, ...]:
+    """Return the words that copy a file over `program`, which takes a command for the node at its end."""
+    return (*_words("/bin/sh", "-c", _OPEN, "sh", copy.source), *program, receiver(copy))
 
 
 def fetch(copy: Copy, program: tuple[Template, ...], target: Template) -> tuple[Template, ...]:
     """Return the words that copy a node's file over `program` to a target here."""
-    before = (*_words("/bin/sh", "-c", _FETCH, "sh"), target, _temporary())
+    before = (*_words("/bin/sh", "-c", _FETCH, "sh"), target, temporary())
     preserve = "y" if copy.preserve else ""
     return (*before, (preserve,), *program, _remote(_SEND, copy.source))
 
@@ -279,7 +283,7 @@ def fetch(copy: Copy, program: tuple[Template, ...], target: Template) -> tuple[
 def local(source: Template, dest: Template, name: Template, preserve: bool) -> tuple[Template, ...]:
     """Return the words that copy a file here to a target here."""
     before = _words("/bin/sh", "-c", _LOCAL, "sh")
-    return (*before, source, dest, name, _temporary(), ("-p" if preserve else "",))
+    return (*before, source, dest, name, temporary(), ("-p" if preserve else "",))
 
 
 def _stamp(seconds: float) -> str:

@@ -31,6 +31,9 @@ _LONGEST_CONNECT = 2_000_000
 #: Options of scp that mean the same to the ssh below it.
 _OF_SSH = "1246CqvFJciol"
 
+#: Those that are about the connection alone, and those that change nothing in the copy of one file by SFTP.
+_SAME_IN_SSH, _IDLE_IN_SCP = "46CFJcioqv", "BTrs"
+
 #: Executes ssh with a log for scp, which has no -E.
 _WRAPPER = Path(__file__).with_name("scp-ssh")
 
@@ -115,10 +118,7 @@ def scp_program(task: PublicTask, nodes: list[str]) -> SshProgram:
     Raise WorkerError when that ssh refuses its options.
     """
     program, own = _split(task, "scp_path", "scp")
-    given = [
-        *own,
-        *split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", ""),
-    ]
+    given = [*own, *_scp_options(task)]
     flags = _read_flags(program, given, "scp", SCP_WITH_ARGUMENT)
     plain = SshProgram([*program, *given])
     if not nodes or flags is None or not os.access(_WRAPPER, os.X_OK):
@@ -134,6 +134,25 @@ def scp_program(task: PublicTask, nodes: list[str]) -> SshProgram:
     words: list[Word] = ["env", f"MPSHELL_SSH={ssh}", ("MPSHELL_SSH_LOG=", LOG_PATH), *program]
     words += ["-S", str(_WRAPPER), *log.options()]
     return SshProgram([*words, *flag_words(_without_level(kept, log))], log)
+
+
+def scp_as_ssh(task: PublicTask) -> tuple[list[str], str | None]:
+    """Return the options of scp(1) as ssh(1) has them, and one that only scp(1) has, None without such."""
+    _, own = _split(task, "scp_path", "scp")
+    given = [*own, *_scp_options(task)]
+    flags, rest = read_flags(given, SCP_WITH_ARGUMENT)
+    alone = [flag.letter for flag in flags if flag.letter not in _SAME_IN_SSH + _IDLE_IN_SCP + "P"]
+    words = [
+        word
+        for flag in flags
+        if flag.letter not in _IDLE_IN_SCP
+        for word in (flag._replace(letter="p") if flag.letter == "P" else flag).words
+    ]
+    return [*words, *rest], f"option -{alone[0]} of scp" if alone else None
+
+
+def _scp_options(task: PublicTask) -> list[str]:
+    return split_setting(task, "scp_options" if task.info("scp_options") else "ssh_options", "")
 
 
 def ssh_words(task: PublicTask) -> tuple[list[str], list[str]]:

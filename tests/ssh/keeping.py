@@ -20,7 +20,7 @@ def connections(task: Task, nodes: str, command: str = WHICH, **more: Any) -> di
     worker = task.run(command, nodes=nodes, **more)
     told = list(worker.outcomes())
     assert [(o.node, o.reason) for o in told if not o.ok or o.attempt != 1] == []
-    found = {outcome.node: worker.read(outcome.node).decode() for outcome in told}
+    found = {outcome.node: (worker.read(outcome.node) or b"").decode() for outcome in told}
     assert len(found) == len(told)
     return found
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import filecmp
 import os
 import pwd
-import shlex
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from mpshell import Task, WorkerError
 from tests.copies import NAMES, leftovers
 from tests.ssh.conftest import SshServer
+from tests.ssh.forced import forced
 from tests.support import eventually, run_script
 from tests.system.recorder import Recorder
 
@@ -241,39 +243,59 @@ def server_side(path: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def slow_config(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
-    """Have node1 take 200 KB a second: a proxy between ssh and the server that holds it back.
+def slow_config(
+    ssh_task: Task, ssh_server: SshServer, tmp_path: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """Have node1 take 200 KB a second: a proxy before the server that holds it back, and which is given.
 
     Its sleep is the slow network, which nothing else here is.
     """
-    proxy = tmp_path / "proxy.py"
-    proxy.write_text(
-        "import os, socket, sys, threading, time\n"
-        "sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
-        "def back():\n"
-        "    while data := sock.recv(65536):\n"
-        "        os.write(1, data)\n"
-        "    os._exit(0)\n"
-        "threading.Thread(target=back, daemon=True).start()\n"
-        "sent = 0\n"
-        "while data := os.read(0, 32768):\n"
-        "    sock.sendall(data)\n"
-        "    sent += len(data)\n"
-        "    if sent > 100_000:\n"
+    host, port = ssh_server.address("node1")
+    proxy = (
+        "import socket, threading, time\n"
+        "def copy(source, target, slow):\n"
+        "    sent = 0\n"
+        "    try:\n"
+        "        while data := source.recv(32768):\n"
+        "            target.sendall(data)\n"
+        "            sent += len(data)\n"
+        "            if slow and sent > 100_000:\n"
         # A connection of 200 kB a second: that it is slow is what it is for.
-        "        time.sleep(len(data) / 200_000)\n"
+        "                time.sleep(len(data) / 200_000)\n"
+        "        target.shutdown(socket.SHUT_WR)\n"
+        "    except OSError:\n"
+        # Reset: what is still on its way is for nobody.
+        "        for end in (source, target):\n"
+        "            try:\n"
+        "                end.shutdown(socket.SHUT_RDWR)\n"
+        "            except OSError:\n"
+        "                pass\n"
+        # Little is on its way when the client ends: as much as these hold is written behind it.
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)\n"
+        "print(listener.getsockname()[1], flush=True)\n"
+        "while True:\n"
+        "    client, _ = listener.accept()\n"
+        f"    server = socket.create_connection(({host!r}, {port}))\n"
+        "    server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)\n"
+        "    for ends in ((client, server, True), (server, client, False)):\n"
+        "        threading.Thread(target=copy, args=ends, daemon=True).start()\n"
     )
-    config = tmp_path / "config"
-    import sys
-
-    text = f"Host node1\n  ProxyCommand {shlex.quote(sys.executable)} {proxy} %h %p\n"
-    config.write_text(text + Path(ssh_server.config).read_text())
-    ssh_task.set_info("ssh_options", f"-F {config}")
+    with subprocess.Popen(
+        [sys.executable, "-c", proxy], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        text = f"Host node1\n  HostName 127.0.0.1\n  Port {process.stdout.readline()}\n"
+        config = tmp_path / "config"
+        config.write_text(text + Path(ssh_server.config).read_text())
+        ssh_task.set_info("ssh_options", f"-F {config}")
+        yield process
+        process.kill()
 
 
 @BOTH
 def test_a_node_that_hangs_in_the_middle_times_out_alone(
-    atomic: bool, ssh_task: Task, slow_config: None, tmp_path: Path
+    atomic: bool, ssh_task: Task, slow_config: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     big = tmp_path / "big"
     big.write_bytes(bytes(BIG))
@@ -294,7 +316,7 @@ def test_a_node_that_hangs_in_the_middle_times_out_alone(
 
 
 def test_an_abort_leaves_nothing_of_an_atomic_copy(
-    ssh_task: Task, slow_config: None, tmp_path: Path
+    ssh_task: Task, slow_config: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     (tmp_path / "big").write_bytes(bytes(BIG))
     (tmp_path / "to").mkdir()
@@ -315,7 +337,7 @@ def test_an_abort_leaves_nothing_of_an_atomic_copy(
 
 @BOTH
 def test_a_cut_connection_is_never_a_success(
-    atomic: bool, ssh_task: Task, slow_config: None, tmp_path: Path
+    atomic: bool, ssh_task: Task, slow_config: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     (tmp_path / "big").write_bytes(bytes(BIG))
     (tmp_path / "to").mkdir()
@@ -324,9 +346,7 @@ def test_a_cut_connection_is_never_a_success(
     def cut() -> None:
         """End the proxy of the connection once something has arrived."""
         assert eventually(lambda: os.listdir(tmp_path / "to"), 30)
-        for process in psutil.Process().children(recursive=True):
-            if str(tmp_path / "proxy.py") in process.cmdline():
-                process.kill()
+        slow_config.kill()
 
     thread = threading.Thread(target=cut)
     thread.start()
@@ -338,7 +358,7 @@ def test_a_cut_connection_is_never_a_success(
 
 
 def test_a_killed_program_leaves_nothing_on_the_node(
-    ssh_task: Task, slow_config: None, tmp_path: Path
+    ssh_task: Task, slow_config: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     """SIGKILL of the program in the middle of an atomic copy: the node clears up by itself."""
     (tmp_path / "big").write_bytes(bytes(BIG))
@@ -397,11 +417,9 @@ def test_copies_do_not_follow_what_a_noisy_shell_says(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path, source: Path
 ) -> None:
     """Words of a start-up file in front of the file are no file."""
-    wrapper = tmp_path / "ssh"
-    wrapper.write_text('#!/bin/sh\necho "Welcome to node"\nexec /usr/bin/ssh "$@"\n')
-    wrapper.chmod(0o755)
-    ssh_task.set_info("ssh_path", str(wrapper))
     (tmp_path / "here").mkdir()
-    worker = ssh_task.rcopy(source, tmp_path / "here", "node1", atomic=True)
-    ssh_task.resume()
+    with forced(ssh_server, tmp_path, 'echo "Welcome to node"') as options:
+        ssh_task.set_info("ssh_options", options)
+        worker = ssh_task.rcopy(source, tmp_path / "here", "node1", atomic=True)
+        ssh_task.resume()
     assert codes(worker)["node1"] != 0 and os.listdir(tmp_path / "here") == []

@@ -11,44 +11,37 @@ import pytest
 from mpshell import Task
 from tests.copies import Cut, leftovers
 from tests.ssh.conftest import SshServer
+from tests.ssh.forced import forced
 from tests.ssh.test_copies import BOTH, codes
 from tests.support import eventually
 from tests.system.recorder import Recorder
 
 
-def ssh_for_each(path: Path) -> str:
-    """Return an ssh that puts the node's name where the remote command has @: one disk is all nodes'."""
-    wrapper = path / "ssh-for-each"
-    # The command comes last, the node before it.
-    wrapper.write_text(
-        "#!/bin/bash\nlast=${!#}; node=${@:$#-1:1}\n"
-        'exec /usr/bin/ssh "${@:1:$#-1}" "${last//@/$node}"\n'
-    )
-    wrapper.chmod(0o755)
-    return str(wrapper)
-
-
 @pytest.mark.timeout(300)
-def test_a_file_to_200_nodes_and_back_in_one_step_each(
-    ssh_task: Task, source: Path, tmp_path: Path
+@BOTH
+def test_a_file_to_200_nodes_and_back(
+    atomic: bool, ssh_task: Task, ssh_server: SshServer, source: Path, tmp_path: Path
 ) -> None:
+    """One disk is all nodes': what is relative there is in a directory of the node's own."""
     ssh_task.set_info("fanout", 16)
     ssh_task.set_info("connect_timeout", 100)
-    ssh_task.set_info("ssh_path", ssh_for_each(tmp_path))
-    for place in ("to", "back"):
-        (tmp_path / place).mkdir()
+    (tmp_path / "back").mkdir()
     for number in range(1, 201):
-        (tmp_path / "to" / f"node{number}").write_bytes(b"old")
-    worker = ssh_task.copy(source, tmp_path / "to" / "@", "node[1-200]", atomic=True)
-    ssh_task.resume()
-    assert codes(worker) == {f"node{number}": 0 for number in range(1, 201)}
+        (tmp_path / f"node{number}").mkdir()
+        (tmp_path / f"node{number}" / "file").write_bytes(b"old")
+    with forced(ssh_server, tmp_path, f'cd "{tmp_path}/$NODE" || exit', 200) as options:
+        ssh_task.set_info("ssh_options", options)
+        away = ssh_task.copy(source, "file", "node[1-200]", atomic=atomic)
+        ssh_task.resume()
+        assert codes(away) == {f"node{number}": 0 for number in range(1, 201)}
+        back = ssh_task.rcopy("file", tmp_path / "back", "node[1-20]", atomic=atomic)
+        ssh_task.resume()
+        assert set(codes(back).values()) == {0}
     data = source.read_bytes()
-    assert sorted(os.listdir(tmp_path / "to")) == sorted(codes(worker))
-    assert all(path.read_bytes() == data for path in (tmp_path / "to").iterdir())
-    worker = ssh_task.rcopy(tmp_path / "to" / "@", tmp_path / "back", "node[1-20]", atomic=True)
-    ssh_task.resume()
-    assert set(codes(worker).values()) == {0}
-    assert len(os.listdir(tmp_path / "back")) == 20
+    for number in range(1, 201):
+        [path] = (tmp_path / f"node{number}").iterdir()
+        assert path.name == "file" and path.read_bytes() == data
+    assert sorted(os.listdir(tmp_path / "back")) == sorted(f"file.node{n}" for n in range(1, 21))
     assert all(path.read_bytes() == data for path in (tmp_path / "back").iterdir())
 
 
@@ -110,6 +103,8 @@ def test_a_node_may_be_an_ipv6_address(
 
 
 @BOTH
+# The programs that it stops are ssh's; the other transport has test_asyncssh_copies.py.
+@pytest.mark.parametrize("transport", ["ssh"], indirect=True)
 def test_a_copy_from_a_node_that_is_cut_off_is_never_done(
     atomic: bool, ssh_task: Task, tmp_path: Path
 ) -> None:
@@ -125,6 +120,8 @@ def test_a_copy_from_a_node_that_is_cut_off_is_never_done(
             assert cut.copied.read_bytes() == b"old"
 
 
+# As above.
+@pytest.mark.parametrize("transport", ["ssh"], indirect=True)
 @pytest.mark.parametrize("how", ["timeout", "abort"])
 def test_an_atomic_copy_from_a_node_that_is_ended_leaves_nothing(
     how: str, ssh_task: Task, tmp_path: Path
@@ -149,19 +146,17 @@ def test_an_atomic_copy_from_a_node_that_is_ended_leaves_nothing(
 
 @BOTH
 def test_the_command_timeout_is_each_copy_s_from_its_own_start(
-    atomic: bool, ssh_task: Task, source: Path, tmp_path: Path
+    atomic: bool, ssh_task: Task, ssh_server: SshServer, source: Path, tmp_path: Path
 ) -> None:
     """Ten copies one after the other take longer than it; one that hangs is ended by it."""
-    slow = tmp_path / "slow"
-    slow.write_text(
-        "#!/bin/bash\ncase $* in *node7*) sleep 60;; *) sleep 0.5;; esac\n"
-        f'exec /usr/bin/{"ssh" if atomic else "scp"} "$@"\n'
-    )
-    slow.chmod(0o755)
-    ssh_task.set_info("ssh_path" if atomic else "scp_path", str(slow))
     ssh_task.set_info("fanout", 1)
     ssh_task.set_info("command_timeout", 8)
-    worker = ssh_task.copy(source, tmp_path / "to", "node[1-10]", atomic=atomic)
-    ssh_task.resume()
+    # As long as the connection is there: its process there is the parent.
+    hangs = "while kill -0 $PPID 2>/dev/null; do sleep 0.1; done; exit 1"
+    script = f"case $NODE in node7) {hangs};; *) sleep 0.5;; esac"
+    with forced(ssh_server, tmp_path, script) as options:
+        ssh_task.set_info("ssh_options", options)
+        worker = ssh_task.copy(source, tmp_path / "to", "node[1-10]", atomic=atomic)
+        ssh_task.resume()
     assert list(worker.iter_keys_timeout()) == ["node7"]
     assert set(codes(worker).values()) == {0} and len(codes(worker)) == 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ from mpshell.coordinator.job import Job, Listener
 from mpshell.coordinator.queues import InOrder, InWaves, Slice
 from mpshell.coordinator.results import WorkerResults
 from mpshell.wire import messages as m
+from mpshell.wire.connect import Connect
 from tests.engine.conftest import job as spec
 from tests.unit.test_loop import Clock
 from tests.unit.test_sharding import World
@@ -21,7 +23,7 @@ KEEP = 60.0
 
 
 def make_job(number: int, nodes: list[str], keep: float = KEEP) -> Job:
-    connect = m.Connect("asyncssh", "true", "", 10, (), "prefer", (), keep)
+    connect = Connect("asyncssh", "true", "", 10, (), "prefer", (), keep=keep)
     made = Job(
         spec("true")._replace(connect=connect), nodes, list(nodes), cast(Listener, None), WorkerResults()
     )  # fmt: skip
@@ -34,7 +36,7 @@ class Link:
 
     def __init__(self, engine_id: int) -> None:
         self.engine_id = engine_id
-        self.connected: dict[str, float] = {}
+        self.connected: dict[Hashable, float] = {}
 
 
 class Scene:

@@ -16,20 +16,24 @@ from hypothesis import strategies as st
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
 from mpshell.wire import messages as m
+from mpshell.wire.connect import Connect, FileCopy
 
 JOB = m.JobSpec(
     ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
 LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
 CONNECTED = JOB._replace(
-    connect=m.Connect("asyncssh", "true", "", 1.5, ("-p", "22"), "prefer", (("true", True),))
+    connect=Connect("asyncssh", "true", "", 1.5, ("-p", "22"), "prefer", (("true", True),))
 )
+COPY = FileCopy("/from", ("/to/", m.NODE), "from", True, False, ("sh ", m.RANK), (".t-", m.RANK))
+COPYING = JOB._replace(connect=CONNECTED.connect and CONNECTED.connect._replace(copy=COPY))
 EVERY: list[m.Message] = [
     m.Configure(b"/tmp", 0o22, {b"A": b"\xff"}),
     m.Configure(b"/tmp", None, None),
     m.Submit(1, JOB, 3, ["n1", "n2"]),
     m.Submit(1, LOGGED, 3, ["n1", "n2"], ("a", "b")),
     m.Submit(1, CONNECTED, 3, ["n1", "n2"]),
+    m.Submit(1, COPYING, 3, ["n1", "n2"]),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
     m.Stored(1, 10, 2, 3),
@@ -220,14 +224,21 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.LogFormat, "noted"): lambda v: texts(v),
     (m.LogFormat, "private"): lambda v: texts(v),
     (m.LogFormat, "apart"): (bool,),
-    (m.Connect, "library"): (str,),
-    (m.Connect, "command"): (str,),
-    (m.Connect, "user"): (str,),
-    (m.Connect, "kex"): (str,),
-    (m.Connect, "execs"): lambda v: type(v) is tuple and rows(list(v), str, bool),
+    (Connect, "library"): (str,),
+    (Connect, "command"): (str,),
+    (Connect, "user"): (str,),
+    (Connect, "kex"): (str,),
+    (Connect, "execs"): lambda v: type(v) is tuple and rows(list(v), str, bool),
+    (Connect, "copy"): lambda v: v is None or typed(v),
+    **dict.fromkeys(((FileCopy, name) for name in ("source", "name")), (str,)),
+    **dict.fromkeys(((FileCopy, name) for name in ("preserve", "reverse")), (bool,)),
+    **dict.fromkeys(
+        ((FileCopy, name) for name in ("target", "script", "temporary")), lambda v: template(v)
+    ),
     (m.HostKeys, "lines"): lambda v: rows(v, str, str),
-    (m.Connect, "timeout"): (float, int),
-    (m.Connect, "options"): lambda v: texts(v),
+    (Connect, "timeout"): (float, int),
+    (Connect, "keep"): (float, int),
+    (Connect, "options"): lambda v: texts(v),
     (m.Notices, "counts"): lambda v: rows(v, str, int),
     (m.ConnectLimits, "rate"): (float, int, NONE),
     (m.Write, "data"): (bytes,),
@@ -253,7 +264,7 @@ def typed(message: object) -> bool:
         return False
     names: tuple[str, ...] = getattr(type(message), "_fields", ())
     if (
-        type(message) not in (m.JobSpec, m.LogFormat, m.Connect)
+        type(message) not in (m.JobSpec, m.LogFormat, Connect, FileCopy)
         and type(message) not in m.Message.__args__
     ):
         return False

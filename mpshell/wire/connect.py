@@ -1,0 +1,50 @@
+"""What an engine does over a connection of its own: a command, or the copy of a file. Parts of a JobSpec."""
+
+from __future__ import annotations
+
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
+from mpshell.wire import checks
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    #: Text and marks in turn, as `mpshell.wire.messages` has them.
+    _Template: TypeAlias = tuple[str | int, ...]
+
+
+class FileCopy(NamedTuple):
+    """The copy of a file to a node, or with `reverse` from it, over SFTP or as the input of a script there."""
+
+    source: str  # a path here; with `reverse` one on the node
+    target: _Template  # a path on the node; with `reverse` one here
+    name: str  # of the file in a target that is a directory
+    preserve: bool  # times, and the whole mode
+    reverse: bool
+    script: _Template  # a command that makes the target of its input; () for SFTP
+    temporary: (
+        _Template  # with `reverse`: its name until it is whole; () where it is written in place
+    )
+
+
+class Connect(NamedTuple):
+    """What is done over connections that the engine makes itself, and how it makes them."""
+
+    library: str
+    command: str
+    user: str  # "" for that of the configuration
+    timeout: float  # seconds to connect; 0: no limit
+    options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
+    kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
+    execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
+    copy: FileCopy | None = None  # in place of the command
+    keep: float = 0.0  # seconds that the connection stays open afterwards
+
+
+_STR, _BOOL = checks.kind(str), checks.kind(bool)
+_TEMPLATE = checks.series(tuple, checks.kind(str, int))
+_FILE_COPY = checks.fields(_STR, _TEMPLATE, _STR, _BOOL, _BOOL, _TEMPLATE, _TEMPLATE)
+
+CHECK_CONNECT = checks.fields(
+    _STR, _STR, _STR, checks.kind(int, float), checks.series(tuple, _STR), _STR,
+    checks.pairs(_STR, _BOOL, tuple), checks.maybe_one(FileCopy, _FILE_COPY), checks.kind(int, float),
+)  # fmt: skip
