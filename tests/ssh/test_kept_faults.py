@@ -157,7 +157,7 @@ def test_an_engine_with_two_hundred_open_connections(task: Task, ledger: Path, w
     task.set_info("fanout", 200)
     task.set_info("heartbeat", 1)
     [victim, _] = engines()
-    theirs = {c.laddr[1] for c in victim.net_connections("tcp")}
+    theirs = {(str(c.laddr[1]), c.raddr[0]) for c in victim.net_connections("tcp")}
 
     class Hurting(EventHandler):
         done = threading.Event()
@@ -174,7 +174,7 @@ def test_an_engine_with_two_hundred_open_connections(task: Task, ledger: Path, w
     assert set(reasons) == {"exit", "lost"} and sum(reasons.values()) == 200
     assert sum(runs_of(ledger).values()) <= 200
     assert not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
-    gone = {node: text for node, text in first.items() if int(text.split()[1]) in theirs}
+    gone = {node: text for node, text in first.items() if tuple(text.split()[1:3]) in theirs}
     assert len(gone) == len(theirs)
     assert eventually(lambda: not alive(servers(gone)))
     connections(task, "node[1-200]")
