@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+from _thread import allocate_lock  # threading.Lock, without what `mpshell --help` does not need
 from collections.abc import Iterable
 from typing import Any
 
@@ -161,12 +161,12 @@ class Defaults:
 
 
 #: Held while the files of `DEFAULTS` are read: what another thread sets meanwhile is not lost.
-_reading = threading.Lock()
+_reading = allocate_lock()
 
 
 def _after_fork_in_child() -> None:
     global _reading
-    _reading = threading.Lock()
+    _reading = allocate_lock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

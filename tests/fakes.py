@@ -14,6 +14,7 @@ from mpshell import __version__ as VERSION
 from mpshell.launch.link import PATIENCE, Closable, Leased
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
+from mpshell.wire.codec import decode, encode
 
 
 class Stuck(AssertionError):
@@ -67,6 +68,8 @@ class FakeEngine(Leased):
         self.stubborn = self.stopped = False
         self.jobs: dict[int, m.JobSpec] = {}
         self.stdin: dict[int, list[bytes | None]] = {}
+        #: The same of single clients.
+        self.own_stdin: dict[int, list[bytes | None]] = {}
         self.slots: dict[int, int] = {}
         self.waiting: dict[int, deque[int]] = {}
         self.running: dict[int, list[int]] = {}
@@ -83,7 +86,7 @@ class FakeEngine(Leased):
 
     def send(self, commands: list[m.Message], descriptors: Sequence[int] = ()) -> None:
         if not (self.gone or self.silent):
-            for command in m.decode(m.encode(commands)):
+            for command in decode(encode(commands)):
                 self.take(command)
 
     def fence(self, why: str = "") -> None:
@@ -114,10 +117,13 @@ class FakeEngine(Leased):
         elif isinstance(command, m.SetSlots):
             self.slots[command.slot_pool] = command.slots
             self._owed.add(command.slot_pool)
-        elif isinstance(command, m.Write):
-            self.stdin.setdefault(command.job_id, []).append(command.data)
-        elif isinstance(command, m.CloseStdin):
-            self.stdin.setdefault(command.job_id, []).append(None)
+        elif isinstance(command, (m.Write, m.CloseStdin)):
+            data = command.data if isinstance(command, m.Write) else None
+            if command.only is None:
+                self.stdin.setdefault(command.job_id, []).append(data)
+            else:
+                client = m.client_id(command.job_id, command.only)
+                self.own_stdin.setdefault(client, []).append(data)
         elif isinstance(command, m.Cancel):
             self._withdraw(command.job_id)
             for client in self._of_job(self.running, command.job_id):
@@ -218,7 +224,7 @@ class FakeEngine(Leased):
 
     def _deliver(self, report: list[m.Message]) -> None:
         if self.on_frame is not None and self.loop is not None:
-            self.on_frame(self, m.decode(m.encode(report)))
+            self.on_frame(self, decode(encode(report)))
 
     def die(self, detail: str = "signal 9", unread: bool = False) -> None:
         """End it, with all that it runs; with `unread` what waits to be sent is lost, and its end uncertain."""

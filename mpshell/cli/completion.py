@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from mpshell.cli.parser import Parser
+from mpshell.cli.settings import SETTINGS
 
 #: Options whose value is a file or a directory.
-_FILES, _DIRECTORIES = ("hostfile", "groupsconf", "dest"), ("outdir", "errdir")
+_FILES, _DIRECTORIES = ("hostfile", "groupsconf", "dest", "conf"), ("outdir", "errdir")
 
 #: Values that are offered though others are possible, by option.
-_OFFERED = {"worker": ("ssh", "asyncssh", "exec", "rsh", "pdsh")}
+_OFFERED: dict[str, Sequence[str]] = {
+    "worker": ("ssh", "asyncssh", "exec", "rsh", "pdsh"),
+    **{key: SETTINGS[key].kind.allowed.split(", ") for key in ("color", "journal_output")},
+}
 
 
 def print_completion(parser: Parser, shell: str) -> int:

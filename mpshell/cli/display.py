@@ -210,15 +210,17 @@ class GatheredDisplay(KeptDisplay):
         return largest_first((NodeSet.fromnames(nodes), said) for said, nodes in groups.items())
 
     def _counted(self, nodes: NodeSet) -> str:
-        """Return nodes folded, with their number when there are more than one."""
+        """Return nodes folded, with their number when there are more than one and it is wanted."""
         name = self._name(nodes)
-        return name if len(nodes) == 1 else f"{name} ({len(nodes)})"
+        if len(nodes) == 1 or not self.options.node_count:
+            return name
+        return f"{name} ({len(nodes)})"
 
     def _name(self, nodes: NodeSet) -> str:
         """Return nodes folded, with -r into groups."""
         if self.options.regroup:
             try:
-                return nodes.regroup()
+                return nodes.regroup(noprefix=self.options.groupbase)
             except NodeSetException as error:
                 # It went well before the run. What was gathered is shown all the same.
                 self.options.regroup = False

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mpshell.cli.terminal import Terminal
+    from mpshell.hosts.launcher import HostsLauncher
     from mpshell.task.task import Task
 
 
 def configure_hosts(task: Task, options: argparse.Namespace) -> None:
-    """Have a Task's engines run where the options say; TaskSettingError or ValueError for bad values."""
+    """Have a Task's engines run where the options say; TaskSettingError or ValueError for bad values.
+
+    The Tasks of a session at the prompt share what leads to the hosts.
+    """
+    if options.launcher is None:
+        options.launcher = _launcher(options)
+    task.set_info("launcher", options.launcher)
+
+
+def _launcher(options: argparse.Namespace) -> HostsLauncher:
+    more = " ".join(options.hosts_options) or None
     if options.hosts is not None:
         from mpshell.hosts.ssh import ssh_hosts
         from mpshell.nodeset import NodeSet, NodeSetException
@@ -20,15 +31,10 @@ def configure_hosts(task: Task, options: argparse.Namespace) -> None:
             hosts = NodeSet(options.hosts)
         except NodeSetException as error:
             raise ValueError(f"--hosts {options.hosts!r}: {error}") from error
-        more = " ".join(options.hosts_options) or None
-        task.set_info("launcher", ssh_hosts(hosts, python=options.hosts_python, options=more))
-    elif options.srun:
-        from mpshell.hosts.srun import srun
+        return ssh_hosts(hosts, python=options.hosts_python, options=more)
+    from mpshell.hosts.srun import srun
 
-        task.set_info(
-            "launcher",
-            srun(python=options.hosts_python, options=" ".join(options.hosts_options) or None),
-        )
+    return srun(python=options.hosts_python, options=more)
 
 
 def report_hosts(task: Task, terminal: Terminal) -> None:

@@ -33,10 +33,6 @@ def check_journal(
         parser.error("--rerun-unknown is for --resume, which must be given with it")
     if options.run is not None and past in (None, "--runs"):
         parser.error("--run is for --resume, --rerun-failed and --show: one must be given with it")
-    if (options.journal is None) == (past not in ("--resume", "--rerun-failed")):
-        for name in ("output", "limit", "sync"):
-            if getattr(options, f"journal_{name}") not in (None, False):
-                parser.error(f"--journal-{name} is for --journal, which must be given with it")
     if past is None:
         return
     if options.command:
@@ -60,3 +56,13 @@ def _is_taken(past: str, group: str, name: str) -> bool:
     if group in ("nodes", "copying"):
         return True
     return group == "running" and (name in _RECORDED or past in ("--show", "--runs"))
+
+
+def check_journal_details(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the program with an error for options of a journal where none is written."""
+    if options.configuration.found("journal") is not None:
+        return
+    if (options.journal is None) == (past_option(options) not in ("--resume", "--rerun-failed")):
+        for name in ("output", "limit", "sync"):
+            if f"journal_{name}" in options.given:
+                parser.error(f"--journal-{name} is for --journal, which must be given with it")

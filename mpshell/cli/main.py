@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
 from mpshell.cli.journalled import past_option
-from mpshell.cli.parser import Parser, parse
+from mpshell.cli.parser import USAGE_ERROR, Parser, check, parse
 from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -37,10 +37,22 @@ def _main(words: Sequence[str]) -> int:
         from mpshell.cli.completion import print_completion
 
         return print_completion(parser, options.print_completion)
+    from mpshell.cli.conffile import ConfError
+    from mpshell.cli.effective import settle
+
+    try:
+        settle(options)
+        if options.config:
+            from mpshell.cli.showconfig import show_config
+
+            return show_config(options)
+    except ConfError as error:
+        parser.error(str(error))
+    check(parser, options)
     from mpshell.cli.terminal import Terminal
 
     terminal = Terminal(options.color, options.quiet)
-    options.again = None
+    options.again = options.ended_by = options.launcher = None
     if past_option(options) is not None:
         return _run_of_a_journal(parser, options, terminal)
     from mpshell.cli.nodes import NoNodesError, chosen_nodes
@@ -49,6 +61,10 @@ def _main(words: Sequence[str]) -> int:
         nodes = chosen_nodes(options)
     except NoNodesError as error:
         parser.error(str(error))
+    if options.prompt:
+        from mpshell.cli.prompt import Session
+
+        return Session(options, nodes, terminal, _typed).run()
     return _do(parser, options, nodes, terminal)
 
 
@@ -62,6 +78,25 @@ def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: T
         return _journal_error(error)
     except BAD_REQUEST as error:
         parser.error(str(error))
+
+
+def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    """Run a command of the prompt: its errors are no end of the session."""
+    from mpshell.cli.prepare import BAD_REQUEST
+    from mpshell.errors import JournalError
+
+    try:
+        return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
+    except JournalError as error:
+        return _journal_error(error)
+    except BAD_REQUEST as error:
+        terminal.own(str(error))
+        return USAGE_ERROR
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        terminal.own(str(error))
+        return IO_ERROR
 
 
 def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -116,10 +151,22 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
 
 
 def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
-    from mpshell.cli.prepare import configure, make_display, schedule
-    from mpshell.cli.run import ProgramRun, stdin_is_for_commands
+    from mpshell.cli.run import ProgramRun
 
-    run = ProgramRun()
+    run = ProgramRun(in_session=options.prompt)
+    try:
+        return _carry_out(run, options, nodes, terminal)
+    finally:
+        run.close()
+
+
+def _carry_out(
+    run: ProgramRun, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal
+) -> int:
+    """Run the command of the options, show all of it, and return the exit status."""
+    from mpshell.cli.prepare import configure, make_display, schedule
+    from mpshell.cli.run import stdin_is_for_commands
+
     _report_warnings(terminal)
     configure(run.task, options, terminal)
     display = make_display(options, nodes, terminal)
@@ -133,7 +180,8 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
-    seconds = run.attend(display, feed, shows_progress=not options.quiet)
+    seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)
+    options.ended_by = None if run.status is None else run.status - 128
     without_room = isinstance(run.error, MemoryError)
     if run.error is not None and not without_room:
         return _failed(run.error)

@@ -153,6 +153,13 @@ def _nodes_of(
     return nodes
 
 
+def typed_nodes(name: str, text: str, worker: str) -> NodeSet:
+    """Return the nodes of a text that was typed at the prompt behind `name`; NoNodesError."""
+    if not text:
+        raise NoNodesError(f"{name}: nodes must follow")
+    return _nodes_of(name, text, worker, None)
+
+
 class _NoListError(Exception):
     """A file is no list of nodes."""
 

@@ -201,26 +201,12 @@ def _chosen(options: argparse.Namespace, found: Set) -> Set:
     elif isinstance(options.autostep, float):
         found.autostep = max(2, ceil(len(found) * options.autostep))
     if options.axis and isinstance(found, NodeSet):
-        found.fold_axis = _axes(options.axis)
+        found.fold_axis = options.axis
     if options.pick is not None and options.pick < len(found):
         import random
 
         found.intersection_update(type(found).fromlist(random.sample(list(found), options.pick)))
     return found
-
-
-def _axes(text: str) -> list[int]:
-    """Return the numbers that --axis names, the first as 0."""
-    from mpshell.rangeset import RangeSet, RangeSetException
-
-    try:
-        if text.startswith("-"):
-            return [int(text)]
-        return [axis - 1 for axis in RangeSet(text).intiter() if axis > 0]
-    except (ValueError, RangeSetException):
-        raise _BadValueError(
-            f"--axis {text!r} is not a list of numbers, 1-2 for instance, or -1"
-        ) from None
 
 
 def _shower(options: argparse.Namespace) -> Callable[[Set], str]:

@@ -126,7 +126,7 @@ def _add_result(parser: Parser) -> None:
     add("--pick", metavar="N", type=values.count, help="take N of the nodes only, chosen at random")
     add("--split", metavar="N", type=values.count, help="show N results, of sizes that differ by one at most")
     add("--contiguous", action="store_true", help="show a result for each range without a gap")
-    add("--axis", metavar="RANGES", type=values.given,
+    add("--axis", metavar="RANGES", type=values.axes,
         help="fold these numbers of the names only; the first is 1, the last -1")
     add("--autostep", metavar="N", type=values.autostep,
         help="fold with a step, as n[1-9/2], from N nodes on; N%%: from so many of all; auto: where all fold")

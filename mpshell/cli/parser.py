@@ -12,17 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from mpshell.cli import values
-from mpshell.cli.journalled import check_journal, past_option
+from mpshell.cli.journalled import check_journal, check_journal_details, past_option
+from mpshell.cli.settings import SETTINGS
 from mpshell.cli.text import visible_lines
-from mpshell.kept import KEEPS
 
 #: Habits of clush and pdsh that have another form here, or none.
 _ELSEWHERE = {
     "-A": "all nodes are -a",
-    "-G": "a group is shown with its source only where -s does not name it",
-    "-P": "progress shows by itself on a terminal",
-    "--progress": "progress shows by itself on a terminal",
-    "-O": "there is no configuration file: each setting is an option",
+    "--topology": "there is no tree mode: engines on other hosts are --hosts",
+    "--remote": "there is no tree mode: local commands are -R exec",
     "-V": "see --version",
 }
 
@@ -31,7 +29,7 @@ USAGE_ERROR = 64
 
 EPILOG = """\
 The first word that is no option begins the command; what follows is the command's. With -c or --rcopy,
-options may also follow the files.
+options may also follow the files. Without a command, on a terminal, commands are typed at a prompt.
 
 The exit status is the largest return code of all nodes. A node that timed out, was lost or could not be
 reached counts as 255. 64: wrong usage; 130: stopped by Ctrl-C; 143: by SIGTERM; 141: nobody reads the output.
@@ -121,6 +119,10 @@ class Parser(argparse.ArgumentParser):
         action = self._option_string_actions.get(name)
         return action is not None and action.nargs is None
 
+    def destination(self, name: str) -> str:
+        """Return the name of the attribute that an option sets."""
+        return self._option_string_actions[name].dest
+
     def group_of(self, action: argparse.Action) -> str:
         """Return the title of the group that an option is in."""
         titles = [group.title for group in self._action_groups if action in self._actions_in(group)]
@@ -164,7 +166,8 @@ def build_parser() -> Parser:
         prog="mpshell",
         usage="mpshell [options] command\n       mpshell [options] -c FILE... [--dest PATH]\n"
         "       mpshell [options] --rcopy PATH... [--dest DIR]\n"
-        "       mpshell [options] --resume|--rerun-failed|--show|--runs JOURNAL",
+        "       mpshell [options] --resume|--rerun-failed|--show|--runs JOURNAL\n"
+        "       mpshell [options]\n       mpshell [options] --config",
         description="Run a command on many nodes, on all cores of this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -177,8 +180,22 @@ def build_parser() -> Parser:
     _add_copying(parser)
     _add_output(parser)
     _add_journal(parser)
+    _add_settings(parser)
     _add_other(parser)
     return parser
+
+
+def _add_setting(group: Any, key: str, **more: Any) -> None:
+    """Add the option of a setting."""
+    setting = SETTINGS[key]
+    group.add_argument(
+        *setting.names,
+        dest=key,
+        metavar=setting.metavar,
+        type=setting.kind.read,
+        help=setting.help,
+        **more,
+    )
 
 
 # fmt: off
@@ -209,38 +226,19 @@ def _add_nodes(parser: Parser) -> None:
 def _add_running(parser: Parser) -> None:
     group = parser.add_argument_group("running")
     add = group.add_argument
-    add("-f", "--fanout", metavar="N", type=values.fanout,
-        help="run at most N commands at a time, over all engines (64; -1: no limit)")
-    add("-t", "--connect-timeout", "--connect_timeout", metavar="S", type=values.seconds,
-        help="give up to connect to a node after S seconds (10; 0: never)")
-    add("-u", "--command-timeout", "--command_timeout", metavar="S", type=values.seconds,
-        help="end a command S seconds after its start (0: never)")
+    _add_setting(group, "fanout")
+    _add_setting(group, "connect_timeout")
+    _add_setting(group, "command_timeout")
     add("-l", "--user", metavar="USER", type=values.given, help="log in as USER")
     add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
         help="options for ssh or whatever connects; repeatable")
-    add("-R", "--worker", metavar="NAME", default="ssh",
-        help="how to reach a node: ssh, exec (a local command for each node: %%h is the node, %%q the same "
-        "quoted for the shell, %%n its rank), asyncssh (connections of its own), rsh, pdsh, or the Python "
-        "module of a transport (ssh)")
+    _add_setting(group, "worker")
     add("-n", "--nostdin", action="store_true", help="give the commands no stdin; without it, a stdin "
         "that is no terminal goes to every command")
-    add("-E", "--engines", metavar="N", type=values.count, help="use N engine processes (as many as "
-        "the processors and the work are good for)")
-    add("-k", "--max-fail", metavar="N", type=values.count, help="start no command any more once N nodes "
-        "have failed; those that never ran are reported as not run")
-    add("--canary", metavar="N", type=values.count,
-        help="run on the first N nodes, and go on only when all of these are ok")
-    add("--batch", metavar="N", type=values.count,
-        help="run on N nodes at a time, in their order: on the next N when all of these have ended, unless all "
-        "have failed (with -k: until that many nodes have)")
-    add("--retry", metavar="N", type=values.count,
-        help="try up to N more times on a node that could not be reached")
-    add("--retry-on", metavar="REASONS", type=values.reasons,
-        help="try again for these reasons, named as in --json, with commas between (unreachable,not started: "
-        "nothing has run then)")
+    for key in ("engines", "max_fail", "canary", "batch", "retry", "retry_on"):
+        _add_setting(group, key)
     rate = group.add_mutually_exclusive_group()
-    rate.add_argument("--rate", metavar="N", type=values.positive,
-        help="start at most N commands a second, over all engines")
+    _add_setting(rate, "rate")
     rate.add_argument("--delay", metavar="S", type=values.pause,
         help="start a command at most every S seconds")
     add("--dry-run", action="store_true", help="show what would be executed for which node, and run nothing")
@@ -251,15 +249,10 @@ def _add_running(parser: Parser) -> None:
 def _add_hosts(parser: Parser) -> None:
     group = parser.add_argument_group("engines on other hosts")
     where = group.add_mutually_exclusive_group()
-    where.add_argument("--hosts", metavar="HOSTS", type=values.given,
-        help="run the engines on these hosts, which are reached with ssh, and the commands from there")
-    where.add_argument("--srun", action="store_true",
-        help="run the engines on the nodes of this Slurm job, one step of srun on each")
-    add = group.add_argument
-    add("--hosts-options", metavar="OPTIONS", action="append", default=[], type=values.words,
-        help="options of the ssh or srun that leads to the hosts; repeatable")
-    add("--hosts-python", metavar="PATH", type=values.given,
-        help="the Python on the hosts that has mpshell (the path of this one if it is there, else python3)")
+    _add_setting(where, "hosts")
+    where.add_argument("--srun", action="store_true", help=SETTINGS["srun"].help)
+    _add_setting(group, "hosts_options", action="append", default=[])
+    _add_setting(group, "hosts_python")
 
 
 def _add_copying(parser: Parser) -> None:
@@ -285,13 +278,17 @@ def _add_output(parser: Parser) -> None:
     add("-N", "--no-label", action="store_true", help="no labels and headers")
     add("-r", "--regroup", action="store_true",
         help="name gathered nodes by their groups, where these are whole")
+    add("-G", "--groupbase", action="store_true", help="show groups without their source")
+    add("--axis", metavar="RANGES", type=values.axes,
+        help="fold these numbers of the nodes' names only; the first is 1, the last -1")
     add("--diff", action="store_true", help="show how the outputs differ from the most common one")
     add("-q", "--quiet", action="store_true", help="show nothing but the output")
+    add("-P", "--progress", action="store_true",
+        help="show the progress on a terminal with -q, too")
     add("-v", "--verbose", action="store_true", help="say what runs, and always a summary")
     add("-d", "--debug", action="store_true",
         help="show each command line as it is executed, and each line as it is read")
-    add("--color", metavar="WHEN", choices=("auto", "always", "never"), default="auto",
-        help="colour labels and headers: auto, always or never (auto: on a terminal)")
+    _add_setting(group, "color")
     add("--outdir", metavar="DIR", type=values.given, help="write the output of each node to a file here, too")
     add("--errdir", metavar="DIR", type=values.given, help="write the stderr of each node to a file here, too")
     form = group.add_mutually_exclusive_group()
@@ -303,14 +300,9 @@ def _add_output(parser: Parser) -> None:
 def _add_journal(parser: Parser) -> None:
     group = parser.add_argument_group("journal")
     add = group.add_argument
-    add("--journal", metavar="FILE", type=values.given,
-        help="write down in FILE which nodes are run, before they are, and how each ended")
-    add("--journal-output", metavar="WHICH", choices=KEEPS,
-        help="keep the output of all nodes, of those that failed or of none: all, failed, none (all)")
-    add("--journal-limit", metavar="BYTES", type=values.size,
-        help="keep at most so many bytes of output of a run: 64K, 256M, 2G (256M)")
-    add("--journal-sync", action="store_true",
-        help="wait until each entry is on the disk, for a machine that may lose power")
+    for key in ("journal", "journal_output", "journal_limit"):
+        _add_setting(group, key)
+    add("--journal-sync", action="store_true", help=SETTINGS["journal_sync"].help)
     what = group.add_mutually_exclusive_group()
     what.add_argument("--resume", metavar="FILE", type=values.given,
         help="go on with a run of a journal: on its nodes that have surely not run")
@@ -327,6 +319,22 @@ def _add_journal(parser: Parser) -> None:
 # fmt: on
 
 
+def _add_settings(parser: Parser) -> None:
+    group = parser.add_argument_group("settings")
+    group.add_argument(
+        "-O", "--option", metavar="KEY=VALUE", action="append", default=[],
+        help="set a key of mpshell.conf or clush.conf for this run; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--conf", metavar="FILE", type=values.given,
+        help="read the settings from this file, and neither from mpshell.conf nor from clush.conf",
+    )  # fmt: skip
+    group.add_argument(
+        "--config", action="store_true",
+        help="show every setting, its value and where it comes from, and exit; with --json as JSON",
+    )  # fmt: skip
+
+
 def _add_other(parser: Parser) -> None:
     group = parser.add_argument_group("other")
     group.add_argument(
@@ -340,41 +348,53 @@ def _add_other(parser: Parser) -> None:
 
 
 def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
-    """Return the parser and the options of a command line; those have the command's words as `command`.
+    """Return the parser and the options of a command line.
 
+    These have the command's words as `command`, and the names of the options that stand in the line as `given`.
     Exit with 64, after a message, for what makes no sense.
     """
     parser = build_parser()
     words, command = parser.split(words)
     options = parser.parse_args(words)
     options.command = command
-    check(parser, options)
+    options.prompt = False
+    options.given = {parser.destination(word.partition("=")[0]) for word in words}
+    if not options.print_completion:
+        check_journal(parser, options, parser.group_of)
     return parser, options
 
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
-    """Exit with 64 for options that do not go together."""
-    if options.print_completion:
-        return
-    check_journal(parser, options, parser.group_of)
+    """Exit with 64 for options that do not go together, those of files of settings included."""
+    check_journal_details(parser, options)
     if past_option(options) is not None:
         _check_forms(parser, options)
         return
     copying = options.copy or options.rcopy
     if not (options.hosts or options.srun):
         for name in ("hosts_options", "hosts_python"):
-            if getattr(options, name):
+            if name in options.given:
                 parser.error(f"--{name.replace('_', '-')} is for --hosts or --srun")
     if not any(options.command):
-        what = "files to copy" if copying else "a command (there is no interactive mode)"
-        parser.error(f"{what} must be given")
+        options.prompt = _may_prompt(parser, options)
     if not copying:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
-    if options.retry_on and not options.retry:
+    if "retry_on" in options.given and not options.retry:
         parser.error("--retry-on is for more tries: --retry must be given with it")
     _check_forms(parser, options)
+
+
+def _may_prompt(parser: Parser, options: argparse.Namespace) -> bool:
+    """Return that commands come from the prompt; exit with 64 where there can be none."""
+    if options.copy or options.rcopy:
+        parser.error("files to copy must be given")
+    if options.command or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        parser.error("a command must be given (the prompt is for a terminal)")
+    if options.nostdin:
+        parser.error("-n does not go with the prompt: a command must be given")
+    return True
 
 
 def _check_forms(parser: Parser, options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from mpshell.cli.display import Display, GatheredDisplay, LinesDisplay
+from mpshell.cli.effective import configured_info
 from mpshell.cli.terminal import Terminal
 from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerException
 from mpshell.nodeset import NodeSet
@@ -25,6 +26,15 @@ _AWAITS = {
     **dict.fromkeys(("rsh", "pdsh"), re.compile(r"-.+", re.DOTALL)),
 }
 
+#: Options that set the info key of their name.
+_GIVEN = {
+    "fanout", "connect_timeout", "command_timeout", "engines", "rate", "journal", "journal_output",
+    "journal_limit", "journal_sync", "max_fail", "canary", "batch",
+}  # fmt: skip
+
+#: Settings that are options, with the transport that has them.
+_OPTIONS = {"ssh_options": "ssh", "rsh_options": "rsh", "rcp_options": "rsh"}
+
 #: What the keys of a transport begin with, where that is not its name alone.
 _KEYS = {"rsh": ("rsh", "rcp"), "asyncssh": ("ssh",)}
 
@@ -37,47 +47,39 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
     if options.debug:
         task.set_info("debug", True)
         task.set_info("print_debug", lambda task, line: terminal.own(line))
-    for name in ("output", "limit", "sync"):
-        if getattr(options, f"journal_{name}") is not None:
-            task.set_info(f"journal_{name}", getattr(options, f"journal_{name}"))
     if options.again is not None:
         options.again.configure(task)
-        if options.worker == "pdsh":
-            check_pdsh(options)
-    else:
+    _configure_from_files(task, options)
+    if options.again is None:
         _configure_transport(task, options)
     # What a journal has of these is given anew, or stays.
-    for key, value in (
-        ("fanout", options.fanout),
-        ("connect_timeout", options.connect_timeout),
-        ("command_timeout", options.command_timeout),
-        ("engines", options.engines),
-        ("rate", _rate(options)),
-        ("journal", options.journal),
-        ("max_fail", options.max_fail),
-        ("canary", options.canary),
-        ("batch", options.batch),
-        ("retry", _retry_policy(options)),
-    ):
-        if value is not None:
-            task.set_info(key, value)
+    for key in _GIVEN & options.given:
+        task.set_info(key, getattr(options, key))
+    if options.delay:
+        task.set_info("rate", 1 / float(options.delay))
+    if options.retry is not None:
+        task.set_info("retry", _retry_policy(options))
+    if options.worker == "pdsh":
+        check_pdsh(task, options)
     if options.hosts is not None or options.srun:
         from mpshell.cli.hosts import configure_hosts
 
         configure_hosts(task, options)
 
 
-def _rate(options: argparse.Namespace) -> float | None:
-    """Return how many commands may start in a second, None for no limit."""
-    if options.delay:
-        return 1 / float(options.delay)
-    return None if options.rate is None else float(options.rate)
+def _configure_from_files(task: Task, options: argparse.Namespace) -> None:
+    """Set the info keys that files and -O have; ValueError, with the place, for a value that is refused."""
+    for key, value, where in configured_info(options):
+        try:
+            if key in _OPTIONS and value is not None:
+                _check_options(key, _OPTIONS[key], [value])
+            task.set_info(key, value)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
 
-def _retry_policy(options: argparse.Namespace) -> RetryPolicy | None:
-    """Return which nodes are tried again, None for none."""
-    if options.retry is None:
-        return None
+def _retry_policy(options: argparse.Namespace) -> RetryPolicy:
+    """Return which nodes are tried again."""
     from mpshell import RetryPolicy
 
     if options.retry_on is None:
@@ -94,15 +96,15 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
             f"-R/--worker {options.worker!r} is not ssh, asyncssh, exec, rsh, pdsh or a module's name: {error}"
         ) from error
     transport = options.worker.rpartition(".")[2].lower()
-    _check_options(transport, options.options)
+    _check_options("-o", transport, options.options)
     if transport == "pdsh":
-        check_pdsh(options)
         # It has no such keys, but its paths may hold arguments.
         words = options.options + (
             [] if options.user is None else ["-l", shlex.quote(options.user)]
         )
         for program in ("pdsh", "pdcp", "rpdcp"):
-            task.set_info(f"{program}_path", " ".join([program, *words]))
+            path = task.info(f"{program}_path") or program
+            task.set_info(f"{program}_path", " ".join([path, *words]))
         return
     for name in _KEYS.get(transport, (transport,)):
         if options.user is not None:
@@ -111,20 +113,23 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
             task.set_info(f"{name}_options", " ".join(options.options))
 
 
-def check_pdsh(options: argparse.Namespace) -> None:
+def check_pdsh(task: Task, options: argparse.Namespace) -> None:
     """Raise ValueError for what pdsh cannot do, as it starts many commands by itself."""
-    for name, value in (
-        ("-k", options.max_fail), ("--rate", options.rate), ("--delay", options.delay),
-        ("--canary", options.canary), ("--batch", options.batch),
+    for name, key in (
+        ("-k", "max_fail"), ("--delay" if options.delay else "--rate", "rate"), ("--canary", "canary"),
+        ("--batch", "batch"),
     ):  # fmt: skip
-        if value is not None:
+        if task.info(key) is not None:
             raise ValueError(
                 f"{name} does not go with -R pdsh, which starts its commands by itself"
             )
 
 
-def _check_options(transport: str, texts: list[str]) -> None:
-    """Raise ValueError for a word of -o that is neither an option nor one's value: it would be the node."""
+def _check_options(name: str, transport: str, texts: list[str]) -> None:
+    """Raise ValueError for a word of options that is neither one nor one's value: it would be the node.
+
+    `name` is that of the option or setting.
+    """
     awaits = _AWAITS.get(transport)
     if awaits is None:
         # What options of another transport look like is its own business.
@@ -134,7 +139,7 @@ def _check_options(transport: str, texts: list[str]) -> None:
         for word in shlex.split(text):
             if not word.startswith("-") and not awaits.fullmatch(before):
                 hint = f"-o -o{word}" if "=" in word else "an option begins with '-'"
-                raise ValueError(f"-o {text!r}: {word!r} is no option of {transport} ({hint})")
+                raise ValueError(f"{name} {text!r}: {word!r} is no option of {transport} ({hint})")
             before = word
 
 

@@ -42,9 +42,10 @@ _PATIENCE = 10.0
 
 
 class ProgramRun:
-    """A Task's only run."""
+    """A Task's only run. In a session at the prompt one Ctrl-C stops it, and the program goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_session: bool = False) -> None:
+        self._in_session = in_session
         self._thread = threading.Thread(target=self._run, name="mpshell-run")
         self.task = Task(thread=self._thread)
         #: Exit status that a signal asks for.
@@ -116,6 +117,14 @@ class ProgramRun:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 self._leave()
 
+    def close(self) -> None:
+        """Close what was for this run, which is over or will not be: a session has many."""
+        if self._thread.ident is None:
+            self.task.abort(kill=True)
+        os.close(self._ended)
+        os.close(self._end)
+        self._relay.close()
+
     def _patience(self) -> int | None:
         """Return the milliseconds that a stopped run still has, None for one that goes on."""
         if self._deadline is None:
@@ -154,7 +163,9 @@ class ProgramRun:
         now = time.monotonic()
         if self._progress is not None:
             self._progress.interrupted()
-        if self.status is not None:
+        if self._in_session:
+            self._stop(128 + number)
+        elif self.status is not None:
             # Asked for once more: what has been stopped does not get the time to end well.
             self._leave()
         elif now - self._last_interrupt <= _TWICE:
@@ -191,6 +202,12 @@ class StdinRelay(EventHandler):
         """Begin, before the run does."""
         self.descriptor, self._writer = os.pipe()
         self._port = self._task.port(handler=self, autoclose=True)
+
+    def close(self) -> None:
+        """Close the descriptors, when the run is over."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            os.close(self._writer)
 
     @property
     def full(self) -> bool:

@@ -136,7 +136,7 @@ def is_terminal(fd: int) -> bool:
 
 def _is_colored(fd: int, color: str) -> bool:
     if color == "auto":
-        return is_terminal(fd) and not os.environ.get("NO_COLOR")
+        return is_terminal(fd)
     return color == "always"
 
 

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
 
 
 def count(text: str) -> int:
@@ -33,11 +38,23 @@ def _whole(text: str, least: int, more: str) -> int:
 
 def seconds(text: str) -> float:
     """Return a span of 0 or more seconds, 0 being no limit."""
+    return _at_least(text, 0, "a number of seconds, 0 (no limit) or more")
+
+
+def span(text: str) -> float:
+    """Return a span of 0 or more seconds."""
+    return _at_least(text, 0, "a number of seconds, 0 or more")
+
+
+def pulse(text: str) -> float:
+    """Return a span in which an engine must answer: 0.1 seconds or more."""
+    return _at_least(text, 0.1, "a number of seconds, 0.1 or more")
+
+
+def _at_least(text: str, least: float, allowed: str) -> float:
     value = _number(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds, 0 (no limit) or more"
-        )
+    if not least <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {allowed}")
     return value
 
 
@@ -114,6 +131,20 @@ def autostep(text: str) -> int | float | str:
     return value / 100 if share else max(2, int(value))
 
 
+def axes(text: str) -> tuple[int, ...]:
+    """Return the numbers of names that are folded, the first as 0, the last as -1."""
+    from mpshell.rangeset import RangeSet, RangeSetException
+
+    try:
+        if text.startswith("-"):
+            return (int(text),)
+        return tuple(axis - 1 for axis in RangeSet(text).intiter() if axis > 0)
+    except (ValueError, RangeSetException):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers, 1-2 for instance, or -1"
+        ) from None
+
+
 def words(text: str) -> str:
     """Return words as a shell has them, unchanged."""
     import shlex
@@ -125,3 +156,66 @@ def words(text: str) -> str:
             f"{text!r} is not a list of words as a shell has them: {str(error).lower()}"
         ) from None
     return text
+
+
+def path(text: str) -> str:
+    """Return the path of a file; ~ is the home directory, as no shell has read it."""
+    return os.path.expanduser(given(text))
+
+
+def whole(text: str) -> int:
+    """Return a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def verbosity(text: str) -> int:
+    """Return how much is shown: 0 or more."""
+    return _whole(text, 0, "")
+
+
+#: Those of Python's ConfigParser, in lower case.
+_FLAGS = {
+    **dict.fromkeys(("1", "yes", "true", "on"), True),
+    **dict.fromkeys(("0", "no", "false", "off"), False),
+}
+
+
+def flag(text: str) -> bool:
+    """Return whether a text stands for yes."""
+    try:
+        return _FLAGS[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(_FLAGS)}") from None
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """Return a function that takes one of some texts."""
+
+    def chosen(text: str) -> str:
+        if text not in allowed:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(allowed)}")
+        return text
+
+    return chosen
+
+
+def or_none(read: Callable[[str], _Value]) -> Callable[[str], _Value | None]:
+    """Return a function that takes what another one does, and `none`."""
+
+    def value(text: str) -> _Value | None:
+        if text.lower() == "none":
+            return None
+        try:
+            return read(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or none") from None
+
+    return value
+
+
+def or_empty(read: Callable[[str], _Value]) -> Callable[[str], _Value | None]:
+    """Return a function that takes what another one does, and an empty text for nothing."""
+    return lambda text: read(text) if text else None

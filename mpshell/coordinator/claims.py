@@ -1,6 +1,6 @@
 """Whether an engine of another host reports on its own clients only: handed to it, and not ended yet.
 
-Such an engine runs on a machine that need not be trusted. `mpshell.wire.messages.decode` has checked the form
+Such an engine runs on a machine that need not be trusted. `mpshell.wire.codec.decode` has checked the form
 of its messages; here their content is held against what the engine was given. A false claim is a ProtocolError,
 which ends that engine and not the run. Engines of this host are this package's own, and are not checked.
 """

@@ -140,7 +140,7 @@ class Coordinator:
     def start(self, job: Job) -> None:
         """Take a job, wholly or not at all; its clients run as slots get free."""
         with self.run.shielded():
-            if self._observer is not None:
+            if self._observer is not None and job.recorded:
                 # First: it may refuse the job while nothing has run yet.
                 self._observer.job_starts(job)
             self._number(job)

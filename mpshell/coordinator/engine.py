@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 import mpshell
+from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.queues import Slice
 from mpshell.errors import EngineStartError
@@ -118,10 +119,14 @@ class EngineState(Stated):
         self.assigned.update(range(client_id(job.id, work.first), client_id(job.id, work.stop)))
         if new:
             self.jobs[job.id] = 0
+        if new or job.inputs is not None:
             self.feed(job)
 
     def feed(self, job: Job) -> None:
         """Send it what is new of a job's stdin, as much as there is room for on the way."""
+        if job.inputs is not None:
+            self._feed_each(job, job.inputs)
+            return
         sent = self.jobs[job.id]
         room = _HIGH_WATER - self.link.pending - self.input_queued
         while 0 <= sent < job.input.size and room > 0:
@@ -143,6 +148,23 @@ class EngineState(Stated):
             self.outbox.append(messages.CloseStdin(job.id))
             sent = -1
         self.jobs[job.id] = sent
+
+    def _feed_each(self, job: Job, inputs: ClientInputs) -> None:
+        """Send it what is new of the stdin of each of its clients."""
+        self.hungry.discard(job.id)
+        room = _HIGH_WATER - self.link.pending - self.input_queued
+        for index in list(inputs.unsent):
+            client = client_id(job.id, index)
+            if client not in self.assigned and client not in self.running:
+                continue
+            if room <= 0:
+                self.hungry.add(job.id)
+                return
+            size = inputs.send(job.id, index, room, self.outbox)
+            room -= size
+            self.input_queued += size
+            if index in inputs.unsent:
+                self.hungry.add(job.id)
 
     def _pass_file(self, job: Job) -> bool:
         """Return whether it has, or gets with this frame, the file that a job's stdin goes on in."""

@@ -263,6 +263,7 @@ class EngineSet:
         if job is None:
             return
         self._observer.handed_back(job, indexes)
+        job.rewind_input(indexes)
         if job.starts_clients and not self._run.stopping:
             for index in indexes:
                 self.again(job, index)

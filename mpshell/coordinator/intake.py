@@ -158,6 +158,8 @@ class Intake:
             if job is None:
                 continue
             attempt = job.attempts.get(index, 1) if job.attempts else 1
+            if job.inputs is not None:
+                job.inputs.end(index)
             if offset and started:
                 # Of another host's clock.
                 started += offset
@@ -196,6 +198,7 @@ class Intake:
                 continue
             for stream in (messages.STDOUT, messages.STDERR):
                 job.open_lines.pop((index, stream), None)
+            job.end_input(index)
             reason = CANCELLED if job.is_aborted else LOST
             duration = now - began if began else 0.0
             link, attempt = engine.link, job.attempt_of(index)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
 from mpshell.runtime.spool import Spool
@@ -110,6 +111,12 @@ class Job(Stated):
 
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
+
+    #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).
+    inputs: ClientInputs | None = None
+
+    #: Whether a client that has failed may be run again, and whether a journal has its clients.
+    repeats = recorded = True
 
     #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
     notice = ""
@@ -237,6 +244,17 @@ class Job(Stated):
     def keep(self) -> float:
         """Seconds that the connections of its clients stay open after their commands."""
         return 0.0 if self.spec.connect is None else self.spec.connect.keep
+
+    def rewind_input(self, indexes: Iterable[int]) -> None:
+        """Have clients that have not run read their own stdin from its beginning, in another engine."""
+        if self.inputs is not None:
+            for index in indexes:
+                self.inputs.rewind(index)
+
+    def end_input(self, index: int) -> None:
+        """Drop what is for the own stdin of a client that has ended."""
+        if self.inputs is not None:
+            self.inputs.end(index)
 
     def attempt_of(self, index: int) -> int:
         """Return which attempt a client is at, from 1."""

@@ -72,7 +72,7 @@ class Verdicts:
     def runs_again(self, job: Job, index: int, attempts: Sequence[tuple[Key, Outcome]]) -> bool:
         """Ask the policy whether these are the last attempts of a client's keys; queue the next one if not."""
         policy = self._policy
-        if policy is None or not job.starts_clients or self._run.stopping:
+        if policy is None or not (job.repeats and job.starts_clients) or self._run.stopping:
             return False
         delay = self._delay(policy, job, attempts)
         if delay is None:

@@ -114,8 +114,8 @@ class Clients:
         return self.connections
 
     def _feed(self, execution: Execution, carrier: Carrier) -> None:
-        job = execution.job
-        if job.log.closed and not job.log.size:
+        job, log = execution.job, execution.input
+        if log.closed and not log.size:
             carrier.close_input()
             return
         on_written = None
@@ -126,7 +126,7 @@ class Clients:
                     self._uplink.report.written.append((execution.id, size))
                     self._uplink.end_of_turn()
 
-        execution.feed = InputFeed(carrier, job.log, on_written)
+        execution.feed = InputFeed(carrier, log, on_written)
 
     # -- what carriers report --------------------------------------------------------------------
 
@@ -354,6 +354,8 @@ class Clients:
                 handle.cancel()
         if execution.feed is not None:
             execution.feed.close()
+        if execution.input is not execution.job.log:
+            execution.input.release()
         if execution.carrier is not None:
             self._paused.discard(execution.carrier)
             execution.carrier.close()

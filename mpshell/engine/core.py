@@ -24,13 +24,14 @@ from mpshell.engine.work import EngineJob, Execution, Slots
 from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from mpshell.engine.stdin import InputLog
     from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
 
@@ -98,7 +99,7 @@ class Engine:
             self.leave()
             return
         for frame in frames:
-            for command in messages.decode(frame):
+            for command in codec.decode(frame):
                 if isinstance(command, _POWERFUL) and not self._may_command():
                     self.leave()
                     return
@@ -125,13 +126,13 @@ class Engine:
         if isinstance(command, messages.Submit):
             self._submit(command)
         elif isinstance(command, messages.Write):
-            if (job := self._jobs.get(command.job_id)) is not None:
-                self._keep_input(job, job.log.write, command.data)
+            self._write(command)
         elif isinstance(command, messages.Stored):
             self._extend_input(command)
         elif isinstance(command, messages.CloseStdin):
-            if (job := self._jobs.get(command.job_id)) is not None:
-                job.log.close()
+            job = self._jobs.get(command.job_id)
+            if job is not None and (log := job.input_of(command.only)) is not None:
+                log.close()
         elif isinstance(command, messages.SetSlots):
             self._set_slots(command)
         elif isinstance(command, messages.Cancel):
@@ -167,6 +168,11 @@ class Engine:
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
 
+    def _write(self, command: messages.Write) -> None:
+        job = self._jobs.get(command.job_id)
+        if job is not None and (log := job.input_of(command.only)) is not None:
+            self._keep_input(job, log, log.write, command.data)
+
     def _extend_input(self, command: messages.Stored) -> None:
         """Read on in the coordinator's file: it has come, unless there was no room for its descriptor."""
         job = self._jobs.get(command.job_id)
@@ -174,14 +180,16 @@ class Engine:
             return
         if not (job.log.has_file or job.log.broken):
             fd = self._channel.take_descriptor(command.device, command.inode)
-            self._keep_input(job, job.log.adopt, fd)
+            self._keep_input(job, job.log, job.log.adopt, fd)
         job.log.extend(command.size)
 
-    def _keep_input(self, job: EngineJob, keep: Callable[[Any], object], what: Any) -> None:
+    def _keep_input(
+        self, job: EngineJob, log: InputLog, keep: Callable[[Any], object], data: Any
+    ) -> None:
         try:
-            keep(what)
+            keep(data)
         except InputStorageError as error:
-            job.log.broken = True
+            log.broken = True
             self._uplink.report.inputs_lost.append((job.id, str(error)))
 
     def _configure(self, command: messages.Configure) -> None:
@@ -239,6 +247,7 @@ class Engine:
                 self._make_room()
         job = self._jobs[command.job_id]
         pending = self._slots_of(job.slot_pool).pending
+        job.expect(range(command.first, command.first + len(command.nodes)))
         parts = command.parts or repeat("")
         pending.extend(zip(repeat(job), count(command.first), command.nodes, parts))
 
@@ -311,7 +320,7 @@ class Engine:
         """Drop a job of which nothing is said any more, when its last process in its grace is gone."""
         if job.forgotten and not job.running:
             self._jobs.pop(job.id, None)
-            job.log.release()
+            job.release()
             if job.spec.own_slots:
                 self._slots.pop(job.slot_pool, None)
 
@@ -319,7 +328,7 @@ class Engine:
         self._capacity = _UNLIMITED
         self._has_logs = False
         for job in self._jobs.values():
-            job.log.release()
+            job.release()
         self._jobs.clear()
         self._slots.clear()
         self._uplink.report.new_run()

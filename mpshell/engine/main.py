@@ -18,7 +18,7 @@ from mpshell.engine.libc import become_subreaper, signal_at_parent_end
 from mpshell.engine.program import Program
 from mpshell.runtime.lean import TYPE_CHECKING, signal
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run_engine(
         loop.add_reader(lifeline, _on_lifeline, engine, loop, lifeline)
         _watch_children(engine, loop)
         ready = messages.Ready(engine_id, os.getpid(), __version__)
-        channel.send(messages.encode([ready]))
+        channel.send(codec.encode([ready]))
         try:
             loop.run_forever()
             if _reap_killed(engine, loop):
@@ -70,7 +70,7 @@ def run_engine(
         except Exception:
             # Whatever it is, it is told: nobody else hears of an error in this process.
             engine.leave()
-            channel.send(messages.encode([messages.EngineFailed(_traceback())]))
+            channel.send(codec.encode([messages.EngineFailed(_traceback())]))
     except Exception:
         # There is no channel yet, or it has failed: stderr is all that is left, and `_exit` would say nothing.
         print(_traceback(), file=sys.stderr)

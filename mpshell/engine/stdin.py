@@ -2,7 +2,8 @@
 
 A client that starts late reads the log from its beginning, as one that was there when it was said. So
 the log is kept whole while the job runs, once and not once a node: in memory, and beyond a size in a file
-(`mpshell.runtime.spool`), the coordinator's where its descriptor can be passed.
+(`mpshell.runtime.spool`), the coordinator's where its descriptor can be passed. Where each client has a
+stdin of its own (`OwnInputs`) there is a log for each, until its slot is free.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mpshell.engine.carrier import InputSink
 
@@ -75,6 +76,35 @@ class InputLog:
     def _wake(self) -> None:
         for feed in list(self.readers):
             feed.wake()
+
+
+class OwnInputs:
+    """The logs of a job's clients that have a stdin each, until they start."""
+
+    __slots__ = ("_variables", "waiting")
+
+    def __init__(self, variables: Mapping[bytes, bytes]) -> None:
+        self._variables = variables
+        #: Logs of clients that have not started, by index.
+        self.waiting: dict[int, InputLog] = {}
+
+    def expect(self, indexes: Iterable[int]) -> None:
+        """Make an empty log for each of these clients: they are to be run."""
+        for index in indexes:
+            self.waiting[index] = InputLog(self._variables)
+
+    def take(self, index: int) -> InputLog:
+        """Return the log of a client that starts; a closed one for one that was not expected."""
+        log = self.waiting.pop(index, None)
+        if log is None:
+            log = InputLog(self._variables)
+            log.close()
+        return log
+
+    def release(self) -> None:
+        """Drop the logs of clients that are not started any more."""
+        while self.waiting:
+            self.waiting.popitem()[1].release()
 
 
 class InputFeed:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mpshell.engine.report import Report
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import Channel
 
 #: Bytes queued for the coordinator at which children are not read any more, and are again.
@@ -96,7 +96,7 @@ class Uplink:
         """Send what there is to say."""
         frame = self.report.take()
         if frame and not self.muted:
-            self._channel.send(messages.encode(frame))
+            self._channel.send(codec.encode(frame))
         if self._channel.pending and not self._sending:
             self._sending = True
             self._loop.add_writer(self._channel.fileno(), self._on_writable)

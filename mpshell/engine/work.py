@@ -10,12 +10,15 @@ from mpshell.engine.client import Client
 from mpshell.engine.libc import Environment
 from mpshell.engine.log import ClientLog, LogLines
 from mpshell.engine.report import Report
-from mpshell.engine.stdin import InputLog
+from mpshell.engine.stdin import InputLog, OwnInputs
+from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.lines import StreamBuffer
 from mpshell.wire.messages import DISCARD, client_id, slot_pool_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mpshell.engine.carrier import Carrier
     from mpshell.engine.stdin import InputFeed
     from mpshell.runtime.loop import TimerHandle
@@ -26,7 +29,8 @@ class EngineJob:
     """One job on this engine."""
 
     __slots__ = (
-        "command", "env", "forgotten", "id", "log", "log_lines", "modes", "running", "slot_pool", "spec",
+        "command", "env", "forgotten", "id", "log", "log_lines", "modes", "own_inputs", "running",
+        "slot_pool", "spec",
     )  # fmt: skip
 
     def __init__(self, number: int, spec: JobSpec, env: Environment) -> None:
@@ -39,12 +43,37 @@ class EngineJob:
         self.env = env
         self.command = Command(spec, env.variables)
         self.log = InputLog(env.variables)
+        #: In place of that log, where each client has a stdin of its own.
+        self.own_inputs = OwnInputs(env.variables) if spec.stdin_each else None
         self.log_lines = None if spec.log is None else LogLines(spec.log)
         #: What to do with a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
         self.running: dict[int, Execution] = {}
         #: The coordinator has closed it.
         self.forgotten = False
+
+    def expect(self, indexes: Iterable[int]) -> None:
+        """Take note of clients that are to be run, for the first time or again."""
+        if self.own_inputs is not None:
+            self.own_inputs.expect(indexes)
+
+    def input_of(self, index: int | None) -> InputLog | None:
+        """Return the log of all clients, or that of one; None for one that reads nothing any more."""
+        if index is None:
+            return self.log
+        if self.own_inputs is None:
+            raise ProtocolError(f"client {index} of job {self.id} has no stdin of its own")
+        # The one that waits first: of an earlier attempt the process may still be in its grace.
+        if (log := self.own_inputs.waiting.get(index)) is not None:
+            return log
+        execution = self.running.get(index)
+        return None if execution is None or execution.reported else execution.input
+
+    def release(self) -> None:
+        """Drop its input: no client is left, and none is to come."""
+        self.log.release()
+        if self.own_inputs is not None:
+            self.own_inputs.release()
 
 
 class Slots:
@@ -76,7 +105,7 @@ class Execution(Client):
     """A client with what it takes to carry out its effects."""
 
     __slots__ = (
-        "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "job",
+        "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "input", "job",
         "last_byte_at", "last_words", "log", "node", "part", "passed_on", "proven", "started_at",
         "timeout_handle",
     )  # fmt: skip
@@ -101,6 +130,8 @@ class Execution(Client):
         self.buffers: dict[int, StreamBuffer] = {}
         #: Gathered streams of which the first blocks are sent already.
         self.passed_on: set[int] = set()
+        #: Where its stdin comes from.
+        self.input = job.log if job.own_inputs is None else job.own_inputs.take(index)
         self.feed: InputFeed | None = None
         self.timeout_handle: TimerHandle | None = None
         self.grace_handle: TimerHandle | None = None

@@ -22,7 +22,7 @@ from mpshell.launch.cpus import usable_cpus
 from mpshell.launch.fork import ForkLauncher, NewEngine
 from mpshell.runtime.boottime import Alarm, now
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import MAX_FRAME
 
 #: Seconds beyond the end of its lease after which an outpost takes its line for cut for good.
@@ -75,7 +75,7 @@ class Outpost:
 
     def _let_on(self, post: _Post) -> None:
         """Have an engine go on as long as this process may: then it ends, also when this one is stopped."""
-        post.circuit.tell(messages.encode([messages.Lease(self._lease.until)]))
+        post.circuit.tell(codec.encode([messages.Lease(self._lease.until)]))
 
     def _on_lease_end(self) -> None:
         """End what runs; the line may come back, and then hears of that."""

@@ -10,7 +10,7 @@ from mpshell.hosts import frames
 from mpshell.hosts.circuit import Circuit
 from mpshell.hosts.packets import REFUSED, UNCERTAIN
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import MAX_FAR_FRAME, Channel
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Seat:
         self._circuit = Circuit(
             self.number, self._channel, self._loop, host.send, self._on_circuit_end, MAX_FAR_FRAME
         )
-        self._circuit.tell(messages.encode([messages.Located(offset, cpus)]))
+        self._circuit.tell(codec.encode([messages.Located(offset, cpus)]))
         self._circuit.open()
 
     def _on_circuit_end(self, circuit: Circuit) -> None:

@@ -16,7 +16,7 @@ from mpshell.launch.link import PATIENCE, Leased
 from mpshell.launch.outbox import ForkProgress
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.runtime.loop import EventLoop, TimerHandle
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import Channel
 
 #: Seconds that an engine has for its first message while its fork server goes on: a thousand engines that are
@@ -138,7 +138,7 @@ class LocalLink(Leased):
     def send(self, commands: list[messages.Message], descriptors: Sequence[int] = ()) -> None:
         if self._lifecycle.state not in lifecycle.SPEAKING or not self.channel.ours():
             return
-        self.channel.send(messages.encode(commands), descriptors)
+        self.channel.send(codec.encode(commands), descriptors)
         if self.channel.pending and self.loop is not None:
             self.loop.add_writer(self.channel.fileno(), self._on_writable)
 
@@ -181,7 +181,7 @@ class LocalLink(Leased):
         end: Exception | None = None
         try:
             for frame in self.channel.receive():
-                events += messages.decode(frame)
+                events += codec.decode(frame)
             end = self.channel.error
         except (EOFError, ProtocolError) as error:
             end = error

@@ -1,7 +1,7 @@
 """Whether a message holds what its fields are declared to hold: exactly those types, nested ones too.
 
 The unpickler makes no object but messages and plain data, yet any of these in any place. Used by
-`mpshell.wire.messages.decode` in both processes. The checks of the hot path are loops over one tuple a
+`mpshell.wire.codec.decode` in both processes. The checks of the hot path are loops over one tuple a
 client: half as long as anything that collects types (docs/decisions.md).
 """
 

@@ -1,9 +1,8 @@
-"""Everything that the coordinator and an engine say to each other: messages, and frames of them.
+"""The messages that the coordinator and an engine send each other.
 
-Used by both processes. A frame is one batch, all that one turn of a loop has to say, pickled once
-(`encode`) and sent over a `Channel`. Commands go down from the coordinator, events come up from an
-engine. For each client the events are ``Starting (Output | Written)* Finished``, exactly one
-Finished, always last.
+Used by both processes. They travel in frames (`mpshell.wire.codec`). Commands go down from the coordinator,
+events come up from an engine. For each client the events are ``Starting (Output | Written)* Finished``,
+exactly one Finished, always last.
 
 A *client* is one command on one node. Its id holds its job and its index in the job's node list
 (`client_id`, `job_and_index`), so that no table of names has to cross.
@@ -14,12 +13,8 @@ each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.m
 
 from __future__ import annotations
 
-import io
-
-from mpshell.errors import ProtocolError
-from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, pickle
-from mpshell.wire import checks
-from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
+from mpshell.wire.connect import Connect
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -83,6 +78,7 @@ class JobSpec(NamedTuple):
     log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
     own_slots: bool = False  # its clients count in a slot pool of its own, not in the task's
     connect: Connect | None = None  # and `argv` for the nodes that it cannot be used for
+    stdin_each: bool = False  # with `stdin`: each client has one of its own, which Write names
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
@@ -107,10 +103,11 @@ class Submit(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Bytes for the stdin of every client of a job, those that start later too."""
+    """Bytes for the stdin of every client of a job, those that start later too, or of one with `stdin_each`."""
 
     job_id: int
     data: bytes
+    only: int | None = None  # the index of that one client
 
 
 class Stored(NamedTuple):
@@ -123,7 +120,10 @@ class Stored(NamedTuple):
 
 
 class CloseStdin(NamedTuple):
+    """The end of what `Write` has, of all clients or of one."""
+
     job_id: int
+    only: int | None = None
 
 
 class SetSlots(NamedTuple):
@@ -292,57 +292,6 @@ Event: TypeAlias = (
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 
-_INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
-_NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
-_TEMPLATE = checks.series(tuple, checks.kind(str, int))
-_VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
-_LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
-_JOB_SPEC = checks.fields(
-    checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
-    _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT),
-)  # fmt: skip
-
-#: Every message that a frame may hold, with the check of its fields.
-_CHECKS: dict[type, checks.Check] = {
-    Configure: checks.fields(_BYTES, checks.maybe(_INT), _VARIABLES),
-    Submit: checks.fields(
-        _INT, checks.maybe_one(JobSpec, _JOB_SPEC), _INT, checks.series(list, _STR), _TEXTS
-    ),
-    Write: checks.fields(_INT, _BYTES),
-    Stored: checks.fields(_INT, _INT, _INT, _INT),
-    CloseStdin: checks.fields(_INT),
-    SetSlots: checks.fields(_INT, _INT),
-    Cancel: checks.fields(checks.maybe(_INT), _INT, _BOOL),
-    Withdraw: checks.fields(_INT),
-    ForgetJob: checks.fields(_INT),
-    EndRun: checks.fields(),
-    ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
-    Ping: checks.fields(),
-    Lease: checks.fields(_FLOAT),
-    Ready: checks.fields(_INT, _INT, _STR),
-    Located: checks.fields(_FLOAT, _INT),
-    Starting: checks.starting,
-    Output: checks.output,
-    Written: checks.fields(checks.pairs(_INT, _INT)),
-    Bodies: checks.fields(checks.pairs(_INT, _BYTES), _INT),
-    Finished: checks.finished,
-    SlotsHeld: checks.fields(_INT, _INT),
-    Trace: checks.fields(checks.pairs(_INT, _STR)),
-    Pong: checks.fields(),
-    Warn: checks.fields(_STR),
-    InputLost: checks.fields(_INT, _STR),
-    Notices: checks.fields(checks.pairs(_STR, _INT)),
-    HostKeys: checks.fields(checks.pairs(_STR, _STR)),
-    EngineFailed: checks.fields(_STR),
-    RunEnded: checks.fields(),
-}
-
-#: What the unpickler may make, by module and name: messages, and the job within one with its parts.
-_CLASSES: dict[tuple[str, str], type] = {
-    (cls.__module__, cls.__name__): cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, FileCopy)
-}
-
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1
 
@@ -362,49 +311,3 @@ def job_and_index(client: int) -> tuple[int, int]:
 def slot_pool_of(job_id: int, spec: JobSpec) -> int:
     """Return the number of the slot pool that a job's clients count in: its own, or the task's."""
     return job_id if spec.own_slots else TASK_SLOTS
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows the messages and nothing else: a frame never makes any other object."""
-
-    def find_class(self, module: str, name: str) -> type:
-        found = _CLASSES.get((module, name))
-        if found is not None:
-            return found
-        raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
-
-
-def encode(messages: list[Message]) -> bytes:
-    """Return the frame that carries `messages`."""
-    return pickle.dumps(messages, 5)
-
-
-def decode(frame: bytes) -> list[Message]:
-    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes.
-
-    MemoryError when there is no room for a frame of that size.
-    """
-    try:
-        messages: list[Message] = _Unpickler(io.BytesIO(frame)).load()
-    except ProtocolError:
-        raise
-    # Unpickling garbage raises nearly anything; all of it means the same here.
-    except Exception as error:
-        if isinstance(error, MemoryError):
-            # Garbage may ask for any size. A frame of messages takes about its own.
-            bytearray(len(frame))
-        raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
-    if messages.__class__ is not list:
-        raise ProtocolError(f"a frame holds {type(messages).__name__}, not a list of messages")
-    for message in messages:
-        check = _CHECKS.get(message.__class__)
-        # No value is shown: one may be nested too deeply for its repr(), and of any length.
-        if check is None:
-            raise ProtocolError(f"a frame holds {type(message).__name__}, which is no message")
-        try:
-            passes = check(message)
-        except ValueError:
-            passes = False
-        if not passes:
-            raise ProtocolError(f"a frame holds a {type(message).__name__} with other fields")
-    return messages

@@ -60,7 +60,9 @@ class WorkerRsh(Transport):
 
     def copy_argv(self, task: PublicTask, copy: Copy) -> list[Word]:
         words: list[Word] = [*split_setting(task, "rcp_path", "rcp")]
-        words += split_setting(task, "rcp_options", "")
+        words += split_setting(
+            task, "rcp_options" if task.info("rcp_options") else "rsh_options", ""
+        )
         words += ["-r"] * copy.tree + ["-p"] * copy.preserve
         user = f"{task.info('rsh_user')}@" if task.info("rsh_user") else ""
         if copy.reverse:

@@ -54,6 +54,19 @@ def test_another_configuration(tmp_path: Path) -> None:
     assert nodes_of(done) == ["gw1", "gw2"]
 
 
+@pytest.mark.parametrize("option", ["-G", "--groupbase"])
+def test_gathered_by_group_without_the_source(site: dict[str, str], option: str) -> None:
+    done = local("-w", "@racks:rack1", "-s", "racks", "-b", "-r", option, "echo a", env=site)
+    assert done.lines[1] == "@rack1 (3)"
+
+
+def test_gathered_along_one_number_of_the_names() -> None:
+    done = local("-w", "dc[1-2]n[1-2]", "--axis", "1", "-b", "echo a")
+    assert done.lines[1] == "dc[1-2]n1,dc[1-2]n2 (4)"
+    done = local("-w", "dc[1-2]n[1-2]", "--axis=-1", "-b", "echo a")
+    assert done.lines[1] == "dc1n[1-2],dc2n[1-2] (4)"
+
+
 def test_gathered_by_group(site: dict[str, str]) -> None:
     command = "case %h in n*) echo a;; gw1) echo b; echo c;; *) echo b;; esac"
     done = local("-w", "@*", "-b", "-r", command, env=site)

@@ -225,7 +225,7 @@ def test_nodes_at_random() -> None:
         ("-f --split 0 n1", "argument --split: '0' is not a whole number of at least 1"),
         ("-f --split 2 --contiguous n1", "--split does not go with --contiguous"),
         ("-c --axis 1 n1", "--axis is for folding: -f must be given with it"),
-        ("-f --axis x n1", "--axis 'x' is not a list of numbers"),
+        ("-f --axis x n1", "--axis: 'x' is not a list of numbers"),
         (
             "-f --autostep x n1",
             "argument --autostep: 'x' is not a number of nodes, a share as 50% or auto",

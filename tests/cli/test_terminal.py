@@ -108,6 +108,15 @@ def test_no_progress(program: list[str], words: tuple[str, ...], env: dict[str, 
     assert "0/2" not in said and "\033[K" not in said and "\033[J" not in said
 
 
+@pytest.mark.parametrize("option", ["-P", "--progress"])
+def test_progress_where_it_is_asked_for(option: str, tmp_path: Path) -> None:
+    with terminal("-q", option, "-w", "n[1-2]", until(tmp_path / "go")) as child:
+        child.expect("0/2")
+        (tmp_path / "go").touch()
+        rest(child)
+        assert child.exitstatus == 0
+
+
 def test_slow_nodes_are_named_while_others_wait(tmp_path: Path) -> None:
     command = f"[ %n -gt 1 ] || {{ {until(tmp_path / 'go')}; }}"
     with terminal("-f", "2", "-w", "n[1-9]", command) as child:

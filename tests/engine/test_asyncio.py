@@ -11,6 +11,7 @@ import asyncio, os, signal
 from mpshell.engine.core import Engine
 from mpshell.engine.libc import become_subreaper
 from mpshell.wire import messages as m
+from mpshell.wire.codec import decode, encode
 from mpshell.wire.channel import Channel, channel_pair
 
 become_subreaper()
@@ -19,7 +20,7 @@ near, far = channel_pair()
 engine = Engine(Channel(far), loop)
 loop.add_signal_handler(signal.SIGCHLD, engine.on_children)
 events = []
-loop.add_reader(near.fileno(), lambda: events.extend(e for f in near.receive() for e in m.decode(f)))
+loop.add_reader(near.fileno(), lambda: events.extend(e for f in near.receive() for e in decode(f)))
 
 def job(line, **more):
     spec = m.JobSpec((line,), (), None, False, False, m.GATHER, m.GATHER, False, 0.2, 5.0, False,
@@ -30,11 +31,11 @@ async def until(number):
     while sum(len(e.results) for e in events if isinstance(e, m.Finished)) < number:
         await asyncio.sleep(0.01)
 
-near.send(m.encode([m.SetSlots(0, 8), m.Submit(1, job("echo hello; exit 3"), 0, ["n"] * 20)]))
+near.send(encode([m.SetSlots(0, 8), m.Submit(1, job("echo hello; exit 3"), 0, ["n"] * 20)]))
 loop.run_until_complete(asyncio.wait_for(until(20), 60))
-near.send(m.encode([m.Submit(2, job("sleep 600", timeout=0.2), 0, ["n"])]))
+near.send(encode([m.Submit(2, job("sleep 600", timeout=0.2), 0, ["n"])]))
 loop.run_until_complete(asyncio.wait_for(until(21), 60))
-near.send(m.encode([m.Submit(3, job("setsid sleep 600 & sleep 600"), 0, ["n"])]))
+near.send(encode([m.Submit(3, job("setsid sleep 600 & sleep 600"), 0, ["n"])]))
 loop.run_until_complete(asyncio.sleep(0.3))
 engine.leave()
 loop.call_later(60, loop.stop)

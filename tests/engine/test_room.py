@@ -20,6 +20,7 @@ from mpshell.runtime.loop import EventLoop
 from mpshell.runtime.procfs import children_of
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
+from mpshell.wire.codec import encode
 from tests.engine.conftest import Driver, job
 from tests.support import eventually
 
@@ -113,7 +114,7 @@ def test_who_is_behind_one_that_waited_for_room_is_next(monkeypatch: pytest.Monk
         loop.run_once()
 
     def say(*commands: m.Message) -> None:
-        channel.send(m.encode(list(commands)))
+        channel.send(encode(list(commands)))
         turn()
         turn()
 

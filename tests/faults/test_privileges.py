@@ -19,6 +19,7 @@ import psutil
 from mpshell import ExecWorker, task_cleanup, task_self
 from mpshell.launch import pool
 from mpshell.wire import control, messages as m
+from mpshell.wire.codec import encode
 from tests.engine.conftest import job
 from tests.support import ENGINE_MARK, eventually
 
@@ -34,7 +35,7 @@ def alive():
 
 def frame(path):
     spec = job(f"id -u > {{path}}")
-    words = m.encode([m.Configure(b"/", None, {{b"PATH": b"/usr/bin:/bin"}}), m.SetSlots(0, 8),
+    words = encode([m.Configure(b"/", None, {{b"PATH": b"/usr/bin:/bin"}}), m.SetSlots(0, 8),
                       m.Submit(1, spec, 0, ["n1"])])
     return struct.pack("!i", len(words)) + words
 

@@ -20,6 +20,7 @@ import mpshell
 from mpshell import EventHandler, ExecWorker, Task
 from mpshell.launch.pool import engine_pool
 from mpshell.wire import messages as m
+from mpshell.wire.codec import encode
 from tests.faults.conftest import (
     STORM,
     Observer,
@@ -78,7 +79,7 @@ FAULTS: dict[str, tuple[Fault, tuple[int, ...], int]] = {
     "garbage on a channel": (lambda: say_as(engines()[0], b"\xff" * 40), (10,), 2),
     "a frame of no message": (lambda: say_as(engines()[0], framed(pickle.dumps([1]))), (10,), 2),
     "a message that no engine says": (
-        lambda: say_as(engines()[0], framed(m.encode([m.EndRun()]))), (10,), 1,
+        lambda: say_as(engines()[0], framed(encode([m.EndRun()]))), (10,), 1,
     ),
     "a channel cut in the middle of a frame": (
         lambda: say_as(engines()[0], framed(b"x" * 100)[:50], cut=True), (10,), 1,

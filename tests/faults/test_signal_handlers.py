@@ -20,7 +20,7 @@ from mpshell import (
     ExecWorker,
     Task,
 )
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from tests.faults.conftest import Observer, Sweep, later
 
 
@@ -108,8 +108,8 @@ def test_a_signal_in_the_middle_of_a_message_waits_for_its_end(
         return plain(said)
 
     sent: list[int] = []
-    plain = messages.encode
-    monkeypatch.setattr(messages, "encode", encode)
+    plain = codec.encode
+    monkeypatch.setattr(codec, "encode", encode)
     before = signal.signal(signal.SIGUSR1, oops)
     try:
         sweep = Sweep(task, ledger, 40, Observer(), "sleep 30")
@@ -287,8 +287,8 @@ def test_what_an_error_from_nowhere_has_torn_off_is_lost(
         return plain(said)
 
     failed: list[int] = []
-    plain = messages.encode
-    monkeypatch.setattr(messages, "encode", encode)
+    plain = codec.encode
+    monkeypatch.setattr(codec, "encode", encode)
     sweep = Sweep(task, ledger, 40, Observer())
     with pytest.raises(MemoryError):
         sweep.run()

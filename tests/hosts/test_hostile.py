@@ -19,11 +19,12 @@ import mpshell
 from mpshell.hosts import frames
 from mpshell.runtime.boottime import now
 from mpshell.wire import messages as m
+from mpshell.wire.codec import encode
 out = sys.stdout.buffer
 def send(kind, engine=0, body=b""):
     out.write(frames.pack(kind, engine, body)); out.flush()
 def say(engine, *events):
-    send(frames.LAST, engine, m.encode(list(events)))
+    send(frames.LAST, engine, encode(list(events)))
 out.write(frames.GREETING)
 send(frames.HELLO, 0, json.dumps({"version": mpshell.__version__, "cpus": 1, "boottime": now(),
                                   "monotonic": time.monotonic()}).encode())

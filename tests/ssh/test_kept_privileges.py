@@ -21,7 +21,7 @@ sys.path.insert(0, ROOT)
 import psutil
 from mpshell import task_cleanup, task_self
 from mpshell.launch import pool
-from mpshell.wire import messages as m
+from mpshell.wire import codec, messages as m
 from mpshell.wire.connect import Connect
 from tests.engine.conftest import job
 from tests.support import ENGINE_MARK, eventually
@@ -50,7 +50,7 @@ def write(fd, data):
 def frame(path):
     command = f"echo $PPID $(id -u) > {path}"
     connect = Connect("asyncssh", command, "", 60, ("-F", CONFIG), "prefer", (), keep=600.0)
-    words = m.encode([m.Configure(b"/", None, {b"PATH": b"/usr/bin:/bin"}), m.SetSlots(0, 8),
+    words = codec.encode([m.Configure(b"/", None, {b"PATH": b"/usr/bin:/bin"}), m.SetSlots(0, 8),
                       m.ConnectLimits(8, None),
                       m.Submit(1, job("true")._replace(connect=connect), 0, ["node1", "node2"])])
     return struct.pack("!i", len(words)) + words

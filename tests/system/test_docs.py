@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mpshell import Defaults
 from mpshell.journal import schema
 from tests.cli.program import mpshell
 from tests.faults.test_processes import FAULTS
@@ -85,23 +84,8 @@ def test_the_schema_of_the_page_of_the_journal_is_that_of_the_file() -> None:
     assert f"`application_id` is {schema.APPLICATION:#x})" in page
 
 
-def test_the_page_of_configuration_has_every_setting_and_its_default() -> None:
+def test_the_page_of_configuration_prints_what_it_says() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
-    rows = [
-        [cell.strip().strip("`") for cell in line.split("|")[1:-1]]
-        for line in page.splitlines()
-        if line[:2] == "| "
-    ]
-    listed = {(row[0], row[1]): row[3] for row in rows[1:]}
-    texts = {"None": "none", "False": "no", "True": "yes", "()": ""}
-    tables = Defaults._tables(Defaults())
-    expected = {
-        (section, key): texts.get(str(value), str(value))
-        for section, table in tables.items()
-        for key, value in table.items()
-        if key not in ("print_debug", "retry", "launcher")
-    }
-    assert listed == expected
     source = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
     first, second = run_script(source).stdout.splitlines()
     assert first == "256"

@@ -13,6 +13,7 @@ from mpshell.engine.program import Program
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
+from mpshell.wire.codec import decode, encode
 from tests.engine.conftest import job
 from tests.unit.tables import Walk
 from tests.unit.test_clients import FakeFamily
@@ -57,12 +58,12 @@ class Bench:
 
     def say(self, *commands: m.Message) -> list[m.Message]:
         """Send a frame; return what the engine says in its turn."""
-        self.near.send(m.encode(list(commands)))
+        self.near.send(encode(list(commands)))
         for _ in range(5):
             # None of these turns waits: what can be read is there, and something is due.
             self.loop.call_soon(list)
             self.loop.run_once()
-        return [message for frame in self.near.receive() for message in m.decode(frame)]
+        return [message for frame in self.near.receive() for message in decode(frame)]
 
     def close(self) -> None:
         self.engine.leave()

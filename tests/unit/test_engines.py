@@ -18,6 +18,7 @@ from mpshell.coordinator.run import Run as CoordinatorRun
 from mpshell.launch.pool import EnginePool
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
+from mpshell.wire.codec import encode
 from tests.engine.conftest import job as spec
 from tests.unit.test_handle import Peer
 from tests.unit.test_loop import Clock
@@ -43,7 +44,7 @@ class Engine(Peer):
         self.fenced += 1
 
     def say(self, *events: m.Message) -> None:
-        frame = m.encode(list(events))
+        frame = encode(list(events))
         self.far.send(len(frame).to_bytes(4, "big") + frame)
 
 

@@ -14,6 +14,7 @@ from mpshell.runtime.boottime import Alarm, now
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
+from mpshell.wire.codec import encode
 from tests.fakes import FakeEngine
 from tests.unit.scene import Scene, of_reason
 
@@ -182,7 +183,7 @@ def test_a_pid_of_another_host_is_not_signalled(monkeypatch: pytest.MonkeyPatch)
     for name in ("wake", "kill", "kill_commands"):
         monkeypatch.setattr(force, name, lambda pid, session: asked.append(pid))
     peer = Peer()
-    ready = m.encode([m.Ready(1, os.getpid(), "x")])
+    ready = encode([m.Ready(1, os.getpid(), "x")])
     peer.far.send(len(ready).to_bytes(4, "big") + ready)
     peer.turn()
     peer.handle.fence()

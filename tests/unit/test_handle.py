@@ -15,8 +15,9 @@ from mpshell.launch.outbox import ForkProgress
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel
+from mpshell.wire.codec import encode
 
-FRAME = m.encode([m.Ready(1, 2, "x"), m.Starting([1, 2])])
+FRAME = encode([m.Ready(1, 2, "x"), m.Starting([1, 2])])
 WIRE = len(FRAME).to_bytes(4, "big") + FRAME
 
 

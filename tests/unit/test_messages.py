@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
 from mpshell.wire import messages as m
+from mpshell.wire.codec import decode, encode
 from mpshell.wire.connect import Connect, FileCopy
 
 JOB = m.JobSpec(
@@ -36,8 +37,10 @@ EVERY: list[m.Message] = [
     m.Submit(1, COPYING, 3, ["n1", "n2"]),
     m.Submit(1, None, 5, ["n3"]),
     m.Write(1, b"data"),
+    m.Write(1, b"data", 3),
     m.Stored(1, 10, 2, 3),
     m.CloseStdin(1),
+    m.CloseStdin(1, 3),
     m.SetSlots(0, 32),
     m.Cancel(None, m.TIMED_OUT, True),
     m.Withdraw(1),
@@ -66,7 +69,7 @@ EVERY: list[m.Message] = [
 
 
 def test_all_messages_cross_as_they_are() -> None:
-    crossed = m.decode(m.encode(EVERY))
+    crossed = decode(encode(EVERY))
     assert crossed == EVERY
     assert [type(message) for message in crossed] == [type(message) for message in EVERY]
     assert {type(message) for message in EVERY} == set(m.Message.__args__)
@@ -80,20 +83,20 @@ class Evil:
 def test_a_frame_makes_no_other_object(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(str(tmp_path))
     with pytest.raises(ProtocolError, match="mkdir"):
-        m.decode(pickle.dumps([Evil()]))
+        decode(pickle.dumps([Evil()]))
     assert not os.path.exists("evil")
 
 
-@pytest.mark.parametrize("frame", [b"", b"\x00", b"garbage", m.encode(EVERY)[:-5], pickle.dumps(7)])
+@pytest.mark.parametrize("frame", [b"", b"\x00", b"garbage", encode(EVERY)[:-5], pickle.dumps(7)])
 def test_bytes_that_are_no_frame(frame: bytes) -> None:
     with pytest.raises(ProtocolError):
-        m.decode(frame)
+        decode(frame)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_frame_or_a_protocol_error(frame: bytes) -> None:
     try:
-        assert isinstance(m.decode(frame), list)
+        assert isinstance(decode(frame), list)
     except ProtocolError:
         pass
 
@@ -115,7 +118,7 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
 )
 def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
     with pytest.raises(ProtocolError):
-        m.decode(pickle.dumps(content))
+        decode(pickle.dumps(content))
 
 
 def nested(depth: int) -> bytes:
@@ -127,7 +130,7 @@ def nested(depth: int) -> bytes:
 def test_a_frame_that_nests_deeply_is_none(depth: int) -> None:
     assert pickle.loads(nested(3)) == [[[[]]]]
     with pytest.raises(ProtocolError):
-        m.decode(nested(depth))
+        decode(nested(depth))
 
 
 #: Values of every type that a pickle without classes can hold, and some that look like another one.
@@ -200,7 +203,8 @@ def texts(value: object) -> bool:
 NONE = type(None)
 JOB_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("stdout_mode", "stderr_mode", "diagnose"), (int,)),
-    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree", "own_slots"), (bool,)),
+    **dict.fromkeys(("stdin", "separate_stderr", "report_written", "trace", "tree"), (bool,)),
+    **dict.fromkeys(("own_slots", "stdin_each"), (bool,)),
     "timeout": (float, int, NONE), "drain": (float, int, NONE), "grace": (float, int),
     "shell": lambda v: v is None or template(v),
     "argv": lambda v: type(v) is tuple and all(map(template, v)),
@@ -242,6 +246,8 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Notices, "counts"): lambda v: rows(v, str, int),
     (m.ConnectLimits, "rate"): (float, int, NONE),
     (m.Write, "data"): (bytes,),
+    (m.Write, "only"): (int, NONE),
+    (m.CloseStdin, "only"): (int, NONE),
     (m.Cancel, "job_id"): (int, NONE),
     (m.Cancel, "kill"): (bool,),
     (m.Ready, "version"): (str,),
@@ -279,12 +285,12 @@ def typed(message: object) -> bool:
 def test_a_message_with_other_fields_is_none(message: m.Message) -> None:
     assert typed(message)
     for other in variants(message):
-        frame = m.encode([other])
+        frame = encode([other])
         if typed(other):
-            assert m.decode(frame) == [other]
+            assert decode(frame) == [other]
         else:
             with pytest.raises(ProtocolError, match=type(message).__name__):
-                m.decode(frame)
+                decode(frame)
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +303,7 @@ def bounded_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-FRAMES = [m.encode([message]) for message in EVERY] + [m.encode(EVERY)]
+FRAMES = [encode([message]) for message in EVERY] + [encode(EVERY)]
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from(["set", "insert", "delete", "repeat", "graft"]),
@@ -329,7 +335,7 @@ def test_a_damaged_frame_is_an_error_or_holds_messages_of_their_types(
         else:
             frame = frame[:at] + other[int(where * len(other)) :]
     try:
-        messages = m.decode(frame)
+        messages = decode(frame)
     except ProtocolError:
         return
     assert type(messages) is list and all(map(typed, messages))

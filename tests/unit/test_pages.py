@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mpshell.connect import pool
-from mpshell.coordinator import engine, job
+from mpshell.coordinator import engine, job, relaynode
 from mpshell.engine import client, life
 from mpshell.hosts import contact
 from mpshell.launch import lifecycle
@@ -25,6 +25,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Table, set[str]]] = {
     "task/ports.py": (ports.STATES, ports.EVENTS, ports.TABLE, set()),
     "coordinator/engine.py": (engine.STATES, engine.EVENTS, engine.TABLE, set()),
     "coordinator/job.py": (job.STATES, job.EVENTS, job.TABLE, set()),
+    "coordinator/relaynode.py": (relaynode.STATES, relaynode.EVENTS, relaynode.TABLE, set()),
     "launch/lifecycle.py": (
         lifecycle.STATES, lifecycle.EVENTS, lifecycle.TABLE, {lifecycle.FENCE},
     ),

@@ -16,7 +16,7 @@ import probe
 sys.path.append(str(Path(__file__).parents[3]))
 
 from mpshell.launch import pool
-from mpshell.wire import messages
+from mpshell.wire import codec, messages
 from mpshell.worker.exec import ExecWorker
 from tests.fakes import FakeEngine, FakeLauncher
 
@@ -34,9 +34,9 @@ class NullEngine(FakeEngine):
         self._turn_is_due = False
 
     def send(self, commands: list[messages.Message], descriptors: Sequence[int] = ()) -> None:
-        frame = messages.encode(commands)
+        frame = codec.encode(commands)
         begin = time.thread_time()
-        for command in messages.decode(frame):
+        for command in codec.decode(frame):
             self.take(command)
         self._plan_turn()
         self.simulated += time.thread_time() - begin
@@ -60,13 +60,13 @@ class NullEngine(FakeEngine):
             self.report.append(messages.RunEnded())
         self.settle_slots()
         report, self.report = self.report, []
-        frame = messages.encode(report)
+        frame = codec.encode(report)
         self.frames += 1
         if any(self.running.values()) or self.ending:
             self._plan_turn()
         self.simulated += time.thread_time() - begin
         if self.on_frame is not None:
-            self.on_frame(self, messages.decode(frame))
+            self.on_frame(self, codec.decode(frame))
 
     def _finish_all(self) -> None:
         ended = [client for running in self.running.values() for client in running]

@@ -1,0 +1,104 @@
+"""The text of a configuration file, in the format of Python's ConfigParser, which clush.conf has.
+
+Loaded when there is a file. What stands for another key, `%(key)s`, is put in when a value is asked for.
+"""
+
+from __future__ import annotations
+
+import codecs
+import configparser
+import io
+from collections.abc import Iterator, Mapping
+
+from mpshell.cli.conffile import DEFAULT, ConfEntry, ConfError, Sections
+
+
+class _Parser(configparser.ConfigParser):
+    """A parser of one file that notes the line of each key."""
+
+    def __init__(self) -> None:
+        super().__init__(interpolation=None)
+        self.line = 0
+        #: By section and key. A key of the section DEFAULT is noted for the section before it.
+        self.lines: dict[tuple[str, str], int] = {}
+
+    def numbered(self, text: str) -> Iterator[str]:
+        """Yield the lines of a text, which are taken one by one."""
+        for self.line, line in enumerate(io.StringIO(text, newline=None), 1):
+            yield line
+
+    def optionxform(self, optionstr: str) -> str:
+        key = super().optionxform(optionstr)
+        self.lines[[DEFAULT, *self.sections()][-1], key] = self.line
+        return key
+
+
+def parse(path: str, data: bytes) -> Sections:
+    """Return the sections of a file; ConfError with the line of what is no configuration."""
+    try:
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfError(
+            f"{path}:{line}", f"the byte 0x{data[error.start]:02x} is not UTF-8"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ConfError(f"{path}:{line}", "a NUL byte has no meaning here")
+    parser = _Parser()
+    try:
+        parser.read_file(parser.numbered(text), path)
+    except configparser.Error as error:
+        raise _named(path, error) from None
+    found: Sections = {}
+    for (section, key), line in parser.lines.items():
+        if parser.has_section(section):
+            values = dict(parser.items(section, raw=True))
+        else:
+            values = dict(parser.defaults())
+        # In a section that is there already, a key of DEFAULT stands for itself.
+        found.setdefault(section, {})[key] = ConfEntry(values[key], f"{path}:{line}")
+    for section in parser.sections():
+        found.setdefault(section, {})
+    return found
+
+
+def _named(path: str, error: configparser.Error) -> ConfError:
+    """Return the error of a parser with its file and line, and what a line may be."""
+    if isinstance(error, configparser.DuplicateSectionError):
+        return ConfError(f"{path}:{error.lineno}", f"there is a section [{error.section}] already")
+    if isinstance(error, configparser.DuplicateOptionError):
+        return ConfError(
+            f"{path}:{error.lineno}", f"[{error.section}] has a key {error.option!r} already"
+        )
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return ConfError(
+            f"{path}:{error.lineno}", f"{error.line.strip()!r} stands before any [section]"
+        )
+    if isinstance(error, configparser.ParsingError) and error.errors:
+        line, text = error.errors[0]
+        return ConfError(
+            f"{path}:{line}",
+            f"{text} is not a [section], a 'key: value' or a comment that begins with #",
+        )
+    return ConfError(path, " ".join(str(error).split()))
+
+
+def with_references(section: str, key: str, entries: Mapping[str, ConfEntry]) -> ConfEntry:
+    """Return an entry in whose text the values of others stand for `%(key)s`, a % for %%; ConfError."""
+    entry = entries[key]
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_dict({section: {name: other.text for name, other in entries.items()}})
+    texts = dict(parser.items(section, raw=True))
+    try:
+        text = configparser.BasicInterpolation().before_get(parser, section, key, entry.text, texts)
+    except configparser.InterpolationMissingOptionError as error:
+        raise ConfError(entry.where, f"{key}: %({error.reference})s is no key here") from None
+    except configparser.InterpolationDepthError:
+        raise ConfError(entry.where, f"{key}: {entry.text!r} refers to itself") from None
+    except configparser.InterpolationError:
+        raise ConfError(
+            entry.where,
+            f"{key}: {entry.text!r}: a percent sign is written %%, and %(key)s is the value of a key",
+        ) from None
+    return entry._replace(text=text)

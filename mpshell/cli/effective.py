@@ -1,0 +1,103 @@
+"""The settings that hold for a run: options as they are given, the others from files and environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from mpshell.cli.conffile import ConfError
+from mpshell.cli.configuration import Configuration
+from mpshell.cli.journalled import past_option
+from mpshell.defaults import DEFAULTS
+from mpshell.errors import DefaultsError
+
+#: Levels of `verbosity`, and the options that stand for them.
+_QUIET, _VERBOSE, _DEBUG = 0, 2, 3
+LEVELS = {"quiet": _QUIET, "verbose": _VERBOSE, "debug": _DEBUG}
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Give the options that are not in the command line their values; ConfError.
+
+    The files' info keys are for `configured_info`: a Task has them.
+    """
+    options.configuration = conf = Configuration(options.conf, tuple(options.option))
+    if "worker" not in options.given:
+        options.worker = _worker(conf)
+    if "color" not in options.given:
+        options.color, _ = color(conf)
+    if not options.given & set(LEVELS):
+        level = conf["verbosity"]
+        options.quiet, options.verbose = level <= _QUIET, level >= _VERBOSE
+        options.debug = level >= _DEBUG
+    if not options.given & {"maxrc", "always_zero"}:
+        options.always_zero = not conf["maxrc"]
+    if options.axis is not None:
+        DEFAULTS.fold_axis = options.axis
+    options.node_count, options.history_size = conf["node_count"], conf["history_size"]
+    past = past_option(options)
+    if past is None:
+        for key in ("retry", "retry_on"):
+            if key not in options.given and conf.found(key) is not None:
+                setattr(options, key, conf[key])
+    if past not in ("--show", "--runs"):
+        _settle_hosts(options, conf)
+
+
+def _worker(conf: Configuration) -> str:
+    found = conf.found("worker")
+    if found is not None:
+        return str(found.value)
+    try:
+        return str(DEFAULTS.distant_workername)
+    except DefaultsError as error:
+        raise ConfError(*error.args) from None
+
+
+def color(conf: Configuration) -> tuple[str, str | None]:
+    """Return when the output is coloured, and the variable that says so, if one does.
+
+    The variables go before `auto` only, as with clush.
+    """
+    wanted = str(conf["color"])
+    if wanted != "auto":
+        return wanted, None
+    if os.environ.get("NO_COLOR"):
+        return "never", "NO_COLOR"
+    if os.environ.get("CLICOLOR_FORCE", "0") != "0":
+        return "always", "CLICOLOR_FORCE"
+    if os.environ.get("CLICOLOR") == "0":
+        return "never", "CLICOLOR"
+    return wanted, None
+
+
+def _settle_hosts(options: argparse.Namespace, conf: Configuration) -> None:
+    if not options.given & {"hosts", "srun"}:
+        hosts, srun = conf["hosts"], conf.found("srun")
+        if hosts is not None and srun is not None and srun.value:
+            raise ConfError(srun.where, "srun: it does not go with hosts, which is given, too")
+        options.hosts, options.srun = hosts, conf["srun"]
+    if options.hosts is None and not options.srun:
+        return
+    if "hosts_options" not in options.given and conf.found("hosts_options") is not None:
+        options.hosts_options = [conf["hosts_options"]]
+    if "hosts_python" not in options.given:
+        options.hosts_python = conf["hosts_python"]
+
+
+def configured_info(options: argparse.Namespace) -> Iterator[tuple[str, Any, str]]:
+    """Yield the info keys of a Task that the files have: key, value, where it stands.
+
+    A run that goes on with one of a journal has them as the journal has, but for the journal's own.
+    """
+    recorded: tuple[str, ...] = ()
+    if options.again is not None:
+        from mpshell.task.journalling import RECORDED
+
+        recorded = (*RECORDED, "journal")
+    for found in options.configuration:
+        info = found.setting.info
+        if info is not None and info not in recorded:
+            yield info, found.value, found.where

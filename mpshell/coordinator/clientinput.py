@@ -1,0 +1,82 @@
+"""The stdin of single clients of a job: what is for each, and how much of it its engine has been sent.
+
+Kept whole until the client has ended: one that an engine has never announced runs in another one, and reads all
+of it there. No such client is run a second time: what is written to it answers what it has written.
+"""
+
+from mpshell.runtime.spool import Spool
+from mpshell.wire.messages import CloseStdin, Message, Write
+
+#: Bytes in one Write.
+_PIECE = 1 << 18
+
+
+class _Input:
+    """What is for one client; `sent` counts the bytes that its engine has, -1 with the end too."""
+
+    __slots__ = ("closed", "sent", "spool")
+
+    def __init__(self) -> None:
+        self.spool = Spool()
+        self.closed = False
+        self.sent = 0
+
+
+class ClientInputs:
+    """What is for the stdin of each client of a job, by its index."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[int, _Input] = {}
+        self._ended: set[int] = set()
+        #: Clients whose engine, where they have one, has not been sent all of it.
+        self.unsent: set[int] = set()
+
+    def write(self, index: int, data: bytes) -> None:
+        """Add bytes for a client; dropped for one that has ended, or whose end of file was asked for.
+
+        InputStorageError when they cannot be kept.
+        """
+        if (found := self._input(index)) is not None and data:
+            found.spool.append(data)
+            self.unsent.add(index)
+
+    def close(self, index: int) -> None:
+        """Have a client read the end of file after what it was written. Repeatable."""
+        if (found := self._input(index)) is not None:
+            found.closed = True
+            self.unsent.add(index)
+
+    def _input(self, index: int) -> _Input | None:
+        if index in self._ended:
+            return None
+        found = self._inputs.setdefault(index, _Input())
+        return None if found.closed else found
+
+    def rewind(self, index: int) -> None:
+        """Take note that the engine of a client is gone, and the client has not run."""
+        if (found := self._inputs.get(index)) is not None:
+            found.sent = 0
+            self.unsent.add(index)
+
+    def end(self, index: int) -> None:
+        """Take note that a client has ended: nothing is for it any more."""
+        self._ended.add(index)
+        self.unsent.discard(index)
+        if (found := self._inputs.pop(index, None)) is not None:
+            found.spool.close()
+
+    def send(self, job_id: int, index: int, room: int, outbox: list[Message]) -> int:
+        """Put up to about `room` new bytes for a client into its engine's outbox, and return how many."""
+        found = self._inputs[index]
+        before = found.sent
+        while 0 <= found.sent < found.spool.size and found.sent - before < room:
+            data = bytes(found.spool.piece(found.sent, _PIECE))
+            outbox.append(Write(job_id, data, index))
+            found.sent += len(data)
+        size = found.sent - before
+        if found.sent == found.spool.size:
+            self.unsent.discard(index)
+            if found.closed:
+                outbox.append(CloseStdin(job_id, index))
+                found.sent = -1
+        return size

@@ -1,0 +1,370 @@
+"""Who fetches a file from whom in a relay copy: a pure machine, without a clock and without I/O.
+
+    ready, at, need, take, bad, done, end, tick(now) ──► RelayLine ──► orders to nodes, sends of the head
+
+A *line* is a chain of nodes: the head sends to its first, and each other one fetches from the one before it
+while that still receives (`mpshell.coordinator.relaywire` has the orders). Nodes join in the order in which
+they can receive, so one that is dead delays nobody. All parts are files: a slow or dead node costs the one
+before it nothing, and the one behind it goes on from its own offset with another source.
+
+There is one repair for all faults: **a node leaves its place, its follower gets its source, and it goes to
+the end.** A slow node trails there: nobody fetches from it. A node whose checksum differs waits until its
+source is judged: if that is right it has altered bytes in passing, and is no source any more; if that was
+wrong too, both begin again in their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mpshell.coordinator.relaynode import (
+    ARRIVED,
+    BAD,
+    DIFFERS,
+    DONE,
+    END,
+    FETCHING,
+    HEAD,
+    IDLE,
+    OVER,
+    READY,
+    STOPPED,
+    Effect,
+    GiveUp,
+    Receiver,
+    Send,
+    StopSending,
+)
+from mpshell.coordinator.relayplaces import SLOW_PART, RelayPlaces
+from mpshell.coordinator.relaywire import CUT, GONE, LOGIN
+
+#: Seconds without a byte until a node has stalled, and bytes that its source must be ahead: all that follow one
+#: that has stalled get nothing either, and only the first of them is to be moved.
+STALL, AHEAD = 4.0, 3_000_000
+
+#: Seconds that a slow node is behind its source at least.
+SLOW_BEHIND = 2.0
+
+#: Repairs of one node before the head sends to it directly, and how often that may fail.
+MOST_REPAIRS, HEAD_FAILURES = 6, 2
+
+#: Checksums of one node that may differ.
+MOST_BAD = 6
+
+#: Seconds before the same source is tried again: its own end may be known by then.
+PAUSE = 0.5
+
+#: Pulls of which more than half must be let in.
+FIRST_PULLS = 20
+
+_REFUSALS = ("denied", "Host key verification failed", "Too many authentication failures")
+
+
+class RelayLine:
+    """The nodes of one relay copy of `size` bytes. Each method returns what is to be done now, in order."""
+
+    def __init__(self, names: Sequence[str], size: int) -> None:
+        self.size = size
+        self.nodes = [Receiver(rank, name) for rank, name in enumerate(names)]
+        #: Why all were given up.
+        self.stopped = ""
+        self._effects: list[Effect] = []
+        self._places = RelayPlaces(self.nodes, size, self._effects)
+        #: Of the first pull of each node: how many were let in, and were refused.
+        self._let_in = self._refused = 0
+        #: The longest time from an order to the first byte.
+        self._slowest_start = 0.0
+
+    # -- what nodes answer -----------------------------------------------------------------------
+
+    def ready(self, rank: int, port: int | None, now: float) -> list[Effect]:
+        """A node can receive."""
+        node = self.nodes[rank]
+        if node.handle(READY):
+            node.port = port
+            self._places.place(node, now)
+        return self._taken()
+
+    def at(self, rank: int, offset: int, now: float) -> list[Effect]:
+        """So many bytes are there."""
+        node = self.nodes[rank]
+        if node.state in (FETCHING, IDLE):
+            first = node.moved_at == node.ordered_at
+            if node.move_to(min(offset, self.size), now) and first:
+                self._began(node, now)
+        return self._taken()
+
+    def need(
+        self, rank: int, seq: int, offset: int, kind: str, text: str, now: float
+    ) -> list[Effect]:
+        """A pull, or what the head has sent, has ended too early."""
+        node = self.nodes[rank]
+        if node.state is FETCHING and seq == node.seq:
+            if node.move_to(min(offset, self.size), now) and kind is not LOGIN:
+                self._began(node, now)
+            node.handle(STOPPED)
+            self._failed(node, kind, text, now)
+        return self._taken()
+
+    def feed_failed(self, rank: int, seq: int, text: str, now: float) -> list[Effect]:
+        """What the head has sent to a node has not got there."""
+        node = self.nodes[rank]
+        if node.state is FETCHING and seq == node.seq and node.source == HEAD:
+            node.handle(STOPPED)
+            self._failed(node, CUT, text, now)
+        return self._taken()
+
+    def take(self, rank: int, seq: int, offset: int) -> list[Effect]:
+        """A node is ready for the head to send."""
+        node = self.nodes[rank]
+        if node.state is FETCHING and seq == node.seq and node.source == HEAD:
+            node.offset = node.base = min(offset, self.size)
+            self._effects.append(Send(rank, seq, node.offset))
+        return self._taken()
+
+    def bad(self, rank: int, seq: int, now: float) -> list[Effect]:
+        """All came, and the checksum differs."""
+        node = self.nodes[rank]
+        if seq == node.seq and node.handle(DIFFERS):
+            node.offset = 0
+            node.bads += 1
+            node.failures[HEAD if node.source is None else node.source] = "checksum differs"
+            if node.bads >= MOST_BAD or (node.source == HEAD and node.bads > 1):
+                self._give_up(node, "checksum differs", now)
+            else:
+                self._judge_source(node, now)
+        return self._taken()
+
+    def done(self, rank: int, now: float) -> list[Effect]:
+        """The file is in its place."""
+        node = self.nodes[rank]
+        if node.handle(ARRIVED):
+            self._began(node, now)
+            node.offset = self.size
+            self._places.unlink(node)
+            for follower in self._places.followers(node):
+                if follower.state is BAD:
+                    self._judge_source(follower, now)
+            self._places.place_waiting(now)
+        return self._taken()
+
+    def end(self, rank: int, reason: str, now: float) -> list[Effect]:
+        """A node is gone, or has failed by itself; the reason is that of its verdict, "" for none."""
+        node = self.nodes[rank]
+        node.reason = node.reason or reason
+        if node.is_live:
+            self._take_out(node, now)
+        return self._taken()
+
+    def shared(self, rank: int, other: int) -> list[Effect]:
+        """Two nodes have found their targets to be one."""
+        names = " and ".join(
+            self.nodes[r].name for r in sorted({rank, other}) if r < len(self.nodes)
+        )
+        return self.stop(
+            f"the target is on a file system that the nodes share ({names}): copy to one of them"
+        )
+
+    def stop(self, reason: str) -> list[Effect]:
+        """Give up all nodes that do not have the file."""
+        self._give_up_all(reason)
+        return self._taken()
+
+    def tick(self, now: float) -> list[Effect]:
+        """Look for nodes that have stalled, are slow, or wait. To be called some times a second."""
+        for node in self.nodes:
+            if node.state is IDLE and node.again_at is not None and node.again_at <= now:
+                self._places.settle(node, node.source, now)
+        self._places.place_waiting(now)
+        # From the first of each line to the last: those behind one that is moved get another source.
+        for rank in self._places.in_order():
+            node = self.nodes[rank]
+            if node.state is BAD:
+                self._judge_source(node, now)
+            elif node.state is FETCHING:
+                self._look_at(node, now)
+        self._places.look(now)
+        return self._taken()
+
+    def _taken(self) -> list[Effect]:
+        effects = list(self._effects)
+        self._effects.clear()
+        return effects
+
+    # -- what can be asked -----------------------------------------------------------------------
+
+    def name_of(self, source: int | None) -> str:
+        """Return a source as it is shown; "" for none."""
+        return "" if source is None else "head" if source == HEAD else self.nodes[source].name
+
+    @property
+    def is_over(self) -> bool:
+        return not any(node.is_live for node in self.nodes)
+
+    # -- faults ----------------------------------------------------------------------------------
+
+    def _began(self, node: Receiver, now: float) -> None:
+        """Bytes have come for an order."""
+        source = node.source
+        if source is None:
+            return
+        if source == HEAD or self.nodes[source].offset > node.base:
+            self._slowest_start = max(self._slowest_start, now - node.ordered_at)
+        if source != HEAD and node.changes == 1 and not node.failures:
+            node.failures[source] = ""
+            self._let_in += 1
+
+    def _failed(self, node: Receiver, kind: str, text: str, now: float) -> None:
+        source = node.source
+        if source is None:
+            return
+        first = source != HEAD and node.changes == 1 and not node.failures
+        node.failures[source] = text or "the connection was cut"
+        self._refused += first and kind == LOGIN
+        if first and kind == LOGIN and self._refuses(text):
+            self._give_up_all(
+                f"nodes cannot log in to each other ({node.name} -> {self.name_of(source)}: {text}): "
+                "use --relay=sshd, or copy without --relay"
+            )
+        elif source == HEAD:
+            self._head_failed(node, now)
+        elif kind == GONE and self.nodes[source].state is DONE and not node.tried:
+            # It was renamed meanwhile.
+            node.tried = True
+            self._places.settle(node, source, now)
+        elif kind != LOGIN and not node.tried:
+            node.tried = True
+            node.again_at = now + PAUSE
+        else:
+            self._blame(node, source, now)
+
+    def _refuses(self, text: str) -> bool:
+        """Return whether too many of the first pulls were refused."""
+        others = sum(node.state is not OVER for node in self.nodes) - 1
+        if self._let_in + self._refused > FIRST_PULLS:
+            return False
+        plain = any(word in text for word in _REFUSALS)
+        # One that cannot be reached may just have died: it takes two of these.
+        return self._refused * 2 > min(FIRST_PULLS, others) and (plain or self._refused > 1)
+
+    def _head_failed(self, node: Receiver, now: float) -> None:
+        node.head_failures += 1
+        if node.head_failures > HEAD_FAILURES:
+            self._give_up(node, self._no_source(node), now)
+        elif node.line is not None and len(node.line) > 1:
+            self._repair(node, now)
+        else:
+            node.again_at = now + PAUSE
+
+    def _no_source(self, node: Receiver) -> str:
+        found = [f"{self.name_of(s)}: {why}" for s, why in node.failures.items() if why]
+        return f"no source reachable: {'; '.join(found)}"
+
+    def _blame(self, node: Receiver, source: int, now: float) -> None:
+        """A node could not fetch from a source: it is moved, or, when that is the second one, the source."""
+        node.avoided.add(source)
+        self._accuse(node, source, now)
+        if node.source == source:
+            self._repair(node, now)
+
+    def _accuse(self, node: Receiver, source: int, now: float) -> None:
+        accused = self.nodes[source]
+        accused.accusers.add(node.rank)
+        if accused.is_struck and accused.state is FETCHING and accused.line is not None:
+            self._places.trail(accused, now)
+
+    def _repair(self, node: Receiver, now: float) -> None:
+        """Move a node to the end; after too many moves the head alone sends to it."""
+        node.repairs += 1
+        if node.repairs > MOST_REPAIRS:
+            node.avoided.update(range(len(self.nodes)))
+        self._places.move(node, now)
+
+    def _look_at(self, node: Receiver, now: float) -> None:
+        """Move a node of a line that has stalled, or is so slow that others wait for it."""
+        if self._has_stalled(node, now):
+            self._stalled(node, now)
+        elif self._is_slow(node, now):
+            node.slow = True
+            source = node.source
+            self._places.trail(node, now)
+            if source is not None and source != HEAD:
+                self._accuse(node, source, now)
+
+    def _has_stalled(self, node: Receiver, now: float) -> bool:
+        if now - node.moved_at <= max(STALL, 2 * self._slowest_start) or node.offset >= self.size:
+            return False
+        if node.source is None or node.source == HEAD:
+            return True
+        source = self.nodes[node.source]
+        return source.offset >= self.size or source.offset - node.offset > AHEAD
+
+    def _stalled(self, node: Receiver, now: float) -> None:
+        source = node.source
+        if source is None:
+            return
+        node.failures[source] = "no byte has come"
+        node.handle(STOPPED)
+        if source == HEAD:
+            self._effects.append(StopSending(node.rank))
+            self._head_failed(node, now)
+        else:
+            self._blame(node, source, now)
+
+    def _is_slow(self, node: Receiver, now: float) -> bool:
+        source = node.source
+        if source is None or source == HEAD or node.slow or not self._places.has_follower(node):
+            return False
+        rate, full = node.rate(now), self.nodes[source].rate(now)
+        if rate is None or full is None or self.nodes[source].is_struck:
+            return False
+        behind = self.nodes[source].offset - node.offset
+        return rate * SLOW_PART < full and behind > SLOW_BEHIND * full
+
+    def _judge_source(self, node: Receiver, now: float) -> None:
+        """A node's checksum differs: it begins again once its source is known to be right or wrong."""
+        source = node.source
+        if source is not None and source != HEAD:
+            judged = self.nodes[source]
+            if judged.state is DONE:
+                if node.base == 0:
+                    # All of it came from there, and there it is right.
+                    judged.accusers.update((node.rank, HEAD))
+                    node.avoided.add(source)
+                self._begin_again(node, source, now)
+                return
+            waits = judged.state is BAD or judged.restarts == node.generation
+            if judged.state is not OVER and waits:
+                return
+            if node.bads > 1 and (right := self._places.idle(node)) is not None:
+                # Not once more for each relay before it that alters bytes.
+                source = right
+        self._begin_again(node, source, now)
+
+    def _begin_again(self, node: Receiver, source: int | None, now: float) -> None:
+        self._places.settle(node, source, now)
+        for follower in self._places.followers(node):
+            if follower.state is BAD:
+                self._judge_source(follower, now)
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    def _take_out(self, node: Receiver, now: float) -> None:
+        """A node is over: its followers get its source."""
+        node.handle(END)
+        self._places.leave(node, now)
+        self._places.place_waiting(now)
+
+    def _give_up(self, node: Receiver, reason: str, now: float) -> None:
+        node.reason = reason
+        self._take_out(node, now)
+        self._effects.append(GiveUp(node.rank))
+
+    def _give_up_all(self, reason: str) -> None:
+        self.stopped = self.stopped or reason
+        for node in self.nodes:
+            if node.is_live:
+                node.handle(END)
+                node.reason = node.reason or reason
+                self._places.unlink(node)
+                self._effects.append(GiveUp(node.rank))

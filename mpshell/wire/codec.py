@@ -1,0 +1,147 @@
+"""Frames of messages: a batch, all that one turn of a loop has to send, pickled once for a `Channel`.
+
+Used by both processes. A frame is read by an unpickler that knows the messages (`mpshell.wire.messages`) and
+nothing else, and each field is of its type then (`mpshell.wire.checks`).
+"""
+
+from __future__ import annotations
+
+import io
+
+from mpshell.errors import ProtocolError
+from mpshell.runtime.lean import TYPE_CHECKING, pickle
+from mpshell.wire import checks
+from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
+from mpshell.wire.messages import (
+    Bodies,
+    Cancel,
+    CloseStdin,
+    Configure,
+    ConnectLimits,
+    EndRun,
+    EngineFailed,
+    Finished,
+    ForgetJob,
+    HostKeys,
+    InputLost,
+    JobSpec,
+    Lease,
+    Located,
+    LogFormat,
+    Notices,
+    Output,
+    Ping,
+    Pong,
+    Ready,
+    RunEnded,
+    SetSlots,
+    SlotsHeld,
+    Starting,
+    Stored,
+    Submit,
+    Trace,
+    Warn,
+    Withdraw,
+    Write,
+    Written,
+)
+
+if TYPE_CHECKING:
+    from mpshell.wire.messages import Message
+
+_INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
+_NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
+_TEMPLATE = checks.series(tuple, checks.kind(str, int))
+_VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
+_LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
+_JOB_SPEC = checks.fields(
+    checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
+    _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
+    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT), _BOOL,
+)  # fmt: skip
+
+#: Every message that a frame may hold, with the check of its fields.
+_CHECKS: dict[type, checks.Check] = {
+    Configure: checks.fields(_BYTES, checks.maybe(_INT), _VARIABLES),
+    Submit: checks.fields(
+        _INT, checks.maybe_one(JobSpec, _JOB_SPEC), _INT, checks.series(list, _STR), _TEXTS
+    ),
+    Write: checks.fields(_INT, _BYTES, checks.maybe(_INT)),
+    Stored: checks.fields(_INT, _INT, _INT, _INT),
+    CloseStdin: checks.fields(_INT, checks.maybe(_INT)),
+    SetSlots: checks.fields(_INT, _INT),
+    Cancel: checks.fields(checks.maybe(_INT), _INT, _BOOL),
+    Withdraw: checks.fields(_INT),
+    ForgetJob: checks.fields(_INT),
+    EndRun: checks.fields(),
+    ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
+    Ping: checks.fields(),
+    Lease: checks.fields(_FLOAT),
+    Ready: checks.fields(_INT, _INT, _STR),
+    Located: checks.fields(_FLOAT, _INT),
+    Starting: checks.starting,
+    Output: checks.output,
+    Written: checks.fields(checks.pairs(_INT, _INT)),
+    Bodies: checks.fields(checks.pairs(_INT, _BYTES), _INT),
+    Finished: checks.finished,
+    SlotsHeld: checks.fields(_INT, _INT),
+    Trace: checks.fields(checks.pairs(_INT, _STR)),
+    Pong: checks.fields(),
+    Warn: checks.fields(_STR),
+    InputLost: checks.fields(_INT, _STR),
+    Notices: checks.fields(checks.pairs(_STR, _INT)),
+    HostKeys: checks.fields(checks.pairs(_STR, _STR)),
+    EngineFailed: checks.fields(_STR),
+    RunEnded: checks.fields(),
+}
+
+#: What the unpickler may make, by module and name: messages, and the job within one with its parts.
+_CLASSES: dict[tuple[str, str], type] = {
+    (cls.__module__, cls.__name__): cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, FileCopy)
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows the messages and nothing else: a frame never makes any other object."""
+
+    def find_class(self, module: str, name: str) -> type:
+        found = _CLASSES.get((module, name))
+        if found is not None:
+            return found
+        raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
+
+
+def encode(batch: list[Message]) -> bytes:
+    """Return the frame that carries a batch of messages."""
+    return pickle.dumps(batch, 5)
+
+
+def decode(frame: bytes) -> list[Message]:
+    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes.
+
+    MemoryError when there is no room for a frame of that size.
+    """
+    try:
+        batch: list[Message] = _Unpickler(io.BytesIO(frame)).load()
+    except ProtocolError:
+        raise
+    # Unpickling garbage raises nearly anything; all of it means the same here.
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            # Garbage may ask for any size. A frame of messages takes about its own.
+            bytearray(len(frame))
+        raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
+    if batch.__class__ is not list:
+        raise ProtocolError(f"a frame holds {type(batch).__name__}, not a list of messages")
+    for message in batch:
+        check = _CHECKS.get(message.__class__)
+        # No value is shown: one may be nested too deeply for its repr(), and of any length.
+        if check is None:
+            raise ProtocolError(f"a frame holds {type(message).__name__}, which is no message")
+        try:
+            passes = check(message)
+        except ValueError:
+            passes = False
+        if not passes:
+            raise ProtocolError(f"a frame holds a {type(message).__name__} with other fields")
+    return batch

@@ -1,0 +1,286 @@
+"""The prompt on a terminal: its commands, its signals, history and completion."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pexpect
+import pytest
+
+from tests.cli.program import PROGRAM, environment, gone, mpshell
+from tests.cli.test_terminal import rest, terminal
+from tests.groupfiles import write_groups
+from tests.support import eventually
+from tests.system.recorder import until
+
+PROMPT = "mpshell> "
+
+
+@contextmanager
+def session(
+    state: Path, *words: str, nodes: str = "n[1-3]", env: dict[str, str] | None = None
+) -> Iterator[pexpect.spawn[str]]:
+    """Give a session at its first prompt."""
+    # No bells between what is typed and what is completed, no escapes around what is pasted.
+    inputrc = state / "inputrc"
+    inputrc.write_text("set bell-style none\nset enable-bracketed-paste off\n")
+    with terminal(
+        "--color=never",
+        "-w",
+        nodes,
+        *words,
+        env={"XDG_STATE_HOME": str(state), "INPUTRC": str(inputrc), **(env or {})},
+    ) as child:
+        child.expect_exact(PROMPT)
+        yield child
+
+
+def said(child: pexpect.spawn[str], line: str) -> str:
+    """Type a line, and return what comes until the next prompt, without the echo."""
+    child.sendline(line)
+    child.expect_exact(PROMPT)
+    text = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", child.before or "")
+    return text.replace("\r\n", "\n").partition("\n")[2]
+
+
+def test_commands_run_on_the_nodes_of_the_moment(tmp_path: Path) -> None:
+    with session(tmp_path) as child:
+        assert "nodes: n[1-3] (3)" in str(child.before)
+        assert sorted(said(child, "echo on %h").splitlines()[:3]) == [
+            "n1: on n1",
+            "n2: on n2",
+            "n3: on n3",
+        ]
+        assert "nodes: n[1-2] (2)" in said(child, "-n3")
+        assert "nodes: gw[7-8],n[1-2] (4)" in said(child, "+ gw[7-8]")
+        assert "nodes: N5 (1)" in said(child, "@N5")
+        assert "N5: x" in said(child, "echo x")
+        assert "nodes: N5 (1)" in said(child, "?")
+        assert said(child, "") == "" and said(child, "   ") == ""
+        assert "nodes: none" in said(child, "-N5")
+        assert "no nodes: set them with @NODES" in said(child, "echo x")
+        child.sendline("QUIT")
+        rest(child)
+        assert child.exitstatus == 0
+
+
+def test_the_output_is_gathered_or_not(tmp_path: Path) -> None:
+    with session(tmp_path) as child:
+        assert "output is gathered" in said(child, "=")
+        assert "---------------\nn[1-3] (3)\n---------------\nsame\n" in said(child, "echo same")
+        assert "lines are shown as they come" in said(child, "=")
+        assert "n2: same\n" in said(child, "echo same")
+    with session(tmp_path, "--diff") as child:
+        assert "-x0\n+x1\n" in said(child, "[ %n -gt 0 ]; echo x$?")
+        said(child, "=")
+        assert "n2: same\n" in said(child, "echo same")
+        said(child, "=")
+        assert "@@" in said(child, "[ %n -gt 0 ]; echo x$?")
+    with session(tmp_path, "--jsonl") as child:
+        assert "=: the output is JSON" in said(child, "=")
+        assert said(child, "true").count('"reason"') == 3
+
+
+def test_what_is_wrong_is_no_end(tmp_path: Path) -> None:
+    with session(tmp_path) as child:
+        for line, words in {
+            "@n[": "@ 'n[': ",
+            "@": "@: nodes must follow",
+            "+@no:such": "+ '@no:such': ",
+            "--x": "no node begins with '-'",
+            "!": "!: a command must follow",
+            "!exit 3": "exited with code 3",
+            "%x %h": "",
+            "kill -9 $$": "ended by SIGKILL: n[1-3]",
+        }.items():
+            assert words in said(child, line), line
+        assert "nodes: n[1-3] (3)" in said(child, "?")
+        said(child, "exit %n")
+        child.sendeof()
+        rest(child)
+        # As of a shell: that of the last command.
+        assert child.exitstatus == 2
+
+
+def test_a_command_runs_here_with_the_terminal(tmp_path: Path) -> None:
+    with session(tmp_path) as child:
+        assert said(child, "!test -t 0 && test -t 1 && echo here $((6 * 7))") == "here 42\n"
+        child.sendline(f"!echo begun; trap 'exit 5' INT; {until(tmp_path / 'never')}")
+        child.expect("begun\r\n")
+        child.sendintr()
+        child.expect("exited with code 5")
+        child.expect_exact(PROMPT)
+        assert "n1: on" in said(child, "echo on")
+
+
+def test_ctrl_c_ends_the_command_and_not_the_session(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    with session(tmp_path, env={"MPSHELL_TEST_MARK": mark}) as child:
+        child.sendline(f"trap '' TERM; echo x > {begun}/%h; sleep 300; sleep 300")
+        assert eventually(lambda: len(list(begun.iterdir())) == 3)
+        child.sendintr()
+        child.expect(r"stopped: n\[1-3\]")
+        child.expect_exact(PROMPT)
+        # A line that is typed is dropped; the next one runs.
+        child.send("echo dropped")
+        child.expect_exact("echo dropped")
+        child.sendintr()
+        child.expect_exact(PROMPT)
+        assert "n1: on" in said(child, "echo on")
+        child.sendline("quit")
+        rest(child)
+        assert child.exitstatus == 0
+    assert gone(mark)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("where", ["prompt", "command", "here"])
+def test_a_signal_ends_the_session(tmp_path: Path, number: signal.Signals, where: str) -> None:
+    mark = uuid.uuid4().hex
+    with session(tmp_path, env={"MPSHELL_TEST_MARK": mark}) as child:
+        if where == "command":
+            child.sendline(f"echo x > {tmp_path}/%h; sleep 300; sleep 300")
+            assert eventually(lambda: (tmp_path / "n1").exists())
+        elif where == "here":
+            child.sendline(f"!echo x > {tmp_path}/n1; {until(tmp_path / 'go')}")
+            assert eventually(lambda: (tmp_path / "n1").exists())
+        assert child.pid is not None
+        os.kill(child.pid, number)
+        (tmp_path / "go").touch()
+        rest(child)
+        assert child.exitstatus == 128 + number
+    assert gone(mark)
+
+
+def test_the_terminal_that_goes_away_ends_the_session(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    with session(tmp_path, env={"MPSHELL_TEST_MARK": mark}) as child:
+        cast(Any, child).ptyproc.fileobj.close()
+        assert gone(mark)
+
+
+def test_the_history(tmp_path: Path) -> None:
+    file = tmp_path / "mpshell/history"
+    with session(tmp_path, "-O", "history_size=3") as child:
+        for line in ("echo 1", "echo 2", "echo 2", " echo secret", "echo 3", "echo 4"):
+            said(child, line)
+        # From another session, which must not be lost.
+        with session(tmp_path, "-O", "history_size=3") as other:
+            said(other, "echo other")
+        # The line before the last one: readline draws what differs alone.
+        assert "n1: 3" in said(child, "\x1b[A\x1b[A")
+    assert file.read_text().splitlines() == ["echo 4", "echo other", "echo 3"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    with session(tmp_path) as child:
+        child.send("\x12oth")
+        child.expect("echo other|er")
+        # Not the end of a line (C-J), which ends the search alone.
+        child.send("\r")
+        child.expect_exact("n1: other")
+
+
+def test_no_history_is_kept_with_a_size_of_nothing(tmp_path: Path) -> None:
+    with session(tmp_path, "-O", "history_size=0") as child:
+        said(child, "echo 1")
+        child.sendline("quit")
+        rest(child)
+    assert not (tmp_path / "mpshell").exists()
+
+
+def test_a_history_that_cannot_be_kept_is_reported_once(tmp_path: Path) -> None:
+    (tmp_path / "mpshell/history").mkdir(parents=True)
+    with session(tmp_path) as child:
+        assert f"no history is kept in {tmp_path}/mpshell/history: Is a directory" in str(
+            child.before
+        )
+        assert "no history" not in said(child, "echo 1") + said(child, "echo 2")
+        assert "n1: 1" in said(child, "\x1b[A\x1b[A")
+
+
+def test_completion(tmp_path: Path) -> None:
+    conf = write_groups(tmp_path / "groups")
+    with session(tmp_path, "--groupsconf", str(conf), nodes="node[11-12],x1") as child:
+        for typed, completed in {
+            "qu\t": "quit",
+            "@no\t": "@node1",
+            "-x\t": "-x1",
+            "@@log\t": "@@login",
+            "+node11,@co\t": "+node11,@compute",
+            "+@ra\t": "+@racks:rack",
+            f"!{conf.parent}/gr\t": f"!{conf.parent}/groups.",
+        }.items():
+            child.send(typed)
+            child.expect_exact(completed)
+            child.sendintr()
+            child.expect_exact(PROMPT)
+        assert "nodes: gw[1-2] (2)" in said(child, "@@login")
+
+
+def test_many_commands_leave_nothing_behind(tmp_path: Path) -> None:
+    with session(tmp_path, nodes="n1") as child:
+        said(child, "true")
+        before = len(os.listdir(f"/proc/{child.pid}/fd"))
+        for number in range(8):
+            assert f"n1: {number}" in said(child, f"echo {number}")
+        said(child, "@n[")
+        assert len(os.listdir(f"/proc/{child.pid}/fd")) <= before
+        assert len(os.listdir(f"/proc/{child.pid}/task")) <= 2
+
+
+def test_a_wrong_option_is_an_error_of_each_command(tmp_path: Path) -> None:
+    with session(tmp_path, "--outdir", "/proc/none") as child:
+        for _ in range(2):
+            assert "/proc/none" in said(child, "true")
+        child.sendline("quit")
+        rest(child)
+        assert child.exitstatus in (64, 74)
+
+
+@pytest.mark.parametrize("words", [(), ("-b",)])
+def test_without_a_terminal_there_is_no_prompt(words: tuple[str, ...]) -> None:
+    done = mpshell("-w", "n1", *words, stdin=b"echo x\n")
+    assert done.code == 64 and "a command must be given (the prompt is for a terminal)" in done.err
+    script = f"{' '.join(PROGRAM)} -R exec -w n1 {' '.join(words)} | cat"
+    child = pexpect.spawn(
+        "/bin/bash",
+        ["-o", "pipefail", "-c", script],
+        env=environment(),
+        timeout=30,
+        encoding="utf-8",
+    )
+    try:
+        assert "a command must be given" in rest(child)
+        assert child.exitstatus == 64
+    finally:
+        child.close(force=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-n",), "-n does not go with the prompt"),
+        (("-c",), "files to copy must be given"),
+        (("",), "a command must be given"),
+        (("-x", "n1"), "no node is left"),
+    ],
+)
+def test_what_does_not_go_with_the_prompt(words: tuple[str, ...], says: str) -> None:
+    with terminal("-w", "n1", *words) as child:
+        assert says in rest(child)
+        assert child.exitstatus == 64
+
+
+def test_a_dry_run_at_the_prompt(tmp_path: Path) -> None:
+    with session(tmp_path, "--dry-run") as child:
+        assert "n[1-3]: /bin/sh -c 'rm x'" in said(child, "rm x") or "rm x" in said(child, "rm x")
