@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         WorkerException,
     )
     from mpshell.event import EventHandler
+    from mpshell.hosts.dask import dask
     from mpshell.hosts.srun import srun
     from mpshell.hosts.ssh import ssh_hosts
     from mpshell.msgtree import MODE_DEFER, MODE_SHIFT, MODE_TRACE, MsgTree, MsgTreeElem
@@ -161,6 +162,7 @@ __all__ = [
     "WorkerRsh",
     "WorkerSimple",
     "WorkerSsh",
+    "dask",
     "expand",
     "fold",
     "grouplist",
@@ -191,6 +193,7 @@ _HOMES = {
         "WorkerBadArgumentError", "WorkerError", "WorkerException",
     ),
     "mpshell.event": ("EventHandler",),
+    "mpshell.hosts.dask": ("dask",),
     "mpshell.hosts.srun": ("srun",),
     "mpshell.hosts.ssh": ("ssh_hosts",),
     "mpshell.msgtree": ("MODE_DEFER", "MODE_SHIFT", "MODE_TRACE", "MsgTree", "MsgTreeElem"),

@@ -109,6 +109,10 @@ class EngineStartError(EngineException):
     """No engine process can be started."""
 
 
+class NoHostError(EngineStartError):
+    """No other host can be used for engines; the message has the reason of each."""
+
+
 class InputStorageError(EngineException, OSError):
     """What is written to commands cannot be kept for them: the disk is full, most often.
 

@@ -48,6 +48,8 @@ PROGRAMS = {
     "netkit-rsh": Program("netkit-rsh", "rsh-client"),
     # It asks Slurm's own reading of its lists of nodes, and needs no cluster for that.
     "scontrol": Program("scontrol", "slurm-client"),
+    "ip": Program("ip", "iproute2"),
+    "openssl": Program("openssl", "openssl"),
     "srun": Program("srun", "slurm-client"),
     "slurmctld": Program("slurmctld", "slurmctld"),
     "slurmd": Program("slurmd", "slurmd"),

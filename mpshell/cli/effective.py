@@ -10,8 +10,12 @@ from typing import Any
 from mpshell.cli.conffile import ConfError
 from mpshell.cli.configuration import Configuration
 from mpshell.cli.journalled import past_option
+from mpshell.cli.parser import runs_elsewhere
 from mpshell.defaults import DEFAULTS
 from mpshell.errors import DefaultsError
+
+#: Where the engines are, when they are on other hosts: one of these at most.
+_PLACES = ("hosts", "srun", "dask")
 
 #: Levels of `verbosity`, and the options that stand for them.
 _QUIET, _VERBOSE, _DEBUG = 0, 2, 3
@@ -74,14 +78,21 @@ def color(conf: Configuration) -> tuple[str, str | None]:
 
 
 def _settle_hosts(options: argparse.Namespace, conf: Configuration) -> None:
-    if not options.given & {"hosts", "srun"}:
-        hosts, srun = conf["hosts"], conf.found("srun")
-        if hosts is not None and srun is not None and srun.value:
-            raise ConfError(srun.where, "srun: it does not go with hosts, which is given, too")
-        options.hosts, options.srun = hosts, conf["srun"]
-    if options.hosts is None and not options.srun:
+    if not options.given & set(_PLACES):
+        chosen = [key for key in _PLACES if conf[key]]
+        if len(chosen) > 1 and (found := conf.found(chosen[1])) is not None:
+            raise ConfError(
+                found.where, f"{chosen[1]}: it does not go with {chosen[0]}, which is given, too"
+            )
+        for key in _PLACES:
+            setattr(options, key, conf[key])
+    if not runs_elsewhere(options):
         return
-    if "hosts_options" not in options.given and conf.found("hosts_options") is not None:
+    if (
+        not options.dask
+        and "hosts_options" not in options.given
+        and conf.found("hosts_options") is not None
+    ):
         options.hosts_options = [conf["hosts_options"]]
     if "hosts_python" not in options.given:
         options.hosts_python = conf["hosts_python"]

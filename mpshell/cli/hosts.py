@@ -1,4 +1,4 @@
-"""--hosts and --srun: engines on other hosts, and what became of those hosts."""
+"""--hosts, --srun and --dask: engines on other hosts, and what became of those hosts."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def _launcher(options: argparse.Namespace) -> HostsLauncher:
         except NodeSetException as error:
             raise ValueError(f"--hosts {options.hosts!r}: {error}") from error
         return ssh_hosts(hosts, python=options.hosts_python, options=more)
+    if options.dask is not None:
+        from mpshell.hosts.dask import dask
+
+        return dask(options.dask, python=options.hosts_python)
     from mpshell.hosts.srun import srun
 
     return srun(python=options.hosts_python, options=more)

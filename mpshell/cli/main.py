@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
 from mpshell.cli.journalled import past_option
-from mpshell.cli.parser import USAGE_ERROR, Parser, check, parse
+from mpshell.cli.parser import USAGE_ERROR, Parser, check, parse, runs_elsewhere
 from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _carry_out(
     if without_room or display.unshown:
         return _out_of_memory(display, without_room, "what was gathered is shown")
     _sum_up(run, display, options, terminal, seconds)
-    if options.hosts is not None or options.srun:
+    if runs_elsewhere(options):
         from mpshell.cli.hosts import report_hosts
 
         report_hosts(run.task, terminal)

@@ -251,6 +251,7 @@ def _add_hosts(parser: Parser) -> None:
     where = group.add_mutually_exclusive_group()
     _add_setting(where, "hosts")
     where.add_argument("--srun", action="store_true", help=SETTINGS["srun"].help)
+    _add_setting(where, "dask")
     _add_setting(group, "hosts_options", action="append", default=[])
     _add_setting(group, "hosts_python")
 
@@ -347,6 +348,11 @@ def _add_other(parser: Parser) -> None:
     group.add_argument("-h", "--help", nargs=0, action=Help, help="print this text and exit")
 
 
+def runs_elsewhere(options: argparse.Namespace) -> bool:
+    """Return whether the engines run on other hosts."""
+    return bool(options.hosts or options.srun or options.dask)
+
+
 def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     """Return the parser and the options of a command line.
 
@@ -371,10 +377,10 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         _check_forms(parser, options)
         return
     copying = options.copy or options.rcopy
-    if not (options.hosts or options.srun):
-        for name in ("hosts_options", "hosts_python"):
-            if name in options.given:
-                parser.error(f"--{name.replace('_', '-')} is for --hosts or --srun")
+    if "hosts_options" in options.given and not (options.hosts or options.srun):
+        parser.error("--hosts-options is for --hosts or --srun")
+    if "hosts_python" in options.given and not runs_elsewhere(options):
+        parser.error("--hosts-python is for --hosts, --srun or --dask")
     if not any(options.command):
         options.prompt = _may_prompt(parser, options)
     if not copying:

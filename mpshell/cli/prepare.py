@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.cli.display import Display, GatheredDisplay, LinesDisplay
 from mpshell.cli.effective import configured_info
+from mpshell.cli.parser import runs_elsewhere
 from mpshell.cli.terminal import Terminal
 from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerException
 from mpshell.nodeset import NodeSet
@@ -61,7 +62,7 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         task.set_info("retry", _retry_policy(options))
     if options.worker == "pdsh":
         check_pdsh(task, options)
-    if options.hosts is not None or options.srun:
+    if runs_elsewhere(options):
         from mpshell.cli.hosts import configure_hosts
 
         configure_hosts(task, options)

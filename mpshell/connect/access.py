@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.connect.failures import Failure
-    from mpshell.connect.gate import Gate
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Names
     from mpshell.connect.pool import ConnectionPool, PooledConnection
+    from mpshell.engine.gate import Gate
     from mpshell.runtime.loop import TimerHandle
     from mpshell.ssh.connection import Connection, Refusal
     from mpshell.ssh.setup import Setup, Target

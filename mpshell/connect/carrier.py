@@ -19,6 +19,7 @@ from mpshell.connect import failures
 from mpshell.connect.access import Access, Means
 from mpshell.connect.transport import HIGH_WATER
 from mpshell.wire.messages import CUT, STDERR, STDOUT
+from mpshell.wire.notices import NOT_LET_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +123,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def not_connected(self, failure: Failure) -> None:
         """There is no connection, and nothing has run."""
+        if failure.dropped:
+            self._owner.notice(NOT_LET_IN)
         self._fail(failure)
 
     def not_wanted(self, reason: str) -> None:

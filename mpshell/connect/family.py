@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from mpshell.connect.carrier import SshCarrier
 from mpshell.connect.copying import copy_carrier, name_of
 from mpshell.connect.files import Files
-from mpshell.connect.gate import Gate
 from mpshell.connect.names import Names
 from mpshell.connect.pool import ConnectionPool
+from mpshell.engine.gate import Gate
 from mpshell.engine.limits import room_to_keep
 from mpshell.errors import WorkerError
+from mpshell.ssh.keywords import spelled
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
+from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 
 if TYPE_CHECKING:
     from mpshell.connect.loop import ConnectionLoop
@@ -62,7 +64,7 @@ class Connections:
         if isinstance(target, Target) and (target.jump or target.proxy_command is not None):
             target = Fallback("proxyjump" if target.jump else "proxycommand")
         if isinstance(target, Fallback):
-            self.owner.notice(f"over ssh(1): {target.reason}")
+            self._note_fallback(target.reason)
             return self._programs.start(execution)
         if job.spec.trace:
             connect = job.spec.connect
@@ -112,8 +114,11 @@ class Connections:
 
     def fall_back(self, execution: Execution, reason: str) -> None:
         """Have ssh(1) connect: this side has given up before anybody has logged in."""
-        self.owner.notice(f"over ssh(1): {reason}")
+        self._note_fallback(reason)
         self.owner.start_over(execution, self._programs)
+
+    def _note_fallback(self, reason: str) -> None:
+        self.owner.notice(f"{OVER_SSH}{NOTICE_REASON}{spelled(reason)}")
 
     def set_limits(self, most: int, rate: float | None) -> None:
         self.gate.set_limits(most, rate)

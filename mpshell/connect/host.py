@@ -23,6 +23,8 @@ def make_family(loop: EventLoop, clients: Clients) -> Connections:
     """Return the family that carries the clients of jobs with a `Connect`."""
     if not isinstance(loop, ConnectionLoop):
         raise TypeError(f"connections need a loop of `make_loop`, not {loop!r}")
+    family = Connections(loop, clients, clients.processes)
+    clients.processes.share_gate(family.gate)
     # It will hold keys, decrypted, and maybe a password.
     clients.processes.core_limit = CoreLimit()
-    return Connections(loop, clients, clients.processes)
+    return family

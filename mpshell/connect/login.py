@@ -7,7 +7,7 @@
 
 A server that ends a connection before the key exchange is over has run nothing, and may have too many of them
 (sshd's MaxStartups): it is tried again until the time to connect is over. That time runs while a connection is
-made and in the pauses, not while it waits for its turn (`mpshell.connect.gate`).
+made and in the pauses, not while it waits for its turn (`mpshell.engine.gate`).
 
 It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
 failed before OPEN has run nothing. An open connection may pass to another watcher (`pass_to`), as one of the
@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncssh
 
-from mpshell.connect import failures, gate
+from mpshell.connect import failures
 from mpshell.connect.transport import SshTransport
+from mpshell.engine.gate import LONGEST
 from mpshell.ssh.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.connect.failures import Failure
-    from mpshell.connect.gate import Gate
     from mpshell.connect.loop import ConnectionLoop
     from mpshell.connect.names import Address, Answer, Names
+    from mpshell.engine.gate import Gate
     from mpshell.runtime.loop import TimerHandle
     from mpshell.ssh.connection import Refusal
     from mpshell.ssh.setup import Target
@@ -91,8 +92,8 @@ class Login:
         self.state: str = LOOKING_UP
         self._found: list[Address] = []
         self._addresses: list[Address] = []
-        #: The address that the gate has let it connect to.
-        self._entered: Address | None = None
+        #: The place that the gate has let it connect to.
+        self._entered: tuple[object, ...] | None = None
         self._begun = 0
         #: Seconds to connect that are left, None for no limit; and why the last try has failed.
         self._left: float | None = target.connect_timeout or None
@@ -158,14 +159,18 @@ class Login:
         """Wait until a connection may be made."""
         self.state = WAITING
         self._stop_clock()
-        self._gate.enter(self._found[0], self._on_turn)
+        self._gate.enter(self._place(), self._on_turn)
+
+    def _place(self) -> tuple[object, ...]:
+        """Return the address and port that it connects to first, as the gate knows them."""
+        return self._found[0][1][:2]
 
     def _on_turn(self, begun: int) -> None:
         if self.state is not WAITING:
             # It was called off after it had been let in.
-            self._gate.leave(self._found[0], begun, dropped=False)
+            self._gate.leave(self._place(), begun, dropped=False)
             return
-        self._entered, self._begun = self._found[0], begun
+        self._entered, self._begun = self._place(), begun
         self._start_clock()
         self.state = CONNECTING
         self._addresses = list(self._found)
@@ -210,9 +215,9 @@ class Login:
             self.on_room()
 
     def _leave_gate(self, dropped: bool = False) -> None:
-        address, self._entered = self._entered, None
-        if address is not None:
-            self._gate.leave(address, self._begun, dropped)
+        place, self._entered = self._entered, None
+        if place is not None:
+            self._gate.leave(place, self._begun, dropped)
 
     def _try_again(self, failure: Failure) -> None:
         """The server has dropped the connection: make another one a little later."""
@@ -220,7 +225,10 @@ class Login:
         self._close_connection()
         self._leave_gate(dropped=True)
         self.state = PAUSING
-        self._pause = self._loop.call_later(gate.pause(), self._on_pause_over)
+        if self._left is None:
+            self._left = LONGEST
+            self._start_clock()
+        self._pause = self._loop.call_later(self._gate.pause(self._place()), self._on_pause_over)
 
     def _on_pause_over(self) -> None:
         self._pause = None

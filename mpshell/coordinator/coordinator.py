@@ -104,7 +104,7 @@ class Coordinator:
             heartbeat, bucket, observer=self._observer,
             in_waves=plan is not None and plan.has_waves, connects=connects,
             # After the last failure that is allowed nothing may start that waits in an engine.
-            ahead=plan is None or plan.max_fail is None,
+            ahead=plan is None or plan.max_fail is None, stop=self._stop_jobs,
         )  # fmt: skip
 
     def _make_rollout(self, plan: RolloutPlan) -> Rollout:

@@ -55,6 +55,7 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
+        stop: Callable[[list[Job], str], object] = lambda jobs, why: None,
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
@@ -62,7 +63,7 @@ class EngineSet:
         self._wanted, self._configure = wanted, configure
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
-        self._ahead = ahead
+        self._ahead, self._stop = ahead, stop
         self._held = False
         self._jobs: dict[int, Job] = {}
         self._affinity = Affinity(self._jobs, run.loop.time)
@@ -302,7 +303,10 @@ class EngineSet:
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
-                self._run.note(error)
+                if self._misfires.ends_run(error):
+                    self._run.note(error)
+                else:
+                    self._stop(list(self._jobs.values()), str(error))
             else:
                 self._deal()
         self._observer.turn_ends()

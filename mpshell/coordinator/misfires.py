@@ -1,6 +1,6 @@
 """When a run gives up on engines that end before they have done anything. Pure."""
 
-from mpshell.errors import EngineStartError
+from mpshell.errors import EngineStartError, NoHostError
 
 #: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
 #: error of their own before they have announced a command: for each that it has had at once, as one blow may
@@ -18,6 +18,8 @@ class Misfires:
         self._detail = ""
         #: Engines that the run has had at once.
         self._most = 1
+        #: Commands have been announced.
+        self._has_worked = False
 
     def living(self, engines: int) -> None:
         """So many engines are there now."""
@@ -29,7 +31,12 @@ class Misfires:
 
     def has_worked(self) -> None:
         """An engine has announced commands."""
+        self._has_worked = True
         self._failures = 0
+
+    def ends_run(self, error: EngineStartError) -> bool:
+        """Whether the run cannot go on at all: where it has begun and all hosts were lost, it has results."""
+        return not (self._has_worked and isinstance(error, NoHostError))
 
     def ended_at_once(self, detail: str) -> None:
         """An engine has ended before its first message."""

@@ -11,6 +11,10 @@ from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.run import Run
 from mpshell.wire import messages
+from mpshell.wire.notices import NOTICE_REASON
+
+#: Reasons that are named of each kind: there may be one a node, as a path or a name is in it.
+_REASONS = 4
 
 
 class NoticeCounts:
@@ -56,10 +60,25 @@ class NoticeCounts:
 
     def tell_counts(self) -> None:
         """Warn of all that was counted, in one line, most nodes first."""
-        if self._counts:
-            texts = [
-                f"{count} {'node' if count == 1 else 'nodes'} {text}"
-                for text, count in self._counts.most_common()
-            ]
-            self._counts.clear()
-            self.warn("; ".join(texts))
+        groups: dict[str, list[tuple[str, int]]] = {}
+        for text, count in self._counts.most_common():
+            head, _, reason = text.partition(NOTICE_REASON)
+            groups.setdefault(head, []).append((reason, count))
+        self._counts.clear()
+        if groups:
+            self.warn("; ".join(_sentence(head, reasons) for head, reasons in groups.items()))
+
+
+def _sentence(head: str, reasons: list[tuple[str, int]]) -> str:
+    """Return what is true of so many nodes, with the commonest reasons."""
+    total = sum(count for _, count in reasons)
+    sentence = f"{total} {'node' if total == 1 else 'nodes'} {head}"
+    if not reasons[0][0]:
+        return sentence
+    if len(reasons) == 1:
+        return f"{sentence}: {reasons[0][0]}"
+    shown = [f"{reason} ({count})" for reason, count in reasons[:_REASONS]]
+    if rest := reasons[_REASONS:]:
+        others = "another reason" if len(rest) == 1 else f"{len(rest)} other reasons"
+        shown.append(f"{others} ({sum(count for _, count in rest)})")
+    return f"{sentence}: {', '.join(shown)}"

@@ -59,3 +59,24 @@ if TYPE_CHECKING:
 
         def close(self) -> None:
             """Close all that is open: the client's slot is free."""
+
+    class Redialing(Carrier, Protocol):
+        """A client's carrier between two programs of it, which watches over them (`mpshell.engine.redial`)."""
+
+        #: Bytes of standard input that have been reported as written.
+        fed: int
+
+        def look(self, notes: bytes, messages: bytes) -> bytes:
+            """Take what is noted of the log, and new messages; return those to pass on now."""
+
+        def take_messages(self) -> bytes:
+            """Return the messages that were held back."""
+
+        def goes_on(self, status: int, signaled: bool) -> bool:
+            """Take the end of a program; return whether another one is to be started, after `pause`."""
+
+        def verdict(self, status: int, signaled: bool) -> tuple[int, bool]:
+            """Return how the client has ended, from how its last program has."""
+
+        def pause(self) -> None:
+            """Have the next program started, a little later."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from mpshell.engine.carrier import Carrier
     from mpshell.engine.family import Connecting, Family
+    from mpshell.engine.log import ClientLog
     from mpshell.runtime.loop import EventLoop
 
 #: Gathered bytes that an engine keeps over all its clients before it passes them on.
@@ -46,6 +47,11 @@ _LAST_GRACE = 4.0
 
 #: Last bytes that are kept of a command whose diagnosis is wanted.
 _LAST_WORDS = 2000
+
+
+def _passes(error: Exception) -> bool:
+    """Return whether there is room later for what has failed now."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 class Clients:
@@ -93,7 +99,7 @@ class Clients:
         try:
             carrier = self._family_of(execution).start(execution)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in _NO_ROOM and not last_try:
+            if isinstance(error, OSError) and _passes(error) and not last_try:
                 if self.connections is not None:
                     self.connections.make_room()
                 execution.detail = None
@@ -126,7 +132,8 @@ class Clients:
                     self._uplink.report.written.append((execution.id, size))
                     self._uplink.end_of_turn()
 
-        execution.feed = InputFeed(carrier, log, on_written)
+        fed = 0 if execution.dial is None else execution.dial.fed
+        execution.feed = InputFeed(carrier, log, on_written, fed)
 
     # -- what carriers report --------------------------------------------------------------------
 
@@ -173,22 +180,43 @@ class Clients:
             execution.detail = detail
         self.carry_out(execution, execution.failed(reason))
 
-    def start_over(self, execution: Execution, family: Family) -> None:
-        """Have a client of which nothing has run carried by another family."""
+    def hand_over(self, execution: Execution, carrier: Carrier | None) -> None:
+        """Close the carrier of a client of which nothing has run, and have another one in its place."""
         if execution.feed is not None:
+            if execution.dial is not None:
+                execution.dial.fed = execution.feed.fed
             execution.feed.close()
             execution.feed = None
         if execution.carrier is not None:
+            for stream, data in execution.carrier.rest():
+                self._take(execution, stream, data)
+            self._paused.discard(execution.carrier)
             execution.carrier.close()
+        execution.carrier = carrier
+        execution.streams = 0
+
+    def start_over(self, execution: Execution, family: Family) -> bool:
+        """Have a client of which nothing has run started by a family; False when there is no room now."""
+        self.hand_over(execution, execution.dial)
         execution.proven = False
         try:
             carrier = execution.carrier = family.start(execution)
         except (OSError, ValueError) as error:
+            if execution.dial is not None and _passes(error):
+                execution.detail = None
+                return False
             execution.carrier = None
             self.failed(execution, TRANSPORT, str(error))
-            return
+            return True
         if carrier.has_input:
             self._feed(execution, carrier)
+        return True
+
+    def read_log(self, execution: Execution) -> None:
+        """Read what there is of a client's log: whole, also for a coordinator that is behind."""
+        if execution.carrier is not None and execution.log is not None:
+            # The verdict depends on it.
+            self._take_log(execution, execution.carrier.rest_of_log() + b"\n")
 
     def host_key(self, path: str, line: str) -> None:
         """Have a line added to a file of host keys."""
@@ -228,9 +256,16 @@ class Clients:
 
     def _take_log(self, execution: Execution, data: bytes) -> None:
         """Keep what the diagnosis needs of a log; the rest are messages, as on stderr."""
-        if execution.log is None or not (messages := execution.log.take(data)):
-            return
-        if execution.log.apart:
+        if (log := execution.log) is not None:
+            messages = log.take(data)
+            if execution.dial is not None:
+                messages = execution.dial.look(log.notes, messages)
+            if messages:
+                self._pass_on(execution, log, messages)
+
+    def _pass_on(self, execution: Execution, log: ClientLog, messages: bytes) -> None:
+        """Pass messages of a log on to the user."""
+        if log.apart:
             execution.last_words = (execution.last_words + messages)[-_LAST_WORDS:]
             self._uplink.output(execution.id, LOG, messages)
         else:
@@ -244,9 +279,10 @@ class Clients:
                 self._take(execution, stream, data)
                 if self._uplink.congested:
                     break
-        if execution.carrier is not None and execution.log is not None:
-            # Whole, also for a coordinator that is behind: the verdict depends on it.
-            self._take_log(execution, execution.carrier.rest_of_log() + b"\n")
+        self.read_log(execution)
+        dial, log = execution.dial, execution.log
+        if dial is not None and log is not None and (messages := dial.take_messages()):
+            self._pass_on(execution, log, messages)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -354,6 +390,9 @@ class Clients:
                 handle.cancel()
         if execution.feed is not None:
             execution.feed.close()
+        if execution.dial is not None:
+            execution.dial.abandon()
+            execution.dial = None
         if execution.input is not execution.job.log:
             execution.input.release()
         if execution.carrier is not None:

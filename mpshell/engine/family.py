@@ -67,8 +67,14 @@ if TYPE_CHECKING:
         def failed(self, execution: Execution, reason: int, detail: str) -> None:
             """Note that the connection that carries a command has failed: CUT, UNREACHABLE and so on."""
 
-        def start_over(self, execution: Execution, family: Family) -> None:
-            """Have a client of which nothing has run carried by another family."""
+        def start_over(self, execution: Execution, family: Family) -> bool:
+            """Have a client of which nothing has run started by a family; False when there is no room now."""
+
+        def hand_over(self, execution: Execution, carrier: Carrier | None) -> None:
+            """Close the carrier of a client of which nothing has run, and have another one in its place."""
+
+        def read_log(self, execution: Execution) -> None:
+            """Read what there is of a client's log: its program has ended."""
 
         def host_key(self, path: str, line: str) -> None:
             """Have a line added to a file of host keys."""

@@ -6,7 +6,7 @@ user, the job says (`LogFormat`).
 
 import os
 
-from mpshell.wire.messages import LogFormat
+from mpshell.wire.logformat import LogFormat, Redial
 
 #: Bytes that are kept of what is noted: the first, where a login is, and the last, where an end is.
 _FIRST, _LAST = 3000, 1000
@@ -21,13 +21,15 @@ _LONGEST = 1 << 16
 class LogLines:
     """A LogFormat in bytes, made once a job."""
 
-    __slots__ = ("apart", "noted", "private", "tag")
+    __slots__ = ("apart", "named", "noted", "private", "redial", "tag")
 
     def __init__(self, form: LogFormat) -> None:
         self.tag = None if form.tag is None else tuple(os.fsencode(text) for text in form.tag)
         self.noted = tuple(os.fsencode(text) for text in form.noted)
         self.private = tuple(os.fsencode(text) for text in form.private)
+        self.named = tuple(os.fsencode(text) for text in form.named)
         self.apart = form.apart
+        self.redial = None if form.redial is None else RedialTexts(form.redial)
 
     def sort(self, line: bytes) -> tuple[bool, bool, bytes]:
         """Return whether a line is noted, whether it is private, and its text without the tag."""
@@ -41,8 +43,55 @@ class LogLines:
             if at < 0:
                 return False, False, line
             end = at + len(text)
-        line = line[: line.rfind(b" ", 0, begin) + 1] + line[end:]
+        text = line[end:]
+        if text.startswith(self.named):
+            text = line[line.rfind(b":", 0, begin) + 1 : begin] + b": " + text
+        line = line[: line.rfind(b" ", 0, begin) + 1] + text
         return True, line.startswith(self.private), line
+
+
+class RedialTexts:
+    """A `Redial` in bytes, made once a job: looks for its texts in what is noted of a log."""
+
+    __slots__ = ("_connecting", "_dropped", "_opened", "_secured", "limit", "notice")
+
+    def __init__(self, redial: Redial) -> None:
+        self.limit = redial.limit
+        self.notice = redial.notice
+        self._connecting = _line_starts(redial.connecting)
+        self._secured = _line_starts(redial.secured)
+        self._opened = _line_starts(redial.opened)
+        self._dropped = [os.fsencode(text) for text in redial.dropped]
+
+    def place(self, notes: bytes) -> tuple[str, int] | None:
+        """Return the address and port that it connects to, None when it does not say so."""
+        notes = b"\n" + notes
+        at = max(notes.rfind(text) for text in self._connecting)
+        if at < 0:
+            return None
+        line = notes[at + 1 :].partition(b"\n")[0].rstrip(b".")
+        _, _, found = line.partition(b" [")
+        address, _, port = found.rpartition(b"] port ")
+        return (os.fsdecode(address), int(port)) if port.isdigit() else None
+
+    def is_opened(self, notes: bytes) -> bool:
+        return _holds(self._opened, b"\n" + notes)
+
+    def is_secured(self, notes: bytes) -> bool:
+        """Return whether the key exchange is over."""
+        return _holds(self._secured + self._opened, b"\n" + notes)
+
+    def is_dropped(self, notes: bytes, messages: bytes) -> bool:
+        """Return whether this proves that the server has ended the connection before anything."""
+        return not self.is_secured(notes) and _holds(self._dropped, notes + messages)
+
+
+def _line_starts(texts: tuple[str, ...]) -> list[bytes]:
+    return [b"\n" + os.fsencode(text) for text in texts]
+
+
+def _holds(texts: list[bytes], text: bytes) -> bool:
+    return any(each in text for each in texts)
 
 
 class ClientLog:

@@ -12,6 +12,7 @@ from mpshell.engine import client as states
 from mpshell.engine import marks, process
 from mpshell.engine.argv import PathCache
 from mpshell.engine.libc import Environment
+from mpshell.engine.log import ClientLog
 from mpshell.runtime import procfs
 from mpshell.runtime.lean import TYPE_CHECKING, signal
 from mpshell.wire.messages import LOG, STDERR, STDOUT
@@ -19,8 +20,11 @@ from mpshell.wire.messages import LOG, STDERR, STDOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mpshell.engine.carrier import Redialing
     from mpshell.engine.cores import CoreLimit
     from mpshell.engine.family import Owner
+    from mpshell.engine.gate import Gate
+    from mpshell.engine.log import RedialTexts
     from mpshell.engine.work import EngineJob, Execution
     from mpshell.runtime.loop import EventLoop
 
@@ -202,6 +206,12 @@ class Processes:
         self.core_limit: CoreLimit | None = None
         #: Marks of commands that did not end by themselves, for as long as processes may carry them.
         self._stopped: set[int] = set()
+        #: Limits the connections that programs make, and others in this engine.
+        self._gate: Gate | None = None
+        #: Clients whose program is started again.
+        self._dials: set[Redialing] = set()
+        #: All is killed: nothing is started any more.
+        self._is_leaving = False
 
     def set_environment(self, variables: dict[bytes, bytes]) -> None:
         """Take the environment of the commands to come."""
@@ -238,6 +248,8 @@ class Processes:
                 os.close(log)
             raise
         carrier = self._by_pid[child.pid] = ProcessCarrier(self, execution, child, mark, log)
+        if job.log_lines is not None and job.log_lines.redial is not None:
+            self._dial(execution, job.log_lines.redial)
         return carrier
 
     def _spawn(self, job: EngineJob, argv: list[bytes], words: list[bytes] | None) -> process.Child:
@@ -251,6 +263,51 @@ class Processes:
         path = argv[0] if words is not None else self._paths.find(argv[0])
         return process.spawn(path or argv[0], argv, job.env, spec.stdin, spec.separate_stderr)
 
+    # -- programs that are started again -------------------------------------------------------------
+
+    @property
+    def gate(self) -> Gate:
+        if self._gate is None:
+            # Late: plain commands need none.
+            from mpshell.engine.gate import Gate
+
+            self._gate = Gate(self.loop)
+        return self._gate
+
+    def share_gate(self, gate: Gate) -> None:
+        """Have programs count as the connections that this engine makes itself."""
+        self._gate = gate
+
+    def _dial(self, execution: Execution, texts: RedialTexts) -> None:
+        """Look after a program that connects somewhere, its first one or another."""
+        if execution.dial is None:
+            from mpshell.engine.redial import Dial
+
+            execution.dial = Dial(self, execution, texts)
+
+    def start_again(self, execution: Execution) -> bool:
+        """Start the program of a client once more; return False when there is no room for it now."""
+        if execution.job.log_lines is not None:
+            execution.log = ClientLog(execution.job.log_lines)
+        return self.owner.start_over(execution, self)
+
+    def _end(self, carrier: ProcessCarrier, status: int, signaled: bool) -> None:
+        """Take the end of a client's program."""
+        execution = carrier.execution
+        if (dial := execution.dial) is not None:
+            if execution.state is states.RUNNING:
+                self.owner.read_log(execution)
+            if dial.goes_on(status, signaled) and not self._is_leaving:
+                self._dials.add(dial)
+                self.owner.hand_over(execution, dial)
+                dial.pause()
+                return
+            self._dials.discard(dial)
+            status, signaled = dial.verdict(status, signaled)
+        self.owner.ended(execution, status, signaled)
+
+    # -- ends ----------------------------------------------------------------------------------------
+
     def on_children(self) -> None:
         """Take note of the children that have ended (SIGCHLD)."""
         for pid, status, signaled in process.reap():
@@ -263,11 +320,11 @@ class Processes:
             if ending and process.group_lives(pid):
                 self._lingering[pid] = (carrier, status, signaled)
             else:
-                self.owner.ended(carrier.execution, status, signaled)
+                self._end(carrier, status, signaled)
         for pgid, (carrier, status, signaled) in list(self._lingering.items()):
             if not process.group_lives(pgid):
                 del self._lingering[pgid]
-                self.owner.ended(carrier.execution, status, signaled)
+                self._end(carrier, status, signaled)
 
     def note_stopped(self, mark: int) -> None:
         """Keep in mind that a command does not end by itself."""
@@ -286,6 +343,9 @@ class Processes:
 
     def kill_all(self) -> None:
         """Kill what runs; to be called again for what each leaves, until nothing is left."""
+        self._is_leaving = True
+        for dial in self._dials:
+            dial.abandon()
         if process.has_children():
             known = self._survivors | self._doomed
             roots = [pid for pid in procfs.children_of(os.getpid()) if pid not in known]
@@ -300,6 +360,9 @@ class Processes:
         A daemon that a finished command has left is the user's. What a stopped one has left in other sessions
         goes with this engine: not now, as it may serve others, like the master of ssh's shared connections.
         """
+        self._dials.clear()
+        if self._gate is not None:
+            self._gate.forget()
         left = procfs.children_of(os.getpid()) if process.has_children() else []
         of_stopped: dict[int, int] = {}
         if self._stopped:

@@ -110,15 +110,21 @@ class OwnInputs:
 class InputFeed:
     """One client's standard input: writes what the log holds as the command reads it."""
 
-    __slots__ = ("_log", "_offset", "_on_written", "_sink", "_waiting")
+    __slots__ = ("_log", "_offset", "_on_written", "_sink", "_waiting", "fed")
 
     def __init__(
-        self, sink: InputSink, log: InputLog, on_written: Callable[[int], object] | None
+        self,
+        sink: InputSink,
+        log: InputLog,
+        on_written: Callable[[int], object] | None,
+        fed: int = 0,
     ) -> None:
         self._sink: InputSink | None = sink
         self._log = log
         self._on_written = on_written
         self._offset = 0
+        #: Bytes that have been reported as written, those to a command before this one included.
+        self.fed = fed
         #: The sink is full, and calls back when it has room.
         self._waiting = False
         log.readers.add(self)
@@ -142,9 +148,11 @@ class InputFeed:
                     self._waiting = True
                     sink.await_room(self._write)
                 return
-            if self._on_written is not None:
-                self._on_written(size)
             self._offset += size
+            if self._offset > self.fed:
+                new, self.fed = self._offset - self.fed, self._offset
+                if self._on_written is not None:
+                    self._on_written(new)
         if self._waiting and sink is not None:
             self._waiting = False
             sink.await_room(None)

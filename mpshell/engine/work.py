@@ -19,7 +19,7 @@ from mpshell.wire.messages import DISCARD, client_id, slot_pool_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mpshell.engine.carrier import Carrier
+    from mpshell.engine.carrier import Carrier, Redialing
     from mpshell.engine.stdin import InputFeed
     from mpshell.runtime.loop import TimerHandle
     from mpshell.wire.messages import JobSpec
@@ -105,7 +105,8 @@ class Execution(Client):
     """A client with what it takes to carry out its effects."""
 
     __slots__ = (
-        "buffers", "carrier", "detail", "drain_handle", "feed", "grace_handle", "id", "index", "input", "job",
+        "buffers", "carrier", "detail", "dial", "drain_handle", "feed", "grace_handle", "id", "index", "input",
+        "job",
         "last_byte_at", "last_words", "log", "node", "part", "passed_on", "proven", "started_at",
         "timeout_handle",
     )  # fmt: skip
@@ -126,6 +127,8 @@ class Execution(Client):
         self.proven = False
         #: What its program writes to its log, beside its streams.
         self.log = None if job.log_lines is None else ClientLog(job.log_lines)
+        #: Starts its program again when a server has dropped its connection.
+        self.dial: Redialing | None = None
         #: Bytes that have not been passed on, by stream.
         self.buffers: dict[int, StreamBuffer] = {}
         #: Gathered streams of which the first blocks are sent already.

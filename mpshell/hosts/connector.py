@@ -17,8 +17,8 @@ _GRACE = 1.0
 class Connector:
     """A program, from its start until it is reaped; `on_end` is called then.
 
-    OSError when it cannot be started. Its standard input and output are one socket: `fd`, which is the
-    caller's to close.
+    OSError when it cannot be started. Its standard input and output are one socket, of a `kind`: `fd`, which is
+    the caller's to close.
     """
 
     def __init__(
@@ -27,12 +27,13 @@ class Connector:
         env: Mapping[str, str],
         loop: EventLoop,
         on_end: Callable[[], object],
+        kind: int = _socket.SOCK_STREAM,
     ) -> None:
         self._loop = loop
         self._on_end = on_end
         self._words = b""
         self.ended = False
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, kind, 0)
         self._stderr, stderr = os.pipe()
         try:
             socket_fd = theirs.fileno()

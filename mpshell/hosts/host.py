@@ -6,23 +6,35 @@ Its states are the table of `mpshell.hosts.contact`; this module sees the events
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING
 
 import mpshell
 from mpshell.errors import ProtocolError
 from mpshell.hosts import contact, frames, lease
-from mpshell.hosts.connector import Connector
 from mpshell.hosts.line import LineEnd
 from mpshell.hosts.seat import Seat
 from mpshell.runtime.boottime import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from mpshell.hosts.packets import Way
     from mpshell.runtime.loop import EventLoop, TimerHandle
+
+    class LineProgram(Protocol):
+        """What leads to a host: a program of its own (`Connector`), or a line through one (`Branch`)."""
+
+        fd: int
+        ended: bool
+
+        @property
+        def last_words(self) -> str: ...
+        def end(self) -> None: ...
+
+    #: Begins a line, and calls back when its program has ended; OSError when it cannot be begun.
+    Dial = Callable[[Way, Callable[[], object]], LineProgram]
 
 #: Seconds for the last words of a program whose line has ended.
 _LAST_WORDS = 1.0
@@ -31,13 +43,14 @@ _LAST_WORDS = 1.0
 class Host:
     """A host, called when the first engine is wanted there."""
 
-    def __init__(self, way: Way, loop: EventLoop) -> None:
+    def __init__(self, way: Way, loop: EventLoop, dial: Dial) -> None:
         self._way = way
         self._loop = loop
+        self._dial = dial
         self._contact = contact.Contact()
         self._seats: dict[int, Seat] = {}
         self._line: LineEnd | None = None
-        self._program: Connector | None = None
+        self._program: LineProgram | None = None
         self._lease = lease.Grantor()
         self._patience: TimerHandle | None = None
         #: Why the line has ended, as far as it is known.
@@ -73,9 +86,19 @@ class Host:
         self._seats[seat.number] = seat
         if self._contact.state is contact.UP:
             seat.start(self, self._offset, self._cpus)
-        elif self._contact.state is contact.IDLE and not self.has_program:
-            self._handle(contact.OPEN)
         elif self._contact.state is not contact.CALLING:
+            self._loop.call_later(self._way.patience, self._refuse, seat)
+            self._open()
+
+    def _open(self) -> None:
+        """Call it if an engine waits for that, and nothing of the last call is left."""
+        waiting = any(seat.waits for seat in self._seats.values())
+        if waiting and self._contact.state is contact.IDLE and not self.has_program:
+            self._handle(contact.OPEN)
+
+    def _refuse(self, seat: Seat) -> None:
+        """Let an engine wait no longer for what is left of the last call."""
+        if seat.waits and self._contact.state not in (contact.CALLING, contact.UP):
             seat.refuse(self._words())
 
     def send(self, kind: bytes, engine: int = 0, body: bytes = b"") -> None:
@@ -97,9 +120,7 @@ class Host:
         self._why = ""
         self._lease = lease.Grantor()
         try:
-            self._program = Connector(
-                way.argv, {**os.environ, **dict(way.env)}, self._loop, self._on_program_end
-            )
+            self._program = self._dial(way, self._on_program_end)
         except OSError as error:
             self._why = f"{way.argv[0]}: {error.strerror}"
             # The caller's engine is not in the list of a turn that goes on.
@@ -178,6 +199,7 @@ class Host:
         self._cut("")
         if self._contact.state is contact.IDLE:
             self._program = None
+        self._open()
 
     def _cut(self, why: str) -> None:
         if self._contact.state in (contact.CALLING, contact.UP):
@@ -191,6 +213,7 @@ class Host:
         self._handle(contact.OVER)
         if self._program is not None and self._program.ended:
             self._program = None
+        self._open()
 
     # -- the end -------------------------------------------------------------------------------
 

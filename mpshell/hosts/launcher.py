@@ -9,10 +9,11 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from mpshell.errors import EngineStartError
+from mpshell.errors import EngineStartError, NoHostError, TaskSettingError
 from mpshell.hosts.far import FarLink
-from mpshell.hosts.packets import Way, fork_packet, host_packet
+from mpshell.hosts.packets import LONGEST, Way, fork_packet, host_packet
 from mpshell.launch.fork import ForkLauncher, ServerProcess, Wanted
 from mpshell.wire.channel import MAX_FAR_FRAME
 from mpshell.wire.messages import Configure
@@ -51,6 +52,11 @@ class HostsLauncher(ForkLauncher):
         self._hosts = [_HostState(number, way, engines) for number, way in enumerate(ways)]
         #: The numbers of the hosts that a switchboard knows.
         self._known: dict[ServerProcess, set[int]] = {}
+
+    @property
+    def ways(self) -> list[Way]:
+        """How each of its hosts is reached."""
+        return [state.way for state in self._hosts]
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -124,7 +130,7 @@ class HostsLauncher(ForkLauncher):
         usable = [state for state in self._hosts if state.usable(now)]
         if not usable:
             reasons = "; ".join(self.skipped.values())
-            raise EngineStartError(f"no host can be used: {reasons}")
+            raise NoHostError(f"no host can be used: {reasons}")
         return min(usable, key=lambda state: state.engines / state.room)
 
     def _request(self, server: ServerProcess, wanted: Wanted, fds: tuple[int, int]) -> None:
@@ -147,3 +153,18 @@ class HostsLauncher(ForkLauncher):
             if why:
                 state.answered, state.why = False, why
                 state.skipped_until = time.monotonic() + _SKIP
+
+
+def check_engines(engines: Any) -> None:
+    """Raise TaskSettingError for what is no number of engines."""
+    if engines is not None and (
+        isinstance(engines, bool) or not isinstance(engines, int) or engines < 1
+    ):
+        raise TaskSettingError(f"engines is a whole number of at least 1, or None, not {engines!r}")
+
+
+def check_ways(ways: Sequence[Way]) -> None:
+    """Raise TaskSettingError for a host whose packet is too long."""
+    for way in ways:
+        if len(host_packet(0, way)) > LONGEST:
+            raise TaskSettingError(f"the words for {way.name!r} are longer than {LONGEST} bytes")

@@ -1,7 +1,6 @@
 """What a launcher sends to its switchboard, beside the packets for a fork server (`mpshell.wire.control`).
 
-HOST, with the number of a host, is followed by JSON: its name, the words of the program that leads to it, the
-program's environment on top of the switchboard's, and the seconds that it has to greet. FORK is followed by the
+HOST, with the number of a host, is followed by JSON: a `Way`. FORK is followed by the
 number of the engine's host; like a fork server's it carries the engine's channel and sentinel.
 
 The end of an engine is written to its sentinel as by a fork server, and these as well:
@@ -24,7 +23,7 @@ REFUSED = "?"
 UNCERTAIN = "!"
 
 #: Bytes of a packet at most; a program's words have to fit.
-LONGEST = 1 << 13
+LONGEST = 1 << 15
 
 
 class Way(NamedTuple):
@@ -37,6 +36,10 @@ class Way(NamedTuple):
     patience: float
     #: Variables for the program, on top of the environment of this process.
     env: tuple[tuple[str, str], ...] = ()
+    #: Where a program that leads to several hosts leads (`mpshell.hosts.trunk`); "": it leads to one.
+    station: str = ""
+    #: What such a program gets on its standard input: keys may be in it.
+    settings: str = ""
 
 
 def host_packet(number: int, way: Way) -> bytes:
@@ -47,8 +50,9 @@ def host_packet(number: int, way: Way) -> bytes:
 def read_host(body: bytes) -> Way:
     """Return what such a packet has behind its number; ProtocolError for anything else."""
     try:
-        name, argv, patience, env = json.loads(body)
-        return Way(str(name), tuple(map(str, argv)), float(patience), tuple((k, v) for k, v in env))
+        name, argv, patience, env, station, settings = json.loads(body)
+        words, variables = tuple(map(str, argv)), tuple((k, v) for k, v in env)
+        return Way(str(name), words, float(patience), variables, str(station), str(settings))
     except (ValueError, TypeError) as error:
         raise ProtocolError(f"no host: {error}") from error
 

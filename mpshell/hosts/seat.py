@@ -50,6 +50,11 @@ class Seat:
         # The writing end of a pipe can be read when the other one is closed: nobody wants the engine any more.
         loop.add_reader(sentinel, self._on_let_go)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has not been started yet, and is to be."""
+        return self._circuit is None and self._sentinel >= 0
+
     def wait_for(self, host: Home) -> None:
         """Note where it is to run."""
         self._host = host

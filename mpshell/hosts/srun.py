@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Iterator
 
 from mpshell.errors import TaskSettingError
-from mpshell.hosts.launcher import HostsLauncher
+from mpshell.hosts.launcher import HostsLauncher, check_engines, check_ways
 from mpshell.hosts.packets import Way
-from mpshell.hosts.ssh import check_engines, outpost_words
+from mpshell.hosts.ssh import outpost_words
 from mpshell.nodeset import NodeSet
 
 #: Seconds that a step has to start: a node may first have to run a prolog.
@@ -46,6 +46,7 @@ def srun(
         Way(name, (*_words(job, name, count), *more, "/bin/sh", "-c", words), PATIENCE)
         for name, count in zip(names, cpus, strict=False)
     ]
+    check_ways(ways)
     return HostsLauncher(ways, engines)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mpshell.errors import TaskSettingError
-from mpshell.hosts.launcher import HostsLauncher
-from mpshell.hosts.packets import LONGEST, Way, host_packet
+from mpshell.hosts.launcher import HostsLauncher, check_engines, check_ways
+from mpshell.hosts.packets import Way
 from mpshell.nodeset import NodeSet
 
 if TYPE_CHECKING:
@@ -73,14 +73,5 @@ def ssh_hosts(
     for way in ways:
         if way.name.startswith("-") or "\0" in "".join(way.argv):
             raise TaskSettingError(f"{way.name!r} is no name of a host")
-        if len(host_packet(0, way)) > LONGEST:
-            raise TaskSettingError(f"the words for {way.name!r} are longer than {LONGEST} bytes")
+    check_ways(ways)
     return HostsLauncher(ways, engines)
-
-
-def check_engines(engines: Any) -> None:
-    """Raise TaskSettingError for what is no number of engines."""
-    if engines is not None and (
-        isinstance(engines, bool) or not isinstance(engines, int) or engines < 1
-    ):
-        raise TaskSettingError(f"engines is a whole number of at least 1, or None, not {engines!r}")

@@ -7,16 +7,21 @@ For a coordinator it is what a fork server is: at the other end of an engine's s
 program. It is a process, and no thread of the program's, so that a slow handler there costs no lease here.
 """
 
+from __future__ import annotations
+
 import _socket
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from mpshell.engine.libc import signal_at_parent_end
 from mpshell.engine.program import LOOK, Program
 from mpshell.errors import ProtocolError
+from mpshell.hosts.connector import Connector
 from mpshell.hosts.host import Host
-from mpshell.hosts.packets import HOST, LONGEST, read_fork, read_host
+from mpshell.hosts.packets import HOST, LONGEST, Way, read_fork, read_host
 from mpshell.hosts.seat import Seat
+from mpshell.hosts.trunk import Trunk
 from mpshell.runtime.lean import signal
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire.channel import Channel
@@ -25,6 +30,11 @@ from mpshell.wire.credentials import Sender, receive
 
 #: Seconds in which the programs of the lines are to end, by themselves, by a signal, and by another one.
 _LEAVE = 2.5
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpshell.hosts.host import LineProgram
 
 
 class Switchboard:
@@ -36,6 +46,8 @@ class Switchboard:
         self._control.setblocking(False)
         self._program = Program(os.getppid(), privileges)
         self._hosts: dict[int, Host] = {}
+        #: Programs that lead to several hosts, by what they are started with.
+        self._trunks: dict[tuple[object, ...], Trunk] = {}
         self._seats: dict[int, Seat] = {}
         loop.add_reader(control, self._on_packet)
         # A fork of the program in C may hold the control socket open for ever.
@@ -75,12 +87,23 @@ class Switchboard:
                 seat.fence()
         elif sender == ours and self._program.unchanged():
             if kind == HOST and number not in self._hosts:
-                self._hosts[number] = Host(read_host(body), self._loop)
+                self._hosts[number] = Host(read_host(body), self._loop, self._dial)
             elif kind == FORK and len(fds) == 2 and (host := self._hosts.get(read_fork(body))):
                 channel = Channel(fds.pop(0), ours)
                 seat = Seat(number, channel, fds.pop(), self._loop, self._seats.pop)
                 self._seats[number] = seat
                 host.take(seat)
+
+    def _dial(self, way: Way, on_end: Callable[[], object]) -> LineProgram:
+        """Begin a line: with a program of its own, or through the one of several hosts."""
+        if not way.station:
+            env = {**os.environ, **dict(way.env)}
+            return Connector(way.argv, env, self._loop, on_end)
+        alike = way.argv, way.env, way.settings
+        trunk = self._trunks.get(alike)
+        if trunk is None or trunk.ended:
+            trunk = self._trunks[alike] = Trunk(way, self._loop)
+        return trunk.call(way, on_end)
 
     def close(self) -> None:
         """End all lines, and see their programs off."""

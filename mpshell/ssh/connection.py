@@ -22,6 +22,7 @@ from mpshell.ssh.connecting import supported
 from mpshell.ssh.hostkeys import Verdict
 from mpshell.ssh.password import REFUSED, TAKEN, Secret
 from mpshell.ssh.setup import Target, acceptable
+from mpshell.wire.notices import NOTICE_REASON
 
 #: Why a connection was given up before a login.
 HOSTKEY, UNDECIDED, KEX = "hostkey", "undecided", "kex"
@@ -30,6 +31,12 @@ HOSTKEY, UNDECIDED, KEX = "hostkey", "undecided", "kex"
 _MOST_KEYS = 5
 
 _COOKIE = 16
+
+#: A notice, which the two key exchanges follow.
+WEAKER_KEX = (
+    "over a key exchange that is not quantum-safe, where ssh(1) would agree on one that is (ssh_kex "
+    '"require" has ssh(1) used)'
+)
 
 
 class Refusal(NamedTuple):
@@ -164,7 +171,7 @@ class Connection(asyncssh.SSHClientConnection):
         if self.target.require_quantum_safe:
             self.refusal = Refusal(KEX, f"{better} is needed, and AsyncSSH has only {taken}")
             return False
-        self.notices.append(f"key exchange {taken} where ssh(1) takes {better}")
+        self.notices.append(f"{WEAKER_KEX}{NOTICE_REASON}{taken} in place of {better}")
         return True
 
     _packet_handlers = {

@@ -104,3 +104,24 @@ OBSOLETE = frozenset(
 
 #: Keywords of which every line counts; of all others the first.
 ACCUMULATING = frozenset(("identityfile", "certificatefile", "sendenv"))
+
+#: Keywords as ssh_config(5) spells them, for messages.
+_SPELLINGS = {
+    name.lower(): name
+    for name in (
+        "BindAddress", "BindInterface", "CanonicalizeHostname", "ChannelTimeout", "CheckHostIP", "Ciphers",
+        "ConnectionAttempts", "ControlPath", "DynamicForward", "ForkAfterAuthentication", "ForwardAgent",
+        "ForwardX11", "GSSAPIAuthentication", "GSSAPIKeyExchange", "HostbasedAuthentication", "Hostname",
+        "HostKeyAlgorithms", "IdentityFile", "KexAlgorithms", "KnownHostsCommand", "LocalForward", "LogLevel",
+        "LogVerbose", "MACs", "NoHostAuthenticationForLocalhost", "PermitLocalCommand", "PKCS11Provider",
+        "ProxyCommand", "ProxyJump", "ProxyUseFdpass", "RefuseConnection", "RemoteCommand",
+        "RemoteForward", "RequestTTY", "RevokedHostKeys", "SessionType", "StdinNull", "Tunnel",
+        "VerifyHostKeyDNS",
+    )
+}  # fmt: skip
+
+
+def spelled(text: str) -> str:
+    """Return a text that begins with a keyword, with that as the manual page has it."""
+    keyword, space, rest = text.partition(" ")
+    return f"{_SPELLINGS.get(keyword, keyword)}{space}{rest}"

@@ -91,7 +91,9 @@ def _check_grace(value: Any) -> None:
 
 def _check_launcher(value: Any) -> None:
     if value is not None and not isinstance(value, ForkLauncher):
-        raise TaskSettingError(f"launcher is that of ssh_hosts() or srun(), or None, not {value!r}")
+        raise TaskSettingError(
+            f"launcher is that of ssh_hosts(), srun() or dask(), or None, not {value!r}"
+        )
 
 
 def _check_journal(value: Any) -> None:

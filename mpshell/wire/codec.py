@@ -12,6 +12,7 @@ from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, pickle
 from mpshell.wire import checks
 from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
+from mpshell.wire.logformat import CHECK_LOG_FORMAT, LogFormat, Redial
 from mpshell.wire.messages import (
     Bodies,
     Cancel,
@@ -27,7 +28,6 @@ from mpshell.wire.messages import (
     JobSpec,
     Lease,
     Located,
-    LogFormat,
     Notices,
     Output,
     Ping,
@@ -53,11 +53,11 @@ _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, byt
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
 _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
-_LOG_FORMAT = checks.fields(checks.maybe(_TEXTS), _TEXTS, _TEXTS, _BOOL)
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(LogFormat, _LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT), _BOOL,
+    _BOOL, checks.maybe_one(LogFormat, CHECK_LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT),
+    _BOOL,
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -97,7 +97,8 @@ _CHECKS: dict[type, checks.Check] = {
 
 #: What the unpickler may make, by module and name: messages, and the job within one with its parts.
 _CLASSES: dict[tuple[str, str], type] = {
-    (cls.__module__, cls.__name__): cls for cls in (*_CHECKS, JobSpec, LogFormat, Connect, FileCopy)
+    (cls.__module__, cls.__name__): cls
+    for cls in (*_CHECKS, JobSpec, LogFormat, Redial, Connect, FileCopy)
 }
 
 

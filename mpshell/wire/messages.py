@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 from mpshell.wire.connect import Connect
+from mpshell.wire.logformat import LogFormat
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -39,21 +40,6 @@ LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
 Template: TypeAlias = tuple[str | int, ...]
-
-
-class LogFormat(NamedTuple):
-    """How an engine reads the log that a client writes to LOG_PATH, line by line.
-
-    A line with all texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
-    before the first text to the end of the last, is cut out. Without a tag, a line that holds one of the
-    texts in `noted` is. Lines that begin with a text in `private` go no further if they were noted or there is
-    no tag; all others go the way of the client's stderr.
-    """
-
-    tag: tuple[str, ...] | None
-    noted: tuple[str, ...]
-    private: tuple[str, ...]
-    apart: bool = False  # as LOG, and not the way of stderr
 
 
 class JobSpec(NamedTuple):

@@ -12,6 +12,7 @@ from mpshell.ssh.extra import missing
 from mpshell.ssh.request import Request
 from mpshell.wire.connect import Connect, FileCopy
 from mpshell.wire.messages import NODE, Template
+from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 from mpshell.worker import atomic
 from mpshell.worker.copy import NAME, Copy, kept_here
 from mpshell.worker.openssh import connect_seconds, scp_as_ssh, split_setting, ssh_words
@@ -59,7 +60,7 @@ class WorkerAsyncSsh(WorkerSsh):
             options, alone = scp_as_ssh(task)
             only = only or alone
         if only is not None:
-            job.notice = f"over ssh(1): {only}"
+            job.notice = f"{OVER_SSH}{NOTICE_REASON}{only}"
         else:
             copy = _over_connection(self._copy, has_parts=bool(job.parts))
             connect = self._connect(task, options, "", user)

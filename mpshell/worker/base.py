@@ -18,7 +18,8 @@ from mpshell.kept import KEEPS_NONE
 from mpshell.outcome import NodeOutcome
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
-from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, LogFormat, Template
+from mpshell.wire.logformat import LogFormat
+from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
 from mpshell.worker.events import DROPPED, STARTED, WAITING, WorkerEvents
 from mpshell.worker.text import check_text
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from mpshell.worker.scheduler import PublicTask, Scheduler, Tables
 
 #: Values of a worker's `_fanout`: no limit; the task's.
-FANOUT_UNLIMITED = -1
-FANOUT_DEFAULT = None
+FANOUT_UNLIMITED, FANOUT_DEFAULT = -1, None
 
 
 class Worker(Uncopied, WorkerEvents):

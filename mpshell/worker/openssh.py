@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpshell.errors import WorkerError
-from mpshell.wire.messages import LOG_PATH, LogFormat
+from mpshell.wire.logformat import LogFormat
+from mpshell.wire.messages import LOG_PATH
 from mpshell.worker.flags import SCP_WITH_ARGUMENT, SSH_WITH_ARGUMENT, Flag, flag_words, read_flags
 from mpshell.worker.ssh_log import SshLog
 from mpshell.worker.ssh_probe import ssh_log

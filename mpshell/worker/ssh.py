@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job
 from mpshell.errors import WorkerError
-from mpshell.wire.messages import NODE, LogFormat, Template
+from mpshell.wire.logformat import LogFormat
+from mpshell.wire.messages import NODE, Template
 from mpshell.worker import atomic
 from mpshell.worker.copy import Copy, is_plain, kept_here, local_path
 from mpshell.worker.openssh import SshProgram, connection, scp_program, ssh_program

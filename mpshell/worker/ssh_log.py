@@ -14,25 +14,30 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from mpshell.wire.messages import LOG_END, LogFormat
+from mpshell.wire.logformat import LogFormat, Redial
+from mpshell.wire.messages import LOG_END
+from mpshell.wire.notices import NOT_LET_IN
 
 #: Functions whose lines are proofs.
 _PROOFS = (
     "ssh_connect_direct", "ssh_proxy_connect", "ssh_login", "ssh_userauth2", "ssh_session2_open",
     "channel_input_open_failure", "client_status_confirm", "client_input_channel_req",
-    "mux_client_request_session", "userauth", "verify_host_key_callback",
+    "kex_exchange_identification", "mux_client_request_session", "userauth", "verify_host_key_callback",
 )  # fmt: skip
 
 #: Those that say why there is no connection: needed where the user's own level is too low for that. Not always,
 #: as some write at the level INFO. The level is the first node's; two of the proofs tell auth and hostkey and
 #: write nothing else: they are had for nodes of which the configuration has another level.
 _REASONS = (
-    "resolve_host", "kex_exchange_identification", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
+    "resolve_host", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
     "ssh_packet_read_poll_seqnr",
 )  # fmt: skip
 
 #: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
 _TAG = ("():", "pid=", "): ")
+
+#: What kex_exchange_identification says with its name in front, where its lines are not forced.
+_NAMED = ("Connection closed by remote host", "read: ", "banner line ", "No SSH version received")
 
 #: LogLevel, from the one that shows least (ssh_config(5)).
 LEVELS = ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3")
@@ -56,7 +61,10 @@ _OLD_SHOWN_FROM = (
 )
 
 #: A login has succeeded, or a master has opened a session.
-_OPENED = re.compile(r"^Authenticated to |master session id: ", re.MULTILINE)
+_OPENED = re.compile(
+    r"^Authenticated to |^debug1: (?:mux_client_request_session: )?master session id: ",
+    re.MULTILINE,
+)
 
 #: The channel of ssh's own session. A master has those of others too.
 _CHANNEL = re.compile(r"^debug3: (?:ssh_session2_open: )?channel_new: (\d+)$", re.MULTILINE)
@@ -73,11 +81,26 @@ _ACCEPTED = r"^debug2: (?:exec|shell|subsystem) request accepted on channel {}$"
 _OLD = re.compile(r"^debug1: Entering interactive session", re.MULTILINE)
 _ANY_CHANNEL = r"\d+"
 
+#: What a server has written before its version: the lines of a log that are not ssh's own words.
+_BANNER = re.compile(r"^debug1: (?:kex_exchange_identification: )?banner line .*\n", re.MULTILINE)
+
 #: A connection was begun.
 _CONNECTING = re.compile(
     r"^debug1: (?:ssh_connect_direct: |ssh_proxy_connect: )?(?:Connecting to |Executing proxy )",
     re.MULTILINE,
 )
+
+#: What proves that a server has ended a connection before a login (`mpshell.wire.logformat`): the functions are
+#: those of _CONNECTING and _OPENED, and `userauth`. Through a ProxyCommand there is no such proof: a jump host
+#: that refuses a login looks the same from here.
+_BEGUN = ("debug1: Connecting to ", "debug1: ssh_connect_direct: Connecting to ")
+_SECURED = ("debug1: Next authentication method: ",)
+_LOGGED_IN = (
+    "Authenticated to ",
+    "debug1: master session id: ",
+    "debug1: mux_client_request_session: master session id: ",
+)
+_DROPPED = ("Connection closed by ", "Connection reset by ", ": Broken pipe")
 
 #: What OpenSSH's client writes (ssh.c, sshconnect.c, clientloop.c) when it ends with 255 by itself.
 _DIAGNOSES = (
@@ -163,17 +186,18 @@ def _refused(notes: str) -> bool:
 
 def _not_connected(notes: str, words: str) -> str:
     """Return why no session was opened: nothing but ssh, and what it connects by, has written anything."""
-    reason = diagnose_words(notes + words)
+    reason = diagnose_words(_BANNER.sub("", notes) + words)
     if reason is None or reason == "lost":
         reason = "unreachable" if _CONNECTING.search(notes) else "transport"
     return reason
 
 
 class SshLog(NamedTuple):
-    """What is known of an ssh: its user's log level, whether it knows LogVerbose."""
+    """What is known of an ssh: its log level, whether it knows LogVerbose, its ConnectTimeout (0: none)."""
 
     level: str
     forced: bool
+    limit: float = 0
 
     def options(self) -> list[str]:
         """Return the options, -E apart, that make it write the log."""
@@ -194,5 +218,7 @@ class SshLog(NamedTuple):
             "Authenticated to ", "rtype exit-", "exit status from master", "master session id: ",
             "request accepted on channel", "request failed on channel", ": Connecting to ",
             ": Executing proxy ", "open failed: ", "Entering interactive session",
+            "Next authentication method: ",
         )  # fmt: skip
-        return LogFormat(_TAG if self.forced else None, noted, private)
+        redial = Redial(self.limit, _BEGUN, _SECURED, _LOGGED_IN, _DROPPED, NOT_LET_IN)
+        return LogFormat(_TAG if self.forced else None, noted, private, named=_NAMED, redial=redial)

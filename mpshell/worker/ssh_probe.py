@@ -57,14 +57,15 @@ def ssh_log(program: list[str], options: list[str], nodes: list[str]) -> SshLog 
 
 def _probe(program: list[str], options: list[str], nodes: list[str]) -> tuple[SshLog | None, bool]:
     """Return how the log can be had, and whether that is sure."""
-    guess = SshLog("INFO", True)
+    limit = _asked_timeout(options)
+    guess = SshLog("INFO", True, limit)
     answer = _try(program, guess, options, nodes[0])
     if answer.status == _FAILED and "logverbose" in answer.output.lower():
-        guess = SshLog("INFO", False)
+        guess = SshLog("INFO", False, limit)
         answer = _try(program, guess, options, nodes[0])
     if answer.status == 0:
-        level = _level(answer.output)
-        return (None if level is None else guess._replace(level=level)), True
+        level, limit = _level(answer.output), _connect_timeout(answer.output)
+        return (None if level is None else guess._replace(level=level, limit=limit)), True
     if answer.status == _STOPPED:
         # Too slow to be waited for, and in all likelihood an ssh as most are.
         return guess, False
@@ -87,6 +88,22 @@ def _level(output: str) -> str | None:
         if name == "loglevel" and (level := value.upper().replace("SILENT", "QUIET")) in LEVELS:
             return level
     return None
+
+
+def _connect_timeout(output: str) -> float:
+    """Return the ConnectTimeout in what `ssh -G` prints, in seconds; 0 for none."""
+    for line in output.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "connecttimeout" and value.isdigit():
+            return float(value)
+    return 0
+
+
+def _asked_timeout(options: list[str]) -> float:
+    """Return the ConnectTimeout that words of options set, as far as it can be seen there."""
+    begin = "-oConnectTimeout="
+    values = [word.removeprefix(begin) for word in options if word.startswith(begin)]
+    return float(values[0]) if values and values[0].isdigit() else 0
 
 
 def _complaint(output: str) -> str:

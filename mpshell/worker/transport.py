@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Ended, Job, Reader, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
+from mpshell.wire.logformat import LogFormat
 from mpshell.wire.messages import (
     EXITED,
     LOG_PATH,
@@ -23,7 +24,6 @@ from mpshell.wire.messages import (
     STDERR,
     STDOUT,
     TIMED_OUT,
-    LogFormat,
     Template,
 )
 from mpshell.worker.copy import NAME, Copy, kept_here, local_path

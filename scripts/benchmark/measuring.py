@@ -40,7 +40,7 @@ def measure(invocation: Invocation, directory: Path) -> Sample:
     before = set(children())
     (directory / "stdin").write_bytes(invocation.stdin)
     with (directory / "stdin").open("rb") as stdin, log.open("wb") as out:
-        begin = time.monotonic()
+        begin, cpu_before = time.monotonic(), _cpu_of_children()
         process = subprocess.Popen(
             argv, stdin=stdin, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True,
             env={**os.environ, **invocation.env},
@@ -56,6 +56,10 @@ def measure(invocation: Invocation, directory: Path) -> Sample:
     sample: Sample = {"seconds": seconds, "cpu": own_cpu, "commands_cpu": commands_cpu}
     if invocation.driver:
         sample = {"process_seconds": seconds, **json.loads(result.read_text())}
+    else:
+        sample["process_seconds"] = seconds
+    # All that has descended from it is reaped: its children by it, what it has left behind in `_end`.
+    sample["tree_cpu"] = _cpu_of_children() - cpu_before
     sample["units"] = invocation.units
     return derive(sample)
 
@@ -73,6 +77,12 @@ def _wait(process: subprocess.Popen[bytes], timeout: float) -> tuple[float, floa
     process.wait()
     own, reaped = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
     return own / _TICKS, reaped / _TICKS
+
+
+def _cpu_of_children() -> float:
+    """Return the CPU seconds of all processes below this one that have been reaped."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _readable(fd: int, timeout: float) -> bool:

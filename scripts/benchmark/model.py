@@ -87,6 +87,10 @@ def derive(sample: Sample) -> Sample:
     if sample.get("cpu"):
         derived["cpu_us"] = sample["cpu"] / units * 1e6
         derived["per_cpu_second"] = units / sample["cpu"]
+    if sample.get("process_seconds"):
+        derived["whole_rate"] = units / sample["process_seconds"]
+    if sample.get("tree_cpu"):
+        derived["tree_cpu_us"] = sample["tree_cpu"] / units * 1e6
     for name in ("coordinator_cpu", "commands_cpu"):
         if name in sample:
             derived[f"{name}_us"] = sample[name] / units * 1e6

@@ -13,6 +13,7 @@ _NOTES = Path(__file__).parent / "notes"
 _HEADS = {
     "seconds": "seconds",
     "rate": "{units}/s",
+    "tree_cpu_us": "CPU of all processes, start included, us a {unit}",
     "cpu_us": "own CPU, us a {unit}",
     "cpu_percent": "own CPU, % of a core",
     "coordinator_cpu_us": "of it the coordinator's, us a {unit}",
@@ -43,6 +44,8 @@ def number(value: float | None) -> str:
 
 def head(metric: str, case: Case) -> str:
     """Return what a metric of a case is called in a table."""
+    if metric == "whole_rate":
+        return f"{case.unit}/s, start included"
     if metric.endswith("_rate"):
         return f"{metric.removesuffix('_rate')}: {case.unit}/s"
     text = _HEADS.get(metric, metric.replace("_", " "))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.benchmark.model import CLUSTERSHELL, LIMIT, MPSHELL, Contender, Invocation
+from tests.ssh.openssh import OpenSsh, openssh
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -93,25 +94,37 @@ class Workplace:
     # -- the private ssh server --
 
     @contextlib.contextmanager
-    def _sshd(self, directory: Path, nodes: int) -> Iterator[None]:
+    def _sshd(self, directory: Path, nodes: int, programs: str | None) -> Iterator[None]:
         server = [sys.executable, str(_ROOT / "scripts" / "sshd")]
         where = ["--dir", str(directory)]
         start = [*server, "start", *where, "--nodes", str(nodes), "--lifetime", "1800"]
+        start += [] if programs is None else ["--programs", programs]
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL, timeout=60)
         try:
             yield
         finally:
             subprocess.run([*server, "stop", *where], check=True, timeout=60)
 
-    def ssh_server(self, nodes: int) -> Path | None:
-        """Return the directory of a running server that knows so many nodes, or None without one."""
+    def ssh_server(self, nodes: int, programs: str | None = None) -> Path | None:
+        """Return the directory of a running server that knows so many nodes, or None without one.
+
+        Its `programs` are in a directory of their own where they are not the installed ones.
+        """
         if not (shutil.which("ssh") and shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")):
             self.leave_out("ssh: no OpenSSH client and server here.")
             return None
-        directory = self.directory / f"sshd-{nodes}"
+        directory = self.directory / f"sshd-{nodes}{'' if programs is None else '-other'}"
         if not directory.exists():
-            self._closing.enter_context(self._sshd(directory, nodes))
+            self._closing.enter_context(self._sshd(directory, nodes, programs))
         return directory
+
+    def openssh(self, version: int) -> OpenSsh | None:
+        """Return the programs of an OpenSSH, or None where they cannot be had."""
+        try:
+            return openssh(version)
+        except (RuntimeError, OSError) as error:
+            self.leave_out(f"OpenSSH {version}: {error}")
+            return None
 
     def background(self, argv: list[str]) -> None:
         """Keep a program running until the end."""

@@ -178,6 +178,10 @@ def test_settings_of_transports(tmp_path: Path) -> None:
             "mpshell: -O: srun: it does not go with hosts",
         ),
         (
+            ("--option", "dask=tls://h:1", "-O", "hosts=n1"),
+            "mpshell: -O: dask: it does not go with hosts",
+        ),
+        (
             ("-O", "ssh_options=Port=22"),
             "mpshell: -O: ssh_options 'Port=22': 'Port=22' is no option of ssh",
         ),

@@ -13,10 +13,16 @@ from tests.cli.program import mpshell
         (["--hosts", "gw[1-"], "gw[1-"),
         (["--hosts", ""], "--hosts"),
         (["--hosts", "gw1", "--srun"], "not allowed"),
-        (["--hosts-python", "/x"], "--hosts-python is for --hosts or --srun"),
+        (["--hosts-python", "/x"], "--hosts-python is for --hosts, --srun or --dask"),
         (["--hosts-options", "-v"], "--hosts-options is for --hosts or --srun"),
         (["--hosts", "gw1", "--hosts-options", "-F 'x"], "closing"),
         (["--srun"], "SLURM_JOB_ID"),
+        (["--dask", "tcp://10.1.2.3:8786"], "not protected by TLS"),
+        (["--dask", "tls://h:1", "--hosts", "gw1"], "not allowed"),
+        (
+            ["--dask", "tls://h:1", "--hosts-options", "-v"],
+            "--hosts-options is for --hosts or --srun",
+        ),
         (["--hosts", "gw1", "-c"], "launcher"),
     ],
 )

@@ -21,6 +21,7 @@ from mpshell.runtime.procfs import children_of
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from mpshell.wire.codec import encode
+from mpshell.wire.logformat import LogFormat
 from tests.engine.conftest import Driver, job
 from tests.support import eventually
 
@@ -80,7 +81,7 @@ def test_a_log_is_a_descriptor_more_for_each_client(driver: Driver, logs: bool, 
     """Three pipes a client, and the log of those that have one; the engine keeps 24 for itself."""
     _, hard = resource.prlimit(pid_of(driver), resource.RLIMIT_NOFILE)
     resource.prlimit(pid_of(driver), resource.RLIMIT_NOFILE, (256, min(256, hard)))
-    log = m.LogFormat(None, (), ()) if logs else None
+    log = LogFormat(None, (), ()) if logs else None
     spec = job("cat", stdin=True, separate_stderr=True, log=log)
     driver.say(m.SetSlots(0, fits), m.Submit(1, spec, 0, ["a"]), m.CloseStdin(1))
     driver.until(driver.results)

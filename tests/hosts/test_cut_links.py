@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from mpshell import Task
 from mpshell.hosts import lease
-from mpshell.hosts.launcher import HostsLauncher
-from mpshell.hosts.packets import Way
 from tests.engine.conftest import alive
-from tests.hosts.conftest import OUTPOST, Ledger
+from tests.hosts.conftest import Ledger
+from tests.hosts.namespaces import Link, link_to_a_gateway
+from tests.ssh.conftest import SshServer, ssh_server
 from tests.support import eventually
+
+__all__ = ["ssh_server"]
+
+pytestmark = pytest.mark.needs("root", "ip")
 
 FANOUT = 4
 
 
-class Link:
-    """A host behind a link that can be cut."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        words = (sys.executable, "-m", "tests.hosts.cutter", str(directory), *OUTPOST)
-        root = str(Path(__file__).parents[2])
-        self.launcher = HostsLauncher([Way("gw1", words, 60.0, (("PYTHONPATH", root),))], 1)
-
-    def cut(self, ways: tuple[str, ...]) -> None:
-        for way in ways:
-            (self.directory / way).touch()
-
-    def heal(self) -> None:
-        for way in ("up", "down"):
-            (self.directory / way).unlink(missing_ok=True)
+@pytest.fixture
+def link(ssh_server: SshServer) -> Iterator[Link]:
+    with link_to_a_gateway(ssh_server) as link:
+        yield link
 
 
 def run_with_a_cut(
     task: Task, ledger: Ledger, link: Link, ways: tuple[str, ...], seconds: float, length: int
 ) -> tuple[list[str], float]:
     """Cut a link for a while in the middle of a run; return the reasons and when the first loss came."""
-    task.set_info("launcher", link.launcher)
+    task.set_info("launcher", link.launcher())
     task.set_info("fanout", FANOUT)
     worker = task.shell(
         f"{ledger.command}; exec sleep {length}",
@@ -71,25 +62,24 @@ def run_with_a_cut(
 
 @pytest.mark.parametrize("ways", [("up", "down"), ("up",), ("down",)], ids="-".join)
 def test_a_host_that_is_cut_off_is_lost_after_its_commands_are_gone(
-    ways: tuple[str, ...], task: Task, ledger: Ledger, tmp_path: Path
+    ways: tuple[str, ...], task: Task, ledger: Ledger, link: Link
 ) -> None:
-    reasons, after = run_with_a_cut(task, ledger, Link(tmp_path), ways, 14, 30)
+    reasons, after = run_with_a_cut(task, ledger, link, ways, 14, 30)
     assert reasons == ["lost"] * FANOUT
     # 10 s; and some for a machine that is busy.
     assert lease.LEASE - lease.BEAT < after < 25
     assert not any(alive(pid) for _, _, pid in ledger.lines())
 
 
-def test_a_cut_that_heals_in_time_costs_nothing(task: Task, ledger: Ledger, tmp_path: Path) -> None:
-    reasons, _ = run_with_a_cut(task, ledger, Link(tmp_path), ("up", "down"), 2.5, 5)
+def test_a_cut_that_heals_in_time_costs_nothing(task: Task, ledger: Ledger, link: Link) -> None:
+    reasons, _ = run_with_a_cut(task, ledger, link, ("up", "down"), 2.5, 5)
     assert reasons == ["exit"] * FANOUT
 
 
 def test_a_cut_that_heals_after_the_lease_makes_the_loss_certain(
-    task: Task, ledger: Ledger, tmp_path: Path
+    task: Task, ledger: Ledger, link: Link
 ) -> None:
     """The outpost has ended what ran, and says so: each loss is reported with the end of its engine."""
-    link = Link(tmp_path)
     reasons, _ = run_with_a_cut(task, ledger, link, ("up", "down"), 6.5, 30)
     assert reasons == ["lost"] * FANOUT
     assert not any(alive(pid) for _, _, pid in ledger.lines())

@@ -10,13 +10,17 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
 
-from mpshell import Task
+from mpshell import EngineStartError, Task
+from mpshell.hosts.launcher import HostsLauncher
+from mpshell.hosts.packets import Way
 from tests.engine.conftest import alive
-from tests.hosts.conftest import Chain, Ledger, local_hosts
+from tests.hosts.conftest import OUTPOST, Chain, Ledger, local_hosts
 from tests.hosts.killrows import EVERYWHERE, check
 from tests.support import eventually
 
@@ -24,6 +28,40 @@ from tests.support import eventually
 @pytest.mark.parametrize("fault", EVERYWHERE)
 def test_one_verdict_a_node_whatever_is_hurt(fault: str, task: Task, ledger: Ledger) -> None:
     check(task, ledger, local_hosts(2, engines=1), EVERYWHERE[fault])
+
+
+def test_when_all_hosts_are_lost_the_rest_is_reported(
+    task: Task, ledger: Ledger, tmp_path: Path
+) -> None:
+    """What may have run is lost, what has not is not run, with the reason; and the results so far are there."""
+    once = f'mkdir {tmp_path}/once || {{ echo closed for today >&2; exit 1; }}; exec "$@"'
+    task.set_info(
+        "launcher", HostsLauncher([Way("gw1", ("sh", "-c", once, "sh", *OUTPOST), 60.0)], 1)
+    )
+    task.set_info("fanout", 4)
+    worker = task.shell(
+        f"{ledger.command}; sleep 0.3", nodes="n[1-60]", remote=False, handler=ledger
+    )
+
+    def hurt() -> None:
+        if eventually(lambda: len(ledger.lines()) >= 12):
+            os.kill(Chain(ledger.lines()[0][1]).of("outpost").pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=hurt)
+    thread.start()
+    task.resume()
+    thread.join()
+    outcomes = list(worker.outcomes())
+    assert len(outcomes) == 60
+    by_reason = Counter(outcome.reason for outcome in outcomes)
+    assert by_reason["exit"] >= 4 and 4 <= by_reason["lost"] <= 12 and by_reason["cancelled"] >= 30
+    assert {o.detail for o in outcomes if o.reason == "cancelled"} == {
+        "no host can be used: gw1: closed for today"
+    }
+    assert not ledger.alive
+    # A program that asks for more then has an error.
+    with pytest.raises(EngineStartError, match="gw1: closed for today"):
+        task.run("true", nodes="n1", remote=False)
 
 
 def test_lost_nodes_run_again_where_that_is_asked_for(task: Task, ledger: Ledger) -> None:

@@ -202,7 +202,7 @@ def test_connections_in_engines_are_refused_at_the_call(task: Task) -> None:
         (lambda: ssh_hosts("gw1", engines=True), "engines"),
         (lambda: ssh_hosts("gw1", options="-F 'x"), "options"),
         (lambda: ssh_hosts("gw1", options=cast(str, 3)), "options"),
-        (lambda: ssh_hosts("gw1", python="x" * 9000), "longer"),
+        (lambda: ssh_hosts("gw1", python="x" * 40000), "longer"),
     ],
 )
 def test_bad_values_are_refused_at_the_call(make: Callable[[], Any], text: str) -> None:

@@ -45,6 +45,13 @@ class OpenSsh:
     def sshd(self) -> str:
         return self.programs["sshd"]
 
+    def words(self, name: str) -> list[str]:
+        """Return the words that execute a program without a shell in between; the last is its path."""
+        if self.installed:
+            return [self.programs[name]]
+        root = Path(self.programs[name]).parents[1]
+        return [*loader_words(root), str(root / PROGRAMS[name])]
+
 
 def openssh(version: int) -> OpenSsh:
     """Return the programs of a version; RuntimeError when they cannot be had."""
@@ -118,14 +125,18 @@ def call(words: list[str], release: str) -> None:
 
 def make_programs(root: Path) -> None:
     """Write a script for each program, which executes it with its own loader and libraries."""
-    [libc] = [*root.glob("lib/*/libc.so.6"), *root.glob("usr/lib/*/libc.so.6")]
-    libraries = ":".join(str(root / place / libc.parent.name) for place in ("lib", "usr/lib"))
-    [loader] = libc.parent.glob("ld-linux*.so.*")
+    loader = " ".join(loader_words(root))
     (root / "programs").mkdir()
     for name, path in PROGRAMS.items():
         if (root / path).exists():
             script = root / "programs" / name
-            script.write_text(
-                f'#!/bin/sh\nexec {loader} --library-path {libraries} --argv0 {script} {root / path} "$@"\n'
-            )
+            script.write_text(f'#!/bin/sh\nexec {loader} --argv0 {script} {root / path} "$@"\n')
             script.chmod(0o755)
+
+
+def loader_words(root: Path) -> list[str]:
+    """Return the dynamic loader of an unpacked system, and where its libraries are."""
+    [libc] = [*root.glob("lib/*/libc.so.6"), *root.glob("usr/lib/*/libc.so.6")]
+    libraries = ":".join(str(root / place / libc.parent.name) for place in ("lib", "usr/lib"))
+    [loader] = libc.parent.glob("ld-linux*.so.*")
+    return [str(loader), "--library-path", libraries]

@@ -80,7 +80,7 @@ def test_a_directory_goes_over_scp_and_one_line_has_it(
     ssh_task.copy(tmp_path / "tree", tmp_path / "there", "node1")
     ssh_task.rcopy(tmp_path / "tree", tmp_path / "back", "node[2-3]")
     ssh_task.copy(source, tmp_path / "file", "node[4-6]")
-    assert warned(ssh_task) == ["3 nodes over ssh(1): a directory"]
+    assert warned(ssh_task) == ["3 nodes over ssh(1) in place of asyncssh: a directory"]
     assert ssh_task.max_retcode() == 0
     for path in ("there", "back/tree.node2", "back/tree.node3"):
         assert (tmp_path / path / "file").read_text() == "text"
@@ -89,9 +89,9 @@ def test_a_directory_goes_over_scp_and_one_line_has_it(
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ("-l 8000", "1 node over ssh(1): option -l of scp"),
-        ("-O", "1 node over ssh(1): option -O of scp"),
-        ("-p", "1 node over ssh(1): option -p of scp"),
+        ("-l 8000", "1 node over ssh(1) in place of asyncssh: option -l of scp"),
+        ("-O", "1 node over ssh(1) in place of asyncssh: option -O of scp"),
+        ("-p", "1 node over ssh(1) in place of asyncssh: option -p of scp"),
         ("-q -B -s -C -4", None),
     ],
 )
@@ -118,7 +118,7 @@ def test_the_port_and_the_user_of_scp(ssh_task: Task, ssh_server: SshServer, sou
 
 def test_another_users_home_is_known_to_scp_only(ssh_task: Task, source: Path) -> None:
     ssh_task.copy(source, "~no-such-user/to", "node1")
-    assert warned(ssh_task) == ["1 node over ssh(1): another user's home"]
+    assert warned(ssh_task) == ["1 node over ssh(1) in place of asyncssh: another user's home"]
 
 
 def test_a_file_that_is_copied_to_itself_stays_whole(ssh_task: Task, source: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mpshell import Task, task_self
+from mpshell.ssh.connection import WEAKER_KEX
 from tests.ssh.conftest import SshServer
 from tests.ssh.test_ssh_faults import write_config
 
@@ -100,8 +101,9 @@ def test_a_weaker_key_exchange_is_one_line_or_goes_over_ssh(
     text = f"Host node*\n  KexAlgorithms {QUANTUM_SAFE},{USUAL}\n"
     ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
     lines = {
-        "prefer": f"2 nodes key exchange {USUAL} where ssh(1) takes {QUANTUM_SAFE}",
-        "require": f"2 nodes over ssh(1): {QUANTUM_SAFE} is needed, and AsyncSSH has only {USUAL}",
+        "prefer": f"2 nodes {WEAKER_KEX}: {USUAL} in place of {QUANTUM_SAFE}",
+        "require": "2 nodes over ssh(1) in place of asyncssh: "
+        f"{QUANTUM_SAFE} is needed, and AsyncSSH has only {USUAL}",
     }
     for wanted, line in lines.items():
         ssh_task.set_info("ssh_kex", wanted)

@@ -39,7 +39,8 @@ EVERY: dict[str, tuple[str, Any]] = {
     "rcp_path": ("krcp", "krcp"), "rcp_options": ("-y", "-y"), "pdsh_path": ("/opt/pdsh", "/opt/pdsh"),
     "pdcp_path": ("/opt/pdcp", "/opt/pdcp"), "rpdcp_path": ("/opt/rpdcp", "/opt/rpdcp"),
     "ssh_kex": ("require", "require"), "connect_fanout": ("5", 5), "connect_rate": ("9", 9.0),
-    "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "hosts_options": ("-A", "-A"),
+    "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),
+    "hosts_options": ("-A", "-A"),
     "hosts_python": ("/opt/python", "/opt/python"), "color": ("never", "never"), "node_count": ("no", False),
     "verbosity": ("3", 3), "history_size": ("-1", -1), "journal": ("~/runs", os.path.expanduser("~/runs")),
     "journal_output": ("failed", "failed"), "journal_limit": ("64K", 65536), "journal_sync": ("yes", True),
@@ -90,7 +91,9 @@ def test_every_key_is_read_from_a_file_and_reaches_the_task(folder: Path) -> Non
     conf = Configuration()
     for key, (_, value) in EVERY.items():
         assert (conf[key], type(conf[key])) == (value, type(value)), key
-        assert value != SETTINGS[key].default or key == "srun", f"{key}: the test has the default"
+        assert value != SETTINGS[key].default or key in ("srun", "dask"), (
+            f"{key}: the test has the default"
+        )
     assert {ignored.name for ignored in conf.ignored} == WITHOUT_EFFECT.keys()
     task = configured("-O", "hosts=none")
     infos = {SETTINGS[key].info: value for key, (_, value) in EVERY.items() if SETTINGS[key].info}

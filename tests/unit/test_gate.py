@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpshell.connect.gate import LATEST, SOONEST, Gate, pause
+from mpshell.engine.gate import LATEST, LONGER, SOONEST, Gate
 from mpshell.runtime.loop import EventLoop
 from tests.unit.test_loop import Clock
 
@@ -152,6 +152,44 @@ def test_nothing_is_stuck_or_over_the_limit(steps: list[tuple[str, str]], most: 
 
 
 def test_pauses_are_spread_over_their_range() -> None:
-    found = [pause() for _ in range(1000)]
+    court = Court()
+    found = [court.gate.pause("idle") for _ in range(1000)]
     assert min(found) >= SOONEST and max(found) <= LATEST
     assert max(found) - min(found) > (LATEST - SOONEST) / 2
+    court.close()
+
+
+def test_pauses_are_longer_where_the_only_connection_is_dropped_time_and_again() -> None:
+    """A server that refuses a source does so whatever the number is (sshd_config(5), PerSourcePenalties)."""
+    court = Court()
+
+    def longest() -> float:
+        return max(court.gate.pause("refusing") for _ in range(1000))
+
+    for _ in range(10):
+        court.enter("refusing")
+        court.turn()
+        court.leave("refusing", dropped=True)
+    assert LATEST * LONGER / 2 < longest() <= LATEST * LONGER
+    assert min(court.gate.pause("refusing") for _ in range(1000)) >= SOONEST
+    court.enter("refusing")
+    court.turn()
+    court.leave("refusing")
+    assert longest() <= LATEST, "it lets some in again"
+    court.close()
+
+
+def test_one_that_is_in_the_making_already_counts() -> None:
+    court = Court()
+    court.gate.set_limits(2, None)
+    begun = court.gate.join("a")
+    for _ in range(3):
+        court.enter("a")
+    court.turn()
+    assert court.addresses() == ["a"]
+    court.gate.leave("a", begun, dropped=True)
+    court.turn()
+    assert court.addresses() == ["a"], "there were two in the making: one is left to be"
+    court.leave("a")
+    assert court.addresses() == ["a"] * 2
+    court.close()

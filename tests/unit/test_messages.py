@@ -18,11 +18,15 @@ from mpshell.errors import ProtocolError
 from mpshell.wire import messages as m
 from mpshell.wire.codec import decode, encode
 from mpshell.wire.connect import Connect, FileCopy
+from mpshell.wire.logformat import LogFormat, Redial
 
 JOB = m.JobSpec(
     ("echo ", m.NODE), (), 1.5, True, False, m.GATHER, m.STREAM, False, 1.0, None, False, 255
 )
-LOGGED = JOB._replace(log=m.LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",)))
+REDIAL = Redial(10.0, ("Connecting",), ("Next",), ("Authenticated",), ("closed",), "not reached")
+LOGGED = JOB._replace(
+    log=LogFormat(("():", "): "), ("Authenticated",), ("debug1: ",), redial=REDIAL)
+)
 CONNECTED = JOB._replace(
     connect=Connect("asyncssh", "true", "", 1.5, ("-p", "22"), "prefer", (("true", True),))
 )
@@ -224,10 +228,18 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
     (m.Submit, "parts"): lambda v: texts(v),
-    (m.LogFormat, "tag"): lambda v: v is None or texts(v),
-    (m.LogFormat, "noted"): lambda v: texts(v),
-    (m.LogFormat, "private"): lambda v: texts(v),
-    (m.LogFormat, "apart"): (bool,),
+    (LogFormat, "tag"): lambda v: v is None or texts(v),
+    (LogFormat, "noted"): lambda v: texts(v),
+    (LogFormat, "private"): lambda v: texts(v),
+    (LogFormat, "apart"): (bool,),
+    (LogFormat, "named"): lambda v: texts(v),
+    (LogFormat, "redial"): lambda v: v is None or typed(v),
+    (Redial, "limit"): (int, float),
+    (Redial, "notice"): (str,),
+    **{
+        (Redial, name): lambda v: texts(v)
+        for name in ("connecting", "secured", "opened", "dropped")
+    },
     (Connect, "library"): (str,),
     (Connect, "command"): (str,),
     (Connect, "user"): (str,),
@@ -270,7 +282,7 @@ def typed(message: object) -> bool:
         return False
     names: tuple[str, ...] = getattr(type(message), "_fields", ())
     if (
-        type(message) not in (m.JobSpec, m.LogFormat, Connect, FileCopy)
+        type(message) not in (m.JobSpec, LogFormat, Redial, Connect, FileCopy)
         and type(message) not in m.Message.__args__
     ):
         return False

@@ -67,3 +67,11 @@ def test_other_names_lead_to_a_keyword_and_are_none() -> None:
     assert not [name for name in keywords.OBSOLETE if lists_of(name)]
     assert set(keywords.HONOURED) >= keywords.ACCUMULATING
     assert set(keywords.CHOICES) <= set(keywords.HONOURED)
+
+
+def test_messages_spell_keywords_as_the_manual_page_does() -> None:
+    for name in keywords.FALLS_BACK:
+        spelled = keywords.spelled(f"{name} value")
+        assert spelled != f"{name} value" and spelled.lower() == f"{name} value"
+    assert keywords.spelled("proxyjump a,b") == "ProxyJump a,b"
+    assert keywords.spelled("Match exec true") == "Match exec true"

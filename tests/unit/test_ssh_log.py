@@ -40,6 +40,9 @@ CUT = "Connection to n1 closed by remote host.\n"
         (CONNECTING, "", "unreachable", "unreachable"),
         (CONNECTING, "me@n1: Permission denied (publickey).", "auth", "auth"),
         (CONNECTING, CUT, "unreachable", "unreachable"),
+        # A server's own words, before its version.
+        (CONNECTING + "debug1: banner line 0: Permission denied (x).\n", "", "unreachable", "unreachable"),
+        (CONNECTING + "debug1: banner line 0: master session id: 2\n", "", "unreachable", "unreachable"),
         ("", "Cannot execute command-line and remote command.", "transport", "transport"),
         ("", "", "transport", "transport"),
     ],
@@ -54,6 +57,7 @@ LINES = [
     b"sshconnect2.c:ssh_userauth2():580 (bin=/usr/bin/ssh, pid=123): Authenticated to a.",
     b"sshconnect.c:ssh_connect_direct():540 (pid=1): ssh: connect to host a port 1: Refused",
     b"debug1: clientloop.c:client_input_channel_req():1 (bin=ssh, pid=1): rtype exit-status",
+    b"kex.c:kex_exchange_identification():1 (bin=ssh, pid=1): read: Connection reset by peer",
     b"debug1: Sending command: f(): x",
     b"Warning: Permanently added 'a'.",
 ]
@@ -61,16 +65,22 @@ LINES = [
 
 @pytest.mark.parametrize(
     ("level", "shown"),
-    [("QUIET", (4, 5)), ("ERROR", (2, 4, 5)), ("VERBOSE", (1, 2, 4, 5)), ("DEBUG1", range(6))],
+    [
+        ("QUIET", (5, 6)),
+        ("ERROR", (2, 4, 5, 6)),
+        ("VERBOSE", (1, 2, 4, 5, 6)),
+        ("DEBUG1", range(7)),
+    ],
 )
 def test_what_is_noted_and_what_is_shown(level: str, shown: tuple[int, ...]) -> None:
     lines = LogLines(SshLog(level, True).format())
     found = [lines.sort(line) for line in LINES]
-    assert [noted for noted, _, _ in found] == [True] * 4 + [False] * 2
+    assert [noted for noted, _, _ in found] == [True] * 5 + [False] * 2
     assert tuple(at for at, (_, private, _) in enumerate(found) if not private) == tuple(shown)
     assert [text for _, _, text in found] == [
         b"debug1: Connecting to a [b] port 1.", b"Authenticated to a.",
-        b"ssh: connect to host a port 1: Refused", b"debug1: rtype exit-status", *LINES[4:],
+        b"ssh: connect to host a port 1: Refused", b"debug1: rtype exit-status",
+        b"kex_exchange_identification: read: Connection reset by peer", *LINES[5:],
     ]  # fmt: skip
 
 
@@ -78,7 +88,11 @@ def test_a_log_in_pieces_and_a_long_one() -> None:
     log = ClientLog(LogLines(SshLog("INFO", True).format()))
     text = b"".join(line + b"\r\n" for line in LINES)
     told = b"".join(log.take(text[at : at + 7]) for at in range(0, len(text), 7))
-    assert told == b"ssh: connect to host a port 1: Refused\r\n" + b"\r\n".join([*LINES[4:], b""])
+    errors = [
+        b"ssh: connect to host a port 1: Refused",
+        b"kex_exchange_identification: read: Connection reset by peer",
+    ]
+    assert told == b"\r\n".join([*errors, *LINES[5:], b""])
     for _ in range(10_000):
         log.take(LINES[3] + b"\r\n")
     assert b"Authenticated to a.\n" in log.notes and len(log.notes) < 10_000

@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmark.model import CLUSTERSHELL, Case, Contender, Invocation, Target
+from scripts.benchmark.model import CLUSTERSHELL, MPSHELL, Case, Contender, Invocation, Target
 from scripts.benchmark.workplace import Workplace
 
 _FANOUT = 64
 _COMMAND = "uname -s"
 _PSSH = "parallel-ssh"
+_PROGRAM = "mpshell -R ssh"
 _PDSH = "pdsh -R ssh"
 _XARGS = "xargs -P"
 _SSH = "/usr/bin/ssh"
@@ -44,6 +45,42 @@ def _sweep(work: Workplace) -> list[Contender]:
             stdin=names,
         ),
         _parallel_ssh(work, server),
+    ]
+
+
+def _over_connections(work: Workplace) -> list[Contender]:
+    nodes = work.size(500, 20)
+    server = work.ssh_server(nodes)
+    if server is None:
+        return []
+    more = {"ssh_options": f"-F {server}/ssh_config {_KEX}"}
+    return [*_both_transports(work, nodes, more), _parallel_ssh(work, server)]
+
+
+def _with_openssh_10(work: Workplace) -> list[Contender]:
+    """Return the same with the key exchange that OpenSSH 10 and AsyncSSH take by default."""
+    nodes = work.size(500, 20)
+    programs = work.openssh(10)
+    server = None if programs is None else work.ssh_server(nodes, str(Path(programs.sshd).parent))
+    if programs is None or server is None:
+        return []
+    work.leave_out("parallel-ssh: libssh2 has no mlkem768x25519-sha256.")
+    more = {
+        "ssh_options": f"-F {server}/ssh_config -oKexAlgorithms=mlkem768x25519-sha256",
+        "ssh_path": " ".join(programs.words("ssh")),
+    }
+    return _both_transports(work, nodes, more)
+
+
+def _both_transports(work: Workplace, nodes: int, settings: dict[str, Any]) -> list[Contender]:
+    """Return mpshell over its own connections and over ssh(1), with two engines, and ClusterShell."""
+    more = {"nodes": nodes, "command": _COMMAND, **settings}
+    ours = {**more, "engines": 2}
+    program = work.driver(MPSHELL, "sweep", nodes, **ours)
+    return [
+        work.mpshell("sweep", nodes, transport="asyncssh", **ours),
+        Contender(_PROGRAM, program),
+        work.clustershell("sweep", nodes, **more),
     ]
 
 
@@ -122,6 +159,14 @@ _OWN_CPU = Target(
     "own CPU at most 0.3x ClusterShell's", "cpu_us", at_most=0.3, against=CLUSTERSHELL
 )
 
+_CONNECTIONS = (
+    Target("CPU at most 0.40x of -R ssh's", "tree_cpu_us", at_most=0.40, against=_PROGRAM),
+    Target(
+        "CPU at most 0.33x of ClusterShell's", "tree_cpu_us", at_most=0.33, against=CLUSTERSHELL
+    ),
+    Target("1.2x the rate of -R ssh", "whole_rate", at_least=1.2, against=_PROGRAM),
+)
+
 CASES = (
     Case(
         "ssh",
@@ -130,6 +175,22 @@ CASES = (
         _sweep,
         (_OWN_CPU, *_never_slower(CLUSTERSHELL, _PDSH, _XARGS, _PSSH)),
         shown=("rate", "cpu_us", "commands_cpu_us", "memory_mb"),
+    ),
+    Case(
+        "asyncssh",
+        f"connections of the engines: `{_COMMAND}` on 500 nodes, fanout 64, two engines (curve25519)",
+        "nodes",
+        _over_connections,
+        _CONNECTIONS,
+        shown=("whole_rate", "tree_cpu_us", "rate", "memory_mb"),
+    ),
+    Case(
+        "asyncssh-10",
+        "the same with OpenSSH 10 on both sides (mlkem768x25519)",
+        "nodes",
+        _with_openssh_10,
+        _CONNECTIONS,
+        shown=("whole_rate", "tree_cpu_us", "rate", "memory_mb"),
     ),
     Case(
         "scp",

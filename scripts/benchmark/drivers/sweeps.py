@@ -44,6 +44,8 @@ def sweep(
     ballast: int = 0,
     warm: int = 0,
     ssh_options: str | None = None,
+    ssh_path: str | None = None,
+    transport: str | None = None,
     ideal: float | None = None,
     journal: str | None = None,
 ) -> dict[str, float]:
@@ -51,7 +53,7 @@ def sweep(
 
     `size` is that of all distinct output, checked. `ballast` is memory that the process holds
     meanwhile, in bytes; `warm` nodes are gone over before the clock starts; `ideal` is the time that
-    it takes who is infinitely fast.
+    it takes who is infinitely fast. `transport` is one of mpshell's in place of ssh(1).
     """
     api = load(library)
     held = bytearray(ballast)
@@ -69,6 +71,12 @@ def sweep(
     if ssh_options is not None:
         worker_class = api.WorkerSsh
         settings["ssh_options"] = ssh_options
+    if ssh_path is not None:
+        settings["ssh_path"] = ssh_path
+    if transport == "asyncssh":
+        from mpshell import WorkerAsyncSsh
+
+        worker_class = WorkerAsyncSsh
     task = new_task(api, fanout, **settings)
 
     def run(count: int) -> int:

@@ -1,16 +1,20 @@
 """How many connections are in the making at once: over all servers, and for each address that drops some.
 
-sshd drops connections at random while too many are not logged in yet (sshd_config(5), MaxStartups), and may
-refuse a client for a while that keeps on (PerSourcePenalties). So to an address that has dropped one, half as
-many are made at once, and each that succeeds raises that a little. Those that were begun before it was halved
-halve it no more: a server drops many in one moment. Pure but for the loop's clock.
+sshd drops connections at random while too many are not logged in yet (sshd_config(5), MaxStartups). So to an
+address that has dropped one, half as many are made at once, and each that succeeds raises that a little. Those
+that were begun before it was halved halve it no more: a server drops many in one moment.
+
+An address that drops even the only connection in the making has another reason, and does not say which: since
+OpenSSH 9.8 sshd refuses all from a source that has failed to log in too often (PerSourcePenalties, for 15
+seconds and more), in the same words as for MaxStartups. Pauses get longer there. Pure but for the loop's clock.
 """
 
 from __future__ import annotations
 
-import random
+from _random import Random
 from collections import deque
-from typing import TYPE_CHECKING
+
+from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -23,21 +27,25 @@ UNLIMITED = 1 << 30
 #: Seconds until a dropped connection is tried again, at least and at most.
 SOONEST, LATEST = 0.2, 3.0
 
+#: How many times as long these are at most.
+LONGER = 4
 
-def pause() -> float:
-    """Return the seconds until another try: no two clients come back together."""
-    return random.uniform(SOONEST, LATEST)
+#: Seconds for all tries together where there is no limit for one: as long a client that does not log in takes
+#: one of sshd's places (sshd_config(5), LoginGraceTime).
+LONGEST = 120.0
 
 
 class _Address:
     """The connections to one address that are in the making."""
 
-    __slots__ = ("halvings", "making", "most")
+    __slots__ = ("halvings", "lonely", "making", "most")
 
     def __init__(self) -> None:
         self.making = 0
         self.most = float(UNLIMITED)
         self.halvings = 0
+        #: Drops in a row of the only one that was in the making.
+        self.lonely = 0
 
 
 class Gate:
@@ -53,6 +61,8 @@ class Gate:
         self._addresses: dict[Hashable, _Address] = {}
         self._waiting: deque[tuple[Hashable, Callable[[int], object]]] = deque()
         self._timer: TimerHandle | None = None
+        # Without `random`, whose import costs an engine milliseconds; seeded in this process.
+        self._random = Random()
 
     def set_limits(self, most: int, rate: float | None) -> None:
         """Have no more than `most` in the making, and no more than `rate` begin in a second."""
@@ -69,13 +79,22 @@ class Gate:
         """Let one go that waits; harmless for one that does not."""
         self._waiting = deque(entry for entry in self._waiting if entry[1] != begin)
 
+    def join(self, address: Hashable) -> int:
+        """Count a connection that is in the making already; `leave` follows, with what this returns."""
+        its = self._address(address)
+        its.making += 1
+        self._making += 1
+        return its.halvings
+
     def leave(self, address: Hashable, begun: int, dropped: bool) -> None:
         """A connection is made, or has failed; `dropped`: the server has ended it unheard."""
         its = self._addresses[address]
         if dropped and begun == its.halvings:
+            its.lonely = its.lonely + 1 if its.making == 1 else 0
             its.halvings += 1
             its.most = max(1.0, min(its.most, its.making) / 2)
         elif not dropped and its.most < UNLIMITED:
+            its.lonely = 0
             its.most += 1 / its.most
         its.making -= 1
         self._making -= 1
@@ -83,20 +102,31 @@ class Gate:
             del self._addresses[address]
         self._open()
 
+    def pause(self, address: Hashable) -> float:
+        """Return the seconds until another try there: no two clients come back together."""
+        its = self._addresses.get(address)
+        longer = 1 if its is None or not its.lonely else 1 << min(its.lonely - 1, 8)
+        return (SOONEST + (LATEST - SOONEST) * self._random.random()) * min(longer, LONGER)
+
     def forget(self) -> None:
         """Forget what servers have done: the run is over."""
         self._addresses = {key: its for key, its in self._addresses.items() if its.making}
         for its in self._addresses.values():
             its.most = float(UNLIMITED)
+            its.lonely = 0
+
+    def _address(self, address: Hashable) -> _Address:
+        its = self._addresses.get(address)
+        if its is None:
+            its = self._addresses[address] = _Address()
+        return its
 
     def _open(self) -> None:
         """Let those begin that may."""
         passed: list[tuple[Hashable, Callable[[int], object]]] = []
         while self._waiting and self._making < self._most and self._is_time():
             address, begin = entry = self._waiting.popleft()
-            its = self._addresses.get(address)
-            if its is None:
-                its = self._addresses[address] = _Address()
+            its = self._address(address)
             if its.making >= int(its.most):
                 passed.append(entry)
                 continue

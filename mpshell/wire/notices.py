@@ -1,0 +1,13 @@
+"""The texts of `Notices`: what is true of some nodes of a run, which the user hears of in one line."""
+
+#: These nodes are ssh(1)'s; a reason follows.
+OVER_SSH = "over ssh(1) in place of asyncssh"
+
+#: What follows is the reason, which differs from node to node.
+NOTICE_REASON = "\0"
+
+#: A server has dropped each connection: MaxStartups, or PerSourcePenalties.
+NOT_LET_IN = (
+    "not reached: their server dropped each connection before the login, until connect_timeout was over "
+    "(sshd_config(5): MaxStartups, PerSourcePenalties)"
+)
