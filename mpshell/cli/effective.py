@@ -77,6 +77,12 @@ def color(conf: Configuration) -> tuple[str, str | None]:
     return wanted, None
 
 
+def origin(options: argparse.Namespace, key: str, option: str) -> str:
+    """Return the name of a setting in an error: the option, or the place and the key of a file that has it."""
+    found = options.configuration.found(key)
+    return option if found is None or key in options.given else f"{found.where}: {key}"
+
+
 def _settle_hosts(options: argparse.Namespace, conf: Configuration) -> None:
     if not options.given & set(_PLACES):
         chosen = [key for key in _PLACES if conf[key]]

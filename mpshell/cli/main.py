@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
 from mpshell.cli.journalled import past_option
-from mpshell.cli.parser import USAGE_ERROR, Parser, check, parse, runs_elsewhere
+from mpshell.cli.parser import USAGE_ERROR, Parser, parse, runs_elsewhere
 from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mpshell.cli.run import ProgramRun
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
+
+_Made = TypeVar("_Made")
 
 #: sysexits.h: a file that cannot be made, which is the journal.
 _NO_JOURNAL = 73
@@ -48,6 +50,8 @@ def _main(words: Sequence[str]) -> int:
             return show_config(options)
     except ConfError as error:
         parser.error(str(error))
+    from mpshell.cli.checks import check
+
     check(parser, options)
     from mpshell.cli.terminal import Terminal
 
@@ -69,13 +73,11 @@ def _main(words: Sequence[str]) -> int:
 
 
 def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    """Do what the options ask for; exit with 64 for a bad value."""
     from mpshell.cli.prepare import BAD_REQUEST
-    from mpshell.errors import JournalError
 
     try:
-        return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
-    except JournalError as error:
-        return _journal_error(error)
+        return _perform(options, nodes, terminal)
     except BAD_REQUEST as error:
         parser.error(str(error))
 
@@ -83,12 +85,10 @@ def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: T
 def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
     """Run a command of the prompt: its errors are no end of the session."""
     from mpshell.cli.prepare import BAD_REQUEST
-    from mpshell.errors import JournalError
 
+    terminal.unsaid = None
     try:
-        return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
-    except JournalError as error:
-        return _journal_error(error)
+        return _perform(options, nodes, terminal)
     except BAD_REQUEST as error:
         terminal.own(str(error))
         return USAGE_ERROR
@@ -97,6 +97,16 @@ def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> i
     except OSError as error:
         terminal.own(str(error))
         return IO_ERROR
+
+
+def _perform(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    """Run the command, or show what would run; one of BAD_REQUEST."""
+    from mpshell.errors import JournalError
+
+    try:
+        return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
+    except JournalError as error:
+        return _journal_error(error)
 
 
 def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -141,7 +151,7 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
     from mpshell.cli.prepare import configure, schedule
     from mpshell.task.functions import task_self
 
-    task = task_self()
+    task = _made(task_self)
     configure(task, options, terminal)
     for worker in schedule(task, options, nodes, stdin=False):
         for keys, words in worker.command_lines(task):
@@ -150,10 +160,18 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
     return 0
 
 
+def _made(make: Callable[[], _Made]) -> _Made:
+    """Return a Task, or what has one; ValueError for a transport of defaults.conf that is none."""
+    try:
+        return make()
+    except ImportError as error:
+        raise ValueError(f"defaults.conf: {error}") from error
+
+
 def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
     from mpshell.cli.run import ProgramRun
 
-    run = ProgramRun(in_session=options.prompt)
+    run = _made(lambda: ProgramRun(in_session=options.prompt))
     try:
         return _carry_out(run, options, nodes, terminal)
     finally:

@@ -169,6 +169,15 @@ def test_a_run_mode_goes_before_the_files(folder: Path, mode: str | None) -> Non
     assert Configuration(overrides=("fanout=4",), mode=mode)["fanout"] == 4
 
 
+def test_an_unknown_key_of_the_run_mode_is_left_alone(folder: Path) -> None:
+    (folder / "clush.conf").write_text("[mode:a]\nfan_out: 3\nfanout: 4\n[mode:b]\nother: %h\n")
+    conf = Configuration(mode="a")
+    assert conf["fanout"] == 4 and Configuration().ignored == []
+    assert [(entry.name, entry.where) for entry in conf.ignored] == [
+        ("fan_out", f"{folder}/clush.conf:2")
+    ]
+
+
 def test_a_mode_that_is_not_there_is_an_error(folder: Path) -> None:
     with pytest.raises(ConfError, match=r"-m: there is no run mode 'sudo' \(run modes: none\)"):
         Configuration(mode="sudo")
