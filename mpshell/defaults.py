@@ -44,6 +44,7 @@ TASK_INFO: dict[str, Any] = {
     "connect_timeout": 10,
     "ssh_kex": "prefer",
     "ssh_keep": 0,
+    "ssh_password": None,
     "connect_fanout": 32,
     "connect_rate": None,
     "command_timeout": 0,

@@ -196,6 +196,10 @@ def _carry_out(
     for sname in ("stdout", "stderr"):
         run.task.set_default(f"{sname}_msgtree", display.records)
     display.workers = schedule(run.task, options, nodes, display, stdin=feed)
+    if options.password:
+        from mpshell.cli.password import give_password
+
+        give_password(run.task, options)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)

@@ -45,6 +45,10 @@ BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedE
 
 def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
     """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
+    if options.password:
+        from mpshell.cli.password import check_password
+
+        check_password(options)
     if options.debug:
         task.set_info("debug", True)
         task.set_info("print_debug", lambda task, line: terminal.own(line))

@@ -15,17 +15,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mpshell.connect import login, pool
-from mpshell.connect.login import Login
 from mpshell.ssh.connection import HOSTKEY, KEX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.connect.failures import Failure
+    from mpshell.connect.login import Login, Watcher
     from mpshell.connect.loop import ConnectionLoop
-    from mpshell.connect.names import Names
     from mpshell.connect.pool import ConnectionPool, PooledConnection
-    from mpshell.engine.gate import Gate
+    from mpshell.engine.libc import Environment
     from mpshell.runtime.loop import TimerHandle
     from mpshell.ssh.connection import Connection, Refusal
     from mpshell.ssh.setup import Setup, Target
@@ -44,9 +43,10 @@ class Means(Protocol):
     """What the accesses of an engine share."""
 
     loop: ConnectionLoop
-    names: Names
-    gate: Gate
     pool: ConnectionPool
+
+    def make_login(self, target: Target, env: Environment, watcher: Watcher) -> Login:
+        """Return the way to a connection to a target."""
 
 
 class Seeker(Protocol):
@@ -63,6 +63,9 @@ class Seeker(Protocol):
 
     def banner(self, text: str) -> object:
         """A server shows a message before the login."""
+
+    def wrote(self, data: bytes) -> object:
+        """A command that makes the connection has written to its stderr."""
 
     def not_connected(self, failure: Failure) -> object:
         """There is none, and nothing has run."""
@@ -86,6 +89,9 @@ class _NoSeeker:
     def banner(self, text: str) -> None:
         """It shows none."""
 
+    def wrote(self, data: bytes) -> None:
+        """It shows nothing."""
+
     def not_connected(self, failure: Failure) -> None:
         """It has an end."""
 
@@ -100,12 +106,15 @@ class Access:
     """The access of one command to its node; the connection stays for `keep` seconds after it, if any."""
 
     def __init__(
-        self, means: Means, setup: Setup, target: Target, node: str, keep: float, seeker: Seeker
-    ) -> None:
+        self, means: Means, setup: Setup, target: Target, node: str, env: Environment, keep: float,
+        seeker: Seeker,
+    ) -> None:  # fmt: skip
         self._means = means
         self._setup = setup
         self._node = node
-        self._keep = keep
+        self._env = env
+        # Hosts on the way would have to be looked at again too.
+        self._keep = 0.0 if target.jump or target.proxy_command is not None else keep
         self._seeker = seeker
         self.state: str = SEEKING
         #: The way to its connection: another one with each try.
@@ -115,8 +124,7 @@ class Access:
         self._patience: TimerHandle | None = None
 
     def _new_login(self, target: Target) -> Login:
-        means = self._means
-        return Login(means.loop, means.names, means.gate, target, self)
+        return self._means.make_login(target, self._env, self)
 
     # -- what there is -----------------------------------------------------------------------------
 
@@ -211,9 +219,13 @@ class Access:
     def banner(self, text: str) -> None:
         self._seeker.banner(text)
 
+    def wrote(self, data: bytes) -> None:
+        self._seeker.wrote(data)
+
     async def _settle(self, failure: Failure, refusal: Refusal) -> None:
         """Look through large files of host keys for a key, and connect again if it is right after all."""
-        target = await self._setup.settle(self._node, self.target, refusal.blob)
+        refused = refusal.target or self.target
+        target = await self._setup.settle(self._node, refused, refusal.blob)
         if self.state is not SEEKING:
             return
         if target is None:

@@ -64,6 +64,9 @@ class House(Means, Protocol):
 
     owner: Owner
 
+    def host_key(self, connection: Connection) -> None:
+        """Have the key of a host that was accepted added to its file."""
+
     def ended(self, carrier: SshCarrier) -> None:
         """Its command is over."""
 
@@ -82,7 +85,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self.state: str = CONNECTING
         connect = execution.job.spec.connect
         keep = 0.0 if connect is None else connect.keep
-        self._access = Access(family, setup, target, self._node, keep, self)
+        env = execution.job.env
+        self._access = Access(family, setup, target, self._node, env, keep, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
         self._input_open = execution.job.spec.stdin
@@ -106,8 +110,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     def made(self, connection: Connection) -> None:
         """A new connection has been made: its host's key may be new too."""
         target = self._access.target
-        if connection.accepted is not None and target.new_hosts_file is not None:
-            self._owner.host_key(target.new_hosts_file, connection.accepted)
+        if connection.accepted is not None:
+            self._family.host_key(connection)
             self._tell(failures.added(target, connection.get_server_host_key()))
 
     def connected(self, connection: Connection) -> None:
@@ -135,6 +139,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     def banner(self, text: str) -> None:
         """A server shows a message before the login."""
         self._tell(text)
+
+    def wrote(self, data: bytes) -> None:
+        """A command that makes the connection has written to its stderr, which is that of ssh(1)."""
+        separate = self.execution.job.spec.separate_stderr
+        self._owner.received(self.execution, STDERR if separate else STDOUT, data)
 
     def _command(self) -> bytes:
         connect = self.execution.job.spec.connect

@@ -13,7 +13,7 @@ from mpshell.launch.link import Link
 from mpshell.runtime.states import Stated
 from mpshell.wire import messages
 from mpshell.wire.credentials import MOST_DESCRIPTORS
-from mpshell.wire.messages import Message, client_id, job_and_index
+from mpshell.wire.messages import Message, PasswordGiven, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
 _HIGH_WATER = 1 << 20
@@ -115,6 +115,9 @@ class EngineState(Stated):
         nodes = job.nodes[work.first : work.stop]
         parts = tuple(job.parts[work.first : work.stop])
         spec = job.spec if new else None
+        if new and job.password is not None and spec is not None and spec.connect is not None:
+            password = PasswordGiven(spec.connect.password, job.password.reveal())
+            self.outbox.append(password)
         self.outbox.append(messages.Submit(job.id, spec, work.first, nodes, parts))
         self.assigned.update(range(client_id(job.id, work.first), client_id(job.id, work.stop)))
         if new:

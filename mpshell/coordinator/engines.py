@@ -64,12 +64,11 @@ class EngineSet:
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._ahead, self._stop = ahead, stop
-        self._held = False
+        self._held = self._turn_is_due = False
         self._jobs: dict[int, Job] = {}
         self._affinity = Affinity(self._jobs, run.loop.time)
         queue = InWaves if in_waves else InOrder
         self._slot_pools = SlotPools(lambda: queue(self._can_run, self._affinity.part))
-        self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
@@ -92,6 +91,7 @@ class EngineSet:
             messages.InputLost: self._on_input_lost,
             messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
             messages.EngineFailed: self._on_failure,
+            messages.PasswordNews: self._connects.passwords.on_news,
             **self.notices.handlers,
         }
 
@@ -117,7 +117,7 @@ class EngineSet:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
         self.notices.count_job(job)
-        self._connects.library = job.library or self._connects.library
+        self._connects.enter(job)
         if job.keep:
             self._affinity.begin(job, self._pool.warm(job.library))
         for first, stop in job.chosen:
@@ -243,7 +243,7 @@ class EngineSet:
         self._slot_pools.remove_engine(link.engine_id)
         self._affinity.remove_engine(link)
         self._heartbeat.forget(link.engine_id)
-        self._connects.share(self._engines.values())
+        self._connects.gone(engine, self._engines.values())
         self._pool.discard(link)
         if link.ready is None:
             self._misfires.ended_at_once(link.detail)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
+from mpshell.runtime.secret import Secret
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
@@ -111,6 +112,9 @@ class Job(Stated):
 
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
+
+    #: What its nodes may be given to log in, over connections of the engines.
+    password: Secret | None = None
 
     #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).
     inputs: ClientInputs | None = None

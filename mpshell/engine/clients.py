@@ -26,13 +26,15 @@ from mpshell.wire.messages import (
     STDOUT,
     STREAM,
     TRANSPORT,
+    ConnectLimits,
+    PasswordGiven,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.engine.carrier import Carrier
-    from mpshell.engine.family import Connecting, Family
+    from mpshell.engine.family import Connecting, Family, Steering
     from mpshell.engine.log import ClientLog
     from mpshell.runtime.loop import EventLoop
 
@@ -100,8 +102,6 @@ class Clients:
             carrier = self._family_of(execution).start(execution)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and _passes(error) and not last_try:
-                if self.connections is not None:
-                    self.connections.make_room()
                 execution.detail = None
                 return error
             self.carry_out(execution, execution.handle(states.SPAWN_FAILURE))
@@ -221,6 +221,21 @@ class Clients:
     def host_key(self, path: str, line: str) -> None:
         """Have a line added to a file of host keys."""
         self._uplink.report.host_keys.append((path, line))
+        self._uplink.end_of_turn()
+
+    def steer_connections(self, command: Steering) -> None:
+        """Pass on what the coordinator sends about connections, in an engine that makes some."""
+        if self.connections is not None:
+            if isinstance(command, ConnectLimits):
+                self.connections.set_limits(command.most, command.rate)
+            elif isinstance(command, PasswordGiven):
+                self.connections.give_password(command.number, command.text)
+            else:
+                self.connections.set_password_state(command)
+
+    def password_news(self, number: int, event: str) -> None:
+        """Report what became of a password."""
+        self._uplink.report.passwords.append((number, event))
         self._uplink.end_of_turn()
 
     def notice(self, text: str) -> None:

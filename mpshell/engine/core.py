@@ -54,6 +54,9 @@ _POWERFUL = (
     messages.Stored,
 )
 
+#: What is about the connections of an engine that makes some.
+_OF_CONNECTIONS = (messages.ConnectLimits, messages.PasswordGiven, messages.PasswordState)
+
 
 class Engine:
     """Clients, slots and jobs of one engine process."""
@@ -146,9 +149,8 @@ class Engine:
             if (job := self._jobs.get(command.job_id)) is not None:
                 job.forgotten = True
                 self._forget_job(job)
-        elif isinstance(command, messages.ConnectLimits):
-            if self.clients.connections is not None:
-                self.clients.connections.set_limits(command.most, command.rate)
+        elif isinstance(command, _OF_CONNECTIONS):
+            self.clients.steer_connections(command)
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
         elif isinstance(command, messages.Lease):
@@ -372,6 +374,8 @@ class Engine:
     def _wait_for_room(self, error: OSError) -> None:
         """No process or descriptor is to be had: go on when a client ends, or a little later."""
         self._shrink(self._running - len(self._announced), str(error))
+        if self.clients.connections is not None:
+            self.clients.connections.make_room()
         alone = self._running == len(self._announced)
         self._retries += alone
         if self._retry_timer is None:

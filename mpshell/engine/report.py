@@ -9,6 +9,7 @@ from mpshell.wire.messages import (
     Message,
     Notices,
     Output,
+    PasswordNews,
     Pong,
     Result,
     RunEnded,
@@ -30,6 +31,7 @@ class Report:
         "inputs_lost",
         "notices",
         "output",
+        "passwords",
         "pong",
         "run_ended",
         "size",
@@ -55,6 +57,7 @@ class Report:
         self.inputs_lost: list[tuple[int, str]] = []
         self.notices: dict[str, int] = {}
         self.host_keys: list[tuple[str, str]] = []
+        self.passwords: list[tuple[int, str]] = []
         self.pong = False
         self.run_ended = False
         #: Bytes in `output`, and of the new bodies.
@@ -87,6 +90,8 @@ class Report:
         frame += [Warn(text) for text in self.warnings]
         if self.host_keys:
             frame.append(HostKeys(self.host_keys))
+        if self.passwords:
+            frame.append(PasswordNews(self.passwords))
         if self.notices:
             frame.append(Notices(list(self.notices.items())))
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]

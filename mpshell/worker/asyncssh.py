@@ -16,6 +16,7 @@ from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 from mpshell.worker import atomic
 from mpshell.worker.copy import NAME, Copy, kept_here
 from mpshell.worker.openssh import connect_seconds, scp_as_ssh, split_setting, ssh_words
+from mpshell.worker.password import password_of, refuse_password
 from mpshell.worker.ssh import WorkerSsh, scp_user
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class WorkerAsyncSsh(WorkerSsh):
             "the worker ssh can be used"
         )
 
+    @property
+    def _takes_password(self) -> bool:
+        return True
+
     def _make_job(self, task: PublicTask) -> Job:
         if (how := missing()) is not None:
             raise WorkerError(how)
@@ -52,6 +57,7 @@ class WorkerAsyncSsh(WorkerSsh):
         options = [*own, *split_setting(task, "ssh_options", "")]
         if self._copy is None:
             job.spec = job.spec._replace(connect=self._connect(task, options, self.command or ""))
+            job.password = password_of(task)
             return job
         only = _only_for_scp(self._copy)
         user = ""
@@ -60,11 +66,13 @@ class WorkerAsyncSsh(WorkerSsh):
             options, alone = scp_as_ssh(task)
             only = only or alone
         if only is not None:
+            refuse_password(task, f"scp(1), which copies {only},")
             job.notice = f"{OVER_SSH}{NOTICE_REASON}{only}"
         else:
             copy = _over_connection(self._copy, has_parts=bool(job.parts))
             connect = self._connect(task, options, "", user)
             job.spec = job.spec._replace(connect=connect._replace(copy=copy))
+            job.password = password_of(task)
         return job
 
     def _connect(
