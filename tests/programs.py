@@ -52,10 +52,13 @@ PROGRAMS = {
     "scontrol": Program("scontrol", "slurm-client"),
     "ip": Program("ip", "iproute2"),
     "openssl": Program("openssl", "openssl"),
+    "sshpass": Program("sshpass", "sshpass"),
     "srun": Program("srun", "slurm-client"),
     "slurmctld": Program("slurmctld", "slurmctld"),
     "slurmd": Program("slurmd", "slurmd"),
     "munged": Program("munged", "munge"),
+    "chromium": Program("chromium", "chromium"),
+    "chromedriver": Program("chromedriver", "chromium-driver"),
     # netkit's rsh and pdsh's look up the number of their port there.
     "services": Program("/etc/services", "netbase"),
     "root": Program(ROOT, ""),
@@ -68,6 +71,7 @@ FIXTURES = {
     "rsh_server": ("root",),
     "rsh_on_ipv6": ("root",),
     "small_disk": ("root",),
+    "browser": ("chromium", "chromedriver"),
 }
 
 #: What a test needs when a fixture has this parameter; without the program the test is left out, and the

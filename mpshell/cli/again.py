@@ -90,6 +90,9 @@ class Again:
         options.worker = self.commands[0].transport if self.commands else options.worker
 
     def _check_input(self, options: argparse.Namespace) -> None:
+        if options.password_prompt and not (options.nostdin or _has_input()):
+            # The password may have been all that they have read.
+            return
         if self.has_input and self.nodes and (options.nostdin or not _has_input()):
             raise JournalError(
                 f"the commands of run {self.run.run} have read stdin, which is not in the journal: give it "
@@ -147,6 +150,10 @@ class Again:
         subset = copies or issubclass(worker_class, WorkerPdsh)
         chosen, names = self._chosen[command.command], self._names[command.command]
         said = command.options
+        if said.get("relay"):
+            from mpshell.worker.relayed import relay_class
+
+            worker_class = relay_class(worker_class, said["relay"])
         what: dict[str, Any] = {"command": command.text}
         if copies:
             what = {

@@ -97,6 +97,7 @@ _FLAG = Kind(values.flag, "yes, no")
 _TEXT = Kind(values.given, "text")
 _WORDS = Kind(values.words, "words as a shell has them")
 _PATH = Kind(values.path, "path")
+_PREFIX = Kind(values.or_empty(values.words), "words as a shell has them")
 _PROGRAM = Kind(values.or_empty(values.words), "program, with options or without")
 _OPTIONS = Kind(values.or_empty(values.words), "options")
 _USER = Kind(values.or_empty(values.given), "user")
@@ -136,7 +137,8 @@ _RUNNING = (
     Setting("retry", _or_none(_COUNT), "try up to N more times on a node that could not be reached", _OURS,
         ("--retry",), "N"),
     Setting("retry_on", Kind(values.reasons, "reasons with commas between"),
-        "try again for these reasons, named as in --json, with commas between", _OURS,
+        "try again for these reasons, named as in --json, with commas between; one more try without --retry",
+        _OURS,
         ("--retry-on",), "REASONS", "unreachable,not started: nothing has run then",
         own_default=frozenset(("unreachable", "not started"))),
     Setting("rate", _RATE, "start at most N commands a second, over all engines", _OURS,
@@ -150,10 +152,9 @@ _RUNNING = (
     Setting("retry_lost", _FLAG, "run commands again that were lost with an engine", _OURS, info="retry_lost"),
     Setting("maxrc", _FLAG, "exit with the largest return code; no: with 0 whatever the nodes return", _BOTH,
         ("-S", "--maxrc", "--always-zero"), own_default=True),
-    Setting("command_prefix", _WORDS, "words before each command", _BOTH,
-        ignored="there are no run modes"),
-    Setting("password_prompt", _FLAG, "ask for a password, which each command gets on its stdin", _BOTH,
-        own_default=False, ignored="there are no run modes"),
+    Setting("command_prefix", _PREFIX, "words before each command, for a run mode", _BOTH),
+    Setting("password_prompt", _FLAG, "ask for a password, which each command gets as the first line of its "
+        "stdin, for a run mode", _BOTH, own_default=False),
     Setting("confdir", _WORDS, "directories whose files *.conf have run modes; $CFGDIR is the directory of the "
         "configuration file that goes first", _BOTH),
     Setting("fd_max", _COUNT, "open files", _BOTH,
@@ -184,6 +185,13 @@ _CONNECTING = (
         info="connect_fanout"),
     Setting("connect_rate", _RATE, "connections that asyncssh makes, over all engines",
         _OURS, info="connect_rate"),
+    Setting("relay_options", _OPTIONS, "options of the ssh from node to node in a relay copy",
+        _OURS, ("--relay-options",), "OPTIONS", info="relay_options"),
+    Setting("relay_ports", _or_none(Kind(values.given, "LOW-HIGH")),
+        "ports that the sshd of a node may listen on in a relay copy with --relay=sshd", _OURS,
+        info="relay_ports"),
+    Setting("relay_least", Kind(values.size, "whole number, with K, M or G", "bytes"),
+        "a smaller file is sent to each node, and not relayed", _OURS, info="relay_least"),
 )
 
 _HOSTS = (
@@ -261,3 +269,16 @@ SETTINGS = {
 
 #: The same and those of the library, for the documents.
 ALL = (*SETTINGS.values(), *_OF_THE_LIBRARY)
+
+
+def add_setting(group: Any, key: str, **more: Any) -> None:
+    """Add the option of a setting to a group of an argument parser."""
+    setting = SETTINGS[key]
+    group.add_argument(
+        *setting.names,
+        dest=key,
+        metavar=setting.metavar,
+        type=setting.kind.read,
+        help=setting.help,
+        **more,
+    )

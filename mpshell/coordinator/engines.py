@@ -55,7 +55,6 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
-        stop: Callable[[list[Job], str], object] = lambda jobs, why: None,
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
@@ -63,8 +62,9 @@ class EngineSet:
         self._wanted, self._configure = wanted, configure
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
-        self._ahead, self._stop = ahead, stop
-        self._held = self._turn_is_due = False
+        self._new_state: Callable[[Link], EngineState] = EngineState
+        self._ahead = ahead
+        self._withheld = self._turn_is_due = False
         self._jobs: dict[int, Job] = {}
         self._affinity = Affinity(self._jobs, run.loop.time)
         queue = InWaves if in_waves else InOrder
@@ -108,9 +108,9 @@ class EngineSet:
         self._bucket.set_rate(rate)
         self._end_of_turn()
 
-    def hold(self, held: bool) -> None:
-        """Hand out no clients while it is held."""
-        self._held = held
+    def withhold(self, withheld: bool) -> None:
+        """Hand out no clients while they are withheld."""
+        self._withheld = withheld
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
@@ -303,10 +303,7 @@ class EngineSet:
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
-                if self._misfires.ends_run(error):
-                    self._run.note(error)
-                else:
-                    self._stop(list(self._jobs.values()), str(error))
+                self._cannot_start(error)
             else:
                 self._deal()
         self._observer.turn_ends()
@@ -316,6 +313,9 @@ class EngineSet:
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
+
+    def _cannot_start(self, error: EngineStartError) -> None:
+        self._run.note(error)
 
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""
@@ -329,7 +329,7 @@ class EngineSet:
         """Move slots and hand out clients, and see to a turn when the next one may start."""
         now = self._loop.time()
         for slot_pool in self._slot_pools:
-            budget = 0 if self._held else self._bucket.available()
+            budget = 0 if self._withheld else self._bucket.available()
             slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
@@ -344,7 +344,7 @@ class EngineSet:
         self._next_start.plan(min(moments, default=math.inf))
 
     def _lease_what_is_needed(self) -> None:
-        if self._held or not self._slot_pools.has_queue:
+        if self._withheld or not self._slot_pools.has_queue:
             return
         self._misfires.check()
         clients = sum(job.unfinished for job in self._jobs.values())
@@ -364,7 +364,7 @@ class EngineSet:
             self._attach(link)
 
     def _attach(self, link: Link) -> None:
-        engine = self._engines[link.engine_id] = EngineState(link)
+        engine = self._engines[link.engine_id] = self._new_state(link)
         self._misfires.living(len(self._engines))
         if link.configured != self._configure:
             link.configured = self._configure

@@ -100,7 +100,11 @@ class InOrder:
         return self._can_run is None or self._can_run(engine_id, work.job_id)
 
     def _part(self, work: Slice, most: int) -> tuple[Slice, int | None]:
-        return (work, None) if self._divide is None else self._divide(work, most)
+        """Return the first of some clients that are for one engine, and its id; None for any engine."""
+        if self._divide is None:
+            return work, None
+        part, its = self._divide(work, most)
+        return part, its if its is not None and self._is_for(its, part) else None
 
     def take(self, engine_id: int, count: int) -> list[Slice]:
         """Take out and return the next `count` clients that this engine can run."""
@@ -143,29 +147,29 @@ class InWaves(InOrder):
         self, can_run: Callable[[int, int], bool] | None = None, divide: Divide | None = None
     ) -> None:
         super().__init__(can_run, divide)
-        self._held: list[Slice] = []
+        self._withheld: list[Slice] = []
 
     def add(self, work: Slice, front: bool) -> None:
         """Hold clients back; those that come back were released before."""
         if front:
             super().add(work, front)
         else:
-            self._held.append(work)
+            self._withheld.append(work)
 
     def release(self, job_id: int, stop: int) -> None:
         """Queue the clients of a job that are before an index."""
-        held, self._held = self._held, []
-        for work in held:
+        withheld, self._withheld = self._withheld, []
+        for work in withheld:
             cut = min(stop, work.stop) if work.job_id == job_id else work.first
             if cut > work.first:
                 super().add(work._replace(stop=cut), front=False)
                 work = work._replace(first=cut)
             if work.first < work.stop:
-                self._held.append(work)
+                self._withheld.append(work)
 
     def drop(self, job_id: int | None) -> list[Slice]:
         """Take a job's clients (all: None) out, and return them."""
         dropped = super().drop(job_id)
-        dropped += [work for work in self._held if job_id in (None, work.job_id)]
-        self._held = [work for work in self._held if job_id not in (None, work.job_id)]
+        dropped += [work for work in self._withheld if job_id in (None, work.job_id)]
+        self._withheld = [work for work in self._withheld if job_id not in (None, work.job_id)]
         return dropped

@@ -48,14 +48,14 @@ if TYPE_CHECKING:
     class Connecting(Family, Protocol):
         """A family whose carriers make connections."""
 
+        #: The coordinator is on another host: files are this host's.
+        is_far: bool
+
         def set_limits(self, most: int, rate: float | None) -> None:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
 
         def take_room(self, descriptors: int) -> None:
             """Leave so many descriptors to clients: connections over which none runs have the others."""
-
-        def make_room(self) -> bool:
-            """Close a connection over which no command runs; return whether there was one."""
 
         def give_password(self, number: int, text: str) -> None:
             """Take a password of the run that goes on."""

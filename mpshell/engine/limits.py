@@ -3,7 +3,7 @@
 import resource
 
 #: Descriptors of a client at most, without a log, and those that an engine needs besides, for spawns too.
-_FDS_A_CLIENT, _OWN_FDS = 3, 24
+FDS_A_CLIENT, OWN_FDS = 3, 24
 
 
 #: Connections that stay open in an engine at most, and by how many the room for them grows.
@@ -12,7 +12,7 @@ MOST_KEPT, _STEP = 2000, 128
 
 def descriptors_for(clients: int, logs: bool) -> int:
     """Return how many descriptors an engine needs for so many clients, with a log each or without."""
-    return clients * (_FDS_A_CLIENT + logs) + _OWN_FDS
+    return clients * (FDS_A_CLIENT + logs) + OWN_FDS
 
 
 def room_for(clients: int, logs: bool) -> int:
@@ -29,7 +29,7 @@ def room_for(clients: int, logs: bool) -> int:
         if raised > soft:
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             soft = raised
-    return max(1, min(clients, (soft - _OWN_FDS) // (_FDS_A_CLIENT + logs)))
+    return max(1, min(clients, (soft - OWN_FDS) // (FDS_A_CLIENT + logs)))
 
 
 def room_to_keep(connections: int, taken: int) -> int:

@@ -56,6 +56,10 @@ class Link(Protocol):
     offset: float
     #: Until when it may have an open connection to a node, on the clock here, by the node's key in results.
     connected: dict[Hashable, float]
+    #: The directory there for files that all engines of that host read.
+    stage: str
+    #: Why it does not host the connections that it was asked to; "" if it does.
+    lacks: str
 
     @property
     def patience(self) -> float:
