@@ -63,8 +63,7 @@ class EngineSet:
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._new_state: Callable[[Link], EngineState] = EngineState
-        self._ahead = ahead
-        self._withheld = self._turn_is_due = False
+        self._ahead, self._withheld, self._turn_is_due = ahead, False, False
         self._jobs: dict[int, Job] = {}
         self._affinity = Affinity(self._jobs, run.loop.time)
         queue = InWaves if in_waves else InOrder
