@@ -11,7 +11,7 @@ from scripts.benchmark.cases import CASES
 from scripts.benchmark.model import Case, middle
 from scripts.benchmark.report import head
 
-_PANELS = ("rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
+_PANELS = ("over_least", "rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
 
 
 def draw(record: Mapping[str, Any], directory: Path) -> None:
