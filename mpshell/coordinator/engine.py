@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import mpshell
 from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.job import Job
-from mpshell.coordinator.sharding import Slice
+from mpshell.coordinator.queues import Slice
 from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
 from mpshell.runtime.states import Stated

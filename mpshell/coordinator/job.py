@@ -251,6 +251,11 @@ class Job(Stated):
         """The library whose connections its clients need of their engine; "" for none."""
         return "" if self.spec.connect is None else self.spec.connect.library
 
+    @property
+    def keep(self) -> float:
+        """Seconds that the connections of its clients stay open after their commands."""
+        return 0.0 if self.spec.connect is None else self.spec.connect.keep
+
     def rewind_input(self, indexes: Iterable[int]) -> None:
         """Have clients that have not run read their own stdin from its beginning, in another engine."""
         if self.inputs is not None:

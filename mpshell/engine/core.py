@@ -17,7 +17,7 @@ from itertools import count, repeat
 from mpshell.engine import client as states
 from mpshell.engine import life
 from mpshell.engine.clients import Clients
-from mpshell.engine.limits import room_for
+from mpshell.engine.limits import descriptors_for, room_for
 from mpshell.engine.program import LOOK, Program
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import EngineJob, Execution, Slots
@@ -241,6 +241,8 @@ class Engine:
         # Without a limit of slots there is none to make room for: spawns tell what fits.
         wanted = sum(slots.limit for slots in self._slots.values() if slots.limit < 1 << 20)
         fits = room_for(wanted, self._has_logs)
+        if self.clients.connections is not None:
+            self.clients.connections.take_room(descriptors_for(fits, self._has_logs))
         if fits < wanted:
             self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
 

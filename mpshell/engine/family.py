@@ -54,6 +54,9 @@ if TYPE_CHECKING:
         def set_limits(self, most: int, rate: float | None) -> None:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
 
+        def take_room(self, descriptors: int) -> None:
+            """Leave so many descriptors to clients: connections over which none runs have the others."""
+
         def give_password(self, number: int, text: str) -> None:
             """Take a password of the run that goes on."""
 

@@ -7,7 +7,7 @@ A run knows nothing else: engines may be forked here (`mpshell.launch.fork`) or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Link(Protocol):
     host: str
     #: Seconds from its monotonic clock to the one here.
     offset: float
+    #: Until when it may have an open connection to a node, on the clock here, by the node's key in results.
+    connected: dict[Hashable, float]
     #: The directory there for files that all engines of that host read.
     stage: str
     #: Why it does not host the connections that it was asked to; "" if it does.
@@ -128,6 +130,7 @@ class Leased:
         self.on_gone: LinkHandler | None = None
         self.on_flushed: LinkHandler | None = None
         self.on_silent: LinkHandler = ignore
+        self.connected: dict[Hashable, float] = {}
 
     def attach(
         self,

@@ -91,6 +91,7 @@ class WorkerAsyncSsh(WorkerSsh):
             options=request.options,
             kex=request.kex,
             execs=request.execs,
+            keep=float(task.info("ssh_keep")),
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mpshell.connect import pool
 from mpshell.coordinator import engine, job, relaynode
 from mpshell.engine import client, life
 from mpshell.hosts import contact
@@ -28,6 +29,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Table, set[str]]] = {
     "launch/lifecycle.py": (
         lifecycle.STATES, lifecycle.EVENTS, lifecycle.TABLE, {lifecycle.FENCE},
     ),
+    "connect/pool.py": (pool.STATES, pool.EVENTS, pool.TABLE, set()),
     "hosts/contact.py": (contact.STATES, contact.EVENTS, contact.TABLE, set()),
     "engine/life.py": (life.STATES, life.EVENTS, life.TABLE, set()),
     "engine/client.py": (client.STATES, client.EVENTS, client.TABLE, set()),
