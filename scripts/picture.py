@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.benchmark import look
@@ -20,10 +21,7 @@ _FANS = ((520, 55, 20), (520, 150, 115), (520, 245, 210))
 def architecture(scheme: str) -> str:
     """Return the picture in a scheme of colours."""
     colours = look.colours(scheme)
-    parts = [
-        _box(*box, colours["panel"], colours["line"], colours["text"], colours["soft"])
-        for box in _BOXES
-    ]
+    parts = [_box(*box, colours) for box in _BOXES]
     for left, top, first in _FANS:
         parts.append(_arrow(240, 145, 330, top, colours["focus"]))
         for number in range(4):
@@ -41,24 +39,27 @@ def architecture(scheme: str) -> str:
     parts.append(_word(720, 154, "over ssh, exec, rsh, ...", colours["text"]))
     width, height = _SIZE
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="DejaVu Sans, sans-serif"><rect width="{width}" height="{height}" fill="{colours["page"]}"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" '
+        f'font-family="DejaVu Sans, sans-serif">'
+        f'<rect width="{width}" height="{height}" fill="{colours["page"]}"/>'
         + "".join(parts)
         + "</svg>\n"
     )
 
 
 def _box(
-    left: int, top: int, width: int, height: int, lines: tuple[str, ...], fill: str, edge: str, text: str, soft: str
+    left: int, top: int, width: int, height: int, lines: tuple[str, ...], colours: Mapping[str, str]
 ) -> str:  # fmt: skip
+    """Return a box with its lines in the middle, the first one larger."""
     first = top + height // 2 - 9 * (len(lines) - 1) + 5
     words = [
-        f'<text x="{left + width // 2}" y="{first + 19 * at}" text-anchor="middle" font-size="{12 if at else 15}" '
-        f'fill="{soft if at else text}">{line}</text>'
+        f'<text x="{left + width // 2}" y="{first + 19 * at}" text-anchor="middle" '
+        f'font-size="{12 if at else 15}" fill="{colours["soft" if at else "text"]}">{line}</text>'
         for at, line in enumerate(lines)
     ]
     return (
-        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="8" fill="{fill}" stroke="{edge}"/>'
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="8" fill="{colours["panel"]}" stroke="{colours["line"]}"/>'
         + "".join(words)
     )
 
