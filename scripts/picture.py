@@ -59,8 +59,8 @@ def _box(
         for at, line in enumerate(lines)
     ]
     return (
-        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="8" fill="{colours["panel"]}" stroke="{colours["line"]}"/>'
-        + "".join(words)
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="8" '
+        f'fill="{colours["panel"]}" stroke="{colours["line"]}"/>' + "".join(words)
     )
 
 
