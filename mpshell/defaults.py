@@ -43,6 +43,7 @@ TASK_INFO: dict[str, Any] = {
     "grooming_delay": 0.25,  # of ClusterShell's tree mode: without an effect
     "connect_timeout": 10,
     "ssh_kex": "prefer",
+    "ssh_password": None,
     "connect_fanout": 32,
     "connect_rate": None,
     "command_timeout": 0,

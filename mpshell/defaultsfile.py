@@ -18,7 +18,7 @@ _MAY_BE_NONE = {
 }
 
 #: Keys whose values are objects of Python.
-_OBJECTS = ("print_debug", "retry", "launcher")
+_OBJECTS = ("print_debug", "retry", "launcher", "ssh_password")
 
 
 def values_of(
@@ -31,6 +31,8 @@ def values_of(
     parser = ConfigParser()
     try:
         parser.read_string(text, path)
+        if parser.has_option("task.info", "ssh_password"):
+            raise DefaultsError(path, "[task.info] ssh_password: a password stands in no file")
         for section, table in tables.items():
             if parser.has_section(section):
                 for key, default in table.items():

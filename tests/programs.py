@@ -45,11 +45,14 @@ PROGRAMS = {
     "sshd": Program("sshd", "openssh-server"),
     "pdsh": Program("pdsh", "pdsh"),
     "zsh": Program("zsh", "zsh"),
+    "csh": Program("csh", "csh"),
+    "busybox": Program("busybox", "busybox"),
     "netkit-rsh": Program("netkit-rsh", "rsh-client"),
     # It asks Slurm's own reading of its lists of nodes, and needs no cluster for that.
     "scontrol": Program("scontrol", "slurm-client"),
     "ip": Program("ip", "iproute2"),
     "openssl": Program("openssl", "openssl"),
+    "sshpass": Program("sshpass", "sshpass"),
     "srun": Program("srun", "slurm-client"),
     "slurmctld": Program("slurmctld", "slurmctld"),
     "slurmd": Program("slurmd", "slurmd"),
@@ -73,7 +76,10 @@ FIXTURES = {
 
 #: What a test needs when a fixture has this parameter; without the program the test is left out, and the
 #: summary says so: the other parameters of the fixture are the stand-in for it.
-PARAMETERS = {("rsh_client", "netkit"): ("netkit-rsh", "services")}
+PARAMETERS = {
+    ("rsh_client", "netkit"): ("netkit-rsh", "services"),
+    ("shell", "csh"): ("csh",),
+}
 
 
 def alternatives(item: pytest.Item) -> set[str]:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
-#: The most bytes of a file: what is longer is no configuration (/dev/zero has no end).
+#: The most bytes of a file: a longer one is no configuration (/dev/zero has no end).
 _LONGEST = 1 << 20
 
 #: A section whose keys hold for all others.

@@ -50,10 +50,10 @@ _MAXRC = "scripts rely on the exit status of mpshell: set it in mpshell.conf, or
 
 
 class Configuration:
-    """What the files and -O have.
+    """The settings of the files and of -O.
 
     `path` is the one file to read, None for those of the usual places; `overrides` are the texts of -O, `mode`
-    is the name of a run mode.  Raise ConfError for what cannot be used.
+    is the name of a run mode.  Raise ConfError for a file, a line or a value that cannot be used.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Configuration:
         return parse(path, data)
 
     def _of_directories(self, confdir: ConfEntry, file: str = "") -> Iterator[Sections]:
-        """Yield what the files of `confdir` have; ConfError for what is no directory.
+        """Yield the sections of each file of `confdir`; ConfError where it names no directory.
 
         The directory of `file` stands for $CFGDIR.
         """
@@ -163,7 +163,12 @@ class Configuration:
         """Take the values of a layer that those before do not have; ConfError."""
         for key, entry in entries.items():
             setting = SETTINGS.get(key)
-            if setting is None or key in self._found or key in without:
+            if setting is None:
+                if section != MAIN:
+                    reason = _unknown(key, CLUSH_CONF)
+                    self.ignored.append(Ignored(key, entry.text, entry.where, reason))
+                continue
+            if key in self._found or key in without:
                 continue
             if setting.ignored:
                 self.ignored.append(Ignored(key, entry.text, entry.where, setting.ignored))

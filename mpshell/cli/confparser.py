@@ -1,6 +1,6 @@
 """The text of a configuration file, in the format of Python's ConfigParser, which clush.conf has.
 
-Loaded when there is a file. What stands for another key, `%(key)s`, is put in when a value is asked for.
+Loaded when there is a file. `%(key)s`, the value of another key, is put in when a value is asked for.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Parser(configparser.ConfigParser):
 
 
 def parse(path: str, data: bytes) -> Sections:
-    """Return the sections of a file; ConfError with the line of what is no configuration."""
+    """Return the sections of a file; ConfError with the first line that is no configuration."""
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -64,7 +64,7 @@ def parse(path: str, data: bytes) -> Sections:
 
 
 def _named(path: str, error: configparser.Error) -> ConfError:
-    """Return the error of a parser with its file and line, and what a line may be."""
+    """Return the error of a parser with its file and line, and the forms of a line."""
     if isinstance(error, configparser.DuplicateSectionError):
         return ConfError(f"{path}:{error.lineno}", f"there is a section [{error.section}] already")
     if isinstance(error, configparser.DuplicateOptionError):

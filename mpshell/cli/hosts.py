@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from mpshell.cli.effective import origin
+
 if TYPE_CHECKING:
     from mpshell.cli.terminal import Terminal
     from mpshell.hosts.launcher import HostsLauncher
@@ -30,7 +32,8 @@ def _launcher(options: argparse.Namespace) -> HostsLauncher:
         try:
             hosts = NodeSet(options.hosts)
         except NodeSetException as error:
-            raise ValueError(f"--hosts {options.hosts!r}: {error}") from error
+            name = origin(options, "hosts", "--hosts")
+            raise ValueError(f"{name} {options.hosts!r}: {error}") from error
         return ssh_hosts(hosts, python=options.hosts_python, options=more)
     if options.dask is not None:
         from mpshell.hosts.dask import dask

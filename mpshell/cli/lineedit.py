@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from types import ModuleType
 
-#: What may stand between two words that are completed: blanks, and what joins node sets.
+#: Characters between two words that are completed: blanks, and the operators of node sets.
 _BETWEEN = " \t,&^"
 
 
@@ -22,8 +22,8 @@ def history_path() -> str:
 class LineEditor:
     """Reads lines from the terminal.
 
-    `size` is how many lines the history keeps, less than 0 without a limit; `complete` returns what a
-    word may become, with the part of the line before it; `warn` is called once when the history cannot be kept.
+    `size` is how many lines the history keeps, less than 0 without a limit; `complete` takes the line before a
+    word and the word, and returns its completions; `warn` is called once when the history cannot be kept.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class LineEditor:
         self._path = None
 
     def _candidate(self, text: str, state: int) -> str | None:
-        """Return what a word may become, one after the other; called by readline."""
+        """Return the completions of a word, one after the other; called by readline."""
         if self._readline is None:
             return None
         if state == 0:

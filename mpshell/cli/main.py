@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from mpshell.cli.guard import INTERNAL_ERROR, IO_ERROR, guarded, own_error
 from mpshell.cli.journalled import past_option
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mpshell.cli.run import ProgramRun
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
+
+_Made = TypeVar("_Made")
 
 #: sysexits.h: a file that cannot be made, which is the journal.
 _NO_JOURNAL = 73
@@ -49,13 +52,14 @@ def _main(words: Sequence[str]) -> int:
             return show_config(options)
     except ConfError as error:
         parser.error(str(error))
-    from mpshell.cli.check import check
+    from mpshell.cli.checks import check
 
     check(parser, options)
     from mpshell.cli.terminal import Terminal
 
     terminal = Terminal(options.color, options.quiet)
     options.again = options.ended_by = options.launcher = None
+    options.asked = {}
     if options.doctor:
         return _doctor(parser, options, terminal)
     if past_option(options) is not None:
@@ -88,13 +92,11 @@ def _doctor(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> 
 
 
 def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    """Do what the options ask for; exit with 64 for a bad value."""
     from mpshell.cli.prepare import BAD_REQUEST
-    from mpshell.errors import JournalError
 
     try:
-        return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
-    except JournalError as error:
-        return _journal_error(error)
+        return _perform(options, nodes, terminal)
     except BAD_REQUEST as error:
         parser.error(str(error))
 
@@ -102,20 +104,31 @@ def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: T
 def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
     """Run a command of the prompt: its errors are no end of the session."""
     from mpshell.cli.prepare import BAD_REQUEST
+
+    terminal.unsaid = None
+    try:
+        return _perform(options, nodes, terminal)
+    except BAD_REQUEST as error:
+        terminal.own(str(error))
+        return USAGE_ERROR
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        # At the question for a password: the command is over, and not the session.
+        return 128 + signal.SIGINT
+    except OSError as error:
+        terminal.own(str(error))
+        return IO_ERROR
+
+
+def _perform(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
+    """Run the command, or show what would run; one of BAD_REQUEST."""
     from mpshell.errors import JournalError
 
     try:
         return (_dry_run if options.dry_run else _run)(options, nodes, terminal)
     except JournalError as error:
         return _journal_error(error)
-    except BAD_REQUEST as error:
-        terminal.own(str(error))
-        return USAGE_ERROR
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        terminal.own(str(error))
-        return IO_ERROR
 
 
 def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -161,7 +174,7 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
     from mpshell.cli.prepare import configure, schedule
     from mpshell.task.functions import task_self
 
-    task = task_self()
+    task = _made(task_self)
     configure(task, options, terminal)
     for worker in schedule(task, options, nodes, stdin=False):
         for keys, words in worker.command_lines(task):
@@ -170,10 +183,18 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
     return 0
 
 
+def _made(make: Callable[[], _Made]) -> _Made:
+    """Return a Task, or what has one; ValueError for a transport of defaults.conf that is none."""
+    try:
+        return make()
+    except ImportError as error:
+        raise ValueError(f"defaults.conf: {error}") from error
+
+
 def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
     from mpshell.cli.run import ProgramRun
 
-    run = ProgramRun(in_session=options.prompt)
+    run = _made(lambda: ProgramRun(in_session=options.prompt))
     report = _report(options)
     try:
         return _carry_out(run, options, nodes, terminal, report)
@@ -211,15 +232,34 @@ def _carry_out(
     feed = stdin_is_for_commands() and not (
         options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
     )
+    asks = options.password or options.password_prompt
     if options.again is not None:
-        feed = options.again.has_input
+        feed = options.again.has_input and (stdin_is_for_commands() or not options.password_prompt)
     for sname in ("stdout", "stderr"):
         run.task.set_default(f"{sname}_msgtree", display.records)
-    display.workers = schedule(run.task, options, nodes, display, stdin=feed)
+    display.workers = schedule(
+        run.task, options, nodes, display, stdin=feed or options.password_prompt
+    )
+    if asks:
+        from mpshell.cli.password import give_password
+
+        give_password(run.task, display.workers, options, more_input=feed)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)
     options.ended_by = None if run.status is None else run.status - 128
+    return _conclude(run, display, options, terminal, seconds, report)
+
+
+def _conclude(
+    run: ProgramRun,
+    display: Display,
+    options: argparse.Namespace,
+    terminal: Terminal,
+    seconds: float,
+    report: RunReport | None,
+) -> int:
+    """Show the rest of a run that is over, and return the exit status."""
     without_room = isinstance(run.error, MemoryError)
     if run.error is not None and not without_room:
         return _failed(run.error)

@@ -230,6 +230,9 @@ def _add_running(parser: Parser) -> None:
     _add_setting(group, "connect_timeout")
     _add_setting(group, "command_timeout")
     add("-l", "--user", metavar="USER", type=values.given, help="log in as USER")
+    add("--password", action="store_true",
+        help="ask for a password, once, and log in with it where no key is taken; with -R asyncssh, on nodes "
+        "whose host keys are known")
     add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
         help="options for ssh or whatever connects; repeatable")
     _add_setting(group, "worker")
@@ -324,6 +327,10 @@ def _add_journal(parser: Parser) -> None:
 
 def _add_settings(parser: Parser) -> None:
     group = parser.add_argument_group("settings")
+    group.add_argument(
+        "-m", "--mode", metavar="MODE", type=values.given,
+        help="take the settings of a run mode: a section [mode:MODE] of a configuration file (sudo, sshpass)",
+    )  # fmt: skip
     group.add_argument(
         "-O", "--option", metavar="KEY=VALUE", action="append", default=[],
         help="set a key of mpshell.conf or clush.conf for this run; repeatable",

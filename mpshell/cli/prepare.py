@@ -9,7 +9,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from mpshell.cli.display import Display, GatheredDisplay, LinesDisplay
-from mpshell.cli.effective import configured_info
+from mpshell.cli.effective import configured_info, origin
 from mpshell.cli.parser import runs_elsewhere
 from mpshell.cli.terminal import Terminal
 from mpshell.errors import EngineClientNotSupportedError, TaskError, WorkerException
@@ -45,6 +45,10 @@ BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedE
 
 def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
     """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
+    if options.password or options.password_prompt:
+        from mpshell.cli.password import check_password
+
+        check_password(options)
     if options.debug:
         task.set_info("debug", True)
         task.set_info("print_debug", lambda task, line: terminal.own(line))
@@ -93,8 +97,9 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
     try:
         task.set_default("distant_workername", options.worker)
     except ImportError as error:
+        name = origin(options, "worker", "-R/--worker")
         raise ValueError(
-            f"-R/--worker {options.worker!r} is not ssh, asyncssh, exec, rsh, pdsh or a module's name: {error}"
+            f"{name} {options.worker!r} is not ssh, asyncssh, exec, rsh, pdsh or a module's name: {error}"
         ) from error
     transport = options.worker.rpartition(".")[2].lower()
     _check_options("-o", transport, options.options)
@@ -116,11 +121,12 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
 
 def check_pdsh(task: Task, options: argparse.Namespace) -> None:
     """Raise ValueError for what pdsh cannot do, as it starts many commands by itself."""
-    for name, key in (
+    for option, key in (
         ("-k", "max_fail"), ("--delay" if options.delay else "--rate", "rate"), ("--canary", "canary"),
         ("--batch", "batch"),
     ):  # fmt: skip
         if task.info(key) is not None:
+            name = option if options.delay and key == "rate" else origin(options, key, option)
             raise ValueError(
                 f"{name} does not go with -R pdsh, which starts its commands by itself"
             )
@@ -168,7 +174,8 @@ def schedule(
         return again
     stderr = not options.gather_all
     if not (options.copy or options.rcopy):
-        command = " ".join(options.command)
+        # As clush has it: the words of a prefix lose a level of quotes.
+        command = " ".join([*shlex.split(options.command_prefix), *options.command])
         return [task.shell(command, nodes=nodes, handler=handler, stderr=stderr, stdin=stdin)]
     _check_apart(options)
     workers = []

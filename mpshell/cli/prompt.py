@@ -42,7 +42,7 @@ Runner = Callable[[argparse.Namespace, NodeSet, Terminal], int]
 
 
 class Session:
-    """Reads lines from the terminal, and does what they say, until the end."""
+    """Reads lines from the terminal and carries them out, until the end."""
 
     def __init__(
         self, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal, run: Runner
@@ -101,7 +101,8 @@ class Session:
         except KeyboardInterrupt:
             self._end_line()
             return ""
-        except (EOFError, _Ended):
+        except (EOFError, OSError, _Ended):
+            # An OSError is that of a terminal which has gone.
             self._end_line()
             return None
         finally:
@@ -120,7 +121,7 @@ class Session:
         raise _Ended
 
     def _do(self, line: str) -> None:
-        """Do what a line says; an error of it is reported, and the session goes on."""
+        """Carry out a line; an error of it is reported, and the session goes on."""
         first, rest = line[:1], line[1:].strip()
         if not line.strip():
             return
@@ -179,7 +180,7 @@ class Session:
         )
 
     def _switch(self) -> None:
-        """Gather what was shown as it comes, or the other way round."""
+        """Change between gathered output and lines as they come."""
         options = self._options
         if options.json or options.jsonl:
             self._terminal.own("=: the output is JSON")
@@ -192,7 +193,7 @@ class Session:
     # -- completion --------------------------------------------------------------------------------
 
     def _complete(self, before: str, text: str) -> list[str]:
-        """Return what the last word of a line may become."""
+        """Return the completions of the last word of a line."""
         line = before + text
         if line.startswith("!"):
             begin = text[:1] if not before else ""

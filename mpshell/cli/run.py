@@ -155,7 +155,7 @@ class ProgramRun:
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGTSTP:
             if self._progress is not None:
-                self._progress.step_aside(_stop_here)
+                self._progress.step_aside(stop_here)
             return
         if number != signal.SIGINT:
             self._stop(128 + number)
@@ -261,7 +261,7 @@ class Signals:
             return []
 
 
-def _stop_here() -> None:
+def stop_here() -> None:
     """Stop as for Ctrl-Z that nobody handles, and return when somebody has continued this process."""
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     # To this thread: it has been taken when the call returns.

@@ -17,14 +17,14 @@ from mpshell.kept import KEEPS
 #: The files of settings of the command. The library's is defaults.conf.
 CLUSH_CONF, MPSHELL_CONF, DEFAULTS_CONF = "clush.conf", "mpshell.conf", "defaults.conf"
 
-#: The section of the command's files, and what the name of a run mode's begins with.
+#: The section of the command's files, and the begin of the name of a run mode's section.
 MAIN, MODE = "Main", "mode:"
 
 
 class Kind(NamedTuple):
-    """What a value may be."""
+    """The values that a setting may have."""
 
-    #: Takes a text, and returns its value; argparse.ArgumentTypeError, whose text says what is allowed.
+    #: Takes a text, and returns its value; argparse.ArgumentTypeError, which names the values that are allowed.
     read: Callable[[str], Any]
     #: The texts that it takes.
     allowed: str
@@ -39,14 +39,14 @@ class Setting(NamedTuple):
     text: str
     #: The files that may have it.
     files: tuple[str, ...]
-    #: Of the option: its names, the word for its value, and what its help has behind the text.
+    #: Of the option: its names, the word for its value, and the end of its help, in brackets.
     names: tuple[str, ...] = ()
     metavar: str | None = None
     note: str = ""
     #: The info key of the Task, or the section of defaults.conf when no Task of the command has it.
     info: str | None = None
     section: str | None = None
-    #: The default of what no table of the library has.
+    #: The default, where no table of the library has one.
     own_default: Any = None
     #: Why the key has no effect.
     ignored: str = ""
@@ -97,6 +97,7 @@ _FLAG = Kind(values.flag, "yes, no")
 _TEXT = Kind(values.given, "text")
 _WORDS = Kind(values.words, "words as a shell has them")
 _PATH = Kind(values.path, "path")
+_PREFIX = Kind(values.or_empty(values.words), "words as a shell has them")
 _PROGRAM = Kind(values.or_empty(values.words), "program, with options or without")
 _OPTIONS = Kind(values.or_empty(values.words), "options")
 _USER = Kind(values.or_empty(values.given), "user")
@@ -136,7 +137,8 @@ _RUNNING = (
     Setting("retry", _or_none(_COUNT), "try up to N more times on a node that could not be reached", _OURS,
         ("--retry",), "N"),
     Setting("retry_on", Kind(values.reasons, "reasons with commas between"),
-        "try again for these reasons, named as in --json, with commas between", _OURS,
+        "try again for these reasons, named as in --json, with commas between; one more try without --retry",
+        _OURS,
         ("--retry-on",), "REASONS", "unreachable,not started: nothing has run then",
         own_default=frozenset(("unreachable", "not started"))),
     Setting("rate", _RATE, "start at most N commands a second, over all engines", _OURS,
@@ -147,13 +149,12 @@ _RUNNING = (
         info="drain"),
     Setting("heartbeat", _or_none(Kind(values.pulse, "number from 0.1 on", "seconds")),
         "until an engine that does not answer is given up; none: never", _OURS, info="heartbeat"),
-    Setting("retry_lost", _FLAG, "run again what was lost with an engine", _OURS, info="retry_lost"),
+    Setting("retry_lost", _FLAG, "run commands again that were lost with an engine", _OURS, info="retry_lost"),
     Setting("maxrc", _FLAG, "exit with the largest return code; no: with 0 whatever the nodes return", _BOTH,
         ("-S", "--maxrc", "--always-zero"), own_default=True),
-    Setting("command_prefix", _WORDS, "words before each command", _BOTH,
-        ignored="there are no run modes"),
-    Setting("password_prompt", _FLAG, "ask for a password, which each command gets on its stdin", _BOTH,
-        own_default=False, ignored="there are no run modes"),
+    Setting("command_prefix", _PREFIX, "words before each command, for a run mode", _BOTH),
+    Setting("password_prompt", _FLAG, "ask for a password, which each command gets as the first line of its "
+        "stdin, for a run mode", _BOTH, own_default=False),
     Setting("confdir", _WORDS, "directories whose files *.conf have run modes; $CFGDIR is the directory of the "
         "configuration file that goes first", _BOTH),
     Setting("fd_max", _COUNT, "open files", _BOTH,
@@ -205,9 +206,9 @@ _OUTPUT = (
         ("--color",), "WHEN", "{}: on a terminal", own_default="auto"),
     Setting("node_count", _FLAG, "how many nodes they are behind the names of gathered ones",
         _BOTH, own_default=True),
-    Setting("verbosity", Kind(values.verbosity,
-        "0, 1, 2, 3"), "0: nothing but the output, 1, 2: what runs, and always a "
-        "summary, 3: each command line and each line as it is read, too", _BOTH,
+    Setting("verbosity", Kind(values.verbosity, "0, 1, 2, 3"),
+        "0: nothing but the output, 1: also failures, 2: also the command and always a summary, 3: also each "
+        "command line and each line as it is read", _BOTH,
         ("-q", "--quiet", "-v", "--verbose", "-d", "--debug"), own_default=1),
     Setting("history_size", Kind(values.whole, "whole number, less than 0 without a limit"),
         "lines that the history of the prompt keeps", _BOTH, own_default=100),
@@ -228,7 +229,7 @@ _JOURNAL = (
         ("--journal-sync",), info="journal_sync"),
 )
 
-#: What programs that use the library set, and no file of the command.
+#: Settings of programs that use the library, and of no file of the command.
 _OF_THE_LIBRARY = (
     Setting("debug", _FLAG, "lines for `print_debug`", _LIBRARY, info="debug"),
     Setting("grooming_delay", _SPAN, "of ClusterShell's tree mode: no effect", _LIBRARY, info="grooming_delay"),

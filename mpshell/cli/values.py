@@ -1,4 +1,4 @@
-"""What the values of options may be: each function takes the text of one and returns its value.
+"""The values of options and settings: each function takes a text and returns its value.
 
 Called by argparse, which puts the option's name before the text of an ArgumentTypeError.
 """
@@ -203,7 +203,7 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 
 def or_none(read: Callable[[str], _Value]) -> Callable[[str], _Value | None]:
-    """Return a function that takes what another one does, and `none`."""
+    """Return a function that takes the texts of another one, and `none`."""
 
     def value(text: str) -> _Value | None:
         if text.lower() == "none":
@@ -217,5 +217,5 @@ def or_none(read: Callable[[str], _Value]) -> Callable[[str], _Value | None]:
 
 
 def or_empty(read: Callable[[str], _Value]) -> Callable[[str], _Value | None]:
-    """Return a function that takes what another one does, and an empty text for nothing."""
+    """Return a function that takes the texts of another one, and an empty text for nothing."""
     return lambda text: read(text) if text else None

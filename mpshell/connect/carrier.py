@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import asyncssh
 
 from mpshell.connect import failures, login
-from mpshell.connect.login import Login
 from mpshell.connect.transport import HIGH_WATER
 from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpshell.connect.failures import Failure
+    from mpshell.connect.login import Login, Watcher
     from mpshell.connect.loop import ConnectionLoop
-    from mpshell.connect.names import Names
     from mpshell.engine.family import Owner
-    from mpshell.engine.gate import Gate
+    from mpshell.engine.libc import Environment
     from mpshell.engine.work import Execution
-    from mpshell.ssh.connection import Refusal
+    from mpshell.ssh.connection import Connection, Refusal
     from mpshell.ssh.setup import Setup, Target
 
 CONNECTING: Final = "CONNECTING"
@@ -66,9 +65,13 @@ class House(Protocol):
     """The family of a carrier."""
 
     loop: ConnectionLoop
-    names: Names
-    gate: Gate
     owner: Owner
+
+    def make_login(self, target: Target, env: Environment, watcher: Watcher) -> Login:
+        """Return the way to a connection to a target."""
+
+    def host_key(self, connection: Connection) -> None:
+        """Have the key of a host that was accepted added to its file."""
 
     def ended(self, carrier: SshCarrier) -> None:
         """Its command is over."""
@@ -87,9 +90,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._setup = setup
         self.execution = execution
         self.state: str = CONNECTING
-        self._login = Login(family.loop, family.names, family.gate, target, self)
+        self._login = family.make_login(target, execution.job.env, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
+        #: What was kept during a pause is on its way to the owner.
+        self._passing_on = False
         self._input_open = execution.job.spec.stdin
         self._input_full = False
         self._on_room: Callable[[], None] | None = None
@@ -114,9 +119,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         if connection is not None:
             for text in connection.notices:
                 self._owner.notice(text)
-            path = self._login.target.new_hosts_file
-            if connection.accepted is not None and path is not None:
-                self._owner.host_key(path, connection.accepted)
+            if connection.accepted is not None:
+                self._family.host_key(connection)
                 self._tell(failures.added(self._login.target, connection.get_server_host_key()))
             self.state = OPENING
             connection.create_task(self._open(connection))
@@ -137,16 +141,21 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         """A server shows a message before the login."""
         self._tell(text)
 
+    def wrote(self, data: bytes) -> None:
+        """A command that makes the connection has written to its stderr, which is that of ssh(1)."""
+        separate = self.execution.job.spec.separate_stderr
+        self._owner.received(self.execution, STDERR if separate else STDOUT, data)
+
     async def _settle(self, failure: Failure, refusal: Refusal) -> None:
         """Look through large files of host keys for a key, and connect again if it is right after all."""
-        target = await self._setup.settle(self._node, self._login.target, refusal.blob)
+        refused = refusal.target or self._login.target
+        target = await self._setup.settle(self._node, refused, refusal.blob)
         if self.state is not CONNECTING:
             return
         if target is None:
             self._fail(failure)
         else:
-            family = self._family
-            self._login = Login(self._loop, family.names, family.gate, target, self)
+            self._login = self._family.make_login(target, self.execution.job.env, self)
             self._login.begin()
 
     def _command(self) -> bytes:
@@ -186,10 +195,14 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         owner = self._owner
         separate = datatype is not None and self.execution.job.spec.separate_stderr
         owner.received(self.execution, STDERR if separate else STDOUT, data)
-        if owner.congested and not self._paused and self._channel is not None:
+        if owner.congested and not self._paused and not self._passing_on:
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._channel is not None:
             self._paused = True
             self._channel.pause_reading()
-            owner.pause(self)
+            self._owner.pause(self)
 
     def eof_received(self) -> bool:
         """Nothing more comes; return that this side may go on to send."""
@@ -230,8 +243,17 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def resume_reading(self) -> None:
         self._paused = False
-        if self._channel is not None and self.state is RUNNING:
+        if self._channel is None or self.state is not RUNNING:
+            return
+        if not self._owner.congested:
+            # All that the channel has kept, a window at most. With the first piece of it AsyncSSH opens the
+            # whole window to the server again: what is not passed on now would be kept beside another one.
+            self._passing_on = True
             self._channel.resume_reading()
+            self._passing_on = False
+        if self._owner.congested:
+            # Again, or another one has been before.
+            self._pause()
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
         """All that has come was passed on when it came."""

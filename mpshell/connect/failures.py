@@ -16,6 +16,9 @@ from mpshell.wire.messages import AUTH, CUT, HOSTKEY, TRANSPORT, UNREACHABLE
 if TYPE_CHECKING:
     from mpshell.ssh.setup import Target
 
+#: The other side of a connection that is not made here.
+_UNKNOWN = "UNKNOWN port 65535"
+
 
 class Failure(NamedTuple):
     """A connection that is not there, or is not any more."""
@@ -89,5 +92,29 @@ def added(target: Target, key: asyncssh.SSHKey | None) -> str:
     return f"Warning: Permanently added '{target.known_name}' ({kind}) to the list of known hosts."
 
 
+def behind(words: str, reason: int = UNREACHABLE, *, dropped: bool = False) -> Failure:
+    """There is no connection by a host on the way; `words` and reason are as its own ssh(1) has them."""
+    closed = f"kex_exchange_identification: Connection closed by remote host\nConnection closed by {_UNKNOWN}"
+    return Failure(reason, f"{words}\n{closed}" if words else closed, dropped)
+
+
+def lost_on_the_way(target: Target) -> Failure:
+    """The connection to a host on the way has ended before it could be used."""
+    return Failure(UNREACHABLE, f"Connection to {target.host} closed by remote host.")
+
+
+def no_channel(reason: str) -> str:
+    """Return the words for a host on the way that does not connect to the next one."""
+    return f"channel 0: open failed: {reason}\nstdio forwarding failed"
+
+
+def no_command(shell: str, error: Exception) -> Failure:
+    """The shell for a ProxyCommand cannot be executed."""
+    why = error.strerror if isinstance(error, OSError) else error
+    return behind(f"{shell}: {why}")
+
+
 def _place(target: Target) -> str:
-    return f"{target.host} port {target.port}"
+    """Return how ssh(1) names the other side: by its address, which it has of TCP alone."""
+    indirect = target.jump or target.proxy_command is not None
+    return _UNKNOWN if indirect else f"{target.host} port {target.port}"

@@ -1,4 +1,4 @@
-"""The way to a connection that is logged in: name, address, TCP, key exchange, authentication.
+"""The way to a connection that is logged in: address, stream of bytes, key exchange, authentication.
 
     LOOKING_UP ─► WAITING ─► CONNECTING ─► SHAKING_HANDS ─► OPEN ─► CLOSED
          │           ▲           │               │ dropped
@@ -8,6 +8,7 @@
 A server that ends a connection before the key exchange is over has run nothing, and may have too many of them
 (sshd's MaxStartups): it is tried again until the time to connect is over. That time runs while a connection is
 made and in the pauses, not while it waits for its turn (`mpshell.engine.gate`).
+Where the bytes go over, TCP or a host on the way, is `mpshell.connect.ways`'s.
 
 It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
 failed before OPEN has run nothing. In the thread of an engine, called by its loop.
@@ -15,24 +16,20 @@ failed before OPEN has run nothing. In the thread of an engine, called by its lo
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncssh
 
 from mpshell.connect import failures
-from mpshell.connect.transport import SshTransport
 from mpshell.engine.gate import LONGEST
 from mpshell.ssh.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from mpshell.connect.failures import Failure
     from mpshell.connect.loop import ConnectionLoop
-    from mpshell.connect.names import Address, Answer, Names
+    from mpshell.connect.transport import LowerTransport, MakeTransport
     from mpshell.engine.gate import Gate
     from mpshell.runtime.loop import TimerHandle
     from mpshell.ssh.connection import Refusal
@@ -57,122 +54,116 @@ class Watcher(Protocol):
     def banner(self, text: str) -> object:
         """A server shows a message before the login."""
 
+    def wrote(self, data: bytes) -> object:
+        """A command that makes the connection has written to its stderr."""
+
     def not_opened(self, failure: Failure, refusal: Refusal | None) -> object:
         """There is none; with a `refusal` where it was this side that did not want it."""
+
+
+class Route(Protocol):
+    """Where the bytes of a connection go over (`mpshell.connect.ways`).
+
+    `find` and `connect` are answered once, at once or later, and not after `cancel`.
+    """
+
+    #: Whether a server that drops the connection is tried again.
+    may_try_again: bool
+
+    def find(self, traveller: Login) -> None:
+        """Find out where to connect to: `found` or `failed` follows."""
+
+    def connect(self, traveller: Login) -> None:
+        """Connect: `connected` or `failed` follows."""
+
+    def cancel(self) -> None:
+        """Give up what goes on; a transport that there is stays."""
 
 
 class Login:
     """One try to connect to a target."""
 
     def __init__(
-        self, loop: ConnectionLoop, names: Names, gate: Gate, target: Target, watcher: Watcher
+        self, loop: ConnectionLoop, way: Route, gate: Gate, target: Target, watcher: Watcher
     ) -> None:
         self._loop = loop
-        self._names = names
+        self._way = way
         self._gate = gate
         self.target = target
         self._watcher = watcher
         self.state: str = LOOKING_UP
-        self._found: list[Address] = []
-        self._addresses: list[Address] = []
-        #: The place that the gate has let it connect to.
-        self._entered: tuple[object, ...] | None = None
+        #: What the gate's limits go by, and whether it has let this one in.
+        self._address: Hashable = None
+        self._entered = False
         self._begun = 0
         #: Seconds to connect that are left, None for no limit; and why the last try has failed.
         self._left: float | None = target.connect_timeout or None
         self._since = 0.0
         self._failure: Failure | None = None
         self._pause: TimerHandle | None = None
-        self._sock: socket.socket | None = None
         self.connection: Connection | None = None
-        self.transport: SshTransport | None = None
+        self.transport: LowerTransport | None = None
+        #: Called when the other side has closed the open connection, or it has failed.
+        self.on_lost: Callable[[], object] | None = None
         #: Called when all that was written to the connection has been sent.
         self.on_room: Callable[[], object] | None = None
         self._deadline: TimerHandle | None = None
 
     def begin(self) -> None:
-        """Look the address up, and connect."""
+        """Find the way, and connect."""
         self._start_clock()
-        target = self.target
-        family = target.options.family or socket.AF_UNSPEC
-        self._names.look_up(target.host, target.port, family, self._on_addresses)
-
-    # -- TCP -------------------------------------------------------------------------------------
-
-    def _on_addresses(self, answer: Answer) -> None:
-        if self.state is not LOOKING_UP:
-            return
-        if isinstance(answer, OSError):
-            self._fail(failures.unknown_host(self.target, answer))
-            return
-        self._found = list(answer)
-        self._wait()
+        self._way.find(self)
 
     # -- turns -----------------------------------------------------------------------------------
 
-    def _wait(self) -> None:
-        """Wait until a connection may be made."""
+    def found(self, address: Hashable) -> None:
+        """It is known where to connect to: wait until a connection may be made."""
+        self._address = address
         self.state = WAITING
         self._stop_clock()
-        self._gate.enter(self._place(), self._on_turn)
-
-    def _place(self) -> tuple[object, ...]:
-        """Return the address and port that it connects to first, as the gate knows them."""
-        return self._found[0][1][:2]
+        self._gate.enter(address, self._on_turn)
 
     def _on_turn(self, begun: int) -> None:
         if self.state is not WAITING:
             # It was called off after it had been let in.
-            self._gate.leave(self._place(), begun, dropped=False)
+            self._gate.leave(self._address, begun, dropped=False)
             return
-        self._entered, self._begun = self._place(), begun
+        self._entered, self._begun = True, begun
         self._start_clock()
         self.state = CONNECTING
-        self._addresses = list(self._found)
-        self._try_next(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
+        self._way.connect(self)
 
-    def _try_next(self, error: OSError) -> None:
-        """Connect to the next address; `error` is how the last one has failed."""
-        while self._addresses:
-            family, address = self._addresses.pop(0)
-            try:
-                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            except OSError as problem:
-                error = problem
-                continue
-            number = sock.connect_ex(address)
-            if number in (0, errno.EINPROGRESS):
-                self._sock = sock
-                self._loop.add_writer(sock.fileno(), self._on_connected)
-                return
-            sock.close()
-            error = OSError(number, os.strerror(number))
-        self._fail(failures.no_connection(self.target, error))
-
-    def _on_connected(self) -> None:
-        sock, self._sock = self._sock, None
-        if sock is None:
-            return
-        self._loop.remove_writer(sock.fileno())
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            sock.close()
-            self._try_next(OSError(number, os.strerror(number)))
-            return
+    def connected(self, make_transport: MakeTransport) -> None:
+        """There is a stream of bytes to the server."""
         self.state = SHAKING_HANDS
         # Shared by all targets that differ in nothing else; AsyncSSH reads this here and never again.
         self.target.options.protocol_factory = lambda: _Client(self)
         self.connection = Connection(self._loop.as_asyncio(), self.target)
-        self.transport = SshTransport(self._loop, sock, self.connection, self._on_room)
+        self.transport = make_transport(self.connection, self._on_room)
+
+    def failed(self, failure: Failure, refusal: Refusal | None) -> None:
+        """There is no way to the server."""
+        if failure.dropped:
+            self._try_again(failure)
+        else:
+            self._fail(failure, refusal)
+
+    def tell(self, text: str) -> None:
+        """A host on the way has a message."""
+        self._watcher.banner(text)
+
+    def wrote(self, data: bytes) -> None:
+        """A command on the way has written to its stderr."""
+        self._watcher.wrote(data)
 
     def _on_room(self) -> None:
         if self.on_room is not None:
             self.on_room()
 
     def _leave_gate(self, dropped: bool = False) -> None:
-        place, self._entered = self._entered, None
-        if place is not None:
-            self._gate.leave(place, self._begun, dropped)
+        entered, self._entered = self._entered, False
+        if entered:
+            self._gate.leave(self._address, self._begun, dropped)
 
     def _try_again(self, failure: Failure) -> None:
         """The server has dropped the connection: make another one a little later."""
@@ -183,11 +174,12 @@ class Login:
         if self._left is None:
             self._left = LONGEST
             self._start_clock()
-        self._pause = self._loop.call_later(self._gate.pause(self._place()), self._on_pause_over)
+        self._pause = self._loop.call_later(self._gate.pause(self._address), self._on_pause_over)
 
     def _on_pause_over(self) -> None:
         self._pause = None
-        self._wait()
+        self.state = LOOKING_UP
+        self._way.find(self)
 
     def _start_clock(self) -> None:
         self._since = self._loop.time()
@@ -221,12 +213,14 @@ class Login:
         if self.state is SHAKING_HANDS:
             notes = "" if self.connection is None else self.connection.auth_notes
             failure = failures.not_logged_in(self.target, error, self._has_ciphers(), notes)
-            if failure.dropped:
+            if failure.dropped and self._way.may_try_again:
                 self._try_again(failure)
             else:
-                self._fail(failure)
+                self._fail(failure._replace(dropped=False))
         elif self.state is OPEN:
             self.state = CLOSED
+            if self.on_lost is not None:
+                self.on_lost()
 
     def _has_ciphers(self) -> bool:
         """Return whether the key exchange is over."""
@@ -242,8 +236,9 @@ class Login:
 
     # -- ends ------------------------------------------------------------------------------------
 
-    def _fail(self, failure: Failure) -> None:
-        refusal = None if self.connection is None else self.connection.refusal
+    def _fail(self, failure: Failure, refusal: Refusal | None = None) -> None:
+        if self.connection is not None:
+            refusal = self.connection.refusal
         self._release(FAILED)
         self._watcher.not_opened(failure, refusal)
 
@@ -270,10 +265,7 @@ class Login:
         self._close_connection()
 
     def _close_connection(self) -> None:
-        if self._sock is not None:
-            self._loop.remove_writer(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
+        self._way.cancel()
         if self.connection is not None:
             self.connection.abort()
         if self.transport is not None:

@@ -1,4 +1,4 @@
-"""A TCP connection as an asyncio protocol sees its transport: what is written in a turn leaves as one piece.
+"""A stream of bytes as an asyncio protocol sees its transport: what is written in a turn leaves as one piece.
 
 AsyncSSH writes each packet by itself, several in a row; asyncio sends each at once, which costs a system call
 and wakes the server each time. Here they leave together at the end of the turn.
@@ -6,13 +6,13 @@ and wakes the server each time. Here they leave together at the end of the turn.
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.connect.loop import ConnectionLoop
+    from mpshell.connect.stream import ByteStream
 
     class Endpoint(Protocol):
         """What takes the bytes of a connection."""
@@ -29,6 +29,19 @@ if TYPE_CHECKING:
         def connection_lost(self, exc: Exception | None) -> object:
             """The connection has failed."""
 
+    class LowerTransport(Protocol):
+        """What a connection writes to, whatever is below it."""
+
+        @property
+        def pending(self) -> int:
+            """Bytes that wait to be sent; above HIGH_WATER no more input is written."""
+
+        def abort(self) -> None:
+            """Close it; what was written is sent as far as there is room for it."""
+
+    #: Makes the transport of an endpoint; calls back when no more than HIGH_WATER waits to be sent any more.
+    MakeTransport = Callable[[Endpoint, Callable[[], object]], LowerTransport]
+
 
 #: Bytes of one read: the packets of a piece are cut off its front one by one.
 _READ_SIZE = 32768
@@ -38,18 +51,17 @@ HIGH_WATER = 1 << 18
 
 
 class SshTransport:
-    """A connected socket, which it owns from now on."""
+    """The transport over a stream, which it owns from now on."""
 
     def __init__(
         self,
         loop: ConnectionLoop,
-        sock: socket.socket,
+        stream: ByteStream,
         endpoint: Endpoint,
         on_room: Callable[[], object],
     ) -> None:
         self._loop = loop
-        self._sock = sock
-        self._fd = sock.fileno()
+        self._stream = stream
         self._endpoint = endpoint
         #: Called when no more than HIGH_WATER waits to be sent any more.
         self._on_room = on_room
@@ -57,17 +69,17 @@ class SshTransport:
         self._pieces: list[bytes] = []
         self.pending = 0
         self._flush_is_due = False
-        #: The socket is full: it tells when there is room.
+        #: The stream is full: it tells when there is room.
         self._awaits_room = False
         self._closed = False
-        loop.add_reader(self._fd, self._on_readable)
+        loop.add_reader(stream.reading, self._on_readable)
         endpoint.connection_made(self)
 
     # -- what comes ------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
         try:
-            data = self._sock.recv(_READ_SIZE)
+            data = self._stream.recv(_READ_SIZE)
         except BlockingIOError:
             return
         except OSError as error:
@@ -76,12 +88,12 @@ class SshTransport:
         if data:
             self._endpoint.data_received(data)
         else:
-            self._loop.remove_reader(self._fd)
+            self._loop.remove_reader(self._stream.reading)
             self._endpoint.eof_received()
 
     def _fail(self, error: OSError) -> None:
         self._drop()
-        self._loop.remove_reader(self._fd)
+        self._loop.remove_reader(self._stream.reading)
         self._endpoint.connection_lost(error)
 
     # -- what goes -------------------------------------------------------------------------------
@@ -103,7 +115,7 @@ class SshTransport:
         was_full = self.pending > HIGH_WATER
         data = b"".join(self._pieces)
         try:
-            sent = self._sock.send(data, socket.MSG_NOSIGNAL)
+            sent = self._stream.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -115,9 +127,9 @@ class SshTransport:
         if bool(self._pieces) != self._awaits_room:
             self._awaits_room = bool(self._pieces)
             if self._awaits_room:
-                self._loop.add_writer(self._fd, self._flush)
+                self._loop.add_writer(self._stream.writing, self._flush)
             else:
-                self._loop.remove_writer(self._fd)
+                self._loop.remove_writer(self._stream.writing)
         if was_full and self.pending <= HIGH_WATER:
             self._on_room()
 
@@ -126,34 +138,25 @@ class SshTransport:
         self.pending = 0
         if self._awaits_room:
             self._awaits_room = False
-            self._loop.remove_writer(self._fd)
+            self._loop.remove_writer(self._stream.writing)
 
     # -- as a protocol asks ------------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the socket, or an address of it."""
-        try:
-            if name == "socket":
-                return self._sock
-            if name == "peername":
-                return self._sock.getpeername()
-            if name == "sockname":
-                return self._sock.getsockname()
-        except OSError:
-            # Reset as soon as it was there.
-            pass
-        return default
+        """Return the socket, or an address of it, where there is one."""
+        found = self._stream.info(name)
+        return default if found is None else found
 
     def is_closing(self) -> bool:
         return self._closed
 
     def abort(self) -> None:
-        """Close the socket; what was written is sent as far as there is room for it."""
+        """Close the stream; what was written is sent as far as there is room for it."""
         if not self._closed:
             self._flush()
             self._drop()
             self._closed = True
-            self._loop.remove_reader(self._fd)
-            self._sock.close()
+            self._loop.remove_reader(self._stream.reading)
+            self._stream.close()
 
     close = abort

@@ -53,7 +53,6 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
-        stop: Callable[[list[Job], str], object] = lambda jobs, why: None,
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
@@ -61,11 +60,11 @@ class EngineSet:
         self._wanted, self._configure = wanted, configure
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
+        self._new_state: Callable[[Link], EngineState] = EngineState
         self._slot_pools: dict[int, SlotPool] = {}
-        self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
-        self._held = False
+        self._in_waves, self._ahead = in_waves, ahead
+        self._withheld = self._turn_is_due = False
         self._jobs: dict[int, Job] = {}
-        self._turn_is_due = False
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
@@ -88,6 +87,7 @@ class EngineSet:
             messages.InputLost: self._on_input_lost,
             messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
             messages.EngineFailed: self._on_failure,
+            messages.PasswordNews: self._connects.passwords.on_news,
             **self.notices.handlers,
         }
 
@@ -110,16 +110,16 @@ class EngineSet:
         self._bucket.set_rate(rate)
         self._end_of_turn()
 
-    def hold(self, held: bool) -> None:
-        """Hand out no clients while it is held."""
-        self._held = held
+    def withhold(self, withheld: bool) -> None:
+        """Hand out no clients while they are withheld."""
+        self._withheld = withheld
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
         """Queue all clients of a job; with waves they wait for `release_wave`."""
         self._jobs[job.id] = job
         self.notices.count_job(job)
-        self._connects.library = job.library or self._connects.library
+        self._connects.enter(job)
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
@@ -241,7 +241,7 @@ class EngineSet:
         for slot_pool in self._slot_pools.values():
             slot_pool.remove_engine(link.engine_id)
         self._heartbeat.forget(link.engine_id)
-        self._connects.share(self._engines.values())
+        self._connects.gone(engine, self._engines.values())
         self._pool.discard(link)
         if link.ready is None:
             self._misfires.ended_at_once(link.detail)
@@ -303,10 +303,7 @@ class EngineSet:
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
-                if self._misfires.ends_run(error):
-                    self._run.note(error)
-                else:
-                    self._stop(list(self._jobs.values()), str(error))
+                self._cannot_start(error)
             else:
                 self._deal()
         self._observer.turn_ends()
@@ -316,6 +313,9 @@ class EngineSet:
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
+
+    def _cannot_start(self, error: EngineStartError) -> None:
+        self._run.note(error)
 
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""
@@ -330,7 +330,7 @@ class EngineSet:
         now = self._loop.time()
         slot_pools = self._slot_pools.values()
         for slot_pool in slot_pools:
-            budget = 0 if self._held else self._bucket.available()
+            budget = 0 if self._withheld else self._bucket.available()
             slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
@@ -348,7 +348,7 @@ class EngineSet:
         return any(slot_pool.queued for slot_pool in self._slot_pools.values())
 
     def _lease_what_is_needed(self) -> None:
-        if self._held or not self._has_queue():
+        if self._withheld or not self._has_queue():
             return
         self._misfires.check()
         clients = sum(job.unfinished for job in self._jobs.values())
@@ -365,7 +365,7 @@ class EngineSet:
             self._attach(link)
 
     def _attach(self, link: Link) -> None:
-        engine = self._engines[link.engine_id] = EngineState(link)
+        engine = self._engines[link.engine_id] = self._new_state(link)
         self._misfires.living(len(self._engines))
         if link.configured != self._configure:
             link.configured = self._configure

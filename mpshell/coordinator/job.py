@@ -1,14 +1,18 @@
 """A worker as the coordinator sees it: commands for a list of nodes, and somebody who wants to know."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
+from mpshell.runtime.secret import Secret
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
+
+if TYPE_CHECKING:
+    from mpshell.runtime.sourcefile import StagedSource
 
 # The states of a job, and what happens to it. What a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -111,6 +115,13 @@ class Job(Stated):
 
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
+    #: The file of this host that it copies from another one, and the name of its directory there; of a job with
+    #: input that of its input.
+    source: "StagedSource | None" = None
+    token = ""
+
+    #: What its nodes may be given to log in, over connections of the engines.
+    password: Secret | None = None
 
     #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).
     inputs: ClientInputs | None = None

@@ -26,13 +26,15 @@ from mpshell.wire.messages import (
     STDOUT,
     STREAM,
     TRANSPORT,
+    ConnectLimits,
+    PasswordGiven,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpshell.engine.carrier import Carrier
-    from mpshell.engine.family import Connecting, Family
+    from mpshell.engine.family import Connecting, Family, Steering
     from mpshell.engine.log import ClientLog
     from mpshell.runtime.loop import EventLoop
 
@@ -68,8 +70,8 @@ class Clients:
         self.family: Family = self.processes
         #: By which those of jobs with a `Connect` are, in an engine that hosts connections.
         self.connections: Connecting | None = None
-        #: Carriers that wait for the coordinator to catch up.
-        self._paused: set[Carrier] = set()
+        #: Carriers that wait for the coordinator to catch up, those that have waited longest first.
+        self._paused: dict[Carrier, None] = {}
         #: Gathered bytes, of all clients.
         self._held = 0
 
@@ -142,11 +144,11 @@ class Clients:
 
     def pause(self, carrier: Carrier) -> None:
         """Note that a carrier has stopped reading."""
-        self._paused.add(carrier)
+        self._paused[carrier] = None
 
     def resume_reading(self) -> None:
         """The coordinator has caught up."""
-        paused, self._paused = self._paused, set()
+        paused, self._paused = self._paused, {}
         for carrier in paused:
             carrier.resume_reading()
 
@@ -188,7 +190,7 @@ class Clients:
         if execution.carrier is not None:
             for stream, data in execution.carrier.rest():
                 self._take(execution, stream, data)
-            self._paused.discard(execution.carrier)
+            self._paused.pop(execution.carrier, None)
             execution.carrier.close()
         execution.carrier = carrier
         execution.streams = 0
@@ -219,6 +221,21 @@ class Clients:
     def host_key(self, path: str, line: str) -> None:
         """Have a line added to a file of host keys."""
         self._uplink.report.host_keys.append((path, line))
+        self._uplink.end_of_turn()
+
+    def steer_connections(self, command: Steering) -> None:
+        """Pass on what the coordinator sends about connections, in an engine that makes some."""
+        if self.connections is not None:
+            if isinstance(command, ConnectLimits):
+                self.connections.set_limits(command.most, command.rate)
+            elif isinstance(command, PasswordGiven):
+                self.connections.give_password(command.number, command.text)
+            else:
+                self.connections.set_password_state(command)
+
+    def password_news(self, number: int, event: str) -> None:
+        """Report what became of a password."""
+        self._uplink.report.passwords.append((number, event))
         self._uplink.end_of_turn()
 
     def notice(self, text: str) -> None:
@@ -394,7 +411,7 @@ class Clients:
         if execution.input is not execution.job.log:
             execution.input.release()
         if execution.carrier is not None:
-            self._paused.discard(execution.carrier)
+            self._paused.pop(execution.carrier, None)
             execution.carrier.close()
             # The two know each other, and an engine looks for cycles rarely: what the job holds would stay.
             execution.carrier = None

@@ -9,10 +9,17 @@ from __future__ import annotations
 from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from mpshell.engine.carrier import Carrier
+    from mpshell.engine.helpers import Helper
+    from mpshell.engine.libc import Environment
     from mpshell.engine.work import Execution
+    from mpshell.wire.messages import ConnectLimits, PasswordGiven, PasswordState
+
+    #: What the coordinator sends about connections.
+    Steering = ConnectLimits | PasswordGiven | PasswordState
 
     class Family(Protocol):
         """All carriers of one kind in an engine."""
@@ -30,11 +37,28 @@ if TYPE_CHECKING:
         def end_run(self) -> None:
             """Nothing runs any more: what is still there is not of a run to come."""
 
+    class Programs(Family, Protocol):
+        """The family of child processes."""
+
+        def start_helper(
+            self, argv: list[bytes], env: Environment, on_stderr: Callable[[bytes], object]
+        ) -> Helper:
+            """Start a program that carries a connection; OSError or ValueError when that fails."""
+
     class Connecting(Family, Protocol):
         """A family whose carriers make connections."""
 
+        #: The coordinator is on another host: files are this host's.
+        is_far: bool
+
         def set_limits(self, most: int, rate: float | None) -> None:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
+
+        def give_password(self, number: int, text: str) -> None:
+            """Take a password of the run that goes on."""
+
+        def set_password_state(self, state: PasswordState) -> None:
+            """Take what may be done with a password from now on."""
 
     class Owner(Protocol):
         """What carriers report to."""
@@ -72,6 +96,9 @@ if TYPE_CHECKING:
 
         def host_key(self, path: str, line: str) -> None:
             """Have a line added to a file of host keys."""
+
+        def password_news(self, number: int, event: str) -> None:
+            """Report what became of a password: ASKED and so on of `mpshell.wire.messages`."""
 
         def notice(self, text: str) -> None:
             """Count one more node of which the user should know that."""

@@ -11,6 +11,7 @@ import os
 from mpshell.engine import client as states
 from mpshell.engine import marks, process
 from mpshell.engine.argv import PathCache
+from mpshell.engine.helpers import Helper, Helpers
 from mpshell.engine.libc import Environment
 from mpshell.engine.log import ClientLog
 from mpshell.runtime import procfs
@@ -195,6 +196,7 @@ class Processes:
         self.owner = owner
         self.set_environment(dict(os.environb))
         self._by_pid: dict[int, ProcessCarrier] = {}
+        self.helpers = Helpers(loop)
         #: Groups whose leader has ended and which have members left, with the leader's end.
         self._lingering: dict[int, tuple[ProcessCarrier, int, bool]] = {}
         #: What `kill_all` has killed and nobody has reaped yet.
@@ -212,6 +214,17 @@ class Processes:
         self._dials: set[Redialing] = set()
         #: All is killed: nothing is started any more.
         self._is_leaving = False
+
+    def start_helper(
+        self, argv: list[bytes], env: Environment, on_stderr: Callable[[bytes], object]
+    ) -> Helper:
+        """Start a program that carries a connection; OSError when the system refuses, ValueError for a NUL."""
+        # A mark of its own: with that of another command it would end with what that one has left.
+        self._marks.next()
+        if self.core_limit is None:
+            return self.helpers.start(argv, env, on_stderr)
+        with self.core_limit:
+            return self.helpers.start(argv, env, on_stderr)
 
     def set_environment(self, variables: dict[bytes, bytes]) -> None:
         """Take the environment of the commands to come."""
@@ -313,6 +326,8 @@ class Processes:
         for pid, status, signaled in process.reap():
             self._doomed.discard(pid)
             self._survivors.discard(pid)
+            if self.helpers.reaped(pid):
+                continue
             carrier = self._by_pid.pop(pid, None)
             if carrier is None:
                 continue
@@ -360,6 +375,7 @@ class Processes:
         A daemon that a finished command has left is the user's. What a stopped one has left in other sessions
         goes with this engine: not now, as it may serve others, like the master of ssh's shared connections.
         """
+        self.helpers.kill_all()
         self._dials.clear()
         if self._gate is not None:
             self._gate.forget()

@@ -1,6 +1,7 @@
 """What one turn of an engine has to say, until it goes as one frame."""
 
 from mpshell.engine.bodies import BodyTable
+from mpshell.wire.files import Kept
 from mpshell.wire.messages import (
     Bodies,
     Finished,
@@ -9,6 +10,7 @@ from mpshell.wire.messages import (
     Message,
     Notices,
     Output,
+    PasswordNews,
     Pong,
     Result,
     RunEnded,
@@ -28,8 +30,10 @@ class Report:
         "finished",
         "host_keys",
         "inputs_lost",
+        "kept",
         "notices",
         "output",
+        "passwords",
         "pong",
         "run_ended",
         "size",
@@ -53,8 +57,10 @@ class Report:
         self.starting: list[int] = []
         self.warnings: list[str] = []
         self.inputs_lost: list[tuple[int, str]] = []
+        self.kept: list[Kept] = []
         self.notices: dict[str, int] = {}
         self.host_keys: list[tuple[str, str]] = []
+        self.passwords: list[tuple[int, str]] = []
         self.pong = False
         self.run_ended = False
         #: Bytes in `output`, and of the new bodies.
@@ -87,9 +93,12 @@ class Report:
         frame += [Warn(text) for text in self.warnings]
         if self.host_keys:
             frame.append(HostKeys(self.host_keys))
+        if self.passwords:
+            frame.append(PasswordNews(self.passwords))
         if self.notices:
             frame.append(Notices(list(self.notices.items())))
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]
+        frame += self.kept
         if self.pong:
             frame.append(Pong())
         if self.starting:

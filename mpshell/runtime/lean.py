@@ -31,7 +31,9 @@ else:
                 module=namespace["__module__"],
             )
             made.__doc__ = namespace.get("__doc__")
+            if "__repr__" in namespace:
+                made.__repr__ = namespace["__repr__"]
             return made
 
     class NamedTuple(metaclass=_NamedTupleMeta):
-        """`typing.NamedTuple` for a class of fields, with defaults and without methods."""
+        """`typing.NamedTuple` for a class of fields, with defaults and without methods but `__repr__`."""

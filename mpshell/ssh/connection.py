@@ -20,8 +20,9 @@ from asyncssh.public_key import (
 from mpshell.ssh import algorithms, certificates, hostkeys
 from mpshell.ssh.connecting import supported
 from mpshell.ssh.hostkeys import Verdict
-from mpshell.ssh.password import REFUSED, TAKEN, Secret
+from mpshell.ssh.password import SentPassword
 from mpshell.ssh.setup import Target, acceptable
+from mpshell.wire.messages import FREED, REFUSED, TAKEN
 from mpshell.wire.notices import NOTICE_REASON
 
 #: Why a connection was given up before a login.
@@ -48,6 +49,8 @@ class Refusal(NamedTuple):
     reason: str
     detail: str
     blob: bytes = b""
+    #: The host that it was about: the node, or one on the way.
+    target: Target | None = None
 
 
 class Connection(asyncssh.SSHClientConnection):
@@ -64,8 +67,9 @@ class Connection(asyncssh.SSHClientConnection):
         #: Whether the host's key was known before: a password goes nowhere else.
         self.key_was_known = False
         self._offered = False
-        self._sent: Secret | None = None
-        self._noted = False
+        #: The password, once it may be sent, which it is a single time.
+        self._sending: SentPassword | None = None
+        self._has_asked = self._was_questioned = False
 
     # -- the host's key -------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class Connection(asyncssh.SSHClientConnection):
         return f"the host key of {name} has changed{place}"
 
     def _refused(self, reason: str, detail: str, blob: bytes = b"") -> Exception:
-        self.refusal = Refusal(reason, detail, blob)
+        self.refusal = Refusal(reason, detail, blob, self.target)
         return asyncssh.HostKeyNotVerifiable(detail)
 
     # -- the key exchange -----------------------------------------------------------------------------
@@ -193,23 +197,27 @@ class Connection(asyncssh.SSHClientConnection):
         mine.sig_algorithms = sorted(pair.sig_algorithms, key=lambda a: order.get(a, len(order)))
         return mine
 
-    def _secret(self) -> Secret | None:
-        """Return the password once, None when this host gets none."""
-        password = self.target.password
-        if password is None or self._sent is not None:
-            return None
-        self._sent = password.for_host(self.key_was_known)
-        return self._sent
+    @property
+    def used_password(self) -> bool:
+        """Whether the host was sent the password."""
+        return self._sending is not None
 
     async def password_auth_requested(self) -> str | None:
-        secret = self._secret()
-        return None if secret is None else secret.reveal()
+        """Return the password once, when it may be sent; None when this host gets none."""
+        password = self.target.password
+        if password is None or self._has_asked:
+            return None
+        self._has_asked = True
+        self._sending = await password.permitted(self.key_was_known)
+        return None if self._sending is None else self._sending.secret.reveal()
 
     async def kbdint_auth_requested(self) -> str | None:
         password = self.target.password
-        if password is None or self._sent is not None or not self._kbdint_auth:
+        if password is None or self._has_asked or not self._kbdint_auth or self._was_questioned:
             return None
-        return None if password.for_host(self.key_was_known) is None else ""
+        # Once: a server that refuses the method without a question is asked for the next one.
+        self._was_questioned = True
+        return "" if password.may_get_it(self.key_was_known) else None
 
     async def kbdint_challenge_received(
         self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
@@ -218,8 +226,8 @@ class Connection(asyncssh.SSHClientConnection):
             return []
         if len(prompts) > 1 or "password" not in prompts[0][0].lower():
             return None
-        secret = self._secret()
-        return None if secret is None else [secret.reveal()]
+        text = await self.password_auth_requested()
+        return None if text is None else [text]
 
     def try_next_auth(self, *, next_method: bool = False) -> None:
         self._note(REFUSED)
@@ -230,10 +238,14 @@ class Connection(asyncssh.SSHClientConnection):
         self._note(TAKEN)
 
     def _note(self, event: str) -> None:
-        """Note what the server has done with the password, once: it is not sent a second time."""
-        if self._sent is not None and self.target.password is not None and not self._noted:
-            self._noted = True
-            self.target.password.note(event)
+        """Note what the server has done with the password."""
+        if self._sending is not None:
+            self._sending.answered(event)
+
+    def _cleanup(self, exc: Exception | None) -> None:
+        # In place of an answer: a server that has heard failures enough ends the connection.
+        self._note(FREED if exc is None else REFUSED)
+        super()._cleanup(exc)
 
     @property
     def auth_notes(self) -> str:

@@ -1,78 +1,119 @@
-"""A password that is asked for once, held in memory only, and given to few.
+"""A password in an engine: given to few nodes, as the coordinator permits it.
 
-It goes to hosts whose key is known, and to nobody any more once it has been refused three times: an account
-that is locked after some failures stays open.
+It goes to hosts whose key is known. As long as no node of the run has taken it, each node that is to get it is
+permitted by the coordinator, which counts the refusals of all engines
+(`mpshell.coordinator.passwords`): an account that is locked after some failures stays open.
 """
 
 from __future__ import annotations
 
-from typing import NoReturn
+import asyncio
+from collections import deque
+from collections.abc import Callable
 
-#: Refusals after which it is not sent again.
-MOST_REFUSALS = 3
+from mpshell.runtime.secret import Secret
+from mpshell.wire.messages import (
+    ASKED,
+    FREED,
+    STOPPED,
+    UNPROVEN,
+    PasswordState,
+)
 
-
-class Secret:
-    """A password that no text, trace or pickle shows; `reveal` gives it."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(...)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._text))
-
-
-#: States of a password: it may be sent; it has been refused too often; there is none.
-USABLE, STOPPED, ABSENT = "usable", "stopped", "absent"
-
-#: Events: a host has taken it, a host has refused it.
-TAKEN, REFUSED = "taken", "refused"
+#: Seconds that a node may think about it while others wait for its answer.
+_PATIENCE = 15.0
 
 
 class Password:
-    """Decides for each host whether the password of a run is sent to it.
+    """The password of a run, in one engine; `report` takes ASKED, TAKEN, REFUSED, FREED for the coordinator.
 
-    | state | TAKEN | REFUSED |
+    | state | a node | goes on to |
     |---|---|---|
-    | USABLE | stay | STOPPED with the third |
-    | STOPPED | stay | stay |
-    | ABSENT | - | - |
+    | UNPROVEN | waits for a permit | PROVEN when a node has taken it, STOPPED with the third refusal |
+    | PROVEN | is sent it | STOPPED with the third refusal |
+    | STOPPED | gets none | - |
     """
 
-    def __init__(self, secret: Secret | None) -> None:
-        self._secret = secret
-        self.state = ABSENT if secret is None else USABLE
+    def __init__(self, secret: Secret, report: Callable[[str], object]) -> None:
+        self._secret: Secret | None = secret
+        self._report = report
+        self.state = UNPROVEN
         self.refusals = 0
+        #: Nodes that wait for a permit.
+        self._waiting: deque[asyncio.Future[Secret | None]] = deque()
 
-    def for_host(self, key_was_known: bool) -> Secret | None:
-        """Return the password for a host, None when it gets none."""
-        return self._secret if self.state == USABLE and key_was_known else None
+    def take_state(self, state: PasswordState) -> None:
+        """Take what the coordinator has counted, and its permits."""
+        self.state, self.refusals = state.state, state.refusals
+        if self.state == STOPPED:
+            self._secret = None
+        permits = len(self._waiting) if self.state != UNPROVEN else state.permits
+        for _ in range(permits):
+            if not self._let_one_go_on() and self.state == UNPROVEN:
+                # The node that has asked is not there any more.
+                self._report(FREED)
 
-    def note(self, event: str) -> None:
-        """Take what a host has done with it, this engine's or another's."""
-        if self.state == USABLE and event == REFUSED:
-            self.refusals += 1
-            if self.refusals >= MOST_REFUSALS:
-                self.state, self._secret = STOPPED, None
+    def _let_one_go_on(self) -> bool:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(self._secret)
+                return True
+        return False
+
+    def may_get_it(self, key_was_known: bool) -> bool:
+        """Return whether a host may be sent the password, as far as it is known now."""
+        return self._secret is not None and key_was_known
+
+    async def permitted(self, key_was_known: bool) -> SentPassword | None:
+        """Return the password for a host when it may be sent, None when the host gets none."""
+        if not self.may_get_it(key_was_known):
+            return None
+        secret = self._secret
+        if self.state == UNPROVEN:
+            self._report(ASKED)
+            waiting: asyncio.Future[Secret | None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            try:
+                secret = await waiting
+            except asyncio.CancelledError:
+                if waiting.done() and not waiting.cancelled():
+                    # Permitted in the moment in which its connection was given up.
+                    self._report(FREED)
+                raise
+        return (
+            None if secret is None else SentPassword(secret, self._report, self.state == UNPROVEN)
+        )
 
     def why_not(self, key_was_known: bool) -> str:
-        """Return why a host gets none, "" when it does or when there is no password."""
+        """Return why a host gets none, "" when it does."""
         if self.state == STOPPED:
             return f"the password was refused {self.refusals} times, and is not sent any more"
-        if self.state == USABLE and not key_was_known:
-            return "the password is sent only to hosts whose key is known"
-        return ""
+        return "" if key_was_known else "the password is sent only to hosts whose key is known"
+
+
+class SentPassword:
+    """The password on its way to one host, until that has answered."""
+
+    def __init__(self, secret: Secret, report: Callable[[str], object], holds_permit: bool) -> None:
+        self.secret = secret
+        self._report = report
+        self._answered = False
+        self._late = (
+            asyncio.get_running_loop().call_later(_PATIENCE, self._free) if holds_permit else None
+        )
+
+    def answered(self, event: str) -> None:
+        """Take what the host has done with it, once: TAKEN, REFUSED, or FREED when that stays unknown."""
+        if not self._answered:
+            self._answered = True
+            if event != FREED:
+                self._report(event)
+            self._free()
+
+    def _free(self) -> None:
+        """Let another node have the permit."""
+        late, self._late = self._late, None
+        if late is not None:
+            late.cancel()
+            self._report(FREED)

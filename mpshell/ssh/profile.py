@@ -5,6 +5,7 @@ A value that is not honoured is an Undecided: the node goes to ssh(1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import sha1
 from typing import NamedTuple
@@ -37,6 +38,9 @@ LOG_LEVELS = ("QUIET", "FATAL", "ERROR", "INFO")
 
 #: Bytes of the path of a socket, less the suffix that ssh(1) adds while it makes one.
 _LONGEST_SOCKET = 107 - 17
+
+#: What a shell does not take as it is.
+_FOR_SHELL = re.compile(r"""['"`$\\;&<>|(){}\s\x00-\x1f\x7f]|^-""")
 
 METHODS = ("gssapi-with-mic", "hostbased", "publickey", "keyboard-interactive", "password")
 
@@ -285,12 +289,18 @@ class _Text:
         line = self._settings.word(keyword)
         if line is None or line.lower() == "none":
             return None
-        if keyword == "proxyjump":
-            return line.split()[0].strip('"')
+        known = {letter: self._tokens[letter] for letter in "hnpr"}
+        text = line.split()[0].strip('"') if keyword == "proxyjump" else line
         try:
-            return expand(line, {k: self._tokens[k] for k in "hnpr"})
+            expanded = expand(text, known)
         except NotExpanded as error:
             raise Undecided(f"{keyword} {line}: {error}") from error
+        # A shell reads them: which of such names are harmless ssh(1) decides, release by release.
+        names = [expanded] if keyword == "proxyjump" else [known["h"], known["n"], known["r"]]
+        if expanded != text or keyword == "proxyjump":
+            for name in filter(_FOR_SHELL.search, names):
+                raise Undecided(f"{keyword} {line}, with {name!r}")
+        return expanded
 
 
 def _strict(text: _Text) -> str:

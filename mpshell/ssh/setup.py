@@ -190,14 +190,14 @@ class Setup:
             setup = Setup(request, self._environ, self._home, self._depth + 1)
             self._hops[tuple(words)] = setup
         target = setup._target(host)
-        if target.proxy_command is not None:
-            raise Undecided(f"proxyjump {profile.jump}, which has a proxycommand")
         return (*target.jump, target)
 
     # -- large files of host keys ---------------------------------------------------------------------
 
     async def settle(self, node: str, target: Target, blob: bytes) -> Target | None:
         """Look through the files of host keys for a node whose key is not among those found by key.
+
+        `target` is the node or a host on the way to it, with the key `blob`.
 
         Return how to connect once more: with the algorithms that are known, or because the key may be taken
         now; None when the refusal is final.
@@ -207,9 +207,12 @@ class Setup:
         again = self.resolve(node)
         if isinstance(again, Fallback):
             return None
-        same = again.options is target.options
-        verdict = again.hosts.check_key(again.known_name, blob)
-        return None if same and not acceptable(again.profile, verdict.state) else again
+        now = next(
+            (hop for hop in (*again.jump, again) if hop.known_name == target.known_name), again
+        )
+        same = now.options is target.options
+        verdict = now.hosts.check_key(now.known_name, blob)
+        return None if same and not acceptable(now.profile, verdict.state) else again
 
 
 def is_security_key(identity: tuple[str, bool]) -> bool:

@@ -18,6 +18,7 @@ from mpshell.errors import TaskSettingError
 from mpshell.kept import KEEPS
 from mpshell.launch.fork import ForkLauncher
 from mpshell.pollers import IDENTIFIERS
+from mpshell.runtime.secret import Secret
 from mpshell.worker.loading import is_worker_class, load_worker_class
 
 
@@ -61,6 +62,18 @@ def _check_heartbeat(value: Any) -> None:
 def _check_kex(value: Any) -> None:
     if value not in ("prefer", "require"):
         raise TaskSettingError(f"ssh_kex is 'prefer' or 'require', not {value!r}")
+
+
+def _check_password(value: Any) -> None:
+    # Its value is in no message.
+    if not (value is None or callable(value) or isinstance(value, Secret)):
+        if not isinstance(value, str):
+            raise TaskSettingError(
+                "ssh_password is a text, a function that returns one, or None, "
+                f"not of type {type(value).__name__}"
+            )
+        if not value:
+            raise TaskSettingError("ssh_password is empty")
 
 
 def _check_limit(key: str, value: Any) -> None:
@@ -144,6 +157,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "rate": functools.partial(_check_rate, "rate"),
     "heartbeat": _check_heartbeat,
     "ssh_kex": _check_kex,
+    "ssh_password": _check_password,
     "connect_fanout": functools.partial(_count, "connect_fanout"),
     "connect_rate": functools.partial(_check_rate, "connect_rate"),
     "retry": _check_retry,
@@ -174,6 +188,7 @@ class Settings:
         self._info["engine"] = "epoll" if engine == "auto" else engine
         for key, value in self._info.items():
             _check_info(key, value)
+            self._info[key] = _hidden(key, value)
         for key in ("local_workername", "distant_workername"):
             # Those that come with mpshell are loaded when they are needed: a local run needs no ssh.
             if self._default[key] != TASK_DEFAULT[key]:
@@ -210,7 +225,12 @@ class Settings:
     def set_info(self, key: str, value: Any) -> None:
         _check_info(key, value)
         with self._lock:
-            self._info[key] = value
+            self._info[key] = _hidden(key, value)
+
+
+def _hidden(key: str, value: Any) -> Any:
+    """Return the value to keep: a password is a Secret, which nothing shows."""
+    return Secret(value) if key == "ssh_password" and isinstance(value, str) else value
 
 
 def _check_info(key: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, pickle
 from mpshell.wire import checks
 from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
+from mpshell.wire.files import FILE_CHECKS
 from mpshell.wire.logformat import CHECK_LOG_FORMAT, LogFormat, Redial
 from mpshell.wire.messages import (
     Bodies,
@@ -30,6 +31,9 @@ from mpshell.wire.messages import (
     Located,
     Notices,
     Output,
+    PasswordGiven,
+    PasswordNews,
+    PasswordState,
     Ping,
     Pong,
     Ready,
@@ -75,10 +79,12 @@ _CHECKS: dict[type, checks.Check] = {
     ForgetJob: checks.fields(_INT),
     EndRun: checks.fields(),
     ConnectLimits: checks.fields(_INT, checks.maybe(_NUMBER)),
+    PasswordGiven: checks.fields(_INT, _STR),
+    PasswordState: checks.fields(_INT, _STR, _INT, _INT),
     Ping: checks.fields(),
     Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
-    Located: checks.fields(_FLOAT, _INT),
+    Located: checks.fields(_FLOAT, _INT, _STR, _STR),
     Starting: checks.starting,
     Output: checks.output,
     Written: checks.fields(checks.pairs(_INT, _INT)),
@@ -91,8 +97,10 @@ _CHECKS: dict[type, checks.Check] = {
     InputLost: checks.fields(_INT, _STR),
     Notices: checks.fields(checks.pairs(_STR, _INT)),
     HostKeys: checks.fields(checks.pairs(_STR, _STR)),
+    PasswordNews: checks.fields(checks.pairs(_INT, _STR)),
     EngineFailed: checks.fields(_STR),
     RunEnded: checks.fields(),
+    **FILE_CHECKS,
 }
 
 #: What the unpickler may make, by module and name: messages, and the job within one with its parts.

@@ -37,6 +37,7 @@ class Connect(NamedTuple):
     kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
     execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
     copy: FileCopy | None = None  # in place of the command
+    password: int = 0  # the number of the password that its nodes may be given, 0 for none
 
 
 _STR, _BOOL = checks.kind(str), checks.kind(bool)
@@ -45,5 +46,5 @@ _FILE_COPY = checks.fields(_STR, _TEMPLATE, _STR, _BOOL, _BOOL, _TEMPLATE, _TEMP
 
 CHECK_CONNECT = checks.fields(
     _STR, _STR, _STR, checks.kind(int, float), checks.series(tuple, _STR), _STR,
-    checks.pairs(_STR, _BOOL, tuple), checks.maybe_one(FileCopy, _FILE_COPY),
+    checks.pairs(_STR, _BOOL, tuple), checks.maybe_one(FileCopy, _FILE_COPY), checks.kind(int),
 )  # fmt: skip

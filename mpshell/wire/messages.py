@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 from mpshell.wire.connect import Connect
+from mpshell.wire.files import Drop, Keep, KeepEnd, Kept, StoredAt
 from mpshell.wire.logformat import LogFormat
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT = range(6, 11)
 #: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
 #: the path of its log.
 NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
+
+#: States of a password in a run: no node has taken it yet; one has; it has been refused too often.
+UNPROVEN, PROVEN, STOPPED = "unproven", "proven", "stopped"
+
+#: What an engine reports of a password: it wants to send it to a node; that node has taken or refused it; its
+#: answer is waited for no more.
+ASKED, TAKEN, REFUSED, FREED = "asked", "taken", "refused", "freed"
 
 #: In the detail of a client with a log: ends what is noted of the log, its last words follow.
 LOG_END = "\0"
@@ -151,6 +159,25 @@ class ConnectLimits(NamedTuple):
     rate: float | None  # the same in a second
 
 
+class PasswordGiven(NamedTuple):
+    """A password, before the first job that names its number; no text shows it."""
+
+    number: int
+    text: str
+
+    def __repr__(self) -> str:
+        return f"PasswordGiven({self.number}, ...)"
+
+
+class PasswordState(NamedTuple):
+    """What may be done with a password, in this engine from now on."""
+
+    number: int
+    state: str  # UNPROVEN, PROVEN, STOPPED
+    refusals: int  # in the run so far
+    permits: int  # so many more nodes may be sent it while it is UNPROVEN
+
+
 class Ping(NamedTuple):
     """Say Pong."""
 
@@ -177,6 +204,8 @@ class Located(NamedTuple):
 
     offset: float  # seconds from the monotonic clock there to the one here
     cpus: int
+    stage: str  # the directory of its outpost there, for files that all engines of the host read
+    lacks: str  # why the engine does not host connections as it was asked to; "" if it does
 
 
 class Starting(NamedTuple):
@@ -258,6 +287,12 @@ class HostKeys(NamedTuple):
     lines: list[tuple[str, str]]
 
 
+class PasswordNews(NamedTuple):
+    """What became of passwords, in order: (number, ASKED or TAKEN or REFUSED or FREED)."""
+
+    events: list[tuple[int, str]]
+
+
 class EngineFailed(NamedTuple):
     """The engine met an error of its own and leaves."""
 
@@ -270,11 +305,12 @@ class RunEnded(NamedTuple):
 
 Command: TypeAlias = (
     Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun
-    | ConnectLimits | Ping | Lease
+    | ConnectLimits | PasswordGiven | PasswordState | Ping | Lease
+    | StoredAt | Keep | KeepEnd | Drop
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn
-    | InputLost | Notices | HostKeys | EngineFailed | RunEnded
+    | InputLost | Kept | Notices | HostKeys | PasswordNews | EngineFailed | RunEnded
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
-from mpshell.errors import EngineClientNotSupportedError, WorkerError
+from mpshell.errors import WorkerError
 from mpshell.ssh.check import check_request
 from mpshell.ssh.extra import missing
 from mpshell.ssh.request import Request
@@ -16,6 +16,7 @@ from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 from mpshell.worker import atomic
 from mpshell.worker.copy import NAME, Copy, kept_here
 from mpshell.worker.openssh import connect_seconds, scp_as_ssh, split_setting, ssh_words
+from mpshell.worker.password import password_of, refuse_far_password, refuse_password
 from mpshell.worker.ssh import WorkerSsh, scp_user
 
 if TYPE_CHECKING:
@@ -35,15 +36,15 @@ class WorkerAsyncSsh(WorkerSsh):
 
     _trace_name = "ASYNCSSHCLIENT"
 
-    def check_far(self) -> None:
-        super().check_far()
-        raise EngineClientNotSupportedError(
-            "engines on other hosts host no connections of AsyncSSH: the info key 'launcher' is set; "
-            "the worker ssh can be used"
-        )
+    @property
+    def _takes_password(self) -> bool:
+        return True
 
     def _make_job(self, task: PublicTask) -> Job:
-        if (how := missing()) is not None:
+        # Engines on other hosts have what those have, and take ssh(1) where the library is not there.
+        if task.info("launcher") is not None:
+            refuse_far_password(task)
+        elif (how := missing()) is not None:
             raise WorkerError(how)
         job = super()._make_job(task)
         if not self._executes:
@@ -52,6 +53,7 @@ class WorkerAsyncSsh(WorkerSsh):
         options = [*own, *split_setting(task, "ssh_options", "")]
         if self._copy is None:
             job.spec = job.spec._replace(connect=self._connect(task, options, self.command or ""))
+            job.password = password_of(task)
             return job
         only = _only_for_scp(self._copy)
         user = ""
@@ -60,11 +62,13 @@ class WorkerAsyncSsh(WorkerSsh):
             options, alone = scp_as_ssh(task)
             only = only or alone
         if only is not None:
+            refuse_password(task, f"scp(1), which copies {only},")
             job.notice = f"{OVER_SSH}{NOTICE_REASON}{only}"
         else:
             copy = _over_connection(self._copy, has_parts=bool(job.parts))
             connect = self._connect(task, options, "", user)
             job.spec = job.spec._replace(connect=connect._replace(copy=copy))
+            job.password = password_of(task)
         return job
 
     def _connect(
@@ -76,7 +80,9 @@ class WorkerAsyncSsh(WorkerSsh):
             options=tuple(options),
             kex=str(task.info("ssh_kex")),
         )
-        request = check_request(request, list(self.nodes), os.environb)
+        if task.info("launcher") is None:
+            # Configuration, keys and the answers of `Match exec` are of this host.
+            request = check_request(request, list(self.nodes), os.environb)
         return Connect(
             library="asyncssh",
             command=command,

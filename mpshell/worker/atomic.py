@@ -25,73 +25,24 @@ import time
 from mpshell.errors import WorkerError
 from mpshell.wire.messages import RANK, Template
 from mpshell.worker.copy import Copy
+from mpshell.worker.parts import ENTER, HOME, MAKE, MODE, PREFIX, RENAME, TARGET, script
 
-#: Beginning of the names of temporary directories.
-PREFIX = ".mpshell-"
-
-
-def _script(text: str) -> str:
-    """Return a script as one line, without its comments (lines that begin with #).
-
-    The user's shell on the node, which passes it on to /bin/sh, may be a csh or a fish: so no script holds a
-    newline, a backslash or an exclamation mark.
-    """
-    lines = (line.strip() for line in text.split("\n"))
-    return " ".join(line for line in lines if line and not line.startswith("#"))
-
-
-# In all scripts: $d target, $b its name, $p its directory, $t name of our directory and of the file in it,
-# $n size that is expected, $m mode, $o set while our directory may be there.
-
-_HOME = """
-# A remote path with ~ is quoted on its way: so it is resolved here.
-case $d in
-"~") d=$HOME ;;
-"~/"*) d=$HOME/${d#"~/"} ;;
-/*) ;;
-# A slash in it in any case, for $p; and no name that begins with a dash.
-*) d=./$d ;;
-esac;
-"""
-
-_MAKE_DIRECTORY = """
-# A target that is a directory gets the file under its own name, as with cp.
-if [ -d "$d" ]; then d=${d%/}/$b; fi;
-if [ -d "$d" ]; then echo "mpshell: $d: is a directory" >&2; exit 1; fi;
-p=${d%/*}; b=${d##*/}; t=$t-$$;
+_MAKE_DIRECTORY = (
+    TARGET
+    + """
+t=$t-$$;
 # An exit by a signal runs the EXIT trap too, but only where the signal is trapped (dash).
 trap 'if [ -n "$o" ]; then rm -f -- "$p/$t/$t" "$p/$t/${t}x";
 if [ -d "$p/$t/${t}d" ]; then rmdir -- "$p/$t/${t}d"; fi; rmdir -- "$p/$t"; fi' EXIT;
 trap 'exit 1' HUP INT TERM PIPE;
 # Set before: a signal that comes with the end of mkdir must not leave the directory behind.
 o=y;
-# The umask for a mkdir that makes the directory first and changes its mode then; -m for a directory with a
-# default ACL, where the umask does not count.
-(umask 077; mkdir -m 700 -- "$p/$t") ||
+"""
+    + MAKE
+    + """
 { o=; echo "mpshell: $d: a copy in one step needs a directory of its own beside it" >&2; exit 1; };
 """
-
-#: For a subshell: go into our directory. Whatever is done there is done without its name, as another user
-#: may put something else under that name: one that owns the directory of the target (root copies to a
-#: user's home), or may write there without a sticky bit. So it has to be proved that this is our directory.
-#: A failure is status 3, where a file that is not whole is status 1.
-_ENTER = """
-# -P: with a .. behind a symbolic link, mkdir has gone where the kernel does.
-cd -P -- "$p/$t" || exit 3;
-u=$(id -u);
-# Private and ours: nobody else can make an entry here. (In a ksh, $m $l $w $x are set in this shell too.)
-ls -ldn . | { read -r m l w x; case $m in drwx--[-S]---*) [ "$w" = "$u" ] ;; *) false ;; esac; } ||
-# The file system shows another owner (NFS for root): then also of a directory that is made now.
-{ mkdir -- "${t}d" && { ls -ldn . && ls -ldn -- "${t}d"; } |
-{ read -r m l w x; read -r x l v x; case $m in drwx--[-S]---*) [ "$w" = "$v" ] ;; *) false ;; esac; }; } ||
-# It has no modes (FAT): only root or we can make an entry beside the target, so nobody has replaced ours.
-ls -ldn .. | { read -r m l w x; case $m in d????-??-*) [ "$w" = 0 ] || [ "$w" = "$u" ] ;; *) false ;; esac &&
-[ "../$t" -ef . ] && if [ -h "../$t" ]; then false; fi; } ||
-{ rmdir -- "${t}d"; echo "mpshell: $d: other users can change what is beside it" >&2; exit 3; };
-if [ -d "${t}d" ]; then rmdir -- "${t}d"; fi;
-# Not every mkdir -m keeps this bit, by which the file gets the group of the directory of the target.
-if [ -g .. ]; then chmod g+s . ; fi;
-"""
+)
 
 _TAKE = """
 (umask 077; set -C; exec cat >"$t") || exit 3;
@@ -102,28 +53,14 @@ s=$(wc -c <"$t") || exit 1;
 if [ "$s" -eq "$n" ]; then :; else echo "mpshell: $d: got $((s)) bytes of $((n))" >&2; exit 1; fi;
 """
 
-_MODE = """
-# The mode less the umask, digit by digit: not every shell takes a number with a leading 0 for an octal one.
-k=000$k; u=000$(umask); v=;
-for i in 1 2 3; do v=$((${k#"${k%?}"} & ~${u#"${u%?}"}))$v; k=${k%?}; u=${u%?}; done;
-chmod "$v" "$t" || exit 1;
-"""
-
-_RENAME = """
-# -T: a directory, or a link to one, that has come to the place of the target meanwhile gets nothing in it.
-e=$(mv -fT -- "$t" "../$b" 2>&1) ||
-# Not every mv has it. Where it works, this was a failure of the rename.
-if mv -T -- "$t" "${t}x" 2>/dev/null; then echo "$e" >&2; exit 1; else mv -f -- "$t" "../$b" || exit 1; fi;
-"""
-
 #: stdin to a target. Arguments: target, name in a directory, size, mode, temporary name, and with
 #: `preserve` the access and modification time for touch -t.
-_RECEIVE = _script(
+_RECEIVE = script(
     "d=$1; b=$2; n=$3; k=$4; t=$5; o=;"
-    + _HOME
+    + HOME
     + _MAKE_DIRECTORY
     + "("
-    + _ENTER
+    + ENTER
     + _TAKE
     + _SIZE
     + """
@@ -131,16 +68,16 @@ if [ -n "$6" ]; then
 chmod "$k" "$t" && TZ=UTC0 touch -a -t "$6" "$t" && TZ=UTC0 touch -m -t "$7" "$t" || exit 1;
 else
 """
-    + _MODE
+    + MODE
     + "fi;"
-    + _RENAME
+    + RENAME
     + ") || exit 1;"
 )
 
 #: A file to stdout, behind one line with its size, mode and times. Argument: the file.
-_SEND = _script(
+_SEND = script(
     "d=$1;"
-    + _HOME
+    + HOME
     + """
 if [ -d "$d" ]; then echo "mpshell: $d: is a directory, which cannot arrive in one step" >&2; exit 1; fi;
 exec <"$d" || exit 1;
@@ -151,7 +88,7 @@ echo "mpshell" $n $m && exec cat
 
 #: What `_SEND` writes over a program to a target here. Arguments: target, temporary name, y to preserve,
 #: the program and its arguments. The program's own failure is the exit status.
-_FETCH = _script(
+_FETCH = script(
     "d=$1; t=$2; q=$3; shift 3; b=; o=;"
     + _MAKE_DIRECTORY
     + """
@@ -171,7 +108,7 @@ mpshell:*) ;;
 esac || { echo "mpshell: $d: $h $n $k" >&2; exit 3; };
 a=$x;
 """
-    + _ENTER
+    + ENTER
     + _TAKE
     + _SIZE
     + """
@@ -179,7 +116,7 @@ if [ -n "$q" ]; then
 chmod "$k" "$t" && touch -a -d "@$a" "$t" && touch -m -d "@$y" "$t" || exit 1;
 else
 """
-    + _MODE
+    + MODE
     + """
 fi; } >&3 3>&- 4>&-; } 4>&1) || r=$?;
 # Our own failure ends the program as well, which is no failure of its own.
@@ -188,13 +125,13 @@ if [ "$r" = 3 ]; then exit 1; fi;
 if [ "$c" != 0 ]; then exit "${c:-1}"; fi;
 [ "$r" = 0 ] || exit 1;
 ("""
-    + _ENTER
-    + _RENAME
+    + ENTER
+    + RENAME
     + ") || exit 1;"
 )
 
 #: A file here to a target here. Arguments: file, target, name in a directory, temporary name, -p or not.
-_LOCAL = _script(
+_LOCAL = script(
     """
 f=$1; d=$2; b=$3; t=$4; k=$5; o=;
 case $d in /*) ;; *) d=./$d ;; esac;
@@ -208,12 +145,12 @@ exec 3<"$f" || exit 1;
 case $f in /*) ;; *) f=$PWD/$f; [ -e "$f" ] || f=/dev/fd/3 ;; esac;
 n=$(wc -c <"$f") || exit 1;
 ("""
-    + _ENTER
+    + ENTER
     + """
 cp $k -- "$f" "$t" || exit 1;
 """
     + _SIZE
-    + _RENAME
+    + RENAME
     + ") || exit 1;"
 )
 
@@ -221,9 +158,9 @@ cp $k -- "$f" "$t" || exit 1;
 _OPEN = 'f=$1; shift; exec "$@" <"$f"'
 
 
-def _remote(script: str, *words: str | Template) -> Template:
+def _remote(text: str, *words: str | Template) -> Template:
     """Return the text of a command for a node: the script with its arguments, each quoted."""
-    parts: list[str | int] = ["exec /bin/sh -c ", shlex.quote(script), " sh"]
+    parts: list[str | int] = ["exec /bin/sh -c ", shlex.quote(text), " sh"]
     for word in words:
         parts.append(" ")
         parts += [shlex.quote(word)] if isinstance(word, str) else word
@@ -257,9 +194,8 @@ def _check_quoted(path: str) -> None:
 def receiver(copy: Copy) -> Template:
     """Return the command for a node that makes the target of a copy of its input."""
     try:
-        found = os.stat(copy.source)
-        size, mode = found.st_size, stat.S_IMODE(found.st_mode)
-        times = [_stamp(seconds) for seconds in (found.st_atime, found.st_mtime)]
+        size, mode, *moments = copy.found or _found(copy.source)
+        times = [stamp(seconds) for seconds in moments]
     except OSError:
         # Each node's copy will say so, as one does that finds it gone later.
         size, mode, times = 0, 0, ["", ""]
@@ -271,6 +207,11 @@ def receiver(copy: Copy) -> Template:
 def send(copy: Copy, program: tuple[Template, ...]) -> tuple[Template, ...]:
     """Return the words that copy a file over `program`, which takes a command for the node at its end."""
     return (*_words("/bin/sh", "-c", _OPEN, "sh", copy.source), *program, receiver(copy))
+
+
+def _found(path: str) -> tuple[int, int, float, float]:
+    found = os.stat(path)
+    return found.st_size, stat.S_IMODE(found.st_mode), found.st_atime, found.st_mtime
 
 
 def fetch(copy: Copy, program: tuple[Template, ...], target: Template) -> tuple[Template, ...]:
@@ -286,7 +227,7 @@ def local(source: Template, dest: Template, name: Template, preserve: bool) -> t
     return (*before, source, dest, name, temporary(), ("-p" if preserve else "",))
 
 
-def _stamp(seconds: float) -> str:
+def stamp(seconds: float) -> str:
     """Return a time as touch -t takes it, of UTC."""
     return time.strftime("%Y%m%d%H%M.%S", time.gmtime(seconds))
 

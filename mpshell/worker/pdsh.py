@@ -31,6 +31,7 @@ from mpshell.worker.base import check_worker_fanout
 from mpshell.worker.copy import Copy, check_shell_names, local_path
 from mpshell.worker.distant import CommandWorker
 from mpshell.worker.openssh import connect_seconds, split_setting
+from mpshell.worker.password import refuse_password
 from mpshell.worker.ssh_log import diagnose_unproven
 from mpshell.worker.transport import Word
 
@@ -105,6 +106,7 @@ class WorkerPdsh(CommandWorker):
     # -- the job -------------------------------------------------------------------------------
 
     def _make_job(self, task: PublicTask) -> Job:
+        refuse_password(task, "pdsh(1)")
         for key in ("canary", "batch", "max_fail"):
             if (limit := task.info(key)) is not None:
                 raise WorkerError(f"{key}={limit}: pdsh starts its commands by itself")

@@ -11,11 +11,12 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.job import Ended, Reader, Said
+from mpshell.coordinator.job import Ended, Job, Reader, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.wire.messages import EXITED, LOST, NODE, STDOUT
 from mpshell.worker.copy import Copy, check_shell_names, kept_here, local_path
 from mpshell.worker.openssh import split_setting
+from mpshell.worker.password import refuse_password
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class WorkerRsh(Transport):
                     f"rcp cannot copy {self._copy.source!r} in one step"
                 )
             check_shell_names(self._copy, "rcp")
+
+    def _make_job(self, task: PublicTask) -> Job:
+        refuse_password(task, "rsh(1)")
+        return super()._make_job(task)
 
     def command_argv(self, task: PublicTask, command: str) -> list[Word]:
         words: list[Word] = [*split_setting(task, "rsh_path", "rsh")]

@@ -13,6 +13,7 @@ from mpshell.wire.messages import NODE, Template
 from mpshell.worker import atomic
 from mpshell.worker.copy import Copy, is_plain, kept_here, local_path
 from mpshell.worker.openssh import SshProgram, connection, scp_program, ssh_program
+from mpshell.worker.password import refuse_password
 from mpshell.worker.ssh_log import diagnose_scp, diagnose_ssh
 from mpshell.worker.transport import Transport, Word
 
@@ -57,10 +58,17 @@ class WorkerSsh(Transport):
         self._program: SshProgram | None = None
 
     @property
+    def _takes_password(self) -> bool:
+        """Whether nodes may be given the password of the task."""
+        return False
+
+    @property
     def _over_scp(self) -> bool:
         return self._copy is not None and not self._copy.atomic
 
     def _make_job(self, task: PublicTask) -> Job:
+        if not self._takes_password:
+            refuse_password(task, "scp(1)" if self._over_scp else "ssh(1)")
         read = scp_program if self._over_scp else ssh_program
         self._program = read(task, list(self.nodes) if self._executes else [])
         # scp has statuses of its own for what its ssh has failed at.

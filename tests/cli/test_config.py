@@ -188,7 +188,16 @@ def test_settings_of_transports(tmp_path: Path) -> None:
         (("--conf", "/no/such"), "mpshell: /no/such: cannot be read: No such file or directory"),
         (("--conf", "/etc"), "mpshell: /etc: cannot be read: Is a directory"),
         (("--conf", ""), "mpshell: argument --conf: '' is empty"),
-        (("-O", "worker=nonsense"), "nonsense"),
+        (
+            ("-O", "worker=nonsense"),
+            "mpshell: -O: worker 'nonsense' is not ssh, asyncssh, exec, rsh, pdsh or",
+        ),
+        (("-O", "hosts=n["), "mpshell: -O: hosts 'n[': "),
+        (("-O", "max_fail=1", "-R", "pdsh"), "mpshell: -O: max_fail does not go with -R pdsh"),
+        (
+            ("-O", "rate=1", "--delay", "1", "-R", "pdsh"),
+            "mpshell: --delay does not go with -R pdsh",
+        ),
     ],
 )
 def test_bad_settings_are_wrong_usage(words: tuple[str, ...], says: str) -> None:
@@ -274,6 +283,13 @@ def test_the_table_names_each_value_with_its_place(tmp_path: Path) -> None:
     default = mpshell("--config", env=env)
     worker = next(row for row in default.lines if row.startswith("worker"))
     assert worker.split() == ["worker", "exec", f"{tmp_path}/defaults.conf:2"]
+
+
+def test_a_transport_of_defaults_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "defaults.conf").write_text("[task.default]\ndistant_workername: nonsense\n")
+    for words in ((), ("--dry-run",)):
+        done = mpshell("-w", "n1", *words, "true", env={"CLUSTERSHELL_CFGDIR": str(tmp_path)})
+        assert done.code == 64 and "mpshell: defaults.conf: no transport 'nonsense'" in done.err
 
 
 def test_a_bad_file_of_defaults_is_wrong_usage(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,9 +47,24 @@ def session(
 def said(child: pexpect.spawn[str], line: str) -> str:
     """Type a line, and return what comes until the next prompt, without the echo."""
     child.sendline(line)
+    if line.isprintable() and line:
+        # A prompt before it is none of it.
+        child.expect_exact(line[-20:])
     child.expect_exact(PROMPT)
     text = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", child.before or "")
     return text.replace("\r\n", "\n").partition("\n")[2]
+
+
+def interrupt(child: pexpect.spawn[str]) -> None:
+    """Press Ctrl-C at the prompt until there is another one.
+
+    A key that comes after the prompt and before the interpreter waits is noted with the next one.
+    """
+    for _ in range(20):
+        child.sendintr()
+        if child.expect_exact([PROMPT, pexpect.TIMEOUT], timeout=5) == 0:
+            return
+    raise AssertionError(child.before)
 
 
 def test_commands_run_on_the_nodes_of_the_moment(tmp_path: Path) -> None:
@@ -113,7 +129,7 @@ def test_what_is_wrong_is_no_end(tmp_path: Path) -> None:
 def test_a_command_runs_here_with_the_terminal(tmp_path: Path) -> None:
     with session(tmp_path) as child:
         assert said(child, "!test -t 0 && test -t 1 && echo here $((6 * 7))") == "here 42\n"
-        child.sendline(f"!echo begun; trap 'exit 5' INT; {until(tmp_path / 'never')}")
+        child.sendline(f"!trap 'exit 5' INT; echo begun; {until(tmp_path / 'never')}")
         child.expect("begun\r\n")
         child.sendintr()
         child.expect("exited with code 5")
@@ -134,8 +150,7 @@ def test_ctrl_c_ends_the_command_and_not_the_session(tmp_path: Path) -> None:
         # A line that is typed is dropped; the next one runs.
         child.send("echo dropped")
         child.expect_exact("echo dropped")
-        child.sendintr()
-        child.expect_exact(PROMPT)
+        interrupt(child)
         assert "n1: on" in said(child, "echo on")
         child.sendline("quit")
         rest(child)
@@ -155,9 +170,13 @@ def test_a_signal_ends_the_session(tmp_path: Path, number: signal.Signals, where
             child.sendline(f"!echo x > {tmp_path}/n1; {until(tmp_path / 'go')}")
             assert eventually(lambda: (tmp_path / "n1").exists())
         assert child.pid is not None
-        os.kill(child.pid, number)
-        (tmp_path / "go").touch()
-        rest(child)
+        for _ in range(10):
+            # One that comes after the prompt and before the interpreter waits is noted with the next one.
+            os.kill(child.pid, number)
+            (tmp_path / "go").touch()
+            if child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=10) == 0:
+                break
+        child.wait()
         assert child.exitstatus == 128 + number
     assert gone(mark)
 
@@ -208,6 +227,22 @@ def test_a_history_that_cannot_be_kept_is_reported_once(tmp_path: Path) -> None:
         assert "n1: 1" in said(child, "\x1b[A\x1b[A")
 
 
+def test_without_readline_lines_are_read_as_the_terminal_has_them(tmp_path: Path) -> None:
+    source = "import sys; sys.modules['readline'] = None\nfrom mpshell.cli.main import main\nsys.exit(main())"
+    with terminal("--color=never", "-w", "n1", program=[sys.executable, "-c", source]) as child:
+        child.expect_exact(PROMPT)
+        child.sendline("echo on")
+        child.expect_exact("n1: on")
+        child.expect_exact(PROMPT)
+        interrupt(child)
+        child.sendline("exit 4")
+        child.expect_exact("exited with code 4")
+        child.expect_exact(PROMPT)
+        child.sendeof()
+        rest(child)
+        assert child.exitstatus == 4
+
+
 def test_completion(tmp_path: Path) -> None:
     conf = write_groups(tmp_path / "groups")
     with session(tmp_path, "--groupsconf", str(conf), nodes="node[11-12],x1") as child:
@@ -222,8 +257,8 @@ def test_completion(tmp_path: Path) -> None:
         }.items():
             child.send(typed)
             child.expect_exact(completed)
-            child.sendintr()
-            child.expect_exact(PROMPT)
+            # Away with the line.
+            child.send("\x15")
         assert "nodes: gw[1-2] (2)" in said(child, "@@login")
 
 
@@ -281,6 +316,19 @@ def test_what_does_not_go_with_the_prompt(words: tuple[str, ...], says: str) -> 
         assert child.exitstatus == 64
 
 
+def test_each_command_is_a_run_of_a_journal(tmp_path: Path) -> None:
+    journal = tmp_path / "runs"
+    with session(tmp_path, "--journal", str(journal)) as child:
+        said(child, "echo one")
+        said(child, "exit 2")
+        child.sendline("quit")
+        rest(child)
+        assert child.exitstatus == 2
+    shown = mpshell("--runs", str(journal)).out.decode()
+    assert "echo one" in shown and "exit 2" in shown
+
+
 def test_a_dry_run_at_the_prompt(tmp_path: Path) -> None:
     with session(tmp_path, "--dry-run") as child:
-        assert "n[1-3]: /bin/sh -c 'rm x'" in said(child, "rm x") or "rm x" in said(child, "rm x")
+        assert said(child, "rm x %h") == "n1: rm x n1\nn2: rm x n2\nn3: rm x n3\n"
+        assert said(child, "ls") == "n1: ls\nn2: ls\nn3: ls\n"

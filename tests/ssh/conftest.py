@@ -136,13 +136,3 @@ def source(tmp_path: Path) -> Path:
     path.chmod(0o751)
     os.utime(path, (1_000_000_000, 1_100_000_000))
     return path
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 256 KiB (which takes root)."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], check=True)
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)

@@ -16,7 +16,6 @@ from typing import Any
 import asyncssh
 
 from mpshell.ssh.connection import HOSTKEY, UNDECIDED, Connection
-from mpshell.ssh.password import Password, Secret
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Fallback, Setup, Target
 from tests.ssh.conftest import SshServer
@@ -164,7 +163,7 @@ def server_socket(sshd: list[str]) -> Iterator[socket.socket]:
 
 
 def by_library(
-    site: Site, config: Path, sshd: list[str], node: str = "node", password: str | None = None,
+    site: Site, config: Path, sshd: list[str], node: str = "node",
     environ: dict[bytes, bytes] | None = None, kex: str = "prefer",
 ) -> Login:  # fmt: skip
     """Log in by the library, once more where its setup says so."""
@@ -172,8 +171,6 @@ def by_library(
     async def both() -> Login:
         request = Request(options=("-F", str(config)), kex=kex)
         setup = Setup(request, os.environb if environ is None else environ, str(site.directory))
-        if password is not None:
-            setup.password = Password(Secret(password))
         target = setup.resolve(node)
         assert not isinstance(target, Fallback), target
         login = await log_in(setup, target, sshd)

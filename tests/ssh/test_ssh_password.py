@@ -7,15 +7,20 @@ import contextlib
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
 
+from mpshell.coordinator.passwords import Passwords
+from mpshell.runtime.secret import Secret
 from mpshell.ssh.connection import Connection
-from mpshell.ssh.password import STOPPED, USABLE, Password, Secret
+from mpshell.ssh.password import Password
 from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Setup, Target
+from mpshell.wire.messages import STOPPED, UNPROVEN, PasswordNews, PasswordState
 from tests.ssh.handshake import Client
+from tests.unit.test_passwords import FakeJob
 
 RIGHT = "correct horse"
 
@@ -49,6 +54,13 @@ class Server(asyncssh.SSHServer):
     def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
         self.sent += responses
         return list(responses) == [RIGHT]
+
+
+class Engine:
+    """The part of an engine's state that the count is about."""
+
+    def __init__(self, outbox: list[PasswordState]) -> None:
+        self.outbox = outbox
 
 
 HOST_KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -89,8 +101,28 @@ def make_setup(tmp_path: Path, text: str, password: str | None) -> Setup:
     config.write_text(f"{text}\nUserKnownHostsFile {tmp_path}/known\nIdentityFile none\n")
     setup = Setup(Request(options=("-F", str(config))), {}, str(tmp_path))
     if password is not None:
-        setup.password = Password(Secret(password))
+        setup.password = counted(password)
     return setup
+
+
+def counted(text: str) -> Password:
+    """Return a password with a coordinator's count of its refusals."""
+    passwords: Any = Passwords()
+    passwords.enter(FakeJob(text))
+    outbox: list[PasswordState] = []
+    engine = Engine(outbox)
+
+    def report(event: str) -> None:
+        asyncio.get_running_loop().call_soon(pass_on, event)
+
+    def pass_on(event: str) -> None:
+        passwords.on_news(engine, PasswordNews([(1, event)]))
+        for state in outbox:
+            password.take_state(state)
+        outbox.clear()
+
+    password = Password(Secret(text), report)
+    return password
 
 
 @pytest.mark.parametrize("method", ["password", "keyboard-interactive"])
@@ -130,7 +162,7 @@ def test_a_host_whose_key_is_new_does_not_get_it(tmp_path: Path, strict: str) ->
     assert sent == []
     assert "only to hosts whose key is known" in connection.auth_notes
     assert setup.password is not None
-    assert (setup.password.state, setup.password.refusals) == (USABLE, 0)
+    assert (setup.password.state, setup.password.refusals) == (UNPROVEN, 0)
 
 
 def test_a_host_whose_key_has_changed_does_not_get_it(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from mpshell import NodeSet, Task, task_cleanup, task_self, task_terminate
-from tests.ssh.conftest import small_disk as small_disk
 from tests.ssh.conftest import source as source
 
 #: Where a stand-in for rsh and rcp of netkit is.

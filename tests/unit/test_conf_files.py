@@ -38,6 +38,7 @@ EVERY: dict[str, tuple[str, Any]] = {
     "rsh_path": ("krsh", "krsh"), "rsh_options": ("-x", "-x"), "rsh_user": ("rob", "rob"),
     "rcp_path": ("krcp", "krcp"), "rcp_options": ("-y", "-y"), "pdsh_path": ("/opt/pdsh", "/opt/pdsh"),
     "pdcp_path": ("/opt/pdcp", "/opt/pdcp"), "rpdcp_path": ("/opt/rpdcp", "/opt/rpdcp"),
+    "command_prefix": ("sudo -n", "sudo -n"), "password_prompt": ("yes", True),
     "ssh_kex": ("require", "require"), "connect_fanout": ("5", 5), "connect_rate": ("9", 9.0),
     "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),
     "hosts_options": ("-A", "-A"),
@@ -167,6 +168,15 @@ def test_a_run_mode_goes_before_the_files(folder: Path, mode: str | None) -> Non
     ]
     assert conf["command_timeout"] == 8.0
     assert Configuration(overrides=("fanout=4",), mode=mode)["fanout"] == 4
+
+
+def test_an_unknown_key_of_the_run_mode_is_left_alone(folder: Path) -> None:
+    (folder / "clush.conf").write_text("[mode:a]\nfan_out: 3\nfanout: 4\n[mode:b]\nother: %h\n")
+    conf = Configuration(mode="a")
+    assert conf["fanout"] == 4 and Configuration().ignored == []
+    assert [(entry.name, entry.where) for entry in conf.ignored] == [
+        ("fan_out", f"{folder}/clush.conf:2")
+    ]
 
 
 def test_a_mode_that_is_not_there_is_an_error(folder: Path) -> None:
@@ -372,7 +382,7 @@ def test_every_setting_of_the_library_is_in_the_table() -> None:
         (section, key): value
         for section, table in tables.items()
         for key, value in table.items()
-        if key not in ("print_debug", "retry", "launcher")
+        if key not in ("print_debug", "retry", "launcher", "ssh_password")
     }
 
 

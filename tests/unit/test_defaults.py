@@ -62,7 +62,7 @@ upcall_timeout: 1.5
 """
 
 #: Keys whose values are objects of Python, and not in a file.
-OBJECTS = {"print_debug", "retry", "launcher"}
+OBJECTS = {"print_debug", "retry", "launcher", "ssh_password"}
 
 
 def written(path: Path, text: str) -> str:
@@ -260,3 +260,11 @@ def test_a_default_of_another_name_is_an_error() -> None:
         with pytest.raises(AttributeError, match="'fan_out'"):
             _ = defaults.fan_out
     assert str(NodeSet("a1")) == "a1" and task_self().info("grooming_delay") == 0.25
+
+
+def test_a_file_has_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "defaults.conf"
+    path.write_text("[task.info]\nssh_password: secret\n")
+    with pytest.raises(DefaultsError, match="a password stands in no file") as error:
+        Defaults(str(path)).task_info()
+    assert "secret" not in str(error.value)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
+from mpshell.wire import files
 from mpshell.wire import messages as m
 from mpshell.wire.codec import decode, encode
 from mpshell.wire.connect import Connect, FileCopy
@@ -43,6 +44,10 @@ EVERY: list[m.Message] = [
     m.Write(1, b"data"),
     m.Write(1, b"data", 3),
     m.Stored(1, 10, 2, 3),
+    files.StoredAt(1, 10, "/tmp/stage/input"),
+    files.Keep("/tmp/stage/input", 0, b"data"),
+    files.KeepEnd("/tmp/stage/input", 0o640, 1, 2),
+    files.Drop("/tmp/stage/input"),
     m.CloseStdin(1),
     m.CloseStdin(1, 3),
     m.SetSlots(0, 32),
@@ -51,9 +56,11 @@ EVERY: list[m.Message] = [
     m.ForgetJob(1),
     m.EndRun(),
     m.ConnectLimits(16, 2.5),
+    m.PasswordGiven(1, "correct horse"),
+    m.PasswordState(1, m.UNPROVEN, 0, 3),
     m.Ping(),
     m.Lease(1.5),
-    m.Located(1.5, 8),
+    m.Located(1.5, 8, "/tmp/stage", "why"),
     m.Ready(1, 2, "0.1.0"),
     m.Starting([1, 2]),
     m.Output([(1, m.STDOUT, b"line\n")]),
@@ -65,8 +72,10 @@ EVERY: list[m.Message] = [
     m.Pong(),
     m.Warn("text"),
     m.InputLost(1, "text"),
+    files.Kept("/tmp/stage/input", files.WHOLE, ""),
     m.Notices([("text", 3)]),
     m.HostKeys([("/file", "line")]),
+    m.PasswordNews([(1, m.ASKED)]),
     m.EngineFailed("traceback"),
     m.RunEnded(),
 ]
@@ -228,6 +237,9 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Submit, "job"): lambda v: v is None or typed(v),
     (m.Submit, "nodes"): lambda v: type(v) is list and all(is_(node, str) for node in v),
     (m.Submit, "parts"): lambda v: texts(v),
+    (m.PasswordGiven, "text"): (str,),
+    (m.PasswordState, "state"): (str,),
+    (m.PasswordNews, "events"): lambda v: rows(v, int, str),
     (LogFormat, "tag"): lambda v: v is None or texts(v),
     (LogFormat, "noted"): lambda v: texts(v),
     (LogFormat, "private"): lambda v: texts(v),
@@ -270,6 +282,11 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Trace, "lines"): lambda v: rows(v, int, str),
     (m.Warn, "text"): (str,),
     (m.InputLost, "text"): (str,),
+    **{(message, "path"): (str,) for message in (*files.KEEPING, files.StoredAt, files.Kept)},
+    (files.Keep, "data"): (bytes,),
+    (files.Kept, "text"): (str,),
+    (m.Located, "stage"): (str,),
+    (m.Located, "lacks"): (str,),
     (m.EngineFailed, "traceback"): (str,),
     **{(m.JobSpec, name): check for name, check in JOB_FIELDS.items()},
 }

@@ -1,4 +1,4 @@
-"""Which options go together, those of files of settings included; an error of them is status 64."""
+"""Which options go together, those of files of settings included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mpshell.cli.parser import Parser, runs_elsewhere
 
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
-    """Exit with 64 for options that do not go together, those of files of settings included."""
+    """Exit with 64 for options that do not go together."""
     if options.doctor:
         if options.command or past_option(options) is not None:
             parser.error("--doctor runs nothing: no command and no journal can be given with it")
@@ -30,8 +30,8 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
-    if "retry_on" in options.given and not options.retry:
-        parser.error("--retry-on is for more tries: --retry must be given with it")
+    if "retry_on" in options.given and options.retry is None:
+        options.retry = 1
     _check_forms(parser, options)
 
 

@@ -1,0 +1,29 @@
+"""A text that nothing shows: a password between its prompt and those it is for."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class Secret:
+    """A password that no text, trace or pickle shows; `reveal` gives it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
