@@ -9,7 +9,7 @@ from scripts.benchmark import look
 
 #: Width and height; then boxes: left, top, width, height, and their lines.
 _SIZE = 860, 300
-_BOXES = (
+_BOXES: tuple[tuple[int, int, int, int, tuple[str, ...]], ...] = (
     (10, 70, 230, 150, ("your program", "Task: coordinator", "handlers, results, journal")),
     (330, 20, 190, 70, ("engine", "poll loop, a slice of the fanout")),
     (330, 115, 190, 70, ("engine", "poll loop, a slice of the fanout")),
