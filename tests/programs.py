@@ -61,6 +61,8 @@ PROGRAMS = {
     "chromedriver": Program("chromedriver", "chromium-driver"),
     # netkit's rsh and pdsh's look up the number of their port there.
     "services": Program("/etc/services", "netbase"),
+    "tc": Program("tc", "iproute2"),
+    "nsenter": Program("nsenter", "util-linux"),
     "root": Program(ROOT, ""),
 }
 

@@ -7,6 +7,7 @@ import sys
 
 from mpshell.cli.journalled import check_journal_details, past_option
 from mpshell.cli.parser import Parser, runs_elsewhere
+from mpshell.cli.relayed import check_relay
 
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
@@ -30,6 +31,7 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
+    check_relay(options, parser.error)
     if "retry_on" in options.given and options.retry is None:
         options.retry = 1
     _check_forms(parser, options)

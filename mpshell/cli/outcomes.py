@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from mpshell.nodeset import NodeSet
+from mpshell.outcome import RELAY_DETAIL as DETAIL
 from mpshell.outcome import NodeOutcome
 
 #: Return code of a node that has none of its own: it timed out, was lost, could not be reached.
@@ -57,6 +58,8 @@ def kind(outcome: NodeOutcome) -> str:
 def sentence(outcome: NodeOutcome) -> str:
     """Return what happened to a node, for those that are not ok."""
     what = kind(outcome)
+    if outcome.reason == "exit" and (outcome.detail or "").startswith(DETAIL):
+        return str(outcome.detail)
     if outcome.reason == "exit":
         return f"exited with code {outcome.returncode}"
     if outcome.reason == "signal" and outcome.signal is not None:

@@ -14,7 +14,7 @@ from scripts.benchmark.report import head
 #: The case whose figures are shown in the README.
 _HEADLINE = "tiny"
 
-_PANELS = ("rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
+_PANELS = ("over_least", "rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
 
 
 def draw(record: Mapping[str, Any], directory: Path) -> None:

@@ -12,6 +12,7 @@ _NOTES = Path(__file__).parent / "notes"
 #: How a metric is called in a table; {unit} and {units} are a case's.
 _HEADS = {
     "seconds": "seconds",
+    "over_least": "time over size/bandwidth",
     "rate": "{units}/s",
     "tree_cpu_us": "CPU of all processes, start included, us a {unit}",
     "cpu_us": "own CPU, us a {unit}",
