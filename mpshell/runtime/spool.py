@@ -55,14 +55,14 @@ class Spool:
         self.size += len(view)
 
     def file(self) -> int:
-        """Return the descriptor of the file for bytes beyond the room in memory; InputStorageError without one."""
+        """Return the descriptor of the file for bytes beyond memory's room; InputStorageError without one."""
         try:
             return self._fd()
         except OSError as error:
             raise InputStorageError.of(error) from error
 
     def adopt(self, fd: int) -> None:
-        """Read the bytes beyond the room in memory from the file of another process, and close it at the end."""
+        """Read the bytes beyond memory's room from the file of another process, and close it at the end."""
         self._file = Descriptor(fd)
 
     def extend(self, size: int) -> None:
