@@ -5,8 +5,8 @@
 
 A `Coordinator` has the jobs of a run and its beginning and end; how long it goes on, and the effect of an
 error, is the `Run`'s. In the thread that owns the Task. A handler of the user's may do anything, raise
-included: an exception that one turn has received is then still recorded, without events, before the error goes
-on.
+included: the messages that one turn has received are then still recorded, without events, before the error
+goes on.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A `Run` has the loop, counts the jobs, timers and ports that keep the run going, keeps the error that ends it,
 and makes every call of the user's code. Streams, timers, ports, intake and verdicts know a run by this class
-alone; all that they do not see is how jobs and engines are managed (`mpshell.coordinator.coordinator`).
+alone; they do not see how jobs and engines are managed (`mpshell.coordinator.coordinator`).
 
 Everything here is for the thread of the run, `post` excepted.
 """

@@ -198,8 +198,8 @@ class Verdicts:
     def rest(self, job: Job) -> None:
         """Record clients without a verdict at the end of a run: none, unless an error came from anywhere.
 
-        Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): all that
-        was in hand is known to nobody then.
+        Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): the
+        clients that were in hand then are nowhere else.
         """
         self._end_called_off()
         keys = (key for index in job.indexes() for key in job.keys_of(index))

@@ -131,7 +131,7 @@ class WorkAccess:
         """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
 
         Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and the
-        keywords that else would be for the command has no effect.
+        keywords of a command have no effect.
         """
         if command is None or (isinstance(command, (int, float)) and not isinstance(command, bool)):
             self.resume(timeout if command is None else command)
