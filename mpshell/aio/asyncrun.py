@@ -49,7 +49,7 @@ class AsyncRun(Generic[W]):
         self._runs = runs
         self._arrivals = arrivals
         self._state: str = NEW
-        self._held = False
+        self._withheld = False
         self._error: BaseException | None = None
         self._news: asyncio.Future[None] | None = None
 
@@ -129,14 +129,14 @@ class AsyncRun(Generic[W]):
             finally:
                 self._news = None
         outcome = waiting.popleft()
-        if self._held and len(waiting) <= _FEW:
-            self._hold(False)
+        if self._withheld and len(waiting) <= _FEW:
+            self._withhold(False)
         return outcome
 
-    def _hold(self, held: bool) -> None:
-        self._held = held
+    def _withhold(self, withheld: bool) -> None:
+        self._withheld = withheld
         if self._state is RUNNING:
-            self._coordinator.hold(held)
+            self._coordinator.withhold(withheld)
 
     # -- turns -----------------------------------------------------------------------------------
 
@@ -157,8 +157,8 @@ class AsyncRun(Generic[W]):
             ended = True
         if ended:
             self._end(coordinator)
-        elif not self._held and len(self._arrivals.waiting) >= _MANY:
-            self._hold(True)
+        elif not self._withheld and len(self._arrivals.waiting) >= _MANY:
+            self._withhold(True)
         if self._news is not None and not self._news.done() and (ended or self._arrivals.waiting):
             self._news.set_result(None)
 

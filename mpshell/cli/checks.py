@@ -26,8 +26,8 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
-    if "retry_on" in options.given and not options.retry:
-        parser.error("--retry-on is for more tries: --retry must be given with it")
+    if "retry_on" in options.given and options.retry is None:
+        options.retry = 1
     _check_forms(parser, options)
 
 

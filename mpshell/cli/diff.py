@@ -1,6 +1,7 @@
 """--diff: two outputs as a unified diff.
 
 Beside the texts it takes memory for the part in which they differ, some six times its size: lines are objects.
+A part larger than `_LARGE` bytes is not compared line by line, but shown as removed and added whole.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ _CONTEXT = 3
 #: Different lines of an output that are looked for again.
 _KNOWN = 4096
 
+#: Bytes of both outputs together that are compared line by line.
+_LARGE = 64 << 20
+
 #: Bytes that are compared at a time.
 _STEP = 1 << 16
 
@@ -23,6 +27,9 @@ def unified(a: bytes | None, b: bytes | None, name_a: bytes, name_b: bytes) -> I
 
     # Lines take a multiple of their text: what is equal at both ends stays a text.
     begin, tail = (0, 0) if a is None or b is None else _ends(a, b)
+    if a is not None and b is not None and len(a) + len(b) - 2 * (begin + tail) > _LARGE:
+        yield from _replaced(a, b, begin, tail, name_a, name_b)
+        return
     before, after = _lines(a, begin, tail), _lines(b, begin, tail)
     above = 0 if a is None else a.count(b"\n", 0, begin)
     named = False
@@ -41,6 +48,34 @@ def unified(a: bytes | None, b: bytes | None, name_a: bytes, name_b: bytes) -> I
             else:
                 yield from (b"-" + line for line in before[from_a:to_a])
                 yield from (b"+" + line for line in after[from_b:to_b])
+
+
+def _replaced(
+    a: bytes, b: bytes, begin: int, tail: int, name_a: bytes, name_b: bytes
+) -> Iterator[bytes]:
+    """Yield the lines of a diff with one difference: all that is between the two ends."""
+    above = a.count(b"\n", 0, begin)
+    yield b"--- " + name_a
+    yield b"+++ " + name_b
+    sizes = [text.count(b"\n", begin, len(text) - tail) + 1 for text in (a, b)]
+    yield b"@@ -%s +%s @@" % (_range(above, 0, sizes[0]), _range(above, 0, sizes[1]))
+    same = _same_lines(_each_line(a, begin, len(a) - tail), _each_line(b, begin, len(b) - tail))
+    for text, mark in ((a, b"-"), (b, b"+")):
+        for at, line in enumerate(_each_line(text, begin, len(text) - tail)):
+            if at >= same:
+                yield mark + line
+            elif mark == b"-":
+                yield b" " + line
+
+
+def _same_lines(before: Iterator[bytes], after: Iterator[bytes]) -> int:
+    """Return how many lines are equal until the first that differs."""
+    count = 0
+    for one, other in zip(before, after, strict=False):
+        if one != other:
+            return count
+        count += 1
+    return count
 
 
 def _lines(said: bytes | None, begin: int, tail: int) -> list[bytes]:

@@ -93,6 +93,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._login = family.make_login(target, execution.job.env, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
+        #: What was kept during a pause is on its way to the owner.
+        self._passing_on = False
         self._input_open = execution.job.spec.stdin
         self._input_full = False
         self._on_room: Callable[[], None] | None = None
@@ -193,10 +195,14 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         owner = self._owner
         separate = datatype is not None and self.execution.job.spec.separate_stderr
         owner.received(self.execution, STDERR if separate else STDOUT, data)
-        if owner.congested and not self._paused and self._channel is not None:
+        if owner.congested and not self._paused and not self._passing_on:
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._channel is not None:
             self._paused = True
             self._channel.pause_reading()
-            owner.pause(self)
+            self._owner.pause(self)
 
     def eof_received(self) -> bool:
         """Nothing more comes; return that this side may go on to send."""
@@ -237,8 +243,17 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def resume_reading(self) -> None:
         self._paused = False
-        if self._channel is not None and self.state is RUNNING:
+        if self._channel is None or self.state is not RUNNING:
+            return
+        if not self._owner.congested:
+            # All that the channel has kept, a window at most. With the first piece of it AsyncSSH opens the
+            # whole window to the server again: what is not passed on now would be kept beside another one.
+            self._passing_on = True
             self._channel.resume_reading()
+            self._passing_on = False
+        if self._owner.congested:
+            # Again, or another one has been before.
+            self._pause()
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
         """All that has come was passed on when it came."""

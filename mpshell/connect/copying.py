@@ -55,6 +55,9 @@ _FAILED = 1
 #: Not cut off when it is opened: a node that is this host, or shares its files, may have opened the source.
 _WRITING = FXF_WRITE | FXF_CREAT
 
+#: A node may leave out what a path is.
+_FILES = (FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN)
+
 #: The rights of a file, and those that a node may have left out.
 _RIGHTS, _USUAL = 0o777, 0o666
 
@@ -132,7 +135,8 @@ class Feeding(CopyCarrier):
         source = SourceFile(self._from)
         try:
             await self._files.open(source)
-            await super()._open(connection)
+            if self.state is carrier.OPENING:
+                await super()._open(connection)
             while piece := await self._files.call(source.read, _PIECE):
                 if not await self._feed(memoryview(piece)):
                     return
@@ -250,7 +254,7 @@ class Sending(SftpCarrier):
     async def _complete(self, remote: RemoteFile, size: int, found: os.stat_result) -> None:
         """Give a file its size and, where they are preserved, its mode and times; close it."""
         there = await remote.stat()
-        if there.type == FILEXFER_TYPE_REGULAR and (there.size or 0) > size:
+        if there.type in _FILES and (there.size or 0) > size:
             await remote.setstat(asyncssh.SFTPAttrs(size=size))
         if self._copy.preserve:
             times = {"atime": int(found.st_atime), "mtime": int(found.st_mtime)}
@@ -275,7 +279,7 @@ class Fetching(SftpCarrier):
             else:
                 self._finish()
                 self._family.fall_back(self.execution, "a directory")
-        elif found.type not in (FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN):
+        elif found.type not in _FILES:
             self._failed(self._there, "not a regular file")
         else:
             remote: RemoteFile = await client.open(

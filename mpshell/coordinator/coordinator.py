@@ -128,9 +128,9 @@ class Coordinator:
     def set_engines(self, engines: int | None) -> None:
         self._engine_setting = engines
 
-    def hold(self, held: bool) -> None:
-        """Start no more clients while it is held: those that have ended are not taken fast enough."""
-        self._engines.hold(held)
+    def withhold(self, withheld: bool) -> None:
+        """Start no more clients while they are withheld: those that have ended are not taken fast enough."""
+        self._engines.withhold(withheld)
 
     def set_rate(self, rate: float | None) -> None:
         self._engines.set_rate(rate)

@@ -63,7 +63,7 @@ class EngineSet:
         self._engines: dict[int, EngineState] = {}
         self._slot_pools: dict[int, SlotPool] = {}
         self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
-        self._held = self._turn_is_due = False
+        self._withheld = self._turn_is_due = False
         self._jobs: dict[int, Job] = {}
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
@@ -110,9 +110,9 @@ class EngineSet:
         self._bucket.set_rate(rate)
         self._end_of_turn()
 
-    def hold(self, held: bool) -> None:
-        """Hand out no clients while it is held."""
-        self._held = held
+    def withhold(self, withheld: bool) -> None:
+        """Hand out no clients while they are withheld."""
+        self._withheld = withheld
         self._end_of_turn()
 
     def submit(self, job: Job) -> None:
@@ -330,7 +330,7 @@ class EngineSet:
         now = self._loop.time()
         slot_pools = self._slot_pools.values()
         for slot_pool in slot_pools:
-            budget = 0 if self._held else self._bucket.available()
+            budget = 0 if self._withheld else self._bucket.available()
             slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
             for engine_id, number in slots.items():
                 self._engines[engine_id].give_slots(slot_pool.number, number)
@@ -348,7 +348,7 @@ class EngineSet:
         return any(slot_pool.queued for slot_pool in self._slot_pools.values())
 
     def _lease_what_is_needed(self) -> None:
-        if self._held or not self._has_queue():
+        if self._withheld or not self._has_queue():
             return
         self._misfires.check()
         clients = sum(job.unfinished for job in self._jobs.values())

@@ -18,7 +18,7 @@ class Places:
         self._far = far
         self._make_here = make_here
         self._here: EngineSet | None = None
-        self._held = False
+        self._withheld = False
         #: The fanouts of slot pools, by number.
         self._fanouts: dict[int, int | None] = {}
 
@@ -33,7 +33,7 @@ class Places:
         if self._here is None:
             self._here = self._make_here()
             self._here.add_slot_pool(TASK_SLOTS, self._fanouts[TASK_SLOTS])
-            self._here.hold(self._held)
+            self._here.withhold(self._withheld)
         return self._here
 
     def add_slot_pool(self, number: int, fanout: int | None) -> None:
@@ -47,11 +47,11 @@ class Places:
         for engines in self._all():
             engines.set_rate(rate)
 
-    def hold(self, held: bool) -> None:
-        """Hand out no clients while it is held."""
-        self._held = held
+    def withhold(self, withheld: bool) -> None:
+        """Hand out no clients while they are withheld."""
+        self._withheld = withheld
         for engines in self._all():
-            engines.hold(held)
+            engines.withhold(withheld)
 
     def submit(self, job: Job) -> None:
         """Queue all clients of a job."""

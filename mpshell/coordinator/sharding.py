@@ -107,31 +107,31 @@ class InWaves(InOrder):
 
     def __init__(self, can_run: Callable[[int, int], bool] | None = None) -> None:
         super().__init__(can_run)
-        self._held: list[Slice] = []
+        self._withheld: list[Slice] = []
 
     def add(self, work: Slice, front: bool) -> None:
         """Hold clients back; those that come back were released before."""
         if front:
             super().add(work, front)
         else:
-            self._held.append(work)
+            self._withheld.append(work)
 
     def release(self, job_id: int, stop: int) -> None:
         """Queue the clients of a job that are before an index."""
-        held, self._held = self._held, []
-        for work in held:
+        withheld, self._withheld = self._withheld, []
+        for work in withheld:
             cut = min(stop, work.stop) if work.job_id == job_id else work.first
             if cut > work.first:
                 super().add(work._replace(stop=cut), front=False)
                 work = work._replace(first=cut)
             if work.first < work.stop:
-                self._held.append(work)
+                self._withheld.append(work)
 
     def drop(self, job_id: int | None) -> list[Slice]:
         """Take a job's clients (all: None) out, and return them."""
         dropped = super().drop(job_id)
-        dropped += [work for work in self._held if job_id in (None, work.job_id)]
-        self._held = [work for work in self._held if job_id not in (None, work.job_id)]
+        dropped += [work for work in self._withheld if job_id in (None, work.job_id)]
+        self._withheld = [work for work in self._withheld if job_id not in (None, work.job_id)]
         return dropped
 
 

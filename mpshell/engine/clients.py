@@ -70,8 +70,8 @@ class Clients:
         self.family: Family = self.processes
         #: By which those of jobs with a `Connect` are, in an engine that hosts connections.
         self.connections: Connecting | None = None
-        #: Carriers that wait for the coordinator to catch up.
-        self._paused: set[Carrier] = set()
+        #: Carriers that wait for the coordinator to catch up, those that have waited longest first.
+        self._paused: dict[Carrier, None] = {}
         #: Gathered bytes, of all clients.
         self._held = 0
 
@@ -144,11 +144,11 @@ class Clients:
 
     def pause(self, carrier: Carrier) -> None:
         """Note that a carrier has stopped reading."""
-        self._paused.add(carrier)
+        self._paused[carrier] = None
 
     def resume_reading(self) -> None:
         """The coordinator has caught up."""
-        paused, self._paused = self._paused, set()
+        paused, self._paused = self._paused, {}
         for carrier in paused:
             carrier.resume_reading()
 
@@ -190,7 +190,7 @@ class Clients:
         if execution.carrier is not None:
             for stream, data in execution.carrier.rest():
                 self._take(execution, stream, data)
-            self._paused.discard(execution.carrier)
+            self._paused.pop(execution.carrier, None)
             execution.carrier.close()
         execution.carrier = carrier
         execution.streams = 0
@@ -411,7 +411,7 @@ class Clients:
         if execution.input is not execution.job.log:
             execution.input.release()
         if execution.carrier is not None:
-            self._paused.discard(execution.carrier)
+            self._paused.pop(execution.carrier, None)
             execution.carrier.close()
             # The two know each other, and an engine looks for cycles rarely: all that the job holds would stay.
             execution.carrier = None

@@ -154,13 +154,13 @@ class Engine:
         elif isinstance(command, messages.Ping):
             self._uplink.report.pong = True
         elif isinstance(command, messages.Lease):
-            self._hold(command.until)
+            self._take_lease(command.until)
         elif isinstance(command, messages.EndRun):
             self._life.handle(life.END_RUN)
         else:
             raise ProtocolError(f"an engine got {command!r}")
 
-    def _hold(self, until: float) -> None:
+    def _take_lease(self, until: float) -> None:
         """Take a lease, the first or the next one; at its end this engine leaves."""
         if self._lease is None:
             # Late: engines of the coordinator's own host have none.

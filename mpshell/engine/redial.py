@@ -125,10 +125,12 @@ class Dial:
         if self._deadline is None:
             self._left -= self._loop.time() - self._since
             self._start_clock()
+        if self._left <= 0:
+            self._starter.owner.notice(self._texts.notice)
         return self._left > 0
 
     def verdict(self, status: int, signaled: bool) -> tuple[int, bool]:
-        """Return how the client has ended, from how its last program has."""
+        """Return how the client has ended, from how its last program has; what may have run is lost."""
         late, log = self.state is LATE, self._execution.log
         self._stop_clock()
         self.state = OVER

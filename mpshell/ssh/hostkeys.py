@@ -13,7 +13,7 @@ import base64
 import binascii
 import hmac
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from mpshell.ssh.text import match_hostname
@@ -27,6 +27,9 @@ AT_ONCE = 64
 
 #: So many between two turns of a loop.
 _SLICE = 500
+
+#: Bytes of the end of a key in base64 by which it is found: more than 200 bits of it.
+_END = 40
 
 _DEFAULT_PORT = 22
 
@@ -99,9 +102,10 @@ class KnownHosts:
 
     def __init__(self, files: Iterable[str]) -> None:
         self._files: list[tuple[str, list[bytes]]] = []
-        #: Texts by the key that they hold; further ones with the same key.
-        self._by_key: dict[bytes, bytes] = {}
-        self._more: dict[bytes, list[bytes]] = {}
+        #: Lines whose name is not hashed or that have a marker, by the key that they hold.
+        self._by_key: dict[bytes, list[Line]] = {}
+        #: The others by the end of their text, which is that of the key unless something follows it.
+        self._by_end: Mapping[bytes, list[bytes] | bytes] = {}
         self._by_name: dict[str, list[Line]] = {}
         self._patterns: list[Line] = []
         self._hashed: list[bytes] = []
@@ -118,24 +122,31 @@ class KnownHosts:
             self._add_all(texts)
 
     def _add_all(self, texts: list[bytes]) -> None:
-        """Take lines: those with a hashed name by their key alone, which is all that a large file costs."""
-        by_key = self._by_key
-        for text in texts:
-            fields = text.split(None, 3)
-            if text.startswith(b"|1|") and len(fields) > 2:
-                self._hashed.append(text)
-                if fields[2] in by_key:
-                    self._more.setdefault(fields[2], []).append(text)
-                else:
-                    by_key[fields[2]] = text
-            elif (line := parse(text)) is not None:
-                self._add(line)
+        """Take lines: those with a hashed name are not looked at, which is what a large file costs."""
+        hashed = [text for text in texts if text[:3] == b"|1|"]
+        # The end of a file that has nothing else is an empty text.
+        if len(hashed) < len(texts) - (texts[-1] == b""):
+            for text in texts:
+                if text[:3] != b"|1|" and (line := parse(text)) is not None:
+                    self._add(line)
+        if self._hashed:
+            self._hashed += hashed
+            self._index_by_end()
+        elif hashed:
+            self._hashed = hashed
+            self._by_end = {text[-_END:]: text for text in hashed}
+            if len(self._by_end) < len(hashed):
+                self._index_by_end()
+
+    def _index_by_end(self) -> None:
+        """The same where there are several lines with one key: hosts that share it, or two files."""
+        found: dict[bytes, list[bytes]] = {}
+        for text in self._hashed:
+            found.setdefault(text[-_END:], []).append(text)
+        self._by_end = found
 
     def _add(self, line: Line) -> None:
-        if line.key in self._by_key:
-            self._more.setdefault(line.key, []).append(line.text)
-        else:
-            self._by_key[line.key] = line.text
+        self._by_key.setdefault(line.key, []).append(line)
         if line.names.startswith(b"|1|"):
             self._hashed.append(line.text)
         elif b"*" in line.names or b"?" in line.names or b"!" in line.names:
@@ -145,12 +156,20 @@ class KnownHosts:
                 self._by_name.setdefault(name, []).append(line)
 
     def _with_key(self, blob: bytes) -> Iterator[Line]:
-        """Return the lines that hold a key."""
+        """Return the lines that hold a key, but for those without a marker whose name is hashed."""
+        return filter(holds_key, self._by_key.get(base64.b64encode(blob), ()))
+
+    def _hashed_with_key(self, blob: bytes) -> Iterator[Line]:
+        """Return the lines without a marker that hold a key and have a hashed name."""
         key = base64.b64encode(blob)
-        if key in self._by_key:
-            for text in (self._by_key[key], *self._more.get(key, ())):
-                if (line := parse(text)) is not None and holds_key(line):
-                    yield line
+        found = self._by_end.get(key[-_END:], ())
+        first = [found] if isinstance(found, bytes) else found
+        for text in first:
+            yield from _holding(text, key)
+        # Something follows the key there: looked for only where none of the others has been the wanted one.
+        for text in self._hashed:
+            if key in text and text not in first:
+                yield from _holding(text, key)
 
     def place(self, line: Line) -> str:
         """Return where a line stands."""
@@ -210,6 +229,10 @@ class KnownHosts:
                 if line.marker == _REVOKED:
                     return Verdict(REVOKED, line)
                 known = known or line
+        if known is None:
+            known = next(
+                (line for line in self._hashed_with_key(blob) if self._is_for(line, name)), None
+            )
         return None if known is None else Verdict(KNOWN, known)
 
     def check_authority(self, name: str, authority: bytes, blob: bytes) -> Verdict:
@@ -292,6 +315,13 @@ def parse(text: bytes) -> Line | None:
     if len(fields) < 3:
         return None
     return Line(marker, fields[0], fields[1], fields[2], text)
+
+
+def _holding(text: bytes, key: bytes) -> Iterator[Line]:
+    """Return the line of a text if it has no marker and holds a key, in base64."""
+    line = parse(text)
+    if line is not None and line.marker == _PLAIN and line.key == key and holds_key(line):
+        yield line
 
 
 def holds_key(line: Line) -> bool:

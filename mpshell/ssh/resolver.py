@@ -123,6 +123,12 @@ class Resolver:
         self._always: list[int] = []
         self._by_name: dict[str, list[int]] = {}
         self._made: dict[tuple[int, ...], HostSettings] = {}
+        #: Stretches that set the name to connect to, and nothing else.
+        self._naming = {
+            number
+            for number, stretch in enumerate(reader.stretches)
+            if stretch.first and all(keyword == "hostname" for keyword in stretch.first)
+        }
         #: Whether a criterion asks for a second reading, or for a command.
         self.final = self.has_exec = False
         for number, stretch in enumerate(reader.stretches):
@@ -140,7 +146,7 @@ class Resolver:
             self.has_exec |= "exec" in names
 
     def settings(self, host: str, user: str | None) -> tuple[HostSettings, str]:
-        """Return what holds for a host of that name and the name to connect to.
+        """Return what holds for a host of that name, but for `HostName`, and the name to connect to.
 
         `user` is the one given with the node. Raise Undecided when only ssh(1) can say it.
         """
@@ -148,7 +154,8 @@ class Resolver:
         target = self._target(active, host)
         if self.final:
             active = _Pass(self, target, host, user, True, active).active
-        key = tuple(active)
+        # The name is known: hosts that differ in nothing else have the same settings.
+        key = tuple(number for number in active if number not in self._naming)
         made = self._made.get(key)
         if made is None:
             stretches = [self._reader.stretches[number] for number in key]

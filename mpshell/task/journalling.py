@@ -6,12 +6,14 @@ Loaded with the first run that has a journal. In the thread of the Task.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.retry import RetryPolicy
+from mpshell.errors import JournalError
 from mpshell.journal.recorder import Beginning, Continuation, Description, Recorder
 from mpshell.journal.store import Store
 from mpshell.task.settings import WORDS_KEYS, Settings
@@ -26,6 +28,12 @@ RECORDED = (
     "retry_lost", "retry", "canary", "batch", "max_fail", "ssh_kex",
     "connect_fanout", "connect_rate", *WORDS_KEYS,
 )  # fmt: skip
+
+#: The password among sshpass(1)'s options, at the begin of a setting that calls a program.
+_PASSWORD = re.compile(r"^(\S*\bsshpass\s+(?:-(?!p)\S+\s+)*-p\s*)(\"[^\"]*\"|'[^']*'|\S+)")
+
+#: Stands in its place in a journal.
+_REMOVED = "(removed)"
 
 _PACKAGE = "mpshell.worker."
 
@@ -58,12 +66,22 @@ def _recorded(value: Any) -> Any:
     """Return the value of an info key as JSON has it."""
     if isinstance(value, RetryPolicy):
         return {**asdict(value), "on": sorted(value.on)}
+    if isinstance(value, str):
+        return _PASSWORD.sub(rf"\1{_REMOVED}", value)
     return value
 
 
 def restored(recorded: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the info keys that a journal has; TypeError, TaskSettingError for values that cannot be."""
+    """Yield the info keys that a journal has; TypeError, TaskSettingError for values that cannot be.
+
+    JournalError for a program that was called with a password: without it each node would refuse the login.
+    """
     for key, value in recorded.items():
+        if isinstance(value, str) and (found := _PASSWORD.match(value)) and found[2] == _REMOVED:
+            raise JournalError(
+                f"{key} was called with a password, which is in no journal: "
+                "use sshpass -e or -f, which are recorded as they are"
+            )
         if key == "retry" and value is not None:
             value = RetryPolicy(**dict(value))
         if key in RECORDED:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.program import PROGRAM, local, mpshell
+from tests.support import run_script
 
 MAIN = "import sys; from mpshell.cli.main import main; sys.exit(main())"
 
@@ -345,3 +346,25 @@ def test_what_stands_in_a_journal_is_checked(statement: str, tmp_path: Path) -> 
     done = mpshell("--resume", str(journal))
     assert done.code == 73, done.err
     assert not list(tmp_path.glob("ran-*"))
+
+
+@pytest.mark.parametrize("words", ["-p s3cret", "-v -ps3cret", "-p 's3cret and more'"])
+def test_a_password_in_a_setting_is_not_recorded_and_the_run_cannot_go_on(
+    words: str, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    done = run_script(
+        f"""
+from mpshell import task_self
+task = task_self()
+task.set_info("journal", {str(journal)!r})
+task.set_info("ssh_path", {f"{tmp_path}/sshpass {words} ssh"!r})
+task.run("true", nodes="n1")
+print(next(iter(task.outcomes())).reason)
+"""
+    )
+    assert done.stdout == "not started\n", done.stderr
+    assert all(b"s3cret" not in file.read_bytes() for file in tmp_path.iterdir())
+    again = mpshell("--rerun-failed", str(journal))
+    assert again.code == 73 and again.out == b"", again.err
+    assert "ssh_path was called with a password" in again.err and "sshpass -e or -f" in again.err

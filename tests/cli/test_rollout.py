@@ -80,6 +80,12 @@ def test_what_is_not_named_is_not_tried_again(
     assert "refused: n1" in done.err
 
 
+def test_reasons_without_a_number_are_one_more_try(tmp_path: Path) -> None:
+    command = f"echo x >>{tmp_path}/n; echo try $(wc -l <{tmp_path}/n); exit 3"
+    done = local("--retry-on", "exit", "-w", "n1", command)
+    assert done.code == 3 and done.lines == ["n1: try 1", "n1: try 2"]
+
+
 def test_not_started_is_one_word_or_two(tmp_path: Path) -> None:
     for words in ("not started", "not-started"):
         done = mpshell(
@@ -175,7 +181,6 @@ def test_json_of_what_was_not_run(tmp_path: Path) -> None:
         (("--retry", "1", "--retry-on", "lost,gone"), ("--retry-on", "'gone'", "unreachable")),
         (("--retry", "1", "--retry-on", "cancelled"), ("--retry-on", "'cancelled'")),
         (("--retry", "1", "--retry-on", ""), ("--retry-on", "''")),
-        (("--retry-on", "lost"), ("--retry-on", "--retry")),
         (("-R", "pdsh", "--canary", "1"), ("--canary", "-R pdsh")),
         (("-R", "pdsh", "--batch", "1"), ("--batch", "-R pdsh")),
     ],

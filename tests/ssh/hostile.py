@@ -240,12 +240,27 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         asyncio.get_running_loop().call_soon(self._way, Peer(self._channel))
 
 
+#: Messages before the login: 20 of 100 KB, or as many as the client takes.
+BANNERS = ("large_banners", "banners_without_end")
+
+
 class _Server(asyncssh.SSHServer):
     def __init__(self) -> None:
         self._way: Callable[[Peer], None] = nothing
 
-    def begin_auth(self, username: str) -> bool:
-        self._way = WAYS.get(username, nothing)
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection: Any = conn
+
+    async def begin_auth(self, username: str) -> bool:
+        self._way = WAYS.get(username, Peer.end)
+        number = 0
+        while username in BANNERS and (number < 20 or username != BANNERS[0]):
+            number += 1
+            self._connection.send_auth_banner("\x1b[31m" + "x" * 100_000 + "\r\n")
+            # As fast as they are read.
+            await asyncio.sleep(0 if number < 20 else 0.1)
+            if self._connection.is_closed():
+                break
         return False
 
     def session_requested(self) -> asyncssh.SSHServerSession[bytes]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import random
 import socket
 import sys
 import threading
@@ -292,6 +294,41 @@ def test_a_bad_server_ends_one_node(
         ssh_task.set_info("connect_timeout", 8)
         found = outcomes(ssh_task, "bad,node[1-4]")
     assert found["bad"].reason == "unreachable"
+    assert all(found[f"node{n}"].ok for n in range(1, 5))
+    assert len({outcome.engine for outcome in found.values()}) == 1
+
+
+def random_server() -> Callable[[socket.socket], object]:
+    """Send a version and then anything, or anything at once: something else to each connection."""
+    seeds = itertools.count()
+
+    def serve(connection: socket.socket) -> None:
+        chance = random.Random(next(seeds))
+        if chance.random() < 0.8:
+            connection.sendall(b"SSH-2.0-" + chance.randbytes(8).hex().encode() + b"\r\n")
+        for _ in range(chance.randrange(1, 6)):
+            body = chance.randbytes(chance.randrange(300))
+            if chance.random() < 0.7:
+                # With the size of a packet and of its padding (RFC 4253, 6), and the number of a message.
+                body = bytes((4, chance.choice((20, 20, 21, 30, 31, chance.randrange(256))))) + body
+                body = len(body).to_bytes(4, "big") + body
+            connection.sendall(body)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+
+    return serve
+
+
+def test_random_bytes_end_their_node(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
+    """Each connection that ends before the key exchange is made again: some dozens of them in all."""
+    with listening(random_server()) as port:
+        text = f"Host bad*\n  HostName 127.0.0.1\n  Port {port}\n"
+        ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
+        ssh_task.set_info("engines", 1)
+        ssh_task.set_info("connect_timeout", 8)
+        found = outcomes(ssh_task, "bad[1-16],node[1-4]")
+    assert {found[f"bad{n}"].reason for n in range(1, 17)} == {"unreachable"}
     assert all(found[f"node{n}"].ok for n in range(1, 5))
     assert len({outcome.engine for outcome in found.values()}) == 1
 

@@ -13,6 +13,8 @@ from tests.copies import Cut, leftovers
 from tests.ssh.conftest import SshServer
 from tests.ssh.forced import forced
 from tests.ssh.test_copies import BOTH, codes
+from tests.ssh.test_ssh_faults import write_config
+from tests.ssh.test_ssh_verdicts import another_sshd
 from tests.support import eventually
 from tests.system.recorder import Recorder
 
@@ -160,3 +162,20 @@ def test_the_command_timeout_is_each_copy_s_from_its_own_start(
         ssh_task.resume()
     assert list(worker.iter_keys_timeout()) == ["node7"]
     assert set(codes(worker).values()) == {0} and len(codes(worker)) == 9
+
+
+def test_an_account_that_may_do_nothing_else(
+    ssh_task: Task, ssh_server: SshServer, source: Path, tmp_path: Path
+) -> None:
+    """The server executes no command for it, and a shell is not needed (sshd_config(5), internal-sftp)."""
+    (tmp_path / "back").mkdir()
+    text = "Subsystem sftp internal-sftp\nForceCommand internal-sftp\n"
+    with another_sshd(ssh_server, tmp_path, text) as port:
+        place = f"Host other\n  HostName 127.0.0.1\n  Port {port}\n"
+        ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, place))
+        away = ssh_task.copy(source, tmp_path / "to", "other", preserve=True)
+        back = ssh_task.rcopy(source, tmp_path / "back", "other")
+        ssh_task.resume()
+    assert codes(away) == {"other": 0} == codes(back)
+    assert (tmp_path / "to").read_bytes() == source.read_bytes()
+    assert (tmp_path / "back" / "source.other").read_bytes() == source.read_bytes()

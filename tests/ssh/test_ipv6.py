@@ -91,8 +91,8 @@ def test_trees(ssh_task: Task, options: str, tmp_path: Path) -> None:
     assert same_tree(tmp_path / "tree", tmp_path / "back" / "tree.::1")
 
 
-def test_the_program(options: str, source: Path) -> None:
-    run = ("-o", options, "-w", "::1")
+def test_the_program(options: str, source: Path, transport: str) -> None:
+    run = ("-R", transport, "-o", options, "-w", "::1")
     done = mpshell(*run, "-b", "echo ${SSH_CONNECTION%% *}")
     assert (done.code, done.lines[1::2]) == (0, ["::1", "::1"])
     done = mpshell(*run, "-c", str(source), "--dest", str(source.parent / "to"))

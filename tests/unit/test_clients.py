@@ -202,6 +202,30 @@ def test_silence_while_reading_is_paused_is_no_end(bench: Bench) -> None:
     assert bench.finished()
 
 
+def test_those_that_have_waited_longest_read_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is paused again while others are resumed goes to the end."""
+    for index in range(8):
+        bench.start(index=index)
+    order: list[int] = []
+    carriers = bench.family.carriers
+    for number in (5, 1, 7, 3):
+        bench.clients.pause(carriers[number])
+
+        def resume(number: int = number) -> None:
+            order.append(number)
+            if len(order) < 5:
+                bench.clients.pause(carriers[number])
+
+        monkeypatch.setattr(carriers[number], "resume_reading", resume)
+    bench.clients.pause(carriers[0])
+    for _ in range(2):
+        bench.clients.resume_reading()
+    assert order == [5, 1, 7, 3, 5, 1, 7, 3]
+    assert carriers[0].asked == ["resume"]
+
+
 def test_a_closed_carrier_is_not_resumed(bench: Bench) -> None:
     execution = bench.start()
     [carrier] = bench.family.carriers

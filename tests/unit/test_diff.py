@@ -58,10 +58,14 @@ def test_equal_outputs_have_none() -> None:
         assert list(unified(said, said, b"a", b"b")) == []
 
 
+@pytest.mark.parametrize("large", [diff._LARGE, 0])
 @pytest.mark.parametrize("seed", range(40))
-def test_it_makes_one_output_of_the_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As patch(1) reads it: another way to say it than difflib's is right too."""
+def test_it_makes_one_output_of_the_other(
+    seed: int, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As patch(1) reads it: a diff other than difflib's is right too."""
     monkeypatch.setattr(diff, "_STEP", 16)
+    monkeypatch.setattr(diff, "_LARGE", large)
     chance = random.Random(seed)
     a = [b"line %d" % chance.randrange(chance.choice([3, 1000])) for _ in range(200)]
     b = list(a)

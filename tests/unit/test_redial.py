@@ -176,6 +176,13 @@ def test_all_tries_have_one_time_to_connect(bench: Bench) -> None:
     assert bench.dial.take_messages() == DROP and len(bench.notices) == 1
 
 
+def test_a_first_drop_after_the_time_to_connect_is_the_last(bench: Bench) -> None:
+    bench.wait(10.1)
+    assert not bench.drop()
+    assert bench.dial.verdict(255, False) == (255, False)
+    assert bench.dial.take_messages() == DROP and len(bench.notices) == 1
+
+
 def test_a_program_that_hangs_is_killed_when_the_time_is_over(bench: Bench) -> None:
     assert bench.drop()
     dropped = bench.execution.log

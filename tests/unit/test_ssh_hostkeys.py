@@ -17,6 +17,7 @@ from mpshell.ssh.agent import string
 from mpshell.ssh.hostkeys import (
     CHANGED,
     KNOWN,
+    REVOKED,
     UNDECIDED,
     UNKNOWN,
     KnownHosts,
@@ -91,6 +92,27 @@ def test_lines_with_one_key_are_all_looked_at(tmp_path: Path) -> None:
         assert hosts.check_key(name, key(1)).state == KNOWN
     assert hosts.check_key("f", key(1)).state == CHANGED
     assert hosts.check_key("g", key(1)).state == UNKNOWN
+
+
+def test_a_key_in_a_long_file_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    """Beside many others: with a comment behind it, with the key of another host, with a marker."""
+    many = [line(hash_name(f"node{n}"), n) for n in range(200)]
+    comment = line(hash_name("commented"), 1000).rstrip() + b" root@node and more words\n"
+    both = [line(hash_name("shared"), 7), line(hash_name("shared2"), 7).rstrip() + b"\tcomment\n"]
+    revoked = b"@revoked " + line(hash_name("node9"), 9)
+    last = line(hash_name("last"), 1001).rstrip()
+    for name, order in (("a", [*many, comment, *both, revoked, last]),
+                        ("b", [revoked, comment, *both, *many, last])):  # fmt: skip
+        (tmp_path / name).write_bytes(b"".join(order))
+        hosts = KnownHosts([str(tmp_path / name)])
+        for host, number in (("commented", 1000), ("shared", 7), ("shared2", 7), ("node7", 7),
+                             ("last", 1001), ("node8", 8)):  # fmt: skip
+            assert hosts.check_key(host, key(number)).state == KNOWN, (name, host)
+        assert hosts.check_key("node9", key(9)).state == REVOKED
+        assert hosts.check_key("node8", key(7)).state == UNDECIDED
+    two = KnownHosts([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert two.check_key("shared2", key(7)).state == KNOWN
+    assert two.check_key("node9", key(9)).state == REVOKED
 
 
 def test_a_key_that_was_accepted_is_known_from_then_on(tmp_path: Path) -> None:

@@ -113,6 +113,16 @@ def test_a_section_is_for_its_hosts_whatever_stands_around(tmp_path: Path) -> No
     assert found.profile("other").compression
 
 
+def test_hosts_that_differ_in_their_name_alone_are_made_once(tmp_path: Path) -> None:
+    text = "".join(f"Host n{n}\n HostName 10.0.0.{n}\n" for n in range(1, 4))
+    at = home(tmp_path, config=f"{text}Host n3\n Port 23\nHost *\n User me\n")
+    read = reading(at)
+    one, two, three = (read.settings(f"n{n}")[0] for n in (1, 2, 3))
+    assert one is two and one is not three
+    places = [(read.profile(f"n{n}").host, read.profile(f"n{n}").port) for n in (1, 2, 3)]
+    assert places == [("10.0.0.1", 22), ("10.0.0.2", 22), ("10.0.0.3", 23)]
+
+
 def test_a_node_of_a_long_file_costs_as_little_as_of_a_short_one(tmp_path: Path) -> None:
     """Of 500 sections, one with tokens of its own for all: some 0.1 ms a node, of a connection of 3."""
     names = "\n".join(f"Host n{n}\n HostName 10.0.0.{n}\n Port 22" for n in range(500))
