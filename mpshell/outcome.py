@@ -22,7 +22,7 @@ from mpshell.wire.messages import (
     UNREACHABLE,
 )
 
-#: What a reason can be: how the command ended; for a transport's own failure, why.
+#: The reasons: how the command ended; for a transport's own failure, why.
 REASONS = (
     "exit",  # it has ended, with `returncode`
     "signal",  # it was ended by `signal`
@@ -50,7 +50,7 @@ _NAMES = {
     TRANSPORT: "transport",
 }
 
-#: What makes a time of day of the monotonic clock, which is one for all processes of the machine.
+#: The difference of the time of day to the monotonic clock, which is one for all processes of the machine.
 _EPOCH = time.time() - time.monotonic()
 
 
@@ -122,7 +122,7 @@ def node_outcome(
     code: int | None,
     diagnose: Callable[[str], str | None] | None,
 ) -> NodeOutcome:
-    """Make an outcome of what is recorded; `diagnose` is for `reason_of`."""
+    """Make an outcome of a record; `diagnose` is for `reason_of`."""
     reason, status, started, duration, detail, engine, attempt, host = recorded
     name = reason_of(recorded, diagnose)
     if reason == EXITED and detail is not None and diagnose is not None:

@@ -24,7 +24,9 @@ _PIECE = 1 << 18
 # The states of an engine in a run, and its events. An event that a state does not name leaves it as it is.
 LEASED: Final = "LEASED"  # it may not answer at all: it is handed nothing yet
 SERVING: Final = "SERVING"  # the slot pools hand out work to it
-RETIRED: Final = "RETIRED"  # it has ids of before: it gets no more work, and ends the work that it has
+RETIRED: Final = (
+    "RETIRED"  # it has ids of before: it gets no more work, and ends the work that it has
+)
 SILENT: Final = (
     "SILENT"  # it sends and receives nothing any more; its commands go on until it is gone
 )
