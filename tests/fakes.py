@@ -58,6 +58,7 @@ class FakeEngine(Leased):
         self.credentials: object = None
         self.library = ""
         self.far, self.host, self.offset = launcher.far, "gw1" if launcher.far else "", 0.0
+        self.stage = self.lacks = ""
         self.patience = PATIENCE
         self.pending = 0
         self.gone = False

@@ -90,6 +90,9 @@ class Again:
         options.worker = self.commands[0].transport if self.commands else options.worker
 
     def _check_input(self, options: argparse.Namespace) -> None:
+        if options.password_prompt and not (options.nostdin or _has_input()):
+            # The password may have been all that they have read.
+            return
         if self.has_input and self.nodes and (options.nostdin or not _has_input()):
             raise JournalError(
                 f"the commands of run {self.run.run} have read stdin, which is not in the journal: give it "

@@ -27,7 +27,7 @@ def settle(options: argparse.Namespace) -> None:
 
     The files' info keys are for `configured_info`: a Task has them.
     """
-    options.configuration = conf = Configuration(options.conf, tuple(options.option))
+    options.configuration = conf = Configuration(options.conf, tuple(options.option), options.mode)
     if "worker" not in options.given:
         options.worker = _worker(conf)
     if "color" not in options.given:
@@ -41,6 +41,8 @@ def settle(options: argparse.Namespace) -> None:
     if options.axis is not None:
         DEFAULTS.fold_axis = options.axis
     options.node_count, options.history_size = conf["node_count"], conf["history_size"]
+    options.command_prefix = conf["command_prefix"] or ""
+    options.password_prompt = conf["password_prompt"]
     past = past_option(options)
     if past is None:
         for key in ("retry", "retry_on"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -57,6 +58,7 @@ def _main(words: Sequence[str]) -> int:
 
     terminal = Terminal(options.color, options.quiet)
     options.again = options.ended_by = options.launcher = None
+    options.asked = {}
     if past_option(options) is not None:
         return _run_of_a_journal(parser, options, terminal)
     from mpshell.cli.nodes import NoNodesError, chosen_nodes
@@ -94,6 +96,9 @@ def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> i
         return USAGE_ERROR
     except BrokenPipeError:
         raise
+    except KeyboardInterrupt:
+        # At the question for a password: the command is over, and not the session.
+        return 128 + signal.SIGINT
     except OSError as error:
         terminal.own(str(error))
         return IO_ERROR
@@ -191,15 +196,18 @@ def _carry_out(
     feed = stdin_is_for_commands() and not (
         options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
     )
+    asks = options.password or options.password_prompt
     if options.again is not None:
-        feed = options.again.has_input
+        feed = options.again.has_input and (stdin_is_for_commands() or not options.password_prompt)
     for sname in ("stdout", "stderr"):
         run.task.set_default(f"{sname}_msgtree", display.records)
-    display.workers = schedule(run.task, options, nodes, display, stdin=feed)
-    if options.password:
+    display.workers = schedule(
+        run.task, options, nodes, display, stdin=feed or options.password_prompt
+    )
+    if asks:
         from mpshell.cli.password import give_password
 
-        give_password(run.task, options)
+        give_password(run.task, display.workers, options, more_input=feed)
     if options.verbose and options.again is None:
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)

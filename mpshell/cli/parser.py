@@ -326,6 +326,10 @@ def _add_journal(parser: Parser) -> None:
 def _add_settings(parser: Parser) -> None:
     group = parser.add_argument_group("settings")
     group.add_argument(
+        "-m", "--mode", metavar="MODE", type=values.given,
+        help="take the settings of a run mode: a section [mode:MODE] of a configuration file (sudo, sshpass)",
+    )  # fmt: skip
+    group.add_argument(
         "-O", "--option", metavar="KEY=VALUE", action="append", default=[],
         help="set a key of mpshell.conf or clush.conf for this run; repeatable",
     )  # fmt: skip

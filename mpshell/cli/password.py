@@ -15,6 +15,7 @@ import sys
 import termios
 from typing import TYPE_CHECKING, Any
 
+from mpshell.cli.effective import origin
 from mpshell.cli.run import Signals, stop_here
 from mpshell.cli.terminal import write_all
 
@@ -32,24 +33,69 @@ _LINE = 4096
 _PR_SET_DUMPABLE = 4
 
 
+class Asked:
+    """The password that was given; no text shows it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
 def check_password(options: argparse.Namespace) -> None:
-    """Raise ValueError where the nodes could be given no password."""
+    """Raise ValueError where the nodes or their commands could be given no password."""
+    name = (
+        "--password" if options.password else origin(options, "password_prompt", "password_prompt")
+    )
     transport = options.worker.rpartition(".")[2].lower()
-    if transport != "asyncssh":
+    if options.password and transport != "asyncssh":
         raise ValueError(
             f"--password is for -R asyncssh: -R {options.worker} gives none to the nodes"
         )
-    for name, given in (("--hosts", options.hosts), ("--srun", options.srun)):
+    for other, given in (
+        ("--hosts", options.hosts), ("--srun", options.srun), ("--dask", options.dask),
+    ):  # fmt: skip
         if given:
-            raise ValueError(f"--password does not go with {name}")
+            raise ValueError(f"{name} does not go with {other}")
+    if options.password_prompt:
+        _check_prompt(options, transport)
 
 
-def give_password(task: Task, options: argparse.Namespace) -> None:
-    """Ask for the password, once for all commands of a prompt, and give it to a Task; ValueError."""
-    kept = getattr(options, "secret", None)
-    task.set_info("ssh_password", ask() if kept is None else kept)
-    # As the Task has it, which is an object that shows nothing.
-    options.secret = task.info("ssh_password")
+def _check_prompt(options: argparse.Namespace, transport: str) -> None:
+    """Raise ValueError where a command gets no password, or one that is not for it."""
+    name = origin(options, "password_prompt", "password_prompt")
+    if transport == "pdsh":
+        raise ValueError(f"{name} does not go with -R pdsh, whose commands read nothing")
+    if options.nostdin:
+        raise ValueError(f"{name} does not go with -n: the password is for stdin")
+    if options.copy or options.rcopy:
+        raise ValueError(f"{name} does not go with copies, which read nothing")
+    program = options.configuration.found("ssh_path")
+    if transport == "asyncssh" and program is not None and not options.command_prefix:
+        # The password is for that program, and would be read by the command.
+        raise ValueError(
+            f"{program.where}: ssh_path is for -R ssh, and password_prompt for {program.value!r}"
+        )
+
+
+def give_password(
+    task: Task, workers: list[Any], options: argparse.Namespace, *, more_input: bool
+) -> None:
+    """Ask for the password, once for all commands of a prompt, and give it to whatever wants it; ValueError.
+
+    It is the first line of the stdin of each command where the settings have a `password_prompt`, and its end
+    unless there is `more_input`.
+    """
+    asked = options.asked.get("password")
+    if asked is None:
+        asked = options.asked["password"] = Asked(ask())
+    if options.password:
+        task.set_info("ssh_password", asked.text)
+    if options.password_prompt:
+        for worker in workers:
+            worker.write(asked.text.encode() + b"\n")
+            if not more_input:
+                worker.set_write_eof()
 
 
 def ask() -> str:

@@ -45,7 +45,7 @@ BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedE
 
 def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
     """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
-    if options.password:
+    if options.password or options.password_prompt:
         from mpshell.cli.password import check_password
 
         check_password(options)
@@ -174,7 +174,8 @@ def schedule(
         return again
     stderr = not options.gather_all
     if not (options.copy or options.rcopy):
-        command = " ".join(options.command)
+        # As clush has it: the words of a prefix lose a level of quotes.
+        command = " ".join([*shlex.split(options.command_prefix), *options.command])
         return [task.shell(command, nodes=nodes, handler=handler, stderr=stderr, stdin=stdin)]
     _check_apart(options)
     workers = []

@@ -97,6 +97,7 @@ _FLAG = Kind(values.flag, "yes, no")
 _TEXT = Kind(values.given, "text")
 _WORDS = Kind(values.words, "words as a shell has them")
 _PATH = Kind(values.path, "path")
+_PREFIX = Kind(values.or_empty(values.words), "words as a shell has them")
 _PROGRAM = Kind(values.or_empty(values.words), "program, with options or without")
 _OPTIONS = Kind(values.or_empty(values.words), "options")
 _USER = Kind(values.or_empty(values.given), "user")
@@ -151,10 +152,9 @@ _RUNNING = (
     Setting("retry_lost", _FLAG, "run commands again that were lost with an engine", _OURS, info="retry_lost"),
     Setting("maxrc", _FLAG, "exit with the largest return code; no: with 0 whatever the nodes return", _BOTH,
         ("-S", "--maxrc", "--always-zero"), own_default=True),
-    Setting("command_prefix", _WORDS, "words before each command", _BOTH,
-        ignored="there are no run modes"),
-    Setting("password_prompt", _FLAG, "ask for a password, which each command gets on its stdin", _BOTH,
-        own_default=False, ignored="there are no run modes"),
+    Setting("command_prefix", _PREFIX, "words before each command, for a run mode", _BOTH),
+    Setting("password_prompt", _FLAG, "ask for a password, which each command gets as the first line of its "
+        "stdin, for a run mode", _BOTH, own_default=False),
     Setting("confdir", _WORDS, "directories whose files *.conf have run modes; $CFGDIR is the directory of the "
         "configuration file that goes first", _BOTH),
     Setting("fd_max", _COUNT, "open files", _BOTH,

@@ -18,6 +18,7 @@ from mpshell.connect.ways import CommandWay, JumpWay, TcpWay
 from mpshell.engine.gate import Gate
 from mpshell.errors import WorkerError
 from mpshell.runtime.secret import Secret
+from mpshell.ssh.accepted import append_line
 from mpshell.ssh.keywords import spelled
 from mpshell.ssh.password import Password
 from mpshell.ssh.request import Request
@@ -53,6 +54,8 @@ class Connections:
         self._carriers: set[SshCarrier] = set()
         self._files = Files(loop, self._on_files_closed)
         self._leaving = False
+        #: The coordinator is on another host: files are this host's.
+        self.is_far = False
 
     @property
     def busy(self) -> bool:
@@ -113,8 +116,15 @@ class Connections:
     def host_key(self, connection: Connection) -> None:
         """Have the key of a host that was accepted added to its file."""
         path = connection.target.new_hosts_file
-        if connection.accepted is not None and path is not None:
+        if connection.accepted is None or path is None:
+            return
+        if not self.is_far:
             self.owner.host_key(path, connection.accepted)
+            return
+        try:
+            append_line(path, connection.accepted)
+        except OSError as error:
+            self.owner.notice(f"whose new host key cannot be added to {path}: {error.strerror}")
 
     def ended(self, carrier: SshCarrier) -> None:
         """Its command is over."""

@@ -13,7 +13,7 @@ from typing import Any
 import mpshell
 from mpshell.coordinator.engine import EngineState
 from mpshell.errors import ProtocolError
-from mpshell.wire import messages
+from mpshell.wire import files, messages
 
 #: Ends that an engine can report of a client.
 _REASONS = frozenset(
@@ -92,6 +92,9 @@ _CHECKS: dict[type, Callable[[EngineState, Any], bool]] = {
     messages.Trace: _trace,
     messages.Finished: _finished,
     messages.InputLost: _job,
+    messages.Notices: lambda engine, event: all(count > 0 for _, count in event.counts),
+    # What of it cannot be is refused where it is known what was sent (`mpshell.coordinator.hostfiles`).
+    files.Kept: lambda engine, event: True,
     messages.SlotsHeld: _slots_held,
     messages.RunEnded: _run_ended,
     # These are about nothing but the engine itself. A message that is not in this table is refused: host keys

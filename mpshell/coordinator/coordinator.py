@@ -32,7 +32,7 @@ from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
-from mpshell.wire.messages import CANCELLED, TASK_SLOTS, TIMED_OUT
+from mpshell.wire.messages import CANCELLED, SPAWN_FAILED, TASK_SLOTS, TIMED_OUT
 
 if TYPE_CHECKING:
     from mpshell.coordinator.places import Places
@@ -81,18 +81,22 @@ class Coordinator:
         engines_of = functools.partial(
             self._engines_of, heartbeat=heartbeat, bucket=TokenBucket(self.run.loop.time), plan=plan
         )
-        self._engines: EngineSet | Places = engines_of(pool, connects)
-        if here is not None:
+        self._engines: EngineSet | Places
+        if here is None:
+            self._engines = engines_of(EngineSet, pool, connects)
+        else:
             # Late: only where the engines of the run are on other hosts.
-            from mpshell.coordinator import places
+            from mpshell.coordinator import farengines, places
 
-            pool_here = here
-            self._engines = places.Places(self._engines, lambda: engines_of(pool_here()))
+            kind = functools.partial(farengines.FarEngineSet, stop=self._give_up_jobs)
+            far, pool_here = engines_of(kind, pool, connects), here
+            self._engines = places.Places(far, lambda: engines_of(EngineSet, pool_here()))
         self._engines.add_slot_pool(TASK_SLOTS, fanout)
         self._engines.set_rate(rate)
 
     def _engines_of(
         self,
+        kind: Callable[..., EngineSet],
         pool: EnginePool,
         connects: Connects | None = None,
         *,
@@ -100,12 +104,12 @@ class Coordinator:
         bucket: TokenBucket,
         plan: RolloutPlan | None,
     ) -> EngineSet:
-        return EngineSet(
+        return kind(
             self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
             heartbeat, bucket, observer=self._observer,
             in_waves=plan is not None and plan.has_waves, connects=connects,
             # After the last failure that is allowed nothing may start that waits in an engine.
-            ahead=plan is None or plan.max_fail is None, stop=self._stop_jobs,
+            ahead=plan is None or plan.max_fail is None,
         )  # fmt: skip
 
     def _make_rollout(self, plan: RolloutPlan) -> Rollout:
@@ -119,6 +123,11 @@ class Coordinator:
     def _stop_jobs(self, jobs: Iterable[Job], why: str | None) -> None:
         for job in jobs:
             self.withdraw(job, why)
+
+    def _give_up_jobs(self, jobs: Iterable[Job], why: str) -> None:
+        """Start no more of jobs that nothing is left for to run on."""
+        for job in jobs:
+            self.withdraw(job, why, SPAWN_FAILED)
 
     # -- for the Task --------------------------------------------------------------------------
 
@@ -181,12 +190,12 @@ class Coordinator:
         self._engines.tell_about(job, messages.Cancel(job.id, reason, False))
         self._verdicts.dropped(job, self._engines.drop(job))
 
-    def withdraw(self, job: Job, why: str | None = None) -> None:
-        """Start no more of a job's clients, for a reason that their outcomes have; those that run go on."""
+    def withdraw(self, job: Job, why: str | None = None, reason: int = CANCELLED) -> None:
+        """Start no more of a job's clients; those that run go on. Outcomes have the reason, and `why`."""
         job.handle(states.WITHDRAW)
         if job.state is not states.CLOSED:
             self._engines.tell_about(job, messages.Withdraw(job.id))
-            self._verdicts.dropped(job, self._engines.drop(job), why)
+            self._verdicts.dropped(job, self._engines.drop(job), why, reason)
 
     def feed(self, job: Job) -> None:
         """There is more for a job's stdin, or its end."""

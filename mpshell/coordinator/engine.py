@@ -16,7 +16,7 @@ from mpshell.wire.credentials import MOST_DESCRIPTORS
 from mpshell.wire.messages import Message, PasswordGiven, client_id, job_and_index
 
 #: Bytes on the way to an engine at which no more stdin is sent.
-_HIGH_WATER = 1 << 20
+HIGH_WATER = 1 << 20
 
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
@@ -116,7 +116,7 @@ class EngineState(Stated):
         new = job.id not in self.jobs
         nodes = job.nodes[work.first : work.stop]
         parts = tuple(job.parts[work.first : work.stop])
-        spec = job.spec if new else None
+        spec = self.spec_of(job) if new else None
         if new and job.password is not None and spec is not None and spec.connect is not None:
             password = PasswordGiven(spec.connect.password, job.password.reveal())
             self.outbox.append(password)
@@ -127,13 +127,17 @@ class EngineState(Stated):
         if new or job.inputs is not None:
             self.feed(job)
 
+    def spec_of(self, job: Job) -> messages.JobSpec:
+        """Return how it is to run a job's clients."""
+        return job.spec
+
     def feed(self, job: Job) -> None:
         """Send it the new part of a job's stdin, as much as there is room for on the way."""
         if job.inputs is not None:
             self._feed_each(job, job.inputs)
             return
         sent = self.jobs[job.id]
-        room = _HIGH_WATER - self.link.pending - self.input_queued
+        room = HIGH_WATER - self.link.pending - self.input_queued
         while 0 <= sent < job.input.size and room > 0:
             if sent >= job.input.in_memory and self.link.passes_descriptors:
                 if self._pass_file(job):
@@ -157,7 +161,7 @@ class EngineState(Stated):
     def _feed_each(self, job: Job, inputs: ClientInputs) -> None:
         """Send it the new part of the stdin of each of its clients."""
         self.hungry.discard(job.id)
-        room = _HIGH_WATER - self.link.pending - self.input_queued
+        room = HIGH_WATER - self.link.pending - self.input_queued
         for index in list(inputs.unsent):
             client = client_id(job.id, index)
             if client not in self.assigned and client not in self.running:

@@ -53,7 +53,6 @@ class EngineSet:
         observer: Observer | None = None,
         in_waves: bool = False,
         ahead: bool = True,
-        stop: Callable[[list[Job], str], object] = lambda jobs, why: None,
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
@@ -61,8 +60,9 @@ class EngineSet:
         self._wanted, self._configure = wanted, configure
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
+        self._new_state: Callable[[Link], EngineState] = EngineState
         self._slot_pools: dict[int, SlotPool] = {}
-        self._in_waves, self._ahead, self._stop = in_waves, ahead, stop
+        self._in_waves, self._ahead = in_waves, ahead
         self._withheld = self._turn_is_due = False
         self._jobs: dict[int, Job] = {}
         self._ids = os.getuid(), os.getgid()
@@ -303,10 +303,7 @@ class EngineSet:
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
-                if self._misfires.ends_run(error):
-                    self._run.note(error)
-                else:
-                    self._stop(list(self._jobs.values()), str(error))
+                self._cannot_start(error)
             else:
                 self._deal()
         self._observer.turn_ends()
@@ -316,6 +313,9 @@ class EngineSet:
                 if engine.hungry and not engine.link.pending:
                     # It took all at once: no news of room will come.
                     self._loop.call_soon(self._on_flushed, engine.link)
+
+    def _cannot_start(self, error: EngineStartError) -> None:
+        self._run.note(error)
 
     def _retire_engines(self) -> None:
         """Hand out no more to the engines of before: they would take no command of another user."""
@@ -365,7 +365,7 @@ class EngineSet:
             self._attach(link)
 
     def _attach(self, link: Link) -> None:
-        engine = self._engines[link.engine_id] = EngineState(link)
+        engine = self._engines[link.engine_id] = self._new_state(link)
         self._misfires.living(len(self._engines))
         if link.configured != self._configure:
             link.configured = self._configure

@@ -4,8 +4,9 @@ from mpshell.launch.link import Link
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 
-#: Signs of life that an engine is asked for in the time after which it is given up.
-_BEATS = 4
+#: Signs of life that an engine is asked for in the time after which it is given up. That takes an eighth longer
+#: at most, so that one of another host is lost within ten seconds by default.
+_BEATS = 8
 
 
 class Heartbeat:

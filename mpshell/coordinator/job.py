@@ -1,7 +1,7 @@
 """A worker as the coordinator sees it: commands for a list of nodes, and somebody who wants to know."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.results import Key, WorkerResults
@@ -10,6 +10,9 @@ from mpshell.runtime.secret import Secret
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
+
+if TYPE_CHECKING:
+    from mpshell.runtime.sourcefile import StagedSource
 
 # The states of a job, and its events. An event that a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
@@ -112,6 +115,10 @@ class Job(Stated):
 
     #: Whether its commands run on this host, wherever the other engines are.
     here = False
+    #: The file of this host that it copies from another one, and the name of its directory there; of a job with
+    #: input that of its input.
+    source: "StagedSource | None" = None
+    token = ""
 
     #: The password for its nodes, over connections of the engines.
     password: Secret | None = None

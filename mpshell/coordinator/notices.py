@@ -28,7 +28,7 @@ class NoticeCounts:
         #: The receiver of each kind of message for the user.
         self.handlers: dict[type, Callable[[EngineState, Any], object]] = {
             messages.Warn: lambda engine, event: self.warn(event.text),
-            messages.Notices: lambda engine, event: self._count(event.counts),
+            messages.Notices: lambda engine, event: self.count(event.counts),
             messages.HostKeys: lambda engine, event: self._add_host_keys(event.lines),
         }
 
@@ -38,7 +38,7 @@ class NoticeCounts:
             self._warned.add(text)
             self._run.call(warnings.warn, text, RuntimeWarning)
 
-    def _count(self, counts: list[tuple[str, int]]) -> None:
+    def count(self, counts: list[tuple[str, int]]) -> None:
         """Count nodes that a text is true of."""
         self._counts.update(dict(counts))
 

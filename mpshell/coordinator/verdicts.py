@@ -136,8 +136,8 @@ class Verdicts:
         if self._observer is not None:
             self._observer.ended(job, keys, outcome)
         results = job.results
-        # After an abort no end is an event any more.
-        told = outcome.reason != CANCELLED
+        # After an abort no end is an event any more; of what was never tried none is.
+        told = outcome.reason != CANCELLED and outcome.attempt > 0
         if results.earlier and (last := self._last_attempt(job, keys, outcome)) is not None:
             outcome, told = last, not job.is_aborted
         reason = outcome.reason
@@ -168,12 +168,14 @@ class Verdicts:
             return None
         return job.results.earlier.get(keys[0], [None])[-1]
 
-    def dropped(self, job: Job, indexes: Sequence[int], why: str | None = None) -> None:
+    def dropped(
+        self, job: Job, indexes: Sequence[int], why: str | None = None, reason: int = CANCELLED
+    ) -> None:
         """Clients that no engine has are not wanted any more.
 
         One that was never started has an outcome and no event; of another the last attempt's outcome is told.
         """
-        outcome = NEVER_STARTED._replace(detail=why)
+        outcome = NEVER_STARTED._replace(reason=reason, detail=why)
         for index in indexes:
             if index in job.attempts:
                 self._called_off.append((job, index))

@@ -24,13 +24,14 @@ from mpshell.engine.work import EngineJob, Execution, Slots
 from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import codec, messages
+from mpshell.wire import codec, files, messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from mpshell.engine.kept import FileKeeper
     from mpshell.engine.stdin import InputLog
     from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
@@ -52,6 +53,8 @@ _POWERFUL = (
     messages.Submit,
     messages.Write,
     messages.Stored,
+    files.StoredAt,
+    files.Keep,
 )
 
 #: Messages about the connections of an engine that makes some.
@@ -89,6 +92,7 @@ class Engine:
         self._retry_timer: TimerHandle | None = None
         #: Until when it goes on without news; None: for ever.
         self._lease: Alarm | None = None
+        self._files: FileKeeper | None = None
         loop.add_reader(channel.fileno(), self._on_commands)
         if program is not None and program.watched:
             loop.call_later(LOOK, self._look, program)
@@ -130,8 +134,10 @@ class Engine:
             self._submit(command)
         elif isinstance(command, messages.Write):
             self._write(command)
-        elif isinstance(command, messages.Stored):
+        elif isinstance(command, (messages.Stored, files.StoredAt)):
             self._extend_input(command)
+        elif isinstance(command, files.KEEPING) and self._files is not None:
+            self._files.handle(command)
         elif isinstance(command, messages.CloseStdin):
             job = self._jobs.get(command.job_id)
             if job is not None and (log := job.input_of(command.only)) is not None:
@@ -163,9 +169,13 @@ class Engine:
     def _take_lease(self, until: float) -> None:
         """Take a lease, the first or the next one; at its end this engine leaves."""
         if self._lease is None:
-            # Late: engines of the coordinator's own host have none.
+            # Late: engines of the coordinator's own host have no lease, and keep no files.
+            from mpshell.engine.kept import FileKeeper
             from mpshell.runtime.boottime import Alarm
 
+            if self.clients.connections is not None:
+                self.clients.connections.is_far = True
+            self._files = FileKeeper(self._uplink.report)
             self._lease = Alarm()
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
@@ -175,12 +185,16 @@ class Engine:
         if job is not None and (log := job.input_of(command.only)) is not None:
             self._keep_input(job, log, log.write, command.data)
 
-    def _extend_input(self, command: messages.Stored) -> None:
-        """Read on in the coordinator's file: it has come, unless there was no room for its descriptor."""
+    def _extend_input(self, command: messages.Stored | files.StoredAt) -> None:
+        """Read on in a file: one here, or the coordinator's, which has come if there was room for it."""
         job = self._jobs.get(command.job_id)
         if job is None:
             return
-        if not (job.log.has_file or job.log.broken):
+        if job.log.has_file or job.log.broken:
+            pass
+        elif isinstance(command, files.StoredAt):
+            self._keep_input(job, job.log, job.log.read_from, command.path)
+        else:
             fd = self._channel.take_descriptor(command.device, command.inode)
             self._keep_input(job, job.log, job.log.adopt, fd)
         job.log.extend(command.size)

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     class Connecting(Family, Protocol):
         """A family whose carriers make connections."""
 
+        #: The coordinator is on another host: files are this host's.
+        is_far: bool
+
         def set_limits(self, most: int, rate: float | None) -> None:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
 

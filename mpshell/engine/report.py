@@ -1,6 +1,7 @@
 """The report of one turn of an engine, collected until it is sent as one frame."""
 
 from mpshell.engine.bodies import BodyTable
+from mpshell.wire.files import Kept
 from mpshell.wire.messages import (
     Bodies,
     Finished,
@@ -29,6 +30,7 @@ class Report:
         "finished",
         "host_keys",
         "inputs_lost",
+        "kept",
         "notices",
         "output",
         "passwords",
@@ -55,6 +57,7 @@ class Report:
         self.starting: list[int] = []
         self.warnings: list[str] = []
         self.inputs_lost: list[tuple[int, str]] = []
+        self.kept: list[Kept] = []
         self.notices: dict[str, int] = {}
         self.host_keys: list[tuple[str, str]] = []
         self.passwords: list[tuple[int, str]] = []
@@ -95,6 +98,7 @@ class Report:
         if self.notices:
             frame.append(Notices(list(self.notices.items())))
         frame += [InputLost(job_id, text) for job_id, text in self.inputs_lost]
+        frame += self.kept
         if self.pong:
             frame.append(Pong())
         if self.starting:

@@ -58,6 +58,15 @@ class InputLog:
         self._spool.adopt(fd)
         self.has_file = True
 
+    def read_from(self, path: str) -> None:
+        """Have all of the log read from a file of this host; InputStorageError when that cannot be opened."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InputStorageError.of(error) from error
+        self._spool.in_memory = 0
+        self.adopt(fd)
+
     def extend(self, size: int) -> None:
         """Take note of bytes that have been added to that file."""
         if not (self.closed or self.broken):

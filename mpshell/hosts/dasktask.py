@@ -142,11 +142,13 @@ class _Pipe:
         stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         down = threading.Thread(target=self._carry_down, args=(stdin,), daemon=True)
         down.start()
-        while data := os.read(stdout.fileno(), PIECE):
-            self.put(DATA, data)
-        if down.is_alive():
-            # It waits for a message.
-            self._down.put([-1, END, b""], timeout=FORSAKEN)
+        try:
+            while data := os.read(stdout.fileno(), PIECE):
+                self.put(DATA, data)
+        finally:
+            if down.is_alive():
+                # It waits for a message.
+                self._down.put([-1, END, b""], timeout=FORSAKEN)
 
     def close(self, why: str) -> None:
         """Report the end, and let the queues go."""

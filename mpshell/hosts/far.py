@@ -22,7 +22,8 @@ class FarLink(LocalLink):
     """A `Link` to an engine on another host; both its ends here are the switchboard's.
 
     It has no session: no pid that it reports is signalled here. `on_located` is called with the processors of
-    its host, `on_end` once, with the reason why the host cannot be used, or "".
+    its host, `on_end` once, with the reason why the host cannot be used, or "", and whether its end
+    is certain.
     """
 
     far = True
@@ -32,13 +33,13 @@ class FarLink(LocalLink):
         *args: Any,
         host: str,
         on_located: Callable[[int], object],
-        on_end: Callable[[str], object],
+        on_end: Callable[[str, bool], object],
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self.host = host
         self._on_located = on_located
-        self._on_end: Callable[[str], object] | None = on_end
+        self._on_end: Callable[[str, bool], object] | None = on_end
         self._located = False
         #: Its end has been reported by the switchboard; that has ended without.
         self._end_is_known = self._orphaned = False
@@ -55,7 +56,7 @@ class FarLink(LocalLink):
         # The switchboard's own, before anything of the engine's.
         if not self._located and events and isinstance(first := events[0], messages.Located):
             self._located = True
-            self.offset = first.offset
+            self.offset, self.stage, self.lacks = first.offset, first.stage, first.lacks
             self._on_located(first.cpus)
             events = events[1:]
         return super()._hear(events)
@@ -103,4 +104,4 @@ class FarLink(LocalLink):
     def _end(self, why: str) -> None:
         if self._on_end is not None:
             on_end, self._on_end = self._on_end, None
-            on_end(why)
+            on_end(why, self.certain)

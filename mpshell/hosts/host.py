@@ -15,6 +15,7 @@ from mpshell.hosts import contact, frames, lease
 from mpshell.hosts.line import LineEnd
 from mpshell.hosts.seat import Seat
 from mpshell.runtime.boottime import now
+from mpshell.wire import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 #: Seconds for the last words of a program whose line has ended.
 _LAST_WORDS = 1.0
 
+#: Engines of one host, at most.
+_MOST_CPUS = 1024
+
 
 class Host:
     """A host, called when the first engine is wanted there."""
@@ -55,7 +59,10 @@ class Host:
         self._patience: TimerHandle | None = None
         #: Why the line has ended, as far as it is known.
         self._why = ""
-        self._offset, self._cpus = 0.0, 1
+        #: What its engines have to know of it.
+        self._located = messages.Located(0.0, 1, "", "")
+        #: Why it cannot host connections of a library, by the library's name.
+        self._lacks: dict[str, str] = {}
         self._effects: dict[str, Callable[[], object]] = {
             contact.CALL: self._call,
             contact.START_ALL: self._start_all,
@@ -85,7 +92,7 @@ class Host:
         seat.wait_for(self)
         self._seats[seat.number] = seat
         if self._contact.state is contact.UP:
-            seat.start(self, self._offset, self._cpus)
+            seat.start(self, self._located_for(seat.library))
         elif self._contact.state is not contact.CALLING:
             self._loop.call_later(self._way.patience, self._refuse, seat)
             self._open()
@@ -110,8 +117,11 @@ class Host:
         """An engine's end is reported."""
         self._seats.pop(number, None)
 
+    def _located_for(self, library: str) -> messages.Located:
+        return self._located._replace(lacks=self._lacks.get(library, ""))
+
     def _start_all(self) -> None:
-        self._each(lambda seat: seat.start(self, self._offset, self._cpus))
+        self._each(lambda seat: seat.start(self, self._located_for(seat.library)))
 
     # -- the line ------------------------------------------------------------------------------
 
@@ -155,12 +165,16 @@ class Host:
             about = json.loads(body)
             version, cpus = str(about["version"]), int(about["cpus"])
             sent, monotonic = float(about["boottime"]), float(about["monotonic"])
-        except (ValueError, KeyError, TypeError) as error:
+            stage = str(about["stage"])
+            self._lacks = {str(name): str(why)[:200] for name, why in about["lacks"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ProtocolError(f"no greeting: {error!r}") from error
         if version != mpshell.__version__:
             raise ProtocolError(f"it has mpshell {version}, this program {mpshell.__version__}")
-        self._cpus = max(1, min(cpus, 1024))
-        self._offset = time.monotonic() - monotonic
+        if not stage.startswith("/") or "\0" in stage:
+            raise ProtocolError(f"its directory for files is {stage!r}")
+        offset = time.monotonic() - monotonic
+        self._located = messages.Located(offset, max(1, min(cpus, _MOST_CPUS)), stage, "")
         if self._patience is not None:
             self._patience.cancel()
         self._confirm(sent, clock)
@@ -177,10 +191,11 @@ class Host:
             return
         # What has come while this process stood still is no silence.
         line.receive()
-        if self._lease.silent(now()):
-            self._cut(f"no sign of life for {lease.SILENCE:g} s")
+        if patience := self._lease.patience(now()):
+            # On the clock of a loop no time passes while the machine is suspended: often enough for that.
+            self._loop.call_later(min(patience, lease.BEAT), self._watch, line)
         else:
-            self._loop.call_later(lease.BEAT, self._watch, line)
+            self._cut(f"no sign of life for {lease.SILENCE:g} s")
 
     def _on_line_end(self, why: str) -> None:
         if self._contact.state is contact.CALLING and not why and self.has_program:

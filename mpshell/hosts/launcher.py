@@ -35,6 +35,8 @@ class _HostState:
         #: Why it could not be used, and until when that holds.
         self.why = ""
         self.skipped_until = 0.0
+        #: Until when it is called again only where there is no other one: it was lost.
+        self.avoided_until = 0.0
         self.answered = False
 
     def usable(self, now: float) -> bool:
@@ -90,7 +92,7 @@ class HostsLauncher(ForkLauncher):
         with self.lock:
             self._known.clear()
             for state in self._hosts:
-                state.skipped_until = 0.0
+                state.skipped_until = state.avoided_until = 0.0
 
     def forget(self) -> None:
         """In the child of a fork: serve that process from now on, with a switchboard of its own."""
@@ -103,13 +105,11 @@ class HostsLauncher(ForkLauncher):
 
     def start(self, library: str = "") -> FarLink:
         """Ask for an engine on the host that has the most room; EngineStartError when no host can be used."""
-        if library:
-            raise EngineStartError(f"engines on other hosts host no connections of {library}")
         with self.lock:
             state = self._choose()
             state.engines += 1
             try:
-                new = self.start_process("", MAX_FAR_FRAME, state.number)
+                new = self.start_process(library, MAX_FAR_FRAME, state.number)
             except EngineStartError:
                 state.engines -= 1
                 raise
@@ -119,10 +119,11 @@ class HostsLauncher(ForkLauncher):
                 new.sentinel,
                 new.fence,
                 credentials=new.credentials,
+                library=library,
                 served=new.server.outbox.ours,
                 host=state.way.name,
                 on_located=lambda cpus: self._on_located(state, cpus),
-                on_end=lambda why: self._on_end(state, why),
+                on_end=lambda why, certain: self._on_end(state, why, certain),
             )
 
     def _choose(self) -> _HostState:
@@ -131,7 +132,8 @@ class HostsLauncher(ForkLauncher):
         if not usable:
             reasons = "; ".join(self.skipped.values())
             raise NoHostError(f"no host can be used: {reasons}")
-        return min(usable, key=lambda state: state.engines / state.room)
+        good = [state for state in usable if now >= state.avoided_until]
+        return min(good or usable, key=lambda state: state.engines / state.room)
 
     def _request(self, server: ServerProcess, wanted: Wanted, fds: tuple[int, int]) -> None:
         place = wanted.place
@@ -139,7 +141,7 @@ class HostsLauncher(ForkLauncher):
         if place not in known:
             server.outbox.send(host_packet(place, self._hosts[place].way))
             known.add(place)
-        server.outbox.send(fork_packet(wanted.engine_id, place), fds)
+        server.outbox.send(fork_packet(wanted.engine_id, place, wanted.library), fds)
 
     def _on_located(self, state: _HostState, cpus: int) -> None:
         with self.lock:
@@ -147,9 +149,11 @@ class HostsLauncher(ForkLauncher):
             if not state.room_is_set:
                 state.room = cpus
 
-    def _on_end(self, state: _HostState, why: str) -> None:
+    def _on_end(self, state: _HostState, why: str, certain: bool) -> None:
         with self.lock:
             state.engines -= 1
+            if not certain:
+                state.avoided_until = time.monotonic() + _SKIP
             if why:
                 state.answered, state.why = False, why
                 state.skipped_until = time.monotonic() + _SKIP

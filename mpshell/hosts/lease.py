@@ -63,9 +63,9 @@ class Grantor:
         """Take note of a sign of life."""
         self._heard = now
 
-    def silent(self, now: float) -> bool:
-        """Whether the host counts as cut off."""
-        return now - self._heard >= SILENCE
+    def patience(self, now: float) -> float:
+        """Return the seconds until the host counts as cut off, unless something is heard of it; 0: it does."""
+        return max(0.0, self._heard + SILENCE - now)
 
     def beat(self, sent: float, now: float) -> None:
         """Take a beat, which is confirmed now."""

@@ -18,8 +18,10 @@ from mpshell.errors import EngineStartError, ProtocolError
 from mpshell.hosts import frames, lease
 from mpshell.hosts.circuit import Circuit
 from mpshell.hosts.line import LineEnd
+from mpshell.hosts.stage import StageDirectory
 from mpshell.launch.cpus import usable_cpus
 from mpshell.launch.fork import ForkLauncher, NewEngine
+from mpshell.launch.libraries import missing_libraries
 from mpshell.runtime.boottime import Alarm, now
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import codec, messages
@@ -42,6 +44,9 @@ class Outpost:
     def __init__(self, fds: tuple[int, int], loop: EventLoop) -> None:
         self._loop = loop
         self._launcher = ForkLauncher()
+        self._stage = StageDirectory()
+        #: Libraries of connections that are not here, with the reason of each.
+        self._lacks = missing_libraries()
         self._posts: dict[int, _Post] = {}
         self._line = LineEnd(fds, loop, self._on_frame, self._on_line_end, greeted=True)
         hello = now()
@@ -56,6 +61,8 @@ class Outpost:
             "cpus": usable_cpus(),
             "boottime": hello,
             "monotonic": time.monotonic(),
+            "stage": self._stage.path,
+            "lacks": self._lacks,
         }
         self._line.send(frames.HELLO, 0, json.dumps(about).encode())
         loop.call_later(lease.BEAT, self._beat)
@@ -97,7 +104,7 @@ class Outpost:
         if kind == frames.CONFIRM:
             self._confirmed(frames.unpack_clock(body))
         elif kind == frames.START and post is None:
-            self._start(number)
+            self._start(number, body.decode(errors="replace"))
         elif post is None:
             return  # it is gone, which the switchboard has not heard yet
         elif kind in (frames.PIECE, frames.LAST):
@@ -113,9 +120,9 @@ class Outpost:
 
     # -- engines -------------------------------------------------------------------------------
 
-    def _start(self, number: int) -> None:
+    def _start(self, number: int, library: str) -> None:
         try:
-            process = self._launcher.start_process()
+            process = self._launcher.start_process("" if library in self._lacks else library)
         except EngineStartError as error:
             self._line.send(frames.GONE, number, str(error).encode()[:200])
             return
@@ -155,6 +162,7 @@ class Outpost:
         for post in self._posts.values():
             post.circuit.close()
         self._launcher.close()
+        self._stage.close()
 
 
 def _own_streams() -> tuple[int, int]:

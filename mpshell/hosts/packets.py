@@ -1,7 +1,7 @@
 """What a launcher sends to its switchboard, beside the packets for a fork server (`mpshell.wire.control`).
 
 HOST, with the number of a host, is followed by JSON: a `Way`. FORK is followed by the
-number of the engine's host; like a fork server's it carries the engine's channel and sentinel.
+number of the engine's host and a library; like a fork server's it carries the engine's channel and sentinel.
 
 The end of an engine is written to its sentinel as by a fork server, and these as well:
 """
@@ -57,14 +57,14 @@ def read_host(body: bytes) -> Way:
         raise ProtocolError(f"no host: {error}") from error
 
 
-def fork_packet(engine_id: int, host: int) -> bytes:
-    """Return the packet that asks for an engine on a host."""
-    return control.PACKET.pack(control.FORK, engine_id) + _NUMBER.pack(host)
+def fork_packet(engine_id: int, host: int, library: str) -> bytes:
+    """Return the packet that asks for an engine on a host, to host connections of a library or of none ("")."""
+    return control.PACKET.pack(control.FORK, engine_id) + _NUMBER.pack(host) + library.encode()
 
 
-def read_fork(body: bytes) -> int:
-    """Return the number of the host."""
-    if len(body) != _NUMBER.size:
+def read_fork(body: bytes) -> tuple[int, str]:
+    """Return the number of the host, and the library."""
+    if len(body) < _NUMBER.size:
         raise ProtocolError("no number of a host")
-    (host,) = _NUMBER.unpack(body)
-    return int(host)
+    (host,) = _NUMBER.unpack_from(body)
+    return int(host), body[_NUMBER.size :].decode(errors="replace")

@@ -34,12 +34,15 @@ class Seat:
     def __init__(
         self,
         number: int,
+        library: str,
         channel: Channel,
         sentinel: int,
         loop: EventLoop,
         on_end: Callable[[int], object],
     ) -> None:
         self.number = number
+        #: The library of connections that it is to host; "" for none.
+        self.library = library
         self._channel = channel
         self._sentinel = sentinel
         self._loop = loop
@@ -59,13 +62,13 @@ class Seat:
         """Note where it is to run."""
         self._host = host
 
-    def start(self, host: Home, offset: float, cpus: int) -> None:
+    def start(self, host: Home, located: messages.Located) -> None:
         """Have it started on a host that is up."""
-        host.send(frames.START, self.number)
+        host.send(frames.START, self.number, self.library.encode())
         self._circuit = Circuit(
             self.number, self._channel, self._loop, host.send, self._on_circuit_end, MAX_FAR_FRAME
         )
-        self._circuit.tell(codec.encode([messages.Located(offset, cpus)]))
+        self._circuit.tell(codec.encode([located]))
         self._circuit.open()
 
     def _on_circuit_end(self, circuit: Circuit) -> None:

@@ -88,11 +88,13 @@ class Switchboard:
         elif sender == ours and self._program.unchanged():
             if kind == HOST and number not in self._hosts:
                 self._hosts[number] = Host(read_host(body), self._loop, self._dial)
-            elif kind == FORK and len(fds) == 2 and (host := self._hosts.get(read_fork(body))):
-                channel = Channel(fds.pop(0), ours)
-                seat = Seat(number, channel, fds.pop(), self._loop, self._seats.pop)
-                self._seats[number] = seat
-                host.take(seat)
+            elif kind == FORK and len(fds) == 2:
+                place, library = read_fork(body)
+                if (host := self._hosts.get(place)) is not None:
+                    channel = Channel(fds.pop(0), ours)
+                    seat = Seat(number, library, channel, fds.pop(), self._loop, self._seats.pop)
+                    self._seats[number] = seat
+                    host.take(seat)
 
     def _dial(self, way: Way, on_end: Callable[[], object]) -> LineProgram:
         """Begin a line: with a program of its own, or through the one of several hosts."""

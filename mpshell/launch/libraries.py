@@ -32,3 +32,14 @@ def paths_of(library: str) -> tuple[str, ...]:
         place = os.path.dirname(spec.origin)
         found[os.path.dirname(place) if spec.submodule_search_locations else place] = None
     return tuple(found)
+
+
+def missing_libraries() -> dict[str, str]:
+    """Return the libraries that cannot be loaded, with the reason of each."""
+    missing = {}
+    for library in _MODULES:
+        try:
+            paths_of(library)
+        except EngineStartError as error:
+            missing[library] = str(error)
+    return missing

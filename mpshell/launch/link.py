@@ -54,6 +54,10 @@ class Link(Protocol):
     host: str
     #: Seconds from its monotonic clock to the one here.
     offset: float
+    #: The directory there for files that all engines of that host read.
+    stage: str
+    #: Why it does not host the connections that it was asked to; "" if it does.
+    lacks: str
 
     @property
     def patience(self) -> float:

@@ -40,6 +40,8 @@ class LocalLink(Leased):
     far = False
     host = ""
     offset = 0.0
+    stage = ""
+    lacks = ""
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, pickle
 from mpshell.wire import checks
 from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
+from mpshell.wire.files import FILE_CHECKS
 from mpshell.wire.logformat import CHECK_LOG_FORMAT, LogFormat, Redial
 from mpshell.wire.messages import (
     Bodies,
@@ -83,7 +84,7 @@ _CHECKS: dict[type, checks.Check] = {
     Ping: checks.fields(),
     Lease: checks.fields(_FLOAT),
     Ready: checks.fields(_INT, _INT, _STR),
-    Located: checks.fields(_FLOAT, _INT),
+    Located: checks.fields(_FLOAT, _INT, _STR, _STR),
     Starting: checks.starting,
     Output: checks.output,
     Written: checks.fields(checks.pairs(_INT, _INT)),
@@ -99,6 +100,7 @@ _CHECKS: dict[type, checks.Check] = {
     PasswordNews: checks.fields(checks.pairs(_INT, _STR)),
     EngineFailed: checks.fields(_STR),
     RunEnded: checks.fields(),
+    **FILE_CHECKS,
 }
 
 #: The classes that the unpickler may make, by module and name: messages, and the job within one with its parts.

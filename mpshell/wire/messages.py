@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 from mpshell.wire.connect import Connect
+from mpshell.wire.files import Drop, Keep, KeepEnd, Kept, StoredAt
 from mpshell.wire.logformat import LogFormat
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ class Located(NamedTuple):
 
     offset: float  # seconds from the monotonic clock there to the one here
     cpus: int
+    stage: str  # the directory of its outpost there, for files that all engines of the host read
+    lacks: str  # why the engine does not host connections as it was asked to; "" if it does
 
 
 class Starting(NamedTuple):
@@ -303,10 +306,11 @@ class RunEnded(NamedTuple):
 Command: TypeAlias = (
     Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun
     | ConnectLimits | PasswordGiven | PasswordState | Ping | Lease
+    | StoredAt | Keep | KeepEnd | Drop
 )  # fmt: skip
 Event: TypeAlias = (
     Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn
-    | InputLost | Notices | HostKeys | PasswordNews | EngineFailed | RunEnded
+    | InputLost | Kept | Notices | HostKeys | PasswordNews | EngineFailed | RunEnded
 )  # fmt: skip
 Message: TypeAlias = Command | Event
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
-from mpshell.errors import EngineClientNotSupportedError, WorkerError
+from mpshell.errors import WorkerError
 from mpshell.ssh.check import check_request
 from mpshell.ssh.extra import missing
 from mpshell.ssh.request import Request
@@ -16,7 +16,7 @@ from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 from mpshell.worker import atomic
 from mpshell.worker.copy import NAME, Copy, kept_here
 from mpshell.worker.openssh import connect_seconds, scp_as_ssh, split_setting, ssh_words
-from mpshell.worker.password import password_of, refuse_password
+from mpshell.worker.password import password_of, refuse_far_password, refuse_password
 from mpshell.worker.ssh import WorkerSsh, scp_user
 
 if TYPE_CHECKING:
@@ -36,19 +36,15 @@ class WorkerAsyncSsh(WorkerSsh):
 
     _trace_name = "ASYNCSSHCLIENT"
 
-    def check_far(self) -> None:
-        super().check_far()
-        raise EngineClientNotSupportedError(
-            "engines on other hosts host no connections of AsyncSSH: the info key 'launcher' is set; "
-            "the worker ssh can be used"
-        )
-
     @property
     def _takes_password(self) -> bool:
         return True
 
     def _make_job(self, task: PublicTask) -> Job:
-        if (how := missing()) is not None:
+        # Engines on other hosts have what those have, and take ssh(1) where the library is not there.
+        if task.info("launcher") is not None:
+            refuse_far_password(task)
+        elif (how := missing()) is not None:
             raise WorkerError(how)
         job = super()._make_job(task)
         if not self._executes:
@@ -84,7 +80,9 @@ class WorkerAsyncSsh(WorkerSsh):
             options=tuple(options),
             kex=str(task.info("ssh_kex")),
         )
-        request = check_request(request, list(self.nodes), os.environb)
+        if task.info("launcher") is None:
+            # Configuration, keys and the answers of `Match exec` are of this host.
+            request = check_request(request, list(self.nodes), os.environb)
         return Connect(
             library="asyncssh",
             command=command,

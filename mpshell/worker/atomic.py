@@ -194,9 +194,8 @@ def _check_quoted(path: str) -> None:
 def receiver(copy: Copy) -> Template:
     """Return the command for a node that makes the target of a copy of its input."""
     try:
-        found = os.stat(copy.source)
-        size, mode = found.st_size, stat.S_IMODE(found.st_mode)
-        times = [stamp(seconds) for seconds in (found.st_atime, found.st_mtime)]
+        size, mode, *moments = copy.found or _found(copy.source)
+        times = [stamp(seconds) for seconds in moments]
     except OSError:
         # Each node's copy will say so, as one does that finds it gone later.
         size, mode, times = 0, 0, ["", ""]
@@ -208,6 +207,11 @@ def receiver(copy: Copy) -> Template:
 def send(copy: Copy, program: tuple[Template, ...]) -> tuple[Template, ...]:
     """Return the words that copy a file over `program`, which takes a command for the node at its end."""
     return (*_words("/bin/sh", "-c", _OPEN, "sh", copy.source), *program, receiver(copy))
+
+
+def _found(path: str) -> tuple[int, int, float, float]:
+    found = os.stat(path)
+    return found.st_size, stat.S_IMODE(found.st_mode), found.st_atime, found.st_mtime
 
 
 def fetch(copy: Copy, program: tuple[Template, ...], target: Template) -> tuple[Template, ...]:

@@ -31,6 +31,8 @@ class Copy(NamedTuple):
     atomic: bool
     #: Whether it may be a directory: `source` is one here; on a node it is not known.
     tree: bool
+    #: Size, mode and times of a source that stands for a file of this host elsewhere; None: it is here.
+    found: tuple[int, int, float, float] | None = None
 
     @property
     def name(self) -> str:

@@ -16,6 +16,8 @@ from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.runtime.sourcefile import StagedSource
     from mpshell.worker.scheduler import PublicTask
 
 
@@ -162,6 +164,8 @@ class CommandWorker(DistantWorker):
         self._executes = True
         self.command = None
         self._copy: Copy | None = None
+        #: The file that a copy reads on other hosts.
+        self._staged: StagedSource | None = None
         if source is None and dest is None:
             self.command = check_command(command, may_be_empty=True)
         elif command is not None:
@@ -205,12 +209,42 @@ class CommandWorker(DistantWorker):
                 check_apart(self._copy, self.nodes, other._copy, other.nodes)
 
     def check_far(self) -> None:
-        if self._copy is not None:
-            # The engines would look for the files on their own hosts, and may find others of the same names.
+        """Have a copy read a file of this host elsewhere; raise where that is not done."""
+        copy = self._copy
+        if copy is None or self._staged is not None:
+            return
+        # Engines would look for a path on their own hosts, and may find another file there.
+        why = ""
+        if copy.reverse:
+            why = "what is copied from nodes would come to those hosts, and not here"
+        elif copy.tree:
+            why = "a directory is not brought there, only a file is"
+        if why:
             raise EngineClientNotSupportedError(
-                f"the copy of {self._copy.source!r} is not done by engines on other hosts: the info key "
-                "'launcher' is set"
+                f"the copy of {copy.source!r} is not done by engines on other hosts (info key 'launcher'): "
+                f"{why}"
             )
+        # Late: only for engines on other hosts.
+        from mpshell.runtime.sourcefile import StagedSource
+
+        try:
+            self._staged = StagedSource(copy.source)
+        except OSError as error:
+            raise WorkerError(
+                f"source {copy.source!r} cannot be brought to other hosts: {error.strerror}"
+            ) from error
+        self._copy = copy._replace(source=self._staged.placeholder, found=self._staged.found)
+
+    def enter(self, task: PublicTask, run: Coordinator) -> None:
+        # The launcher may have been set, or taken away, since this was scheduled.
+        if task.info("launcher") is not None:
+            self.check_far()
+        elif self._staged is not None and self._copy is not None:
+            self._copy = self._copy._replace(source=self.source or "", found=None)
+            self._staged = None
+        job = self._make_job(task)
+        job.source = self._staged
+        run.start(job)
 
     def _check_writer(self, sname: str | None) -> None:
         if self._copy is not None:

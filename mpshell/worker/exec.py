@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key
-from mpshell.errors import WorkerError
+from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.nodeset import NodeSet
 from mpshell.wire.messages import NODE, PART, RANK, Template
 from mpshell.worker import atomic
@@ -44,6 +44,14 @@ class ExecWorker(CommandWorker):
             marked = {NODE: node, RANK: str(rank)}
             name = "".join(p if isinstance(p, str) else marked[p] for p in template)
             yield f"{name}.{node}"
+
+    def check_far(self) -> None:
+        if self._copy is not None and "%" in self._copy.source:
+            raise EngineClientNotSupportedError(
+                f"the copy of {self._copy.source!r} is not done by engines on other hosts (info key "
+                "'launcher'): its source has a placeholder"
+            )
+        super().check_far()
 
     def _make_job(self, task: PublicTask) -> Job:
         nodes = list(self.nodes)

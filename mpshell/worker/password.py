@@ -34,3 +34,11 @@ def refuse_password(task: PublicTask, program: str) -> None:
             f"ssh_password: {program} is given no password; connections of the transport asyncssh are "
             "(-R asyncssh)"
         )
+
+
+def refuse_far_password(task: PublicTask) -> None:
+    """Raise WorkerError where a password is set: none is sent to other hosts."""
+    if task.info("ssh_password") is not None:
+        raise WorkerError(
+            "ssh_password: no password is sent to engines on other hosts (info key 'launcher')"
+        )

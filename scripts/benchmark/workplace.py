@@ -8,14 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scripts.benchmark.model import CLUSTERSHELL, LIMIT, MPSHELL, Contender, Invocation
 from tests.ssh.openssh import OpenSsh, openssh
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
+
+T = TypeVar("T")
 
 
 class Workplace:
@@ -117,6 +120,10 @@ class Workplace:
         if not directory.exists():
             self._closing.enter_context(self._sshd(directory, nodes, programs))
         return directory
+
+    def keep(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context, and leave it at the end."""
+        return self._closing.enter_context(context)
 
     def openssh(self, version: int) -> OpenSsh | None:
         """Return the programs of an OpenSSH, or None where they cannot be had."""

@@ -23,7 +23,7 @@ from tests.cli.program import mpshell
             ["--dask", "tls://h:1", "--hosts-options", "-v"],
             "--hosts-options is for --hosts or --srun",
         ),
-        (["--hosts", "gw1", "-c"], "launcher"),
+        (["--hosts", "gw1", "--rcopy"], "launcher"),
     ],
 )
 def test_wrong_options_are_one_sentence(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,32 @@ def switchboard() -> psutil.Process:
         if "mpshell.hosts.switchboard" in " ".join(child.cmdline())
     ]
     return found
+
+
+class Lag:
+    """How late this machine is while a run goes on: a thread measures by how much a wait takes longer."""
+
+    def __init__(self) -> None:
+        self._most = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._measure)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _measure(self) -> None:
+        before = time.monotonic()
+        while not self._over.wait(0.1):
+            now = time.monotonic()
+            self._most, before = max(self._most, now - before - 0.1), now
+
+    def within(self, seconds: float) -> float:
+        """Return the bound for what takes so long on an idle machine, and passes through some ten processes."""
+        return seconds + 20 * self._most
 
 
 class Ledger(EventHandler):

@@ -82,6 +82,14 @@ class Cluster:
             f"{tls}__CLIENT__KEY": f"{self.top}/own.key",
         }
 
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many workers are connected."""
+        code = "import sys, distributed; distributed.Client(sys.argv[1]).wait_for_workers(int(sys.argv[2]), 60)"
+        subprocess.run(
+            [sys.executable, "-c", code, self.address, str(count)],
+            env={**os.environ, **self.configure()}, capture_output=True, timeout=120, check=True,
+        )  # fmt: skip
+
     def end(self, host: str) -> None:
         """End the worker of a host, if there is one."""
         if (worker := self.workers.pop(host, None)) is not None:

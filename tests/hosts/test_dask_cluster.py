@@ -81,9 +81,9 @@ def hosts(cluster: Cluster) -> HostsLauncher:
 
 
 def test_the_results_over_dask_are_those_of_engines_here(task: Task, hosts: HostsLauncher) -> None:
-    here = digest(task, 300)
+    here = digest(task)
     task.set_info("launcher", hosts)
-    assert digest(task, 300) == here
+    assert digest(task) == here
 
 
 def test_commands_run_where_the_workers_are(task: Task, cluster: Cluster) -> None:

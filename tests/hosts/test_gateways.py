@@ -60,9 +60,9 @@ def test_one_verdict_a_node_whatever_is_hurt_over_ssh(
 
 
 def test_the_results_over_ssh_are_those_of_engines_here(task: Task, ssh_server: SshServer) -> None:
-    here = digest(task, 300)
+    here = digest(task)
     task.set_info("launcher", gateways(ssh_server, "node[1-3]", None))
-    assert digest(task, 300) == here
+    assert digest(task) == here
 
 
 def test_the_nodes_of_gateways_are_reached_over_ssh_from_there(

@@ -27,13 +27,15 @@ def say(engine, *events):
     send(frames.LAST, engine, encode(list(events)))
 out.write(frames.GREETING)
 send(frames.HELLO, 0, json.dumps({"version": mpshell.__version__, "cpus": 1, "boottime": now(),
-                                  "monotonic": time.monotonic()}).encode())
+                                  "monotonic": time.monotonic(), "stage": "/nonexistent",
+                                  "lacks": {}}).encode())
 reader = frames.Frames(greeted=True)
 engine = None
 while engine is None:
     for kind, number, body in reader.feed(sys.stdin.buffer.raw.read(65536)):
         if kind == frames.START:
             engine = number
+from mpshell.wire.files import Kept
 READY = m.Ready(engine, 1, mpshell.__version__)
 EVIL
 while sys.stdin.buffer.raw.read(65536):
@@ -51,7 +53,8 @@ EVILS = {
     "a second greeting": "send(frames.HELLO, 0, b'{}')",
     "another engine's frames": "say(engine + 1, READY); sys.exit(3)",
     "a client that it does not have": "say(engine, READY, m.Starting([(9 << 32) | 1]))",
-    "the switchboard's own words": "say(engine, READY, m.Located(0.0, 1000000))",
+    "the switchboard's own words": "say(engine, READY, m.Located(0.0, 1000000, '/', ''))",
+    "a file that it was not sent": "say(engine, READY, Kept('/etc/passwd', 3, ''))",
     "a command": "say(engine, READY, m.EndRun())",
     "an end of what never started": "say(engine, READY); send(frames.GONE, engine, b'!lies'); sys.exit(3)",
     "a clock that is none": "send(frames.BEAT, 0, b'12345678' * 3)",

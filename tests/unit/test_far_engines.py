@@ -121,7 +121,7 @@ FALSE_CLAIMS: dict[str, Callable[[int], m.Message]] = {
     "an end of all while clients run": lambda client: m.RunEnded(),
     "a second first message": lambda client: m.Ready(1, 1, "x"),
     "host keys for files here": lambda client: m.HostKeys([("/root/.ssh/known_hosts", "evil")]),
-    "notices of connections": lambda client: m.Notices([("over ssh", 3)]),
+    "a negative number of nodes": lambda client: m.Notices([("over ssh", -3)]),
     "a command": lambda client: m.EndRun(),
 }
 

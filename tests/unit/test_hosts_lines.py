@@ -116,8 +116,8 @@ def test_a_false_confirmation_gives_no_more_than_one_of_now() -> None:
 def test_silence_counts_from_the_last_byte() -> None:
     grantor = lease.Grantor()
     grantor.heard(10.0)
-    assert not grantor.silent(10.0 + lease.SILENCE - 0.1)
-    assert grantor.silent(10.0 + lease.SILENCE)
+    assert grantor.patience(10.0 + lease.SILENCE - 0.5) == 0.5
+    assert grantor.patience(10.0 + lease.SILENCE) == 0
 
 
 def test_a_host_that_never_answered_holds_nothing() -> None:
@@ -209,7 +209,9 @@ def test_packets_to_the_switchboard_are_read_as_written() -> None:
     way = Way("gw1", ("ssh", "gw1", "ü"), 20.0, (("A", "b"),))
     packet = host_packet(3, way)
     assert read_host(packet[control.PACKET.size :]) == way
-    assert read_fork(fork_packet(9, 1 << 20)[control.PACKET.size :]) == 1 << 20
+    for library in ("", "asyncssh"):
+        packet = fork_packet(9, 1 << 20, library)
+        assert read_fork(packet[control.PACKET.size :]) == (1 << 20, library)
     for junk in (b"", b"{}", b"[1]", b"\xff"):
         with pytest.raises(ProtocolError):
             read_host(junk)

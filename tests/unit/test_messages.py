@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mpshell.engine.report import Report
 from mpshell.errors import ProtocolError
+from mpshell.wire import files
 from mpshell.wire import messages as m
 from mpshell.wire.codec import decode, encode
 from mpshell.wire.connect import Connect, FileCopy
@@ -43,6 +44,10 @@ EVERY: list[m.Message] = [
     m.Write(1, b"data"),
     m.Write(1, b"data", 3),
     m.Stored(1, 10, 2, 3),
+    files.StoredAt(1, 10, "/tmp/stage/input"),
+    files.Keep("/tmp/stage/input", 0, b"data"),
+    files.KeepEnd("/tmp/stage/input", 0o640, 1, 2),
+    files.Drop("/tmp/stage/input"),
     m.CloseStdin(1),
     m.CloseStdin(1, 3),
     m.SetSlots(0, 32),
@@ -55,7 +60,7 @@ EVERY: list[m.Message] = [
     m.PasswordState(1, m.UNPROVEN, 0, 3),
     m.Ping(),
     m.Lease(1.5),
-    m.Located(1.5, 8),
+    m.Located(1.5, 8, "/tmp/stage", "why"),
     m.Ready(1, 2, "0.1.0"),
     m.Starting([1, 2]),
     m.Output([(1, m.STDOUT, b"line\n")]),
@@ -67,6 +72,7 @@ EVERY: list[m.Message] = [
     m.Pong(),
     m.Warn("text"),
     m.InputLost(1, "text"),
+    files.Kept("/tmp/stage/input", files.WHOLE, ""),
     m.Notices([("text", 3)]),
     m.HostKeys([("/file", "line")]),
     m.PasswordNews([(1, m.ASKED)]),
@@ -276,6 +282,11 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.Trace, "lines"): lambda v: rows(v, int, str),
     (m.Warn, "text"): (str,),
     (m.InputLost, "text"): (str,),
+    **{(message, "path"): (str,) for message in (*files.KEEPING, files.StoredAt, files.Kept)},
+    (files.Keep, "data"): (bytes,),
+    (files.Kept, "text"): (str,),
+    (m.Located, "stage"): (str,),
+    (m.Located, "lacks"): (str,),
     (m.EngineFailed, "traceback"): (str,),
     **{(m.JobSpec, name): check for name, check in JOB_FIELDS.items()},
 }
