@@ -48,6 +48,8 @@ TASK_INFO: dict[str, Any] = {
     "ssh_password": None,
     "connect_fanout": 32,
     "connect_rate": None,
+    "relay_least": 4_000_000,
+    "relay_ports": None,
     "command_timeout": 0,
     "engines": None,
     "rate": None,

@@ -72,6 +72,13 @@ class EventHandler:
         """
 
     @_does_nothing
+    def ev_relay(self, worker: Worker, node: Any, source: str | None, offset: int) -> None:
+        """In a relay copy a node is to fetch the file from `source`, None for this host, from byte `offset` on.
+
+        Once for each node at least, again whenever it gets another source.
+        """
+
+    @_does_nothing
     def ev_close(self, worker: Worker, timedout: bool) -> None:
         """The worker is done; `timedout` tells whether any of its nodes timed out."""
 

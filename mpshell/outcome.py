@@ -50,6 +50,9 @@ _NAMES = {
     TRANSPORT: "transport",
 }
 
+#: Begin of the detail of an outcome that a relay copy gives: the command itself has told why it failed.
+RELAY_DETAIL = "relay: "
+
 #: The difference of the time of day to the monotonic clock, which is one for all processes of the machine.
 _EPOCH = time.time() - time.monotonic()
 

@@ -57,8 +57,12 @@ PROGRAMS = {
     "slurmctld": Program("slurmctld", "slurmctld"),
     "slurmd": Program("slurmd", "slurmd"),
     "munged": Program("munged", "munge"),
+    "chromium": Program("chromium", "chromium"),
+    "chromedriver": Program("chromedriver", "chromium-driver"),
     # netkit's rsh and pdsh's look up the number of their port there.
     "services": Program("/etc/services", "netbase"),
+    "tc": Program("tc", "iproute2"),
+    "nsenter": Program("nsenter", "util-linux"),
     "root": Program(ROOT, ""),
 }
 
@@ -69,6 +73,7 @@ FIXTURES = {
     "rsh_server": ("root",),
     "rsh_on_ipv6": ("root",),
     "small_disk": ("root",),
+    "browser": ("chromium", "chromedriver"),
 }
 
 #: What a test needs when a fixture has this parameter; without the program the test is left out, and the

@@ -150,6 +150,10 @@ class Again:
         subset = copies or issubclass(worker_class, WorkerPdsh)
         chosen, names = self._chosen[command.command], self._names[command.command]
         said = command.options
+        if said.get("relay"):
+            from mpshell.worker.relayed import relay_class
+
+            worker_class = relay_class(worker_class, said["relay"])
         what: dict[str, Any] = {"command": command.text}
         if copies:
             what = {

@@ -7,10 +7,15 @@ import sys
 
 from mpshell.cli.journalled import check_journal_details, past_option
 from mpshell.cli.parser import Parser, runs_elsewhere
+from mpshell.cli.relayed import check_relay
 
 
 def check(parser: Parser, options: argparse.Namespace) -> None:
     """Exit with 64 for options that do not go together."""
+    if options.doctor:
+        if options.command or past_option(options) is not None:
+            parser.error("--doctor runs nothing: no command and no journal can be given with it")
+        return
     check_journal_details(parser, options)
     if past_option(options) is not None:
         _check_forms(parser, options)
@@ -26,6 +31,7 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
         for name in ("dest", "preserve", "atomic"):
             if getattr(options, name):
                 parser.error(f"--{name} is for copies: -c or --rcopy must be given with it")
+    check_relay(options, parser.error)
     if "retry_on" in options.given and options.retry is None:
         options.retry = 1
     _check_forms(parser, options)
@@ -37,6 +43,8 @@ def _may_prompt(parser: Parser, options: argparse.Namespace) -> bool:
         parser.error("files to copy must be given")
     if options.command or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         parser.error("a command must be given (the prompt is for a terminal)")
+    if options.report is not None:
+        parser.error("--report does not go with the prompt: a command must be given")
     if options.nostdin:
         parser.error("-n does not go with the prompt: a command must be given")
     return True

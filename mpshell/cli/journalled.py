@@ -33,6 +33,9 @@ def check_journal(
         parser.error("--rerun-unknown is for --resume, which must be given with it")
     if options.run is not None and past in (None, "--runs"):
         parser.error("--run is for --resume, --rerun-failed and --show: one must be given with it")
+    if options.report is not None and (past == "--runs" or options.dry_run):
+        other = "--runs" if past == "--runs" else "--dry-run"
+        parser.error(f"--report is about a run, and does not go with {other}")
     if past is None:
         return
     if options.command:

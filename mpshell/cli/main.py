@@ -19,6 +19,7 @@ from mpshell.cli.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from mpshell.cli.display import Display
+    from mpshell.cli.report.made import RunReport
     from mpshell.cli.run import ProgramRun
     from mpshell.cli.terminal import Terminal
     from mpshell.nodeset import NodeSet
@@ -59,6 +60,8 @@ def _main(words: Sequence[str]) -> int:
     terminal = Terminal(options.color, options.quiet)
     options.again = options.ended_by = options.launcher = None
     options.asked = {}
+    if options.doctor:
+        return _doctor(parser, options, terminal)
     if past_option(options) is not None:
         return _run_of_a_journal(parser, options, terminal)
     from mpshell.cli.nodes import NoNodesError, chosen_nodes
@@ -72,6 +75,20 @@ def _main(words: Sequence[str]) -> int:
 
         return Session(options, nodes, terminal, _typed).run()
     return _do(parser, options, nodes, terminal)
+
+
+def _doctor(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
+    from mpshell.cli.doctor import examine
+    from mpshell.cli.nodes import NoNodesError, are_named, chosen_nodes
+    from mpshell.cli.prepare import BAD_REQUEST, configure
+    from mpshell.task.functions import task_self
+
+    try:
+        nodes = len(chosen_nodes(options)) if are_named(options) else None
+        configure(task_self(), options, terminal)
+    except (NoNodesError, *BAD_REQUEST) as error:
+        parser.error(str(error))
+    return examine(options, task_self(), nodes, terminal)
 
 
 def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
@@ -120,7 +137,8 @@ def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Ter
 
     try:
         if options.runs is not None or options.show is not None:
-            from mpshell.cli.past import list_runs, show
+            from mpshell.cli.past import list_runs
+            from mpshell.cli.show import show
 
             return (show if options.runs is None else list_runs)(options, terminal)
         from mpshell.cli.again import Again
@@ -177,14 +195,30 @@ def _run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int
     from mpshell.cli.run import ProgramRun
 
     run = _made(lambda: ProgramRun(in_session=options.prompt))
+    report = _report(options)
     try:
-        return _carry_out(run, options, nodes, terminal)
+        return _carry_out(run, options, nodes, terminal, report)
     finally:
+        if report is not None:
+            report.close()
         run.close()
 
 
+def _report(options: argparse.Namespace) -> RunReport | None:
+    """Return the report of the run that is to begin, None when none is wanted."""
+    if options.report is None:
+        return None
+    from mpshell.cli.report.made import RunReport
+
+    return RunReport(options)
+
+
 def _carry_out(
-    run: ProgramRun, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal
+    run: ProgramRun,
+    options: argparse.Namespace,
+    nodes: NodeSet,
+    terminal: Terminal,
+    report: RunReport | None,
 ) -> int:
     """Run the command of the options, show all of it, and return the exit status."""
     from mpshell.cli.prepare import configure, make_display, schedule
@@ -192,6 +226,8 @@ def _carry_out(
 
     _report_warnings(terminal)
     configure(run.task, options, terminal)
+    if report is not None:
+        report.attach(run.task)
     display = make_display(options, nodes, terminal)
     feed = stdin_is_for_commands() and not (
         options.nostdin or options.copy or options.rcopy or "-" in options.nodes + options.exclude
@@ -212,6 +248,18 @@ def _carry_out(
         terminal.message(_what_runs(run, options, nodes))
     seconds = run.attend(display, feed, shows_progress=options.progress or not options.quiet)
     options.ended_by = None if run.status is None else run.status - 128
+    return _conclude(run, display, options, terminal, seconds, report)
+
+
+def _conclude(
+    run: ProgramRun,
+    display: Display,
+    options: argparse.Namespace,
+    terminal: Terminal,
+    seconds: float,
+    report: RunReport | None,
+) -> int:
+    """Show the rest of a run that is over, and return the exit status."""
     without_room = isinstance(run.error, MemoryError)
     if run.error is not None and not without_room:
         return _failed(run.error)
@@ -220,7 +268,8 @@ def _carry_out(
     try:
         display.settle()
         failed = without_room or display.unshown
-        status = INTERNAL_ERROR if failed else _status(run, display, options)
+        written = report is None or report.make(terminal)
+        status = INTERNAL_ERROR if failed else _status(run, display, options, written)
         display.show_rest(seconds, status)
     except MemoryError:
         return _out_of_memory(display, without_room, "not all that was gathered could be shown")
@@ -236,11 +285,11 @@ def _carry_out(
     return status
 
 
-def _status(run: ProgramRun, display: Display, options: argparse.Namespace) -> int:
-    """Return the exit status of a run that has come to an end."""
+def _status(run: ProgramRun, display: Display, options: argparse.Namespace, written: bool) -> int:
+    """Return the exit status of a run that has come to an end, and whose report was written or not."""
     if run.status is not None:
         return run.status
-    if display.files.failed:
+    if display.files.failed or not written:
         return IO_ERROR
     if run.task.journal_failure is not None:
         return _NO_JOURNAL

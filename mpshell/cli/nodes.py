@@ -61,18 +61,24 @@ def chosen_nodes(options: argparse.Namespace) -> NodeSet:
     return nodes
 
 
+def are_named(options: argparse.Namespace) -> bool:
+    """Return whether any option, or Slurm, names nodes."""
+    given = options.nodes or options.hostfile or options.group or options.all
+    return bool(given) or SLURM in os.environ
+
+
 def _named_nodes(options: argparse.Namespace) -> NodeSet:
     """Return the nodes without those that are excluded; NoNodesError when there is none."""
     sources = [("-w", text) for text in options.nodes]
     files = [("--hostfile", path) for path in options.hostfile]
     groups = [("-g", text) for text in options.group]
-    if not (sources or files or groups or options.all) and SLURM in os.environ:
-        sources = [(SLURM, os.environ[SLURM])]
-    if not (sources or files or groups or options.all):
+    if not are_named(options):
         raise NoNodesError(
             "no nodes: give them with -w or --hostfile, or groups with -g or -a, or run in a Slurm job "
             f"({SLURM} is not set)"
         )
+    if not (sources or files or groups or options.all):
+        sources = [(SLURM, os.environ[SLURM])]
     nodes = NodeSet()
     if options.all:
         with named_errors("-a"):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from mpshell.nodeset import NodeSet
+from mpshell.outcome import RELAY_DETAIL as DETAIL
 from mpshell.outcome import NodeOutcome
 
 #: Return code of a node that has none of its own: it timed out, was lost, could not be reached.
@@ -32,7 +33,7 @@ _KINDS = {
 }
 #: Reasons that are shown with their detail.
 _EXPLAINED = ("not started", "lost", "transport")
-_ORDER = (*dict.fromkeys(_KINDS.values()), "not run")
+ORDER = (*dict.fromkeys(_KINDS.values()), "not run")
 
 
 def never_run(node: str) -> NodeOutcome:
@@ -57,6 +58,8 @@ def kind(outcome: NodeOutcome) -> str:
 def sentence(outcome: NodeOutcome) -> str:
     """Return what happened to a node, for those that are not ok."""
     what = kind(outcome)
+    if outcome.reason == "exit" and (outcome.detail or "").startswith(DETAIL):
+        return str(outcome.detail)
     if outcome.reason == "exit":
         return f"exited with code {outcome.returncode}"
     if outcome.reason == "signal" and outcome.signal is not None:
@@ -140,7 +143,7 @@ class Tally:
         for outcome in self.failures.values():
             what = kind(outcome)
             found[what] = found.get(what, 0) + 1
-        return {name: found[name] for name in _ORDER if name in found}
+        return {name: found[name] for name in ORDER if name in found}
 
     def summary(self, seconds: float) -> str:
         """Return the last line: how many of each kind, in which time."""
@@ -154,7 +157,7 @@ class Tally:
         """Yield (what happened, nodes), those of one kind together, folded."""
         groups: dict[tuple[int, str], list[str]] = {}
         for node, outcome in self.failures.items():
-            key = (_ORDER.index(kind(outcome)), sentence(outcome))
+            key = (ORDER.index(kind(outcome)), sentence(outcome))
             groups.setdefault(key, []).append(node)
         for (_, what), nodes in sorted(groups.items(), key=lambda item: item[0]):
             yield what, NodeSet.fromnames(nodes)

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, NoReturn
 
 from mpshell.cli import values
 from mpshell.cli.journalled import check_journal
-from mpshell.cli.settings import SETTINGS
+from mpshell.cli.relayed import add_relay
+from mpshell.cli.settings import SETTINGS, add_setting
 from mpshell.cli.text import visible_lines
 
 #: Habits of clush and pdsh that have another form here, or none.
@@ -92,9 +93,9 @@ class Parser(argparse.ArgumentParser):
             self._check_name(name)
             if self._takes_value(name):
                 return [(name, value if equals else self._value_of(name, rest))]
-            if equals:
+            if equals and self._option_string_actions[name].nargs != "?":
                 self.error(f"option {name} takes no value, and {value!r} is given")
-            return [(name, None)]
+            return [(name, value if equals else None)]
         found: list[tuple[str, str | None]] = []
         for at, letter in enumerate(word[1:], 2):
             name = f"-{letter}"
@@ -185,19 +186,6 @@ def build_parser() -> Parser:
     return parser
 
 
-def _add_setting(group: Any, key: str, **more: Any) -> None:
-    """Add the option of a setting."""
-    setting = SETTINGS[key]
-    group.add_argument(
-        *setting.names,
-        dest=key,
-        metavar=setting.metavar,
-        type=setting.kind.read,
-        help=setting.help,
-        **more,
-    )
-
-
 # fmt: off
 
 
@@ -226,22 +214,22 @@ def _add_nodes(parser: Parser) -> None:
 def _add_running(parser: Parser) -> None:
     group = parser.add_argument_group("running")
     add = group.add_argument
-    _add_setting(group, "fanout")
-    _add_setting(group, "connect_timeout")
-    _add_setting(group, "command_timeout")
+    add_setting(group, "fanout")
+    add_setting(group, "connect_timeout")
+    add_setting(group, "command_timeout")
     add("-l", "--user", metavar="USER", type=values.given, help="log in as USER")
     add("--password", action="store_true",
         help="ask for a password, once, and log in with it where no key is taken; with -R asyncssh, on nodes "
         "whose host keys are known")
     add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
         help="options for ssh or whatever connects; repeatable")
-    _add_setting(group, "worker")
+    add_setting(group, "worker")
     add("-n", "--nostdin", action="store_true", help="give the commands no stdin; without it, a stdin "
         "that is no terminal goes to every command")
     for key in ("engines", "max_fail", "canary", "batch", "retry", "retry_on"):
-        _add_setting(group, key)
+        add_setting(group, key)
     rate = group.add_mutually_exclusive_group()
-    _add_setting(rate, "rate")
+    add_setting(rate, "rate")
     rate.add_argument("--delay", metavar="S", type=values.pause,
         help="start a command at most every S seconds")
     add("--dry-run", action="store_true", help="show what would be executed for which node, and run nothing")
@@ -252,11 +240,11 @@ def _add_running(parser: Parser) -> None:
 def _add_hosts(parser: Parser) -> None:
     group = parser.add_argument_group("engines on other hosts")
     where = group.add_mutually_exclusive_group()
-    _add_setting(where, "hosts")
+    add_setting(where, "hosts")
     where.add_argument("--srun", action="store_true", help=SETTINGS["srun"].help)
-    _add_setting(where, "dask")
-    _add_setting(group, "hosts_options", action="append", default=[])
-    _add_setting(group, "hosts_python")
+    add_setting(where, "dask")
+    add_setting(group, "hosts_options", action="append", default=[])
+    add_setting(group, "hosts_python")
 
 
 def _add_copying(parser: Parser) -> None:
@@ -270,6 +258,7 @@ def _add_copying(parser: Parser) -> None:
         help="where to, a directory for several files (the directory that the source is in)")
     add("-p", "--preserve", action="store_true", help="keep modification times and modes")
     add("--atomic", action="store_true", help="let a copy appear under its name when it is whole")
+    add_relay(group)
 
 
 def _add_output(parser: Parser) -> None:
@@ -292,7 +281,7 @@ def _add_output(parser: Parser) -> None:
     add("-v", "--verbose", action="store_true", help="say what runs, and always a summary")
     add("-d", "--debug", action="store_true",
         help="show each command line as it is executed, and each line as it is read")
-    _add_setting(group, "color")
+    add_setting(group, "color")
     add("--outdir", metavar="DIR", type=values.given, help="write the output of each node to a file here, too")
     add("--errdir", metavar="DIR", type=values.given, help="write the stderr of each node to a file here, too")
     form = group.add_mutually_exclusive_group()
@@ -305,7 +294,7 @@ def _add_journal(parser: Parser) -> None:
     group = parser.add_argument_group("journal")
     add = group.add_argument
     for key in ("journal", "journal_output", "journal_limit"):
-        _add_setting(group, key)
+        add_setting(group, key)
     add("--journal-sync", action="store_true", help=SETTINGS["journal_sync"].help)
     what = group.add_mutually_exclusive_group()
     what.add_argument("--resume", metavar="FILE", type=values.given,
@@ -318,6 +307,8 @@ def _add_journal(parser: Parser) -> None:
     add("--rerun-unknown", action="store_true",
         help="with --resume: also on the nodes that may have run when the run was broken off")
     add("--run", metavar="N", type=values.count, help="the number of the run in the journal (the last one)")
+    add("--report", metavar="FILE", type=values.given,
+        help="write a page about the run to FILE, as HTML for a browser; also with --show")
 
 
 # fmt: on
@@ -345,6 +336,11 @@ def _add_settings(parser: Parser) -> None:
 
 def _add_other(parser: Parser) -> None:
     group = parser.add_argument_group("other")
+    group.add_argument(
+        "--doctor",
+        action="store_true",
+        help="show the limits of this machine, and whether a sweep with -w, -f and -E fits; run nothing",
+    )
     group.add_argument(
         "--print-completion",
         metavar="SHELL",

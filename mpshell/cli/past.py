@@ -1,4 +1,4 @@
-"""--show and --runs: what a journal has of earlier runs, through the displays of a run of now."""
+"""What a journal has of earlier runs, as the displays and the report take it; and --runs, which lists them."""
 
 from __future__ import annotations
 
@@ -77,8 +77,14 @@ class PastWorker:
             yield outcome_of(node, attempt)
         if self._is_incomplete:
             for node in self.nodes:
-                if node not in self.attempts:
-                    yield _unknown(node, 0)
+                if (unattempted := self.unattempted(node)) is not None:
+                    yield unattempted
+
+    def unattempted(self, node: str) -> NodeOutcome | None:
+        """Return the outcome of a node that has no attempt in the journal, None when it has surely not run."""
+        if node in self.attempts or not self._is_incomplete:
+            return None
+        return _unknown(node, 0)
 
 
 def outcome_of(node: str, attempt: PastAttempt) -> NodeOutcome:
@@ -126,73 +132,6 @@ def took(past: PastRun, workers: list[PastWorker]) -> float:
     return max(0.0, max(ends, default=past.started_at) - past.started_at)
 
 
-# -- --show ----------------------------------------------------------------------------------------
-
-
-def show(options: argparse.Namespace, terminal: Terminal) -> int:
-    """Show a run, and return the exit status; JournalError."""
-    from mpshell.cli.display import LinesDisplay
-    from mpshell.cli.prepare import make_display
-
-    past = Past.open(options.show)
-    run = past.run(options.run)
-    commands = past.commands(run)
-    workers = workers_of(past, run, options.gather_all)
-    nodes = NodeSet()
-    for worker in workers:
-        nodes.update(worker.nodes)
-    options.command = [str(c.source if c.text is None else c.text) for c in commands]
-    display = make_display(options, nodes, terminal)
-    display.workers = workers
-    if options.verbose:
-        terminal.message(f"run {run.run}, {_clock(run.started_at)}: {command_line(commands)}")
-    for worker in workers:
-        for outcome in worker.outcomes():
-            display.ev_pickup(worker, outcome.node)
-            if isinstance(display, LinesDisplay):
-                _tell_lines(display, worker, outcome.node)
-            display.ev_outcome(worker, outcome)
-    display.settle()
-    seconds = took(run, workers)
-    display.show_rest(seconds, display.tally.max_code)
-    _sum_up(options, run, display.tally, terminal, seconds)
-    cut = set().union(*(worker.cut for worker in workers))
-    if cut:
-        terminal.message(
-            f"not all output is in the journal (--journal-limit): {NodeSet.fromnames(cut)}"
-        )
-    past.close()
-    return 74 if display.files.failed else 0
-
-
-def _tell_lines(display: Any, worker: PastWorker, node: str) -> None:
-    for sname in ("stdout", "stderr"):
-        said = worker.read(node, sname)
-        if said is not None:
-            for line in said.split(b"\n"):
-                display.ev_read(worker, node, sname, line)
-
-
-def _sum_up(
-    options: argparse.Namespace, run: PastRun, tally: Tally, terminal: Terminal, seconds: float
-) -> None:
-    if run.error is not None:
-        terminal.message(f"the run was ended by {run.error}")
-    if run.incomplete is not None:
-        terminal.message(f"the journal of this run is incomplete: {run.incomplete}")
-    elif run.ended_at is None:
-        terminal.message(
-            f"the run {'goes on' if _goes_on(options.show, run) else 'was broken off'}"
-        )
-    if tally.failed or options.verbose or os.isatty(2):
-        terminal.message(tally.summary(seconds))
-        for what, failed in tally.failures_by_sentence():
-            terminal.message(f"{what}: {failed}")
-
-
-# -- --runs ----------------------------------------------------------------------------------------
-
-
 def list_runs(options: argparse.Namespace, terminal: Terminal) -> int:
     """List the runs of a journal, as lines, objects or one document; JournalError."""
     past = Past.open(options.runs)
@@ -227,7 +166,7 @@ def _record(path: str, past: Past, run: PastRun) -> dict[str, Any]:
         "run": run.run,
         "root": run.root,
         "mode": run.mode,
-        "state": "goes on" if state != "ended" and _goes_on(path, run) else state,
+        "state": "goes on" if state != "ended" and goes_on(path, run) else state,
         "started_at": run.started_at,
         "duration": round(took(run, workers), 6),
         "error": run.error,
@@ -249,11 +188,11 @@ def _line(record: dict[str, Any]) -> str:
         notes.append(record["state"])
     if record["incomplete"]:
         notes.append("incomplete")
-    head = f"{record['run']:>3}  {_clock(record['started_at'])}  {record['duration']:>8.1f} s  "
+    head = f"{record['run']:>3}  {clock(record['started_at'])}  {record['duration']:>8.1f} s  "
     return head + f"{'; '.join(notes)}  {visible(visible_lines(record['command']))}"
 
 
-def _goes_on(path: str, run: PastRun) -> bool:
+def goes_on(path: str, run: PastRun) -> bool:
     """Return whether a run without an end goes on: no two do at once, so it is the last one."""
     past = Past.open(path)
     try:
@@ -262,7 +201,7 @@ def _goes_on(path: str, run: PastRun) -> bool:
         past.close()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -30,7 +30,7 @@ _AWAITS = {
 #: Options that set the info key of their name.
 _GIVEN = {
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "journal", "journal_output",
-    "journal_limit", "journal_sync", "max_fail", "canary", "batch",
+    "journal_limit", "journal_sync", "max_fail", "canary", "batch", "relay_options",
 }  # fmt: skip
 
 #: Settings that are options, with the transport that has them.
@@ -178,6 +178,12 @@ def schedule(
         command = " ".join([*shlex.split(options.command_prefix), *options.command])
         return [task.shell(command, nodes=nodes, handler=handler, stderr=stderr, stdin=stdin)]
     _check_apart(options)
+    if options.relay is not None:
+        # Late: few copies need it.
+        from mpshell.cli import relayed
+
+        if handler is not None:
+            relayed.listen(handler, options)
     workers = []
     for source in options.command:
         if options.copy and not os.path.exists(source):
@@ -189,13 +195,16 @@ def schedule(
                 "name each file, or copy the directory"
             )
         dest = _destination(options, source)
+        more: dict[str, Any] = {} if options.relay is None else {"relay": options.relay}
         copy = task.copy if options.copy else task.rcopy
         workers.append(
             copy(
                 source, dest, nodes, handler=handler, stderr=stderr, preserve=options.preserve,
-                atomic=options.atomic,
+                atomic=options.atomic, **more,
             )
         )  # fmt: skip
+    if options.relay is not None:
+        relayed.prepare(workers, options, nodes)
     return workers
 
 

@@ -48,6 +48,8 @@ class Progress:
         self._began = self._moved_at = time.monotonic()
         self._seen = 0
         self._text: Callable[[int, int, float, str, int], str] | None = None
+        #: Returns how far relay copies are, "" without any.
+        self.relays: Callable[[], str] = str
         self._shown = False
         self._left = False
         #: Of the thread of the Task, and of the main thread when that leaves at once.
@@ -74,6 +76,8 @@ class Progress:
     def _news(self, now: float) -> str:
         """Return what is to be said beside the counts."""
         news = [f"failed {self._tally.failed}"] if self._tally.failed else []
+        if relayed := self.relays():
+            return ", ".join([*news, visible(relayed)])
         if self._tally.running and now - self._moved_at > _PATIENCE:
             names = visible(str(NodeSet.fromnames(self._tally.running)))
             if len(names) > _LONGEST:

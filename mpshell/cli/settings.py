@@ -183,6 +183,13 @@ _CONNECTING = (
         info="connect_fanout"),
     Setting("connect_rate", _RATE, "connections that asyncssh makes, over all engines",
         _OURS, info="connect_rate"),
+    Setting("relay_options", _OPTIONS, "options of the ssh from node to node in a relay copy",
+        _OURS, ("--relay-options",), "OPTIONS", info="relay_options"),
+    Setting("relay_ports", _or_none(Kind(values.given, "LOW-HIGH")),
+        "ports that the sshd of a node may listen on in a relay copy with --relay=sshd", _OURS,
+        info="relay_ports"),
+    Setting("relay_least", Kind(values.size, "whole number, with K, M or G", "bytes"),
+        "a smaller file is sent to each node, and not relayed", _OURS, info="relay_least"),
 )
 
 _HOSTS = (
@@ -260,3 +267,16 @@ SETTINGS = {
 
 #: The same and those of the library, for the documents.
 ALL = (*SETTINGS.values(), *_OF_THE_LIBRARY)
+
+
+def add_setting(group: Any, key: str, **more: Any) -> None:
+    """Add the option of a setting to a group of an argument parser."""
+    setting = SETTINGS[key]
+    group.add_argument(
+        *setting.names,
+        dest=key,
+        metavar=setting.metavar,
+        type=setting.kind.read,
+        help=setting.help,
+        **more,
+    )

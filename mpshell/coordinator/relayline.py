@@ -165,6 +165,13 @@ class RelayLine:
             f"the target is on a file system that the nodes share ({names}): copy to one of them"
         )
 
+    def retire(self, most: int) -> list[int]:
+        """Return up to so many nodes that have the file and are no source any more from now on."""
+        retired = self._places.spare(most)
+        for rank in retired:
+            self.nodes[rank].accusers.update((rank, HEAD))
+        return retired
+
     def stop(self, reason: str) -> list[Effect]:
         """Give up all nodes that do not have the file."""
         self._give_up_all(reason)

@@ -34,6 +34,9 @@ SLOW_PART = 4
 #: the head from one of its own.
 LONG, LOOK = 20.0, 2.0
 
+#: Nodes that are kept as sources while others wait to begin.
+KEPT = 32
+
 #: Lines that the head sends to at most, and nodes of one at least.
 MOST_LINES, SHORTEST = 8, 32
 
@@ -72,6 +75,17 @@ class RelayPlaces:
     def sends(self) -> int:
         """Return to how many nodes the head sends."""
         return len(self._fetchers[HEAD])
+
+    def spare(self, most: int) -> list[int]:
+        """Return nodes that have the file and send to nobody, but for those that are kept as sources."""
+        if most <= 0:
+            return []
+        idle = [
+            node.rank
+            for node in self._nodes
+            if node.state is DONE and not node.is_struck and not self._fetchers[node.rank]
+        ]
+        return idle[KEPT:][:most]
 
     # -- moves -----------------------------------------------------------------------------------
 

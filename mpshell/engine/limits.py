@@ -3,7 +3,7 @@
 import resource
 
 #: Descriptors of a client at most, without a log, and those that an engine needs besides, for spawns too.
-_FDS_A_CLIENT, _OWN_FDS = 3, 24
+FDS_A_CLIENT, OWN_FDS = 3, 24
 
 
 def room_for(clients: int, logs: bool) -> int:
@@ -14,11 +14,11 @@ def room_for(clients: int, logs: bool) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return clients
-    each = _FDS_A_CLIENT + logs
-    needed = clients * each + _OWN_FDS
+    each = FDS_A_CLIENT + logs
+    needed = clients * each + OWN_FDS
     if needed > soft:
         raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         if raised > soft:
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             soft = raised
-    return max(1, min(clients, (soft - _OWN_FDS) // each))
+    return max(1, min(clients, (soft - OWN_FDS) // each))

@@ -161,6 +161,14 @@ class Past:
             f"journal {self.path!r} has no run {number}, but {runs[0].run} to {runs[-1].run}"
         )
 
+    def last_of(self, pid: int, host: str) -> PastRun:
+        """Return the last run that a process wrote; JournalError without one."""
+        rows = self._rows("SELECT max(run) FROM runs WHERE pid = ? AND host = ?", pid, host)
+        [[number]] = rows
+        if number is None:
+            raise JournalError(f"journal {self.path!r} holds no run of process {pid}")
+        return self.run(number)
+
     def _mapping(self, text: Any) -> Mapping[str, Any]:
         try:
             found = json.loads(text)

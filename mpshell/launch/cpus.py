@@ -25,12 +25,12 @@ def cgroup_quota() -> float | None:
 
     Read once: it is the same for the whole life of nearly every process.
     """
-    quotas = [quota for directory in _directories() if (quota := _quota(directory)) is not None]
+    quotas = [quota for directory in directories("cpu") if (quota := _quota(directory)) is not None]
     return min(quotas, default=None)
 
 
-def _directories() -> list[str]:
-    """Return where the quotas of this process may stand: each level from its cgroup to the root."""
+def directories(controller: str) -> list[str]:
+    """Return where a controller has limits of this process: each level from its cgroup to the root."""
     found = []
     try:
         lines = _text(_MEMBERSHIP).splitlines()
@@ -40,8 +40,8 @@ def _directories() -> list[str]:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             base = _CGROUPS
-        elif "cpu" in controllers.split(","):
-            base = os.path.join(_CGROUPS, "cpu")
+        elif controller in controllers.split(","):
+            base = os.path.join(_CGROUPS, controller)
         else:
             continue
         levels = [level for level in path.split("/") if level]

@@ -26,7 +26,7 @@ from mpshell.worker.distant import CommandWorker, DistantWorker
 RECORDED = (
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "grace", "drain", "heartbeat",
     "retry_lost", "retry", "canary", "batch", "max_fail", "ssh_kex",
-    "connect_fanout", "connect_rate", *WORDS_KEYS,
+    "connect_fanout", "connect_rate", "relay_least", "relay_ports", *WORDS_KEYS,
 )  # fmt: skip
 
 #: The password among sshpass(1)'s options, at the begin of a setting that calls a program.
@@ -106,6 +106,8 @@ def describe(job: Job) -> Description:
     if copy is None:
         return said
     options.update(preserve=copy.preserve, atomic=copy.atomic)
+    if (way := worker.relays_over) is not None:
+        options.update(relay=way)
     kind = "rcopy" if copy.reverse else "copy"
     return said._replace(kind=kind, stamp=stamp(copy))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 import shlex
 import threading
 from collections.abc import Callable
@@ -123,6 +124,27 @@ def _check_journal_limit(value: Any) -> None:
         raise TaskSettingError(f"journal_limit is a whole number of bytes, not {value!r}")
 
 
+def _check_relay_least(value: Any) -> None:
+    _number("relay_least", value, 0)
+    if not isinstance(value, int):
+        raise TaskSettingError(f"relay_least is a whole number of bytes, not {value!r}")
+
+
+def _check_relay_ports(value: Any) -> None:
+    if value is None:
+        return
+    low, dash, high = str(value).partition("-")
+    # int() takes signs, spaces and other digits too.
+    plain = (
+        isinstance(value, str)
+        and dash
+        and all(re.fullmatch("[0-9]{1,5}", number) for number in (low, high))
+    )
+    if plain and 0 < int(low) <= int(high) < 1 << 16:
+        return
+    raise TaskSettingError(f"relay_ports is LOW-HIGH, numbers of ports, or None, not {value!r}")
+
+
 def _check_print_debug(value: Any) -> None:
     if value is not None and not callable(value):
         raise TaskSettingError(f"print_debug is a function of a task and a string, not {value!r}")
@@ -143,7 +165,7 @@ def _check_words(key: str, value: Any) -> None:
 #: How external programs are called.
 WORDS_KEYS = (
     *(f"{program}_{what}" for program in ("ssh", "scp", "rsh", "rcp") for what in ("path", "options", "user")),
-    "pdsh_path", "pdcp_path", "rpdcp_path",
+    "pdsh_path", "pdcp_path", "rpdcp_path", "relay_options",
 )  # fmt: skip
 
 _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
@@ -160,6 +182,8 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "ssh_password": _check_password,
     "connect_fanout": functools.partial(_count, "connect_fanout"),
     "connect_rate": functools.partial(_check_rate, "connect_rate"),
+    "relay_least": _check_relay_least,
+    "relay_ports": _check_relay_ports,
     "retry": _check_retry,
     **{key: functools.partial(_check_limit, key) for key in ("canary", "batch", "max_fail")},
     "print_debug": _check_print_debug,

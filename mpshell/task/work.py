@@ -210,18 +210,29 @@ class WorkAccess:
         reverse: bool = False,
         atomic: bool = False,
         tree: bool | None = None,
+        relay: bool | str = False,
     ) -> DistantWorker:
         """Schedule the copy of a file or directory to nodes and return its worker; from any thread.
 
         With `preserve` times and modes are kept. With `reverse` it is `rcopy`. With `atomic`, for files
         only (ValueError), a node has the old file or the new one and nothing between, whatever happens.
+        With `relay` it is atomic, and each node passes the file on to another one while it comes: over the
+        logins that nodes have among each other ("ssh", True), or an sshd of each for this run ("sshd").
+        Over ssh and asyncssh only (ValueError); a file below 4 MB (info key `relay_least`) is sent to each.
         `timeout` is in seconds for each node. ValueError for names that cannot be. `tree` makes no
         difference, as for `shell`.
         """
         stderr = self._settings.default("stderr") if stderr is None else stderr
         if nodes is None:
             raise ValueError("nodes=None: a copy needs nodes")
-        worker: DistantWorker = self._settings.default("distant_worker")(
+        worker_class = self._settings.default("distant_worker")
+        if relay is not False and relay is not None:
+            # Late: few copies need it.
+            from mpshell.worker.relayed import relaying
+
+            worker_class = relaying(worker_class, relay, source, reverse, self._settings.info)
+            atomic = True
+        worker: DistantWorker = worker_class(
             NodeSet(nodes), handler=handler, timeout=timeout, source=source, dest=dest, stderr=stderr,
             preserve=preserve, reverse=reverse, atomic=atomic,
         )  # fmt: skip

@@ -15,6 +15,7 @@ _LEGACY_PARAMETERS = 2
 #: The events of a handler; a method for one of them at least makes it a handler.
 METHODS = (
     "ev_start", "ev_pickup", "ev_read", "ev_error", "ev_written", "ev_hup", "ev_outcome", "ev_retry",
+    "ev_relay",
     "ev_close", "ev_timeout", "ev_port_start", "ev_msg", "ev_timer", "_ev_routing",
 )  # fmt: skip
 
@@ -36,7 +37,7 @@ class Dispatch:
 
     __slots__ = (
         "close", "error", "handler", "hup", "legacy_close", "legacy_hup", "legacy_pickup", "legacy_read",
-        "outcome", "pickup", "read", "retry", "start", "timeout", "written",
+        "outcome", "pickup", "read", "relay", "retry", "start", "timeout", "written",
     )  # fmt: skip
 
     def __init__(self, handler: Any) -> None:
@@ -49,6 +50,7 @@ class Dispatch:
         self.hup = _overridden(handler, "ev_hup")
         self.outcome = _overridden(handler, "ev_outcome")
         self.retry = _overridden(handler, "ev_retry")
+        self.relay = _overridden(handler, "ev_relay")
         self.close = _overridden(handler, "ev_close")
         self.timeout = _overridden(handler, "ev_timeout")
         self.legacy_pickup = _is_legacy(self.pickup)

@@ -31,6 +31,12 @@ class DistantWorker(Worker):
     dest: str | None
     #: The number that its command has in a journal, for a run that goes on with one.
     recorded_as: int | None = None
+    #: How its nodes pass on the file that it copies, "ssh" or "sshd"; None where they do not.
+    relays_over: str | None = None
+
+    def relay_source(self, node: str) -> str | None:
+        """Return the node that a node has the file of a relay copy from; None for this host, or for none."""
+        return None
 
     def run_only(self, nodes: Iterable[str]) -> None:
         """Run on these of its nodes only, before the run: each keeps its rank among all of them (`%n`)."""

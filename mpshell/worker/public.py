@@ -159,6 +159,7 @@ class TaskOf(TaskSettings, TaskResults, Protocol[W]):
         reverse: bool = False,
         atomic: bool = False,
         tree: bool | None = None,
+        relay: bool | str = False,
     ) -> W: ...
     def rcopy(
         self,

@@ -84,6 +84,8 @@ def derive(sample: Sample) -> Sample:
     derived = dict(sample)
     units = sample["units"]
     derived["rate"] = units / sample["seconds"]
+    # Where a unit is the least time that the work can take.
+    derived["over_least"] = sample["seconds"] / units
     if sample.get("cpu"):
         derived["cpu_us"] = sample["cpu"] / units * 1e6
         derived["per_cpu_second"] = units / sample["cpu"]

@@ -1,4 +1,4 @@
-"""Plots of the cases that have points: rate, own CPU and memory over a size."""
+"""Plots of the cases that have points: rate, own CPU and memory over a size; each light and dark."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,21 +6,24 @@ from typing import Any
 
 import matplotlib
 
+from scripts.benchmark import look
 from scripts.benchmark.cases import CASES
 from scripts.benchmark.model import Case, middle
 from scripts.benchmark.report import head
 
-_PANELS = ("rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
+_PANELS = ("over_least", "rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
 
 
 def draw(record: Mapping[str, Any], directory: Path) -> None:
-    """Write a PNG for each case that is over something."""
+    """Write NAME.png and NAME-dark.png for each case that is over something."""
     matplotlib.use("Agg")
     directory.mkdir(parents=True, exist_ok=True)
     for name, found in record["cases"].items():
         case = CASES.get(name)
         if case is not None and case.over and found["samples"]:
-            _draw_case(case, found, directory / f"{name}.png")
+            for scheme in look.SCHEMES:
+                suffix = "" if scheme == "light" else f"-{scheme}"
+                _draw_case(case, found, directory / f"{name}{suffix}.png", scheme)
 
 
 def _lines(found: Mapping[str, Any], metric: str) -> dict[str, list[tuple[float, float]]]:
@@ -33,14 +36,27 @@ def _lines(found: Mapping[str, Any], metric: str) -> dict[str, list[tuple[float,
     return {line: sorted(points) for line, points in lines.items()}
 
 
-def _draw_case(case: Case, found: Mapping[str, Any], path: Path) -> None:
+def _draw_case(case: Case, found: Mapping[str, Any], path: Path, scheme: str) -> None:
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(look.style(scheme)):
+        _draw_panels(case, found, path, scheme)
+
+
+def _draw_panels(case: Case, found: Mapping[str, Any], path: Path, scheme: str) -> None:
     from matplotlib import pyplot
 
     panels = [metric for metric in _PANELS if metric in case.shown and _lines(found, metric)]
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), squeeze=False)
     for axis, metric in zip(axes[0], panels, strict=True):
-        for line, points in _lines(found, metric).items():
-            axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=line)
+        plotted = _lines(found, metric)
+        for (line, points), drawn in zip(
+            plotted.items(), look.lines(scheme, len(plotted)), strict=True
+        ):
+            axis.plot(
+                *zip(*points, strict=True), color=drawn.colour, marker=drawn.marker,
+                linestyle=drawn.dash, markersize=5, label=line,
+            )  # fmt: skip
         if case.over != "engines":
             axis.set_xscale("log")
         else:

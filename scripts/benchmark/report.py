@@ -12,6 +12,7 @@ _NOTES = Path(__file__).parent / "notes"
 #: How a metric is called in a table; {unit} and {units} are a case's.
 _HEADS = {
     "seconds": "seconds",
+    "over_least": "time over size/bandwidth",
     "rate": "{units}/s",
     "tree_cpu_us": "CPU of all processes, start included, us a {unit}",
     "cpu_us": "own CPU, us a {unit}",
@@ -99,7 +100,10 @@ def case_section(case: Case, found: Mapping[str, Any]) -> str:
         parts.append(table(heads, [_verdict_row(verdict) for verdict in judged]))
     parts += [f"Left out: {line}" for line in found["left_out"]]
     if case.over and found["samples"]:
-        parts.append(f"![Growth over {case.over}](benchmarks/{case.name}.png)")
+        parts.append(
+            f'<picture><source media="(prefers-color-scheme: dark)" srcset="benchmarks/{case.name}-dark.png">'
+            f'<img alt="Growth over {case.over}" src="benchmarks/{case.name}.png"></picture>'
+        )
     if (notes := _NOTES / f"{case.name}.md").exists():
         parts.append(notes.read_text().strip())
     return "\n\n".join(parts) + "\n"

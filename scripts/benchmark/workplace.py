@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,11 +97,13 @@ class Workplace:
     # -- the private ssh server --
 
     @contextlib.contextmanager
-    def _sshd(self, directory: Path, nodes: int, programs: str | None) -> Iterator[None]:
+    def _sshd(
+        self, directory: Path, nodes: int, programs: str | None, more: Sequence[str] = ()
+    ) -> Iterator[None]:
         server = [sys.executable, str(_ROOT / "scripts" / "sshd")]
         where = ["--dir", str(directory)]
         start = [*server, "start", *where, "--nodes", str(nodes), "--lifetime", "1800"]
-        start += [] if programs is None else ["--programs", programs]
+        start += [*more, *([] if programs is None else ["--programs", programs])]
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL, timeout=60)
         try:
             yield
@@ -119,6 +121,17 @@ class Workplace:
         directory = self.directory / f"sshd-{nodes}{'' if programs is None else '-other'}"
         if not directory.exists():
             self._closing.enter_context(self._sshd(directory, nodes, programs))
+        return directory
+
+    def capped_nodes(self, nodes: int, mbit: int) -> Path | None:
+        """Return the directory of a server whose nodes have links of a rate, or None without one."""
+        if os.geteuid() != 0 or not (shutil.which("tc") and shutil.which("nsenter")):
+            self.leave_out("copies over links with a cap: they need root, iproute2 and util-linux.")
+            return None
+        directory = self.directory / f"links-{nodes}"
+        if not directory.exists():
+            more = ["--netns", str(nodes), "--mbit", str(mbit)]
+            self._closing.enter_context(self._sshd(directory, nodes, None, more))
         return directory
 
     def keep(self, context: AbstractContextManager[T]) -> T:

@@ -157,9 +157,18 @@ def outer_pid(first: int, inner: int) -> int:
     raise SystemExit(f"sshd: process {inner} of the namespaces is gone")
 
 
-def enter(outer: int, command: list[str]) -> None:
-    """Become a command at the place of the head."""
-    os.execvp("nsenter", ["nsenter", "-t", str(first_pid(outer)), "-n", *command])
+def place_of(directory: Path, outer: int, node: int) -> int:
+    """Return the pid, as seen here, of a process in the network namespace of a node; 0 is the head."""
+    first = first_pid(outer)
+    if node == 0:
+        return first
+    return outer_pid(first, json.loads((directory / "pids").read_text())[f"node{node}"])
+
+
+def enter(directory: Path, outer: int, node: int, command: list[str]) -> None:
+    """Become a command in the network namespace of a node."""
+    pid = place_of(directory, outer, node)
+    os.execvp("nsenter", ["nsenter", "-t", str(pid), "-n", *command])
 
 
 def link(directory: Path, outer: int, node: int, rate: str) -> None:
@@ -170,7 +179,7 @@ def link(directory: Path, outer: int, node: int, rate: str) -> None:
     if rate in ("down", "up"):
         call(*bridge, "ip", "link", "set", f"v{node}", rate)
         return
-    inside = first if node == 0 else outer_pid(first, pids[f"node{node}"])
+    inside = place_of(directory, outer, node)
     call(*bridge, *filter_words(f"v{node}", rate))
     call("nsenter", "-t", str(inside), "-n", *filter_words("eth0", rate))
 

@@ -211,6 +211,21 @@ def test_what_is_no_regular_file(ssh_task: Task, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "back") == []
 
 
+@BOTH
+def test_copies_through_another_host(
+    atomic: bool, ssh_task: Task, ssh_server: SshServer, tmp_path: Path, source: Path
+) -> None:
+    options = write_config(tmp_path, ssh_server, "Host node1\n  ProxyJump node2\n")
+    ssh_task.set_info("ssh_options", options)
+    (tmp_path / "back").mkdir()
+    ssh_task.copy(source, tmp_path / "to", "node1", atomic=atomic)
+    ssh_task.rcopy(source, tmp_path / "back", "node1", atomic=atomic)
+    assert warned(ssh_task) == []
+    assert ssh_task.max_retcode() == 0
+    for path in (tmp_path / "to", tmp_path / "back" / "source.node1"):
+        assert path.read_bytes() == source.read_bytes()
+
+
 # -- the node's side ---------------------------------------------------------------------------------
 
 

@@ -38,6 +38,8 @@ EVERY: dict[str, tuple[str, Any]] = {
     "rsh_path": ("krsh", "krsh"), "rsh_options": ("-x", "-x"), "rsh_user": ("rob", "rob"),
     "rcp_path": ("krcp", "krcp"), "rcp_options": ("-y", "-y"), "pdsh_path": ("/opt/pdsh", "/opt/pdsh"),
     "pdcp_path": ("/opt/pdcp", "/opt/pdcp"), "rpdcp_path": ("/opt/rpdcp", "/opt/rpdcp"),
+    "relay_options": ("-F /x", "-F /x"), "relay_ports": ("4000-4010", "4000-4010"),
+    "relay_least": ("1M", 1 << 20),
     "command_prefix": ("sudo -n", "sudo -n"), "password_prompt": ("yes", True),
     "ssh_kex": ("require", "require"), "connect_fanout": ("5", 5), "connect_rate": ("9", 9.0),
     "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),

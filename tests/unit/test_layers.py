@@ -57,7 +57,19 @@ ALLOWED = {
         "event",
     },
     "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
-    "cli": {"errors", "leaf", "event", "journal", "worker", "task", "hosts", "package", "cli"},
+    "doctor": {"errors", "leaf", "engine", "launch", "doctor"},  # loaded late
+    "cli": {
+        "errors",
+        "leaf",
+        "doctor",
+        "event",
+        "journal",
+        "worker",
+        "task",
+        "hosts",
+        "package",
+        "cli",
+    },
     "aio": {"errors", "runtime", "leaf", "coordinator", "worker", "task", "package", "aio"},
     # Names, of any layer that users import from, and how they are imported.
     "compat": {"errors", "leaf", "event", "worker", "task", "compat"},
@@ -169,7 +181,7 @@ def test_no_import_leads_back() -> None:
 
 #: Names with an underscore that are public: of NamedTuple, the one way to end a process at once, and that by
 #: which an event loop of one's own makes itself known (asyncio.events.__all__).
-PUBLIC = {"_replace", "_exit", "_set_running_loop"}
+PUBLIC = {"_replace", "_asdict", "_exit", "_set_running_loop"}
 
 
 def defined_names(tree: ast.AST) -> Iterator[str]:

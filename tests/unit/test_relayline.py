@@ -253,6 +253,16 @@ def test_a_thousand_nodes_with_random_faults() -> None:
     assert sum(isinstance(order, (Pull, Take)) for order in net.orders) < 1000 + 40 * 10 + 50 * 8
 
 
+def test_nodes_that_have_the_file_make_room_but_for_some() -> None:
+    line = RelayLine([f"n{rank}" for rank in range(50)], 10)
+    for rank in range(50):
+        line.ready(rank, None, 0.0)
+        line.done(rank, 1.0)
+    assert line.retire(0) == [] and len(line.retire(5)) == 5
+    assert len(line.retire(100)) == 50 - 5 - 32
+    assert line.retire(100) == []
+
+
 def test_the_states_of_a_node_are_those_of_its_table() -> None:
     assert set(TABLE) == set(STATES)
     assert {event for row in TABLE.values() for event in row} == set(EVENTS)

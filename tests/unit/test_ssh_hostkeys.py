@@ -187,3 +187,27 @@ def test_a_line_is_appended_once_and_after_a_line_without_end(tmp_path: Path) ->
     assert path.read_bytes() == b"# no end\na b c\n"
     with pytest.raises(OSError):
         append_line(os.fspath(tmp_path), "a b c")
+
+
+def test_a_line_is_there_as_a_whole_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    for before, there in (
+        (b"x a b c\na b c d\n", False),
+        (b"a b c d\nx a b c\na b c", True),
+        (b"a b c\n", True),
+        (b"", False),
+        (b"x a b c\na b c\r\n", False),
+    ):
+        path.write_bytes(before)
+        assert append_line(str(path), "a b c") is not there, before
+        end = b"" if not before or before.endswith(b"\n") else b"\n"
+        assert path.read_bytes() == before + (b"" if there else end + b"a b c\n")
+
+
+def test_a_hashed_name_is_added_to_a_long_file_at_no_cost(long_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "known").write_bytes(long_file.read_bytes())
+    before = time.process_time()
+    for number in range(50):
+        append_line(str(tmp_path / "known"), os.fsdecode(line(hash_name("new"), number)).rstrip())
+    # To read the file would be 10 ms each.
+    assert time.process_time() - before < 0.2

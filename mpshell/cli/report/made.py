@@ -1,0 +1,68 @@
+"""--report: a run's page, made when the run has ended. In the main thread."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+
+from mpshell.cli.report.page import write
+from mpshell.cli.terminal import Terminal
+from mpshell.errors import JournalError
+from mpshell.journal.past import Past, PastRun
+from mpshell.task.task import Task
+
+
+class RunReport:
+    """The report of a run that goes on now. Without a journal of the user's, the run has one until its end."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._target = options.report
+        self._own: str | None = None
+        self._journal = ""
+
+    def attach(self, task: Task) -> None:
+        """Have the run of a Task, whose settings are complete, write a journal."""
+        past = self._options.resume or self._options.rerun_failed
+        self._journal = past or task.info("journal")
+        if not self._journal:
+            # The output of the nodes stands in it: mkdtemp makes a directory for this user alone.
+            self._own = tempfile.mkdtemp(prefix="mpshell-report-")
+            self._journal = os.path.join(self._own, "journal")
+            task.set_info("journal", self._journal)
+
+    def make(self, terminal: Terminal) -> bool:
+        """Write the page, and return whether that was possible; an error is one line on the terminal."""
+        try:
+            past = Past.open(self._journal)
+        except JournalError as error:
+            return _failed(terminal, self._target, str(error))
+        try:
+            here = (os.getpid(), os.uname().nodename)
+            return make(past, past.last_of(*here), self._target, terminal)
+        except JournalError as error:
+            return _failed(terminal, self._target, str(error))
+        finally:
+            past.close()
+
+    def close(self) -> None:
+        """Remove the journal that was made for the report. Harmless when done already."""
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
+            self._own = None
+
+
+def make(past: Past, run: PastRun, target: str, terminal: Terminal) -> bool:
+    """Write the page of a run, and return whether that was possible; JournalError for a damaged journal."""
+    try:
+        write(past, run, target)
+    except OSError as error:
+        return _failed(terminal, target, error.strerror or str(error))
+    return True
+
+
+def _failed(terminal: Terminal, target: str, why: str) -> bool:
+    terminal.own(f"--report file {target!r} cannot be written: {why}")
+    return False

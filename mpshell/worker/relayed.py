@@ -1,0 +1,285 @@
+"""Relay copies as workers over nodes: the class of a transport, with a file that each node passes on.
+
+    head ── control connections, one a node ──► RECEIVE (`mpshell.worker.relay`)
+    head ── the file, once ──► first node ──► second node ──► ... (`mpshell.coordinator.relay`)
+
+In the thread of the task, `relaying` in any.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mpshell.coordinator.relay import RelayCopy, RelayProgress
+from mpshell.coordinator.relaywire import SHA256
+from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.nodeset import NodeSet
+from mpshell.outcome import RELAY_DETAIL as DETAIL
+from mpshell.wire.messages import NODE, STREAM, Template
+from mpshell.worker import atomic, relay
+from mpshell.worker.base import whole_words
+from mpshell.worker.copy import Copy, check_path
+from mpshell.worker.openssh import connect_seconds, split_setting, ssh_program
+from mpshell.worker.ssh import WorkerSsh
+
+if TYPE_CHECKING:
+    from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.coordinator.job import Job, Reader
+    from mpshell.worker.scheduler import PublicTask
+    from mpshell.worker.transport import Word
+
+#: The ways in which a node logs in to another one.
+WAYS = (relay.SSH, relay.SSHD)
+
+#: Nodes that receive at once.
+MOST_NODES = 1024
+
+#: A connection whose host is silent for six seconds has ended; the options of the user go before these.
+_ALIVE = ("-oServerAliveInterval=3", "-oServerAliveCountMax=2")
+
+#: Nodes as an order names them, and as ssh(1) takes them on any node.
+_NAME = re.compile(r"[^-\s][^\s]*")
+
+#: Sends a file from a byte on over a program. Arguments: file, byte (from 1), the program and its arguments.
+_SEND = 'f=$1 o=$2; shift 2; tail -c "+$o" <"$f" | "$@"'
+
+#: The checksum of a file as the first word. Argument: the file.
+_SHA256 = (
+    'if command -v sha256sum >/dev/null; then exec sha256sum <"$1"; fi; '
+    'if command -v shasum >/dev/null; then exec shasum -a 256 <"$1"; fi; '
+    'exec openssl dgst -r -sha256 <"$1"'
+)
+_CKSUM = 'exec cksum <"$1"'
+
+
+class Relayed(WorkerSsh):
+    """A copy of a file over ssh(1) that each node passes on to another one."""
+
+    relays_over = relay.SSH
+
+    def __init__(self, nodes: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(nodes, *args, **kwargs)
+        for node in self.nodes:
+            if not _NAME.fullmatch(node):
+                raise WorkerError(f"node {node!r} cannot be named to another node")
+        self._fanout = MOST_NODES
+        self._in_waves = False
+        self._token = os.urandom(8).hex()
+        self._stamp = _stamp_of(self.source or "")
+        self._relay: RelayCopy | None = None
+        #: The nodes in the order in which they begin; empty for that of the node set.
+        self._order: list[str] = []
+        self.results.diagnose = self._diagnosed
+
+    def _diagnosed(self, detail: str) -> str | None:
+        # The words of a node's own ssh are no verdict on ours.
+        diagnose = type(self).diagnose
+        return None if detail.startswith(DETAIL) or diagnose is None else diagnose(detail)
+
+    def progress(self) -> RelayProgress | None:
+        """Return how far it is; None before the run. In the Task's thread, in an event or a timer."""
+        return None if self._relay is None else self._relay.progress()
+
+    def relay_source(self, node: str) -> str | None:
+        """Return the node that a node has the file from or fetches it from; None for this host or none."""
+        if self._relay is None:
+            return None
+        return self._relay.source_of(node)
+
+    # -- the run -----------------------------------------------------------------------------------
+
+    def enter(self, task: PublicTask, run: Coordinator) -> None:
+        for key in ("canary", "batch", "max_fail"):
+            if task.info(key) is not None:
+                raise WorkerError(
+                    f"{key} does not go with a relay copy, which is on all nodes at once"
+                )
+        job = self._make_job(task)
+        told = self._tell_source if self._dispatch.relay is not None else None
+        # Which is the reader of its job.
+        job.reader = self._relay = RelayCopy(
+            run,
+            job,
+            _Source(self, task, job.nodes),
+            stays=self.relays_over == relay.SSHD,
+            on_source=told,
+        )
+        run.start(job)
+        self._relay.begin()
+
+    def _tell_source(self, node: str, source: str | None, offset: int) -> None:
+        if self._dispatch.relay is not None:
+            self._turn_to(node)
+            self._dispatch.relay(self, node, source, offset)
+
+    def job_closed(self, job: Job, timed_out: bool) -> None:
+        if self._relay is not None:
+            self._relay.close()
+        super().job_closed(job, timed_out)
+
+    def _make_job(self, task: PublicTask) -> Job:
+        job = super()._make_job(task)
+        job.repeats = False
+        connect = job.spec.connect
+        if connect is not None:
+            # By the engines' own connections: the script reads its orders there.
+            options, command = (*connect.options, *_ALIVE), self.receive_command(task)
+            connect = connect._replace(copy=None, command=command, options=options)
+        job.spec = job.spec._replace(
+            stdin=True, stdin_each=True, separate_stderr=True, stdout_mode=STREAM, connect=connect
+        )
+        if self._order:
+            job.nodes = list(self._order)
+            job.keys = list(self._order)
+        return job
+
+    def ask_in_order(self, names: Iterable[str]) -> None:
+        """Have the nodes begin in this order, before the run; ValueError unless it has exactly them."""
+        order = list(names)
+        if sorted(order) != sorted(self.nodes):
+            raise WorkerBadArgumentError(f"an order of nodes names each of {self.nodes} once")
+        self._order = order
+
+    def reader(self, task: PublicTask, nodes: list[str]) -> Reader | None:
+        return None
+
+    def copy_argv(self, task: PublicTask, copy: Copy) -> Iterable[Word]:
+        return [*self._words(task), *_ALIVE, (NODE,), self.receive_command(task)]
+
+    def receive_command(self, task: PublicTask) -> str:
+        """Return the command of each node."""
+        copy = self.copying
+        if copy is None:
+            raise WorkerError("a relay has a file to copy")
+        size, mode, times = self._stamp.size, self._stamp.mode, None
+        if copy.preserve:
+            times = atomic.stamp(self._stamp.accessed), atomic.stamp(self._stamp.modified)
+        ports = str(task.info("relay_ports") or "")
+        ssh = ["ssh", "-oBatchMode=yes"]
+        if limit := connect_seconds(task):
+            ssh.append(f"-oConnectTimeout={limit}")
+        ssh += [*split_setting(task, "relay_options", ""), *_ALIVE]
+        way = self.relays_over or relay.SSH
+        return relay.receive(copy, size, mode, times, self._token, way, ports, ssh)
+
+    def command_lines(self, task: PublicTask) -> Iterator[tuple[NodeSet, list[str]]]:
+        super().command_lines(task)
+        chain = " -> ".join(["head", *(self._order or self.nodes)])
+        yield (
+            NodeSet(self.nodes),
+            [
+                f"relay over {self.relays_over} of {self.source} ({self._stamp.size} bytes), "
+                f"in the order in which the nodes answer: {chain}"
+            ],
+        )
+
+    # -- for the head ------------------------------------------------------------------------------
+
+    @property
+    def stamp(self) -> SourceStamp:
+        """What is known of the file since the worker was made."""
+        return self._stamp
+
+    def feed_command(self, rank: int, seq: int) -> str:
+        """Return the command of a node that takes the file from here."""
+        copy = self.copying
+        if copy is None:
+            raise WorkerError("a relay has a file to copy")
+        return relay.feed(copy, self._token, rank, seq)
+
+
+class SourceStamp:
+    """By which a file is known to be the same: size in bytes, mode, times in seconds, and where it is."""
+
+    def __init__(self, found: os.stat_result) -> None:
+        self.size = found.st_size
+        self.mode = stat.S_IMODE(found.st_mode)
+        self.accessed, self.modified = found.st_atime, found.st_mtime
+        self.identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _stamp_of(path: str) -> SourceStamp:
+    try:
+        return SourceStamp(os.stat(path))
+    except OSError as error:
+        raise WorkerBadArgumentError(f"source {path!r}: {error.strerror}") from None
+
+
+class _Source:
+    """The file of a worker (`mpshell.coordinator.relay.RelaySource`)."""
+
+    def __init__(self, worker: Relayed, task: PublicTask, nodes: list[str]) -> None:
+        self._worker = worker
+        self.name = worker.source or ""
+        self.size = worker.stamp.size
+        # Their log is not read: what it says of a failure is on stderr.
+        words = ssh_program(task, []).words
+        self._program = [word if isinstance(word, tuple) else (word,) for word in words]
+        self._nodes = nodes
+
+    def sum_words(self, algorithm: str) -> Sequence[Template]:
+        text = _SHA256 if algorithm == SHA256 else _CKSUM
+        return whole_words(["/bin/sh", "-c", text, "sh", self.name])
+
+    def key_words(self) -> Sequence[Template]:
+        return whole_words(relay.keys()) if self._worker.relays_over == relay.SSHD else ()
+
+    def send_words(self, rank: int, seq: int, offset: int) -> Sequence[Template]:
+        before = whole_words(["/bin/sh", "-c", _SEND, "sh", self.name, str(offset + 1)])
+        after = [*_ALIVE, self._nodes[rank], self._worker.feed_command(rank, seq)]
+        return (*before, *self._program, *whole_words(after))
+
+    def has_changed(self) -> bool:
+        try:
+            return SourceStamp(os.stat(self.name)).identity != self._worker.stamp.identity
+        except OSError:
+            return True
+
+
+def relaying(
+    worker_class: type[Any],
+    way: bool | str,
+    source: Any,
+    reverse: bool,
+    info: Callable[[str], Any],
+) -> type[Any]:
+    """Return the class of workers for a relay copy over a transport; its own for a file that is too small.
+
+    ValueError for what cannot be relayed.
+    """
+    if way is not True and way not in WAYS:
+        raise WorkerBadArgumentError(f"relay is True, 'ssh' or 'sshd', not {way!r}")
+    if reverse:
+        raise WorkerBadArgumentError(
+            "relay is for copies to nodes: each has a file of its own to copy from"
+        )
+    if not (isinstance(worker_class, type) and issubclass(worker_class, WorkerSsh)):
+        name = getattr(worker_class, "__name__", worker_class)
+        raise WorkerBadArgumentError(
+            f"relay={way!r} needs nodes with ssh, and {name} does not use it"
+        )
+    if info("launcher") is not None:
+        raise WorkerBadArgumentError(
+            "relay is for engines on this host, and the info key 'launcher' is set"
+        )
+    path = check_path("source", source)
+    if os.path.isdir(path):
+        raise WorkerBadArgumentError(f"source {path!r} is a directory: only a file can be relayed")
+    if _stamp_of(path).size < info("relay_least") and os.path.isfile(path):
+        return worker_class
+    return relay_class(worker_class, "ssh" if way is True else str(way))
+
+
+def relay_class(worker_class: Any, way: str) -> type[Relayed]:
+    """Return the class of a transport over ssh whose workers relay a file."""
+    namespace = {
+        "__module__": worker_class.__module__,
+        "relays_over": way,
+        "__doc__": Relayed.__doc__,
+    }
+    bases = (Relayed,) if worker_class is WorkerSsh else (Relayed, worker_class)
+    return type(f"Relay{worker_class.__name__}", bases, namespace)

@@ -1,0 +1,120 @@
+"""--relay: a file that each node passes on; nodes are directories here, with a wrapper for ssh."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mpshell import NodeSet
+from mpshell.cli.relayed import ordered
+from tests.cli.program import Done, mpshell
+from tests.relaynodes import Nodes
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    made = Nodes(tmp_path)
+    made.make(4)
+    (tmp_path / "image").write_bytes(bytes(range(256)) * 20_000)
+    yield made
+    for process in made.processes():
+        process.kill()
+
+
+def relay(nodes: Nodes, *words: str) -> Done:
+    return mpshell(
+        "-O", f"ssh_path={shlex.quote(str(nodes.program))}", "-w", "n[1-4]", *words, "-c",
+        str(nodes.directory / "image"), "--dest", "~/image",
+    )  # fmt: skip
+
+
+def test_a_file_is_relayed_and_v_tells_the_sources(nodes: Nodes) -> None:
+    done = relay(nodes, "--relay", "-v")
+    assert done.code == 0, done.err
+    for name in ("n1", "n2", "n3", "n4"):
+        copied = nodes.homes / name / "image"
+        assert copied.read_bytes() == (nodes.directory / "image").read_bytes()
+        assert re.search(f"^mpshell: {name} <- (this host|n[1-4])", done.err, re.MULTILINE)
+    assert done.err.count("<- this host") == 1 and "ok 4" in done.err
+    nodes.check_clean()
+
+
+def test_a_dry_run_shows_the_line(nodes: Nodes) -> None:
+    done = relay(nodes, "--relay", "--dry-run")
+    assert done.code == 0 and len(done.lines) == 1
+    assert done.lines[0].startswith("n[1-4]: relay over ssh of ")
+    assert done.lines[0].endswith("(5120000 bytes), in the order in which the nodes answer: "
+                                  "head -> n1 -> n2 -> n3 -> n4")  # fmt: skip
+    assert not nodes.left() and not (nodes.homes / "n1" / "image").exists()
+    done = mpshell(
+        "-w", "n3,n1", "-w", "n[1-2]", "--relay=sshd", "--relay-order=as-given", "--dry-run", "-c",
+        str(nodes.directory / "image"), "--dest", "/tmp/x",
+    )  # fmt: skip
+    assert "relay over sshd" in done.lines[0] and done.lines[0].endswith("head -> n3 -> n1 -> n2")
+
+
+def test_a_failure_is_said_with_its_reason(nodes: Nodes) -> None:
+    (nodes.homes / "n2" / "image" / "image").mkdir(parents=True)
+    done = relay(nodes, "--relay")
+    assert done.code == 1
+    assert re.search("^mpshell: n2: relay: .*is a directory", done.err, re.MULTILINE), done.err
+    nodes.check_clean()
+
+
+def test_a_journal_has_relay_copies_and_they_go_on_as_such(nodes: Nodes, tmp_path: Path) -> None:
+    (nodes.homes / "n2" / "image" / "image").mkdir(parents=True)
+    done = relay(nodes, "--relay", "--journal", str(tmp_path / "log"))
+    assert done.code == 1
+    (nodes.homes / "n2" / "image" / "image").rmdir()
+    done = mpshell("--rerun-failed", str(tmp_path / "log"), "-v")
+    assert done.code == 0 and "ok 1" in done.err, done.err
+    copied = nodes.homes / "n2" / "image" / "image"
+    assert copied.read_bytes() == (tmp_path / "image").read_bytes()
+    nodes.check_clean()
+
+
+def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
+    nodes.refused.mkdir()
+    for name in ("n1", "n2", "n3", "n4"):
+        (nodes.refused / name).touch()
+    done = relay(nodes, "--relay")
+    assert done.code == 1
+    assert "nodes cannot log in to each other" in done.err and "use --relay=sshd" in done.err
+    nodes.check_clean()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("--relay", "true"), "--relay is for copies to nodes: -c must be given with it"),
+        (("--relay", "--rcopy", "/etc/hosts"), "--relay is for copies to nodes"),
+        (("-c", "/etc/hosts", "--relay=rsync"), "invalid choice: 'rsync'"),
+        (("-c", "/etc/hosts", "--relay-order=by-name"), "--relay-order is for relay copies"),
+        (("-c", "/etc/hosts", "--relay-options=-v"), "--relay-options is for relay copies"),
+        (("-c", "/etc", "--relay"), "'/etc' is a directory: only a file can be relayed"),
+        (("-c", "/dev/null", "--relay"), "'/dev/null' is no regular file"),
+        (("-c", "/etc/hosts", "--relay", "-R", "exec"), "relay='ssh' needs nodes with ssh"),
+        (("-c", "/etc/hosts", "--relay", "-R", "rsh"), "relay='ssh' needs nodes with ssh"),
+        (("-O", "relay_ports=x", "-c", "/etc/hosts", "--relay=sshd"), "relay_ports is LOW-HIGH"),
+    ],
+)
+def test_what_does_not_go_with_it(words: tuple[str, ...], error: str) -> None:
+    done = mpshell("-w", "n1", *words)
+    assert done.code == 64 and error in done.err, done.err
+
+
+def test_the_order_of_nodes_as_they_are_given() -> None:
+    nodes = NodeSet("n[1-6]")
+    assert ordered(nodes, ["n5,n[2-3]", "x1,n5", "@group", "n1"]) == [
+        "n5",
+        "n2",
+        "n3",
+        "n1",
+        "n4",
+        "n6",
+    ]
+    assert ordered(nodes, []) == ["n1", "n2", "n3", "n4", "n5", "n6"]
