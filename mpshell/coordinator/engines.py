@@ -1,10 +1,10 @@
-"""The engines of one run: leased as the work needs them, sent what is to be done in one frame a turn.
+"""The engines of one run: leased as the work needs them, and sent their work in one frame a turn.
 
     SlotPool ──► EngineSet ──► a frame a turn ──► engine
                  EngineSet ◄── frames ◄────────── engine, or the news that it is gone
-                     └──► ClientEvents (Intake): what the frames hold about clients
+                     └──► ClientEvents (Intake): messages about clients
 
-What frames hold about engines ends here. It is kept what was handed out to which engine, so that when one is
+Messages about engines end here. The clients that each engine was handed are kept, so that when one is
 lost its announced clients can be told from those that have surely not run. In the thread of the run.
 """
 
@@ -76,7 +76,7 @@ class EngineSet:
         self._bucket = bucket or TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
-        #: What is done with each kind of message: those about engines end here, the others go on.
+        #: The receiver of each kind of message: those about engines end here, the others go on.
         self._handlers: dict[type, Callable[[EngineState, Any], object]] = {
             messages.Finished: self._on_finished,
             messages.Starting: self._on_starting,
@@ -163,13 +163,13 @@ class EngineSet:
         self._end_of_turn()
 
     def feed(self, job: Job) -> None:
-        """Send what is new of a job's stdin."""
+        """Send the new part of a job's stdin."""
         for engine in self._engines.values():
             if job.id in engine.jobs:
                 engine.feed(job)
         self._end_of_turn()
 
-    # -- what engines send ---------------------------------------------------------------------
+    # -- messages of engines -------------------------------------------------------------------
 
     def _on_frame(self, link: Link, events: list[Message]) -> None:
         engine = self._engines.get(link.engine_id)
@@ -226,7 +226,7 @@ class EngineSet:
         self._admit(engine)
 
     def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
-        """End the run: its commands must not take what they have got for all."""
+        """End the run: its commands must not take the part that they have got for the whole."""
         self._run.note(InputStorageError(event.text))
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
@@ -271,7 +271,7 @@ class EngineSet:
             self._clients.dropped(job, indexes)
 
     def _on_silent(self, link: Link) -> None:
-        """What it runs may go on for a while: others are not started in its place before it is gone."""
+        """Its commands may go on for a while: others are not started in its place before it is gone."""
         engine = self._engines.get(link.engine_id)
         if engine is not None:
             engine.handle(states.FALL_SILENT)
@@ -368,7 +368,8 @@ class EngineSet:
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)
-        # A fork takes a millisecond. A host may not answer at all, and would hold what it was handed.
+        # A fork takes a millisecond. A host may not answer at all, and would hold the clients that it was
+        # handed.
         if not link.far or link.ready is not None:
             self._admit(engine)
         self._affinity.add_engine(link)
@@ -393,7 +394,7 @@ class EngineSet:
         self._turn()
 
     def kill_all(self, reason: int) -> None:
-        """Give what still runs no more grace."""
+        """Give commands that still run no more grace."""
         for engine in self._engines.values():
             engine.outbox.append(messages.Cancel(None, reason, True))
         self._turn()

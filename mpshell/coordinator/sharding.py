@@ -4,7 +4,7 @@ A `SlotPool` is one fanout: the task's, or a worker's own. Its slots over all en
 more than the fanout, so that a fanout of 1 is strictly serial. Slices are handed out in the order of
 the nodes as slots free up, and a little ahead of need; never a fixed share.
 
-The coordinator tells a slot pool what happened (work came, clients finished, an engine holds fewer slots)
+The coordinator passes events to a slot pool (work came, clients finished, an engine holds fewer slots)
 and asks it for a `plan`. No I/O, no clock.
 """
 
@@ -55,7 +55,7 @@ class SlotPool:
         """Return how many of so many clients may run at once."""
         return clients if self.fanout is None else min(self.fanout, clients)
 
-    # -- what happened --
+    # -- events --
 
     def add_work(self, work: Slice) -> None:
         """Queue clients behind the others."""
@@ -116,7 +116,7 @@ class SlotPool:
             share.lowering = False
             share.bound = max(slots, share.slots)
 
-    # -- what to do --
+    # -- instructions --
 
     def plan(
         self, budget: int | None = None, *, ahead: bool = True
@@ -124,7 +124,7 @@ class SlotPool:
         """Return new numbers of slots by engine, and slices to hand out; they count as done.
 
         With a `budget` of clients that may start now no more than that is handed out. Then, and where `ahead`
-        is False, nothing is handed out ahead of need: what is handed out starts at once.
+        is False, nothing is handed out ahead of need: each client that is handed out starts at once.
         """
         self._queue.look_ahead = self.fanout or UNLIMITED
         return self._plan_slots(), self._deal(budget, 2 if ahead and budget is None else 1)
@@ -150,7 +150,7 @@ class SlotPool:
         return changed
 
     def _fair(self) -> dict[int, int]:
-        """Return an even split of the fanout, but for what frozen engines hold of it."""
+        """Return an even split of the fanout without the slots that frozen engines hold."""
         live = [eid for eid, share in self.shares.items() if not share.frozen]
         held = sum(share.bound for share in self.shares.values() if share.frozen)
         fair: dict[int, int] = {}
@@ -171,7 +171,7 @@ class SlotPool:
         if total > (self.fanout or 0):
             return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
         if self._has_work:
-            # Work for all: level out what an earlier end of work has moved.
+            # Work for all: level out the slots that an earlier end of work has moved.
             if any(self.shares[eid].slots < slots for eid, slots in fair.items()):
                 return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
             return {}
@@ -220,14 +220,14 @@ class SlotPool:
         return raised
 
     def _deal(self, budget: int | None, rounds: int) -> list[tuple[int, Slice]]:
-        """Hand out what fills the slots, then in a second round as much again ahead of need.
+        """Hand out clients for the free slots, then in a second round as many again ahead of need.
 
         Never more than twice the fanout, over all engines, also while slots move from one that has clients for
-        them to another: what is handed out may have run once this process has been killed.
+        them to another: a client that is handed out may have run once this process has been killed.
         """
         dealt: list[tuple[int, Slice]] = []
-        # First what fills the slots, then as much again, to be there when a slot becomes free: the end of a
-        # client and the start of the next one are then a matter of the engine alone, without a trip to here.
+        # First clients for the free slots, then as many again, to be there when a slot becomes free: the end of
+        # a client and the start of the next one are then a matter of the engine alone, without a trip to here.
         for ahead in range(1, rounds + 1):
             available = self.queued if budget is None else min(self.queued, budget)
             available = min(available, self._room)

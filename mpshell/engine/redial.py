@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mpshell.runtime.loop import EventLoop, TimerHandle
 
     class Starter(Protocol):
-        """What starts programs."""
+        """The interface that starts programs."""
 
         loop: EventLoop
         owner: Owner
@@ -71,7 +71,8 @@ class Dial:
         self._execution = execution
         self._texts = texts
         self.state: str = MAKING
-        #: Where its program connects to, and what the gate has returned for that; None: not counted there.
+        #: Where its program connects to, and the value that the gate has returned for that; None: not counted
+        #: there.
         self._place: tuple[str, int] | None = None
         self._begun: int | None = None
         #: Messages of its program that have not been passed on.
@@ -89,7 +90,7 @@ class Dial:
     # -- its program -----------------------------------------------------------------------------
 
     def look(self, notes: bytes, messages: bytes) -> bytes:
-        """Take what is noted of its program's log, and new messages; return those to pass on now."""
+        """Take the notes of its program's log, and new messages; return those to pass on now."""
         if self.state is not MAKING:
             return messages
         self._held += messages
@@ -256,4 +257,4 @@ class Dial:
         self._give_up()
 
     def close(self) -> None:
-        """There is nothing to close between two programs; `abandon` calls off what is to come."""
+        """There is nothing to close between two programs; `abandon` calls off the next one."""

@@ -43,7 +43,7 @@ class EnginePool:
         self._leased: set[Link] = set()
 
     def prepare(self) -> None:
-        """Begin with what the next `lease` takes, without waiting for it."""
+        """Begin with the work of the next `lease`, without waiting for it."""
         with self._lock:
             if not self._idle:
                 self._launcher.prepare()
@@ -109,7 +109,7 @@ class EnginePool:
         self._tidy()
 
     def _tidy(self) -> None:
-        """End what has served engines of other credentials, once nobody has one of those."""
+        """End the servers of engines of other credentials, once no such engine is in use."""
         with self._lock:
             used = {other.credentials for other in (*self._leased, *self._idle)}
             unused = self._launcher.part_with(used)
@@ -158,7 +158,7 @@ def engine_pool(launcher: Launcher | None = None) -> EnginePool:
 
 
 def shutdown() -> None:
-    """End the warm engines and what serves them now; the next run starts new ones."""
+    """End the warm engines and their servers now; the next run starts new ones."""
     with _lock:
         pools = list(_pools.values())
     for pool in pools:
