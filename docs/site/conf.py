@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.util import logging
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -30,3 +35,19 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "inherited-members": True, "show-inheritance": True}
 autodoc_preserve_defaults = True
 python_display_short_literal_types = True
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("build-finished", copy_pictures)
+
+
+def copy_pictures(app: Sphinx, error: Exception | None) -> None:
+    """Copy the pictures that pages show by HTML, light and dark: Sphinx does not look into that."""
+    if error is not None:
+        return
+    for name in ("images", "benchmarks"):
+        shutil.copytree(ROOT / "docs" / name, Path(app.outdir) / name, dirs_exist_ok=True)
+    for page in Path(app.outdir).glob("*.html"):
+        for source in re.findall(r'(?:src|srcset)="([^":]+)"', page.read_text()):
+            if not (page.parent / source.partition("?")[0]).exists():
+                logging.getLogger(__name__).warning("%s: no picture %s", page.name, source)
