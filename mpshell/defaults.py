@@ -1,6 +1,6 @@
 """Default settings of new Tasks and of node sets, and the files that change them.
 
-`DEFAULTS` is what a Task copies when it is created; changing it is for Tasks to come.  It reads the
+A Task copies `DEFAULTS` when it is created; changing it is for Tasks to come.  It reads the
 files `defaults.conf` of the machine and of the user when it is first asked for a value: an import reads
 nothing.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import allocate_lock  # threading.Lock, without what `mpshell --help` does not need
+from _thread import (
+    allocate_lock,
+)  # threading.Lock, without modules that `mpshell --help` does not need
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +45,7 @@ TASK_INFO: dict[str, Any] = {
     "grooming_delay": 0.25,  # of ClusterShell's tree mode: without an effect
     "connect_timeout": 10,
     "ssh_kex": "prefer",
+    "ssh_keep": 0,
     "ssh_password": None,
     "connect_fanout": 32,
     "connect_rate": None,
@@ -83,7 +86,7 @@ Tables = dict[str, dict[str, Any]]
 
 
 def config_paths(config_name: str) -> list[str]:
-    """Return where a configuration file is looked for, as in ClusterShell: what comes later goes first."""
+    """Return where a configuration file is looked for, as in ClusterShell: later places go first."""
     home = os.environ.get("XDG_CONFIG_HOME", os.path.expanduser("~/.config"))
     folders = [
         "/etc/clustershell",
@@ -100,7 +103,7 @@ class Defaults:
     """The values of `TASK_DEFAULT`, `TASK_INFO` and `NODESET` as attributes; AttributeError for any other.
 
     `filenames` are files with sections of these names (defaults.conf(5) of ClusterShell), the last one
-    goes first; those that cannot be opened are left out.  Raise DefaultsError for what cannot be read.
+    goes first; those that cannot be opened are left out.  Raise DefaultsError for one that cannot be read.
     """
 
     #: The values; None: the files of `DEFAULTS` are to be read yet.
@@ -145,7 +148,7 @@ class Defaults:
         self._table_of(name)[name] = value
 
     def __reduce__(self) -> tuple[type[Defaults], tuple[()], Tables]:
-        """Return what copies and pickles are made of: their tables are their own."""
+        """Return the parts of copies and pickles: their tables are their own."""
         return type(self), (), {section: dict(table) for section, table in self._tables().items()}
 
     def __setstate__(self, state: Tables) -> None:
@@ -162,7 +165,7 @@ class Defaults:
         return dict(self._tables()[CFG_SECTION_TASK_INFO])
 
 
-#: Held while the files of `DEFAULTS` are read: what another thread sets meanwhile is not lost.
+#: Held while the files of `DEFAULTS` are read: a value that another thread sets meanwhile is not lost.
 _reading = allocate_lock()
 
 

@@ -54,7 +54,7 @@ def _value(path: str, section: str, key: str, text: str, default: Any) -> Any:
 
 
 def _reader(key: str, default: Any) -> tuple[Callable[[str], Any], str]:
-    """Return what reads the text of a key, and the texts that it takes."""
+    """Return the reader of the text of a key, and the texts that it takes."""
     kind = _MAY_BE_NONE.get(key, type(default))
     none = " or none" if key in _MAY_BE_NONE else ""
     if kind is bool:

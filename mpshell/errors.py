@@ -2,7 +2,7 @@
 
 
 class TaskException(Exception):
-    """Base of what a Task raises."""
+    """Base of a Task's errors."""
 
 
 class TaskError(TaskException):
@@ -30,14 +30,14 @@ class JournalError(TaskError):
 
 
 class DefaultsError(ValueError):
-    """A file of defaults cannot be read; `path` is its name, the text says where and what is allowed."""
+    """A file of defaults cannot be read; `path` is its name, the text has the place and the allowed values."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
         self.path = path
 
     def __str__(self) -> str:
-        """Return the file and what is wrong with it."""
+        """Return the file and its fault."""
         return f"{self.path}: {self.args[1]}"
 
 
@@ -46,7 +46,7 @@ class UnknownThreadError(TaskError, LookupError):
 
 
 class WorkerException(Exception):
-    """Base of what a worker raises."""
+    """Base of a worker's errors."""
 
 
 class WorkerError(WorkerException):
@@ -58,11 +58,11 @@ WorkerBadArgumentError = ValueError
 
 
 class EngineException(Exception):
-    """Base of what the machinery under a Task raises."""
+    """Base of the errors of the machinery under a Task."""
 
 
 class EngineAbortException(EngineException):
-    """Goes through a handler that called `abort()`: what stands after the call is not run."""
+    """Goes through a handler that called `abort()`: code after the call is not run."""
 
     def __init__(self, kill: bool) -> None:
         super().__init__(kill)
@@ -94,7 +94,7 @@ class EngineClientException(Exception):
 
 
 class EngineClientError(EngineClientException):
-    """A client cannot do what is asked."""
+    """A client cannot do the work that is asked."""
 
 
 class EngineClientNotSupportedError(EngineClientError):
@@ -114,7 +114,7 @@ class NoHostError(EngineStartError):
 
 
 class InputStorageError(EngineException, OSError):
-    """What is written to commands cannot be kept for them: the disk is full, most often.
+    """Input for commands cannot be kept: the disk is full, most often.
 
     `errno` is that of the system's error. The run that it is for ends.
     """

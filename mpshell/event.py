@@ -1,7 +1,7 @@
-"""The handler of events: what a user derives from to hear of a worker, a timer or a port.
+"""The handler of events, the base class of a user's handlers for a worker, a timer or a port.
 
-Every method is called in the thread of the task. Only what a handler overrides is sent across from the
-engines, so a method that is not needed is best left out.
+Every method is called in the thread of the task. Only the events that a handler overrides are sent across from
+the engines, so a method that is not needed is best left out.
 """
 
 from __future__ import annotations

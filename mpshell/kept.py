@@ -1,3 +1,3 @@
-"""What a journal keeps of the output: a leaf, known to the command line without anything of a run."""
+"""The output that a journal keeps: a leaf, known to the command line without anything of a run."""
 
 KEEPS = KEEPS_NONE, KEEPS_FAILED, KEEPS_ALL = "none", "failed", "all"

@@ -13,7 +13,7 @@ MODE_TRACE = 2
 
 
 class MsgTreeElem:
-    """A message: what a command has said, without a last newline.
+    """A message: the output of a command, without a last newline.
 
     It compares with bytes and other messages, has the length of its bytes, and iterates over lines. One
     made of nothing has no line, where one of b"" has an empty one.
@@ -79,7 +79,7 @@ class MsgTreeElem:
         lines: list[bytes] = []
         elem: MsgTreeElem | None = self
         while elem is not None and elem._text is not None:
-            # Only what begins a message may be more than one line.
+            # Only the begin of a message may be more than one line.
             lines += [elem._text] if elem.parent is not None else elem._text.split(b"\n")[::-1]
             elem = elem.parent
         return lines[::-1]

@@ -166,7 +166,7 @@ class NodeSet(NodeSetBase):
         if plain is None:
             self._names = super()._members_of_many(items)
         else:
-            # Sorting finds what is there twice, and is what most sets are for: no dict is made.
+            # Sorting finds names that are there twice, and most sets are made to be sorted: no dict is made.
             self._index, self._given = None, plain
 
     def __contains__(self, nodes: Nodes | None) -> bool:
@@ -216,13 +216,13 @@ class NodeSet(NodeSetBase):
         return f"{named},{rest}" if rest else str(named)
 
     def __setstate__(self, state: Any) -> None:
-        """Take what `__getstate__` returned; groups are those of the process then."""
+        """Take the state that `__getstate__` returned; groups are those of the process then."""
         super().__setstate__(state)
         self._resolver = None
 
 
 def _items_of(many: Iterable[Nodes]) -> list[Nodes]:
-    """Return what an iterable of nodes has; TypeError where it is none."""
+    """Return the members of an iterable of nodes; TypeError where it is none."""
     if isinstance(many, (str, bytes)) or not isinstance(many, Iterable):
         raise TypeError(f"not nodes (a text, a NodeSet or an iterable of texts): {many!r}")
     items = list(many)

@@ -1,4 +1,4 @@
-"""Own `NodeSetBase`, a mutable set of node names that takes no texts: what node sets have in common.
+"""Own `NodeSetBase`, a mutable set of node names that takes no texts: the base of node sets.
 
 `mpshell.nodeset` adds the syntax and the groups.  Pure code without global state: it may run in any
 process and any thread, but one set belongs to one thread.
@@ -24,7 +24,7 @@ from mpshell.nodes.indexes import check_autostep, chunks, known_autostep
 from mpshell.nodes.parser import parse, parse_sorted
 
 Nodes = str | Iterable[str]
-"""What the methods of a NodeSet take for nodes: a text, a node set, or any iterable of texts."""
+"""The forms of nodes that methods of a NodeSet take: a text, a node set, or any iterable of texts."""
 
 
 class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
@@ -111,7 +111,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         raise TypeError(f"not a node set: {other!r}")
 
     def _members_of_many(self, many: Iterable[Nodes]) -> dict[str, None]:
-        """Return the names of all of an iterable of what a method takes, in one new dict."""
+        """Return the names of all items of an iterable, each as a method takes it, in one new dict."""
         names: dict[str, None] = {}
         for nodes in many:
             if not names:
@@ -321,7 +321,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         return self._new(self._members_of(other)) ^ self if is_node_set(other) else NotImplemented
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what pickle keeps: the sorted names, once."""
+        """Return the state that pickle keeps: the sorted names, once."""
         return {
             "autostep": self._autostep,
             "step": self._step,
@@ -330,7 +330,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         }
 
     def __setstate__(self, state: Any) -> None:
-        """Take what `__getstate__`, or ClusterShell's class of the name, has returned."""
+        """Take the state that `__getstate__`, or ClusterShell's class of the name, has returned."""
         if isinstance(state, tuple):
             # Of mpshell before there was a fold_axis.
             state = {"autostep": state[0], "names": state[1]}

@@ -22,7 +22,7 @@ from mpshell.wire.messages import (
     UNREACHABLE,
 )
 
-#: What a reason can be: how the command ended; for a transport's own failure, why.
+#: The reasons: how the command ended; for a transport's own failure, why.
 REASONS = (
     "exit",  # it has ended, with `returncode`
     "signal",  # it was ended by `signal`
@@ -53,7 +53,7 @@ _NAMES = {
 #: Begin of the detail of an outcome that a relay copy gives: the command itself has told why it failed.
 RELAY_DETAIL = "relay: "
 
-#: What makes a time of day of the monotonic clock, which is one for all processes of the machine.
+#: The difference of the time of day to the monotonic clock, which is one for all processes of the machine.
 _EPOCH = time.time() - time.monotonic()
 
 
@@ -125,7 +125,7 @@ def node_outcome(
     code: int | None,
     diagnose: Callable[[str], str | None] | None,
 ) -> NodeOutcome:
-    """Make an outcome of what is recorded; `diagnose` is for `reason_of`."""
+    """Make an outcome of a record; `diagnose` is for `reason_of`."""
     reason, status, started, duration, detail, engine, attempt, host = recorded
     name = reason_of(recorded, diagnose)
     if reason == EXITED and detail is not None and diagnose is not None:

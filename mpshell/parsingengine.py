@@ -16,8 +16,8 @@ from mpshell.nodesetbase import NodeSetBase
 class ParsingEngine:
     """Reads texts of node sets.  Where `group_resolver` is None, `@a`, `b*` and `c?` are names.
 
-    `namespace` is a group source, None for the default one.  What is not a node set is a
-    NodeSetParseError, what cannot be resolved a NodeGroupError.
+    `namespace` is a group source, None for the default one.  A text that is not a node set is a
+    NodeSetParseError, one that cannot be resolved a NodeGroupError.
     """
 
     #: The operators of a text, and the method of a set that each of them calls.

@@ -27,7 +27,7 @@ class EngineEPoll:
     identifier = "epoll"
 
 
-#: What `default("engine")` may be.
+#: The values of `default("engine")`.
 IDENTIFIERS = ("auto", EngineEPoll.identifier, EnginePoll.identifier, EngineSelect.identifier)
 
 

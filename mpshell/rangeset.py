@@ -1,7 +1,7 @@
 """Own `RangeSet`, a mutable set of node indexes such as ``1-3,05-09/2``.
 
 Users hold these; node sets need only the functions of `mpshell.nodes.indexes`, which also explains
-what an index is.  Pure code without global state: it may run in any process and any thread.
+the definition of an index.  Pure code without global state: it may run in any process and any thread.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Indexes = str | Iterable[str | int] | None
-"""What a method takes for a set of indexes: a text, single indexes, or nothing."""
+"""The forms of a set of indexes that a method takes: a text, single indexes, or nothing."""
 
 
 def _one_index(element: str | int, pad: int = 0) -> str:
@@ -240,11 +240,11 @@ class RangeSet(Stepped, MutableSet[str]):
             self.update(other)
 
     def intersection_update(self, other: Indexes) -> None:
-        """Keep only what is in `other` too."""
+        """Keep only the members that are in `other` too."""
         self._items.intersection_update(_indexes_of(other))
 
     def difference_update(self, other: Indexes, strict: bool = False) -> None:
-        """Remove what is in `other`; with `strict`, raise KeyError if some of it is absent."""
+        """Remove the members of `other`; with `strict`, raise KeyError if some of it is absent."""
         items = _indexes_of(other)
         if strict:
             for item in items:
@@ -253,25 +253,25 @@ class RangeSet(Stepped, MutableSet[str]):
         self._items.difference_update(items)
 
     def symmetric_difference_update(self, other: Indexes) -> None:
-        """Keep what is in exactly one of both."""
+        """Keep the members of exactly one of both."""
         self._items.symmetric_difference_update(_indexes_of(other))
 
     # The same, each as a new set.
 
     def union(self, other: Indexes) -> Self:
-        """Return what is in one of both."""
+        """Return the members of either."""
         return self._of(self._items | _indexes_of(other), self._autostep)
 
     def intersection(self, other: Indexes) -> Self:
-        """Return what is in both."""
+        """Return the members of both."""
         return self._of(self._items & _indexes_of(other), self._autostep)
 
     def difference(self, other: Indexes) -> Self:
-        """Return what is not in `other`."""
+        """Return the members that are not in `other`."""
         return self._of(self._items - _indexes_of(other), self._autostep)
 
     def symmetric_difference(self, other: Indexes) -> Self:
-        """Return what is in exactly one of both."""
+        """Return the members of exactly one of both."""
         return self._of(self._items ^ _indexes_of(other), self._autostep)
 
     # Operators take sets only: a text beside one is more likely a slip than a pattern.
@@ -340,7 +340,7 @@ class RangeSet(Stepped, MutableSet[str]):
         return self._items == other if isinstance(other, AbstractSet) else NotImplemented
 
     def __setstate__(self, state: Any) -> None:
-        """Take what pickle keeps of a set, also of ClusterShell's class of the name."""
+        """Take the state that pickle keeps of a set, also of ClusterShell's class of the name."""
         if isinstance(state, tuple):
             self._autostep, self._items = state[1]["_autostep"], state[1]["_items"]
             return

@@ -32,7 +32,7 @@ from mpshell.rangeset import RangeSet
 Vector = tuple[str, ...]
 
 Vectors = Iterable[Sequence[Any]]
-"""What a method takes for vectors: each is a sequence with a text, an int or a RangeSet for each axis."""
+"""Vectors as methods take them: each is a sequence with a text, an int or a RangeSet for each axis."""
 
 
 class RangeSetND(Stepped, DictSet[Vector, "RangeSetND | Vectors", "RangeSetND"]):
@@ -213,11 +213,11 @@ class RangeSetND(Stepped, DictSet[Vector, "RangeSetND | Vectors", "RangeSetND"])
     union_update = DictSet.update
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what pickle keeps."""
+        """Return the state that pickle keeps."""
         return {"_autostep": self._autostep, "_vectors": self._vectors}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__`, or ClusterShell's class of the name, has returned."""
+        """Take the state that `__getstate__`, or ClusterShell's class of the name, has returned."""
         self._replace({})
         if "_vectors" in state:
             self._autostep, self._vectors = state["_autostep"], state["_vectors"]

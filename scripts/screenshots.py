@@ -1,4 +1,4 @@
-"""What `scripts/screenshots` does: a sweep, its report, and pictures of it, light and dark."""
+"""The pictures of the documents: the architecture, and the report of a sweep, light and dark."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from scripts import picture
 from tests.report.browser import Page, chromium
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ esac"""
 
 
 def main() -> None:
+    picture.write(IMAGES)
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "sweep.html"
         subprocess.run(

@@ -52,6 +52,7 @@ PROGRAMS = {
     "scontrol": Program("scontrol", "slurm-client"),
     "ip": Program("ip", "iproute2"),
     "openssl": Program("openssl", "openssl"),
+    "sudo": Program("sudo", "sudo"),
     "sshpass": Program("sshpass", "sshpass"),
     "srun": Program("srun", "slurm-client"),
     "slurmctld": Program("slurmctld", "slurmctld"),

@@ -23,7 +23,7 @@ W = TypeVar("W", bound=Worker, covariant=True)
 # The states of a run, each followed by the next one only.
 NEW: Final = "NEW"  # it has not been entered
 RUNNING: Final = "RUNNING"
-ENDING: Final = "ENDING"  # nothing new is started; what still runs is ended
+ENDING: Final = "ENDING"  # nothing new is started; commands that still run are ended
 OVER: Final = "OVER"  # nothing of it runs
 
 #: Outcomes that wait for the iterator until no more commands are started, and until they are again.
@@ -44,7 +44,7 @@ class AsyncRun(Generic[W]):
     """
 
     def __init__(self, runs: Runs, worker: W, arrivals: Arrivals) -> None:
-        #: The worker of the command, for what its nodes have written, their stdin, `withdraw()`, `abort()`.
+        #: The worker of the command, for the output of its nodes, their stdin, `withdraw()`, `abort()`.
         self.worker = worker
         self._runs = runs
         self._arrivals = arrivals
@@ -79,7 +79,7 @@ class AsyncRun(Generic[W]):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """End what still runs. Raise what has ended the run early, unless the body has raised."""
+        """End commands that still run. Raise the error that ended the run early, unless the body has raised."""
         if self._state is not OVER:
             self._coordinator.run.note(_Left())
             self._guest.kick()
@@ -102,7 +102,7 @@ class AsyncRun(Generic[W]):
             raise cancelled
 
     def _raise_error(self) -> None:
-        """Raise what has ended the run early, once."""
+        """Raise the error that has ended the run early, once."""
         error, self._error = self._error, None
         if error is not None:
             raise error

@@ -1,6 +1,6 @@
 """The loop of a run as a guest of an asyncio loop: one descriptor and one deadline of that.
 
-    asyncio: readable(epoll), call_later, call_soon ──► a turn that never waits ──► what it waits for next
+    asyncio: readable(epoll), call_later, call_soon ──► a turn that never waits ──► its next deadline
 
 An epoll descriptor can be waited for itself: it is readable when one that it watches is ready.
 """
@@ -55,7 +55,7 @@ class GuestLoop(EventLoop):
         elif (seconds := self._until_next_deadline()) >= 0:
             self._timer = self._host.call_later(seconds, self._make_turn)
 
-    # What is planned between two turns, by the caller's own code, has to be seen to.
+    # Calls that the caller's own code plans between two turns have to be seen to.
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         super().call_soon(callback, *args)

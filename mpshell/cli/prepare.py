@@ -27,6 +27,9 @@ _AWAITS = {
     **dict.fromkeys(("rsh", "pdsh"), re.compile(r"-.+", re.DOTALL)),
 }
 
+#: Seconds that connections stay open between two commands of the prompt, unless a file says it.
+_PROMPT_KEEPS = 600
+
 #: Options that set the info key of their name.
 _GIVEN = {
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "journal", "journal_output",
@@ -55,6 +58,9 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
     if options.again is not None:
         options.again.configure(task)
     _configure_from_files(task, options)
+    if options.prompt and options.configuration.found("ssh_keep") is None:
+        # The next command needs no login.
+        task.set_info("ssh_keep", task.info("ssh_keep") or _PROMPT_KEEPS)
     if options.again is None:
         _configure_transport(task, options)
     # What a journal has of these is given anew, or stays.

@@ -179,6 +179,8 @@ _CONNECTING = (
     Setting("rpdcp_path", _PROGRAM, "the rpdcp", _OURS, info="rpdcp_path", own_default="rpdcp"),
     Setting("ssh_kex", _choice("prefer", "require"), "a quantum-safe key exchange, over asyncssh",
         _OURS, info="ssh_kex"),
+    Setting("ssh_keep", _SPAN, "connections of asyncssh stay open so long for the next command of the prompt, "
+        "or the next run of a program", _OURS, info="ssh_keep"),
     Setting("connect_fanout", _COUNT, "connections that asyncssh makes at once, over all engines", _OURS,
         info="connect_fanout"),
     Setting("connect_rate", _RATE, "connections that asyncssh makes, over all engines",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mpshell.cli.conffile import ConfError
 from mpshell.cli.effective import LEVELS, color
-from mpshell.cli.settings import SETTINGS, Setting, as_text
+from mpshell.cli.settings import ALL, SETTINGS, Setting, as_text
 from mpshell.cli.terminal import STDOUT, write_all
 from mpshell.cli.text import visible
 from mpshell.defaults import DEFAULTS, config_paths
@@ -34,7 +34,11 @@ class _Shown(NamedTuple):
 def show_config(options: argparse.Namespace) -> int:
     """Write the settings to stdout; return the exit status."""
     conf = options.configuration
-    shown = [_shown(options, setting) for setting in SETTINGS.values() if not setting.ignored]
+    # Of the library's own settings those of node sets hold for the command, too.
+    settings = [
+        setting for setting in ALL if setting.key in SETTINGS or setting.section == "nodeset"
+    ]
+    shown = [_shown(options, setting) for setting in settings if not setting.ignored]
     text = _as_json(conf, shown) if options.json or options.jsonl else _as_table(conf, shown)
     write_all(STDOUT, os.fsencode(text))
     return 0
@@ -59,6 +63,8 @@ def _shown(options: argparse.Namespace, setting: Setting) -> _Shown:
 def _given(options: argparse.Namespace, setting: Setting) -> _Shown | None:
     """Return the value that the command line has, None for none."""
     key = setting.key
+    if key == "fold_axis" and options.axis is not None:
+        return _Shown(setting, options.axis, "option --axis")
     if key in options.given:
         value = getattr(options, key)
         if key == "hosts_options":
@@ -127,7 +133,7 @@ def _as_table(conf: Any, shown: list[_Shown]) -> str:
 def _text(row: _Shown) -> str:
     unit = row.setting.kind.unit
     value = as_text(row.value)
-    return f"{value} {unit}" if unit and value != "none" else value
+    return f"{value} {unit}" if unit and value != "none" else value or "-"
 
 
 def _as_json(conf: Any, shown: list[_Shown]) -> str:

@@ -23,7 +23,7 @@ PROGRAM is the path of a script, or of a directory or zip file with a __main__.p
 
 
 def main() -> None:
-    """Run what the arguments name, as `python` would."""
+    """Run the program that the arguments name, as `python` would."""
     arguments = sys.argv[1:]
     if arguments[:1] in (["-h"], ["--help"]):
         print(USAGE, end="")
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def run_path(path: str) -> None:
-    """Run a script, or what `runpy.run_path` runs besides: a directory or zip file with a __main__.py."""
+    """Run a script, or as `runpy.run_path` does a directory or zip file with a __main__.py."""
     try:
         os.stat(path)
     except OSError as error:

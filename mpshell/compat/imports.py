@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OURS, PEER = "mpshell.compat", "ClusterShell"
 
-#: Modules that mpshell has nothing for, and that work on what it has.
+#: Modules that mpshell has nothing for, and that work on its classes.
 BORROWED = ("CLI", "Communication", "Propagation", "Topology", "Worker.fastsubprocess")
 
 #: Imports nothing else of ClusterShell, so that both libraries can have it; mpshell loads it for node groups.

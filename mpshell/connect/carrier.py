@@ -1,7 +1,7 @@
 """A command on a node over a connection: login, channel, streams, end.
 
-    CONNECTING ─► OPENING ─► RUNNING ─► ENDED
-         └───────────┴──────────┴──► ENDED
+    CONNECTING ◄─► OPENING ─► RUNNING ─► ENDED
+         └────────────┴──────────┴──► ENDED
 
 It is the session of its channel, as AsyncSSH calls what takes a channel's events. In the thread of an engine,
 called by its loop (`mpshell.engine.carrier`).
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncssh
 
-from mpshell.connect import failures, login
+from mpshell.connect import failures
+from mpshell.connect.access import Access, Means
 from mpshell.connect.transport import HIGH_WATER
-from mpshell.ssh.connection import HOSTKEY, KEX
 from mpshell.wire.messages import CUT, STDERR, STDOUT
 from mpshell.wire.notices import NOT_LET_IN
 
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mpshell.connect.failures import Failure
-    from mpshell.connect.login import Login, Watcher
-    from mpshell.connect.loop import ConnectionLoop
+    from mpshell.connect.login import Login
     from mpshell.engine.family import Owner
-    from mpshell.engine.libc import Environment
     from mpshell.engine.work import Execution
-    from mpshell.ssh.connection import Connection, Refusal
+    from mpshell.ssh.connection import Connection
     from mpshell.ssh.setup import Setup, Target
 
 CONNECTING: Final = "CONNECTING"
@@ -61,14 +59,10 @@ _SIGNAL_SIBLINGS = (
 _UNKNOWN_SIGNAL = 99
 
 
-class House(Protocol):
+class House(Means, Protocol):
     """The family of a carrier."""
 
-    loop: ConnectionLoop
     owner: Owner
-
-    def make_login(self, target: Target, env: Environment, watcher: Watcher) -> Login:
-        """Return the way to a connection to a target."""
 
     def host_key(self, connection: Connection) -> None:
         """Have the key of a host that was accepted added to its file."""
@@ -87,10 +81,12 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._family = family
         self._loop = family.loop
         self._owner = family.owner
-        self._setup = setup
         self.execution = execution
         self.state: str = CONNECTING
-        self._login = family.make_login(target, execution.job.env, self)
+        connect = execution.job.spec.connect
+        keep = 0.0 if connect is None else connect.keep
+        env = execution.job.env
+        self._access = Access(family, setup, target, self._node, env, keep, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
         #: What was kept during a pause is on its way to the owner.
@@ -109,33 +105,38 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     def begin(self) -> None:
         """Connect, and run the command."""
         if self.state is CONNECTING:
-            self._login.begin()
+            self._access.begin()
 
-    # -- the login -------------------------------------------------------------------------------
+    # -- the connection ----------------------------------------------------------------------------
 
-    def opened(self) -> None:
-        """The connection is there: open a channel, and have the command run."""
-        connection = self._login.connection
-        if connection is not None:
-            for text in connection.notices:
-                self._owner.notice(text)
-            if connection.accepted is not None:
-                self._family.host_key(connection)
-                self._tell(failures.added(self._login.target, connection.get_server_host_key()))
-            self.state = OPENING
-            connection.create_task(self._open(connection))
+    def made(self, connection: Connection) -> None:
+        """A new connection has been made: its host's key may be new too."""
+        target = self._access.target
+        if connection.accepted is not None:
+            self._family.host_key(connection)
+            self._tell(failures.added(target, connection.get_server_host_key()))
 
-    def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
+    def connected(self, connection: Connection) -> None:
+        """Open a channel, and have the command run."""
+        for text in connection.notices:
+            self._owner.notice(text)
+        self.state = OPENING
+        connection.create_task(self._open(self._access.login))
+
+    def disconnected(self) -> None:
+        """A connection of before opens no channel: another one is made."""
+        self.state = CONNECTING
+
+    def not_connected(self, failure: Failure) -> None:
         """There is no connection, and nothing has run."""
         if failure.dropped:
             self._owner.notice(NOT_LET_IN)
-        if refusal is None or refusal.reason == HOSTKEY:
-            self._fail(failure)
-        elif refusal.reason == KEX:
-            self._finish()
-            self._family.fall_back(self.execution, refusal.detail)
-        else:
-            self._loop.create_task(self._settle(failure, refusal))
+        self._fail(failure)
+
+    def not_wanted(self, reason: str) -> None:
+        """This side has given up before anybody has logged in."""
+        self._finish()
+        self._family.fall_back(self.execution, reason)
 
     def banner(self, text: str) -> None:
         """A server shows a message before the login."""
@@ -146,34 +147,41 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         separate = self.execution.job.spec.separate_stderr
         self._owner.received(self.execution, STDERR if separate else STDOUT, data)
 
-    async def _settle(self, failure: Failure, refusal: Refusal) -> None:
-        """Look through large files of host keys for a key, and connect again if it is right after all."""
-        refused = refusal.target or self._login.target
-        target = await self._setup.settle(self._node, refused, refusal.blob)
-        if self.state is not CONNECTING:
-            return
-        if target is None:
-            self._fail(failure)
-        else:
-            self._login = self._family.make_login(target, self.execution.job.env, self)
-            self._login.begin()
-
     def _command(self) -> bytes:
         connect = self.execution.job.spec.connect
         return b"" if connect is None else os.fsencode(connect.command)
 
-    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
+    async def _open(self, way: Login) -> None:
+        """Open a channel, and have the command run."""
+        await self._start(way)
+
+    async def _start(self, way: Login) -> bool:
+        """Return whether the server runs the command over this connection."""
         # The bytes of the system, not UTF-8 as AsyncSSH would have them.
         command: Any = self._command()
+        access = self._access
         try:
-            await connection.create_session(
-                lambda: self, command, encoding=None, window=_WINDOW, max_pktsize=_PACKET
-            )
+            await way.open_connection().create_session(
+                lambda: self._session(way), command,
+                encoding=None, window=_WINDOW, max_pktsize=_PACKET,
+            )  # fmt: skip
         except (asyncssh.Error, OSError) as error:
-            if self._login.state is login.OPEN and isinstance(error, asyncssh.ChannelOpenError):
-                self._fail(failures.refused(self._login.target, error))
+            if way is not access.login or access.try_anew():
+                # It has been given up, and was asked to run nothing.
+                return False
+            if access.is_open and isinstance(error, asyncssh.ChannelOpenError):
+                self._fail(failures.refused(access.target, error))
             else:
-                self._fail(failures.cut(self._login.target))
+                self._fail(failures.cut(access.target))
+            return False
+        return self.state is RUNNING
+
+    def _session(self, way: Login) -> SshCarrier:
+        """Return the session of a channel that is open: the server is asked to run the command after this."""
+        if self._access.login is not way or self.state is not OPENING:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "it is not wanted")
+        self._access.channel_opened()
+        return self
 
     # -- as the session of a channel ---------------------------------------------------------------
 
@@ -185,7 +193,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         if self.state is not OPENING or self._channel is None:
             return
         self.state = RUNNING
-        self._login.on_room = self._room
+        self._access.call_when_sent(self._room)
         if self._input_open:
             self._room()
         else:
@@ -219,11 +227,12 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         """The channel is closed, or the connection below it."""
         if self.state is ENDED:
             return
-        if self._end is not None and exc is None and self._login.state is login.OPEN:
+        if self._end is not None and exc is None and self._access.is_open:
+            self._access.ended()
             self._finish()
             self._owner.ended(self.execution, *self._end)
         elif self.state is RUNNING:
-            self._fail(failures.cut(self._login.target))
+            self._fail(failures.cut(self._access.target))
 
     def pause_writing(self) -> None:
         self._input_full = True
@@ -271,13 +280,11 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
     def write(self, data: memoryview) -> int | None:
         if self.state is ENDED:
             return None
-        transport = self._login.transport
         if (
             self.state is not RUNNING
             or self._input_full
             or self._channel is None
-            or transport is None
-            or transport.pending > HIGH_WATER
+            or self._access.pending > HIGH_WATER
         ):
             return 0
         size = min(len(data), _PIECE)
@@ -312,7 +319,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def _end_there(self, name: str) -> None:
         """Have the command ended on the node, in both ways that there are: sshd confirms neither."""
-        connection = self._login.connection
+        self._access.signalled()
+        connection = self._access.connection
         if self.state is not RUNNING or self._channel is None or connection is None:
             # Nothing runs there yet, as far as it is known here.
             self._loop.call_soon(self._give_up)
@@ -346,13 +354,13 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         if self.state is ENDED:
             return
         self._finish()
-        if self._login.target.profile.log_level not in _SILENT:
+        if self._access.target.profile.log_level not in _SILENT:
             self._say(failure.words)
         self._owner.failed(self.execution, failure.reason, failure.words)
 
     def _tell(self, words: str) -> None:
         """Write what is no error, unless the user's LogLevel hides that."""
-        if self._login.target.profile.log_level == "INFO":
+        if self._access.target.profile.log_level == "INFO":
             self._say(words)
 
     def _say(self, words: str) -> None:
@@ -368,10 +376,10 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def abandon(self) -> None:
         self._finish()
-        self._login.abort()
+        self._access.abort()
 
     def close(self) -> None:
         if self.state is not ENDED:
             self._finish()
-        self._login.close()
+        self._access.leave()
         self._channel = None

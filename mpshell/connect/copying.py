@@ -26,7 +26,7 @@ from asyncssh.constants import (
     FXF_WRITE,
 )
 
-from mpshell.connect import carrier, failures, login
+from mpshell.connect import carrier, failures
 from mpshell.connect.carrier import SshCarrier
 from mpshell.connect.files import SourceFile, TargetFile, WholeFile
 from mpshell.wire.templates import encode_template, fill
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from mpshell.connect.carrier import House
     from mpshell.connect.files import Files
+    from mpshell.connect.login import Login
     from mpshell.engine.work import Execution
     from mpshell.ssh import setup
     from mpshell.wire.connect import FileCopy
@@ -131,12 +132,12 @@ class Feeding(CopyCarrier):
     def _command(self) -> bytes:
         return self._filled(self._copy.script)
 
-    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
+    async def _open(self, way: Login) -> None:
         source = SourceFile(self._from)
         try:
             await self._files.open(source)
-            if self.state is carrier.OPENING:
-                await super()._open(connection)
+            if self.state is not carrier.OPENING or not await self._start(way):
+                return
             while piece := await self._files.call(source.read, _PIECE):
                 if not await self._feed(memoryview(piece)):
                     return
@@ -180,24 +181,31 @@ class SftpCarrier(CopyCarrier):
             self._there, self._here = self._here, self._there
         self._there = _from_home(self._there)
 
-    async def _open(self, connection: asyncssh.SSHClientConnection) -> None:
+    async def _open(self, way: Login) -> None:
+        access = self._access
         try:
-            client = await connection.start_sftp_client(path_encoding=None)
-            if self.state is carrier.OPENING:
+            client = await way.open_connection().start_sftp_client(path_encoding=None)
+            if self.state is carrier.OPENING and access.login is way:
+                access.channel_opened()
                 self.state = carrier.RUNNING
                 await self._transfer(client)
                 client.exit()
+                # All that was asked of the server is answered.
+                access.ended()
                 self._done()
         except (asyncssh.Error, OSError, ValueError) as error:
-            self._on_error(error)
+            # Until the session is there no file has been touched.
+            if access.login is way and not access.try_anew():
+                self._on_error(error)
         finally:
-            # Nothing to do, but after an error that the library did not expect: a node's answers are any bytes.
-            self._fail(failures.cut(self._login.target))
+            if access.login is way:
+                # Only after an error that the library did not expect: a node's answers are any bytes.
+                self._fail(failures.cut(access.target))
 
     def _on_error(self, error: asyncssh.Error | OSError | ValueError) -> None:
-        place = self._login.target
+        place = self._access.target
         gone = isinstance(error, (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection))
-        if gone or self._login.state is not login.OPEN:
+        if gone or not self._access.is_open:
             self._fail(failures.cut(place))
         elif isinstance(error, asyncssh.ChannelOpenError):
             self._fail(failures.refused(place, error))

@@ -14,8 +14,10 @@ from mpshell.connect.files import Files
 from mpshell.connect.jumphosts import JumpHosts
 from mpshell.connect.login import Login
 from mpshell.connect.names import Names
+from mpshell.connect.pool import ConnectionPool
 from mpshell.connect.ways import CommandWay, JumpWay, TcpWay
 from mpshell.engine.gate import Gate
+from mpshell.engine.limits import room_to_keep
 from mpshell.errors import WorkerError
 from mpshell.runtime.secret import Secret
 from mpshell.ssh.accepted import append_line
@@ -45,6 +47,9 @@ class Connections:
         self.owner = owner
         self.names = Names(loop)
         self.gate = Gate(loop)
+        #: For how many connections that stay there is room, beside the descriptors of clients.
+        self._room = self._taken = 0
+        self.pool = ConnectionPool(loop, self._room_for)
         self._programs = programs
         self._jump_hosts = JumpHosts(self)
         self._setups: dict[Connect, Setup] = {}
@@ -88,6 +93,19 @@ class Connections:
         # When its client runs: what follows may end it at once.
         self.loop.call_soon(carrier.begin)
         return carrier
+
+    def _room_for(self, connections: int) -> int:
+        """Return how many of so many connections may stay."""
+        if connections > self._room:
+            self._room = room_to_keep(connections, self._taken)
+        return self._room
+
+    def take_room(self, descriptors: int) -> None:
+        if descriptors > self._taken:
+            self._taken = descriptors
+            self._room = room_to_keep(len(self.pool), descriptors)
+            while len(self.pool) > self._room:
+                self.pool.make_room()
 
     def _setup(self, job: EngineJob) -> Setup:
         connect = job.spec.connect
@@ -158,6 +176,7 @@ class Connections:
         self._leaving = True
         for carrier in list(self._carriers):
             carrier.abandon()
+        self.pool.close()
 
     def _on_files_closed(self) -> None:
         """No file is open any more: nothing is left here of an engine that leaves."""

@@ -11,7 +11,8 @@ made and in the pauses, not while it waits for its turn (`mpshell.engine.gate`).
 Where the bytes go over, TCP or a host on the way, is `mpshell.connect.ways`'s.
 
 It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
-failed before OPEN has run nothing. In the thread of an engine, called by its loop.
+failed before OPEN has run nothing. An open connection may pass to another watcher (`pass_to`), as one of the
+connection pool does. In the thread of an engine, called by its loop.
 """
 
 from __future__ import annotations
@@ -80,6 +81,25 @@ class Route(Protocol):
         """Give up what goes on; a transport that there is stays."""
 
 
+class _Nobody:
+    """Watches a login that is at rest."""
+
+    def opened(self) -> None:
+        """It was open before."""
+
+    def banner(self, text: str) -> None:
+        """None comes after a login."""
+
+    def wrote(self, data: bytes) -> None:
+        """No command makes it."""
+
+    def not_opened(self, failure: Failure, refusal: Refusal | None) -> None:
+        """It was open before."""
+
+
+_NOBODY: Final = _Nobody()
+
+
 class Login:
     """One try to connect to a target."""
 
@@ -113,6 +133,32 @@ class Login:
         """Find the way, and connect."""
         self._start_clock()
         self._way.find(self)
+
+    def spend(self, seconds: float) -> None:
+        """Take from the time to connect what another try has used up; half of it is left at least."""
+        if self._left is not None:
+            self._left = max(self._left / 2, self._left - seconds)
+
+    def pass_to(self, watcher: Watcher, target: Target) -> bool:
+        """Have an open connection serve another watcher; False if a new one to `target` may not be the same."""
+        if self.state is not OPEN or self.connection is None or not self.connection.serves(target):
+            return False
+        self.target = target
+        self._watcher = watcher
+        return True
+
+    def open_connection(self) -> Connection:
+        """Return the connection; asyncssh.ConnectionLost where there is none any more."""
+        if self.connection is None:
+            raise asyncssh.ConnectionLost("the connection is closed")
+        return self.connection
+
+    def rest(self) -> None:
+        """Serve nobody, and hold on to nothing of the last one, until it is passed to the next."""
+        self._watcher = _NOBODY
+        self.on_room = None
+        if self.connection is not None:
+            self.connection.rest()
 
     # -- turns -----------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """Whether an engine of another host reports on its own clients only: handed to it, and not ended yet.
 
 Such an engine runs on a machine that need not be trusted. `mpshell.wire.codec.decode` has checked the form
-of its messages; here their content is held against what the engine was given. A false claim is a ProtocolError,
-which ends that engine and not the run. Engines of this host are this package's own, and are not checked.
+of its messages; here their content is compared with the work that the engine was given. A false claim is a
+ProtocolError, which ends that engine and not the run. Engines of this host are this package's own, and are not
+checked.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ def check(engine: EngineState, event: messages.Message) -> None:
     """Raise ProtocolError for an event that claims more than the engine has."""
     claim = _CHECKS.get(event.__class__)
     if claim is None or not claim(engine, event):
-        raise ProtocolError(f"its {type(event).__name__} is about what it was not given")
+        raise ProtocolError(f"its {type(event).__name__} is about work that it was not given")
 
 
 def _ready(engine: EngineState, event: messages.Ready) -> bool:
@@ -96,8 +97,8 @@ _CHECKS: dict[type, Callable[[EngineState, Any], bool]] = {
     files.Kept: lambda engine, event: True,
     messages.SlotsHeld: _slots_held,
     messages.RunEnded: _run_ended,
-    # These are about nothing but the engine itself. What is not in this table is refused: host keys to write
-    # into files here, above all.
+    # These are about nothing but the engine itself. A message that is not in this table is refused: host keys
+    # to write into files here, above all.
     **dict.fromkeys(
         (messages.Bodies, messages.Pong, messages.Warn, messages.EngineFailed),
         lambda engine, event: True,

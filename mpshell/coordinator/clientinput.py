@@ -1,7 +1,7 @@
-"""The stdin of single clients of a job: what is for each, and how much of it its engine has been sent.
+"""The stdin of single clients of a job: the bytes for each, and how many of them its engine has been sent.
 
 Kept whole until the client has ended: one that an engine has never announced runs in another one, and reads all
-of it there. No such client is run a second time: what is written to it answers what it has written.
+of it there. No such client is run a second time: its input answers its own output.
 """
 
 from mpshell.runtime.spool import Spool
@@ -12,7 +12,7 @@ _PIECE = 1 << 18
 
 
 class _Input:
-    """What is for one client; `sent` counts the bytes that its engine has, -1 with the end too."""
+    """The input of one client; `sent` counts the bytes that its engine has, -1 with the end too."""
 
     __slots__ = ("closed", "sent", "spool")
 
@@ -23,7 +23,7 @@ class _Input:
 
 
 class ClientInputs:
-    """What is for the stdin of each client of a job, by its index."""
+    """The input of each client of a job, by its index."""
 
     def __init__(self) -> None:
         self._inputs: dict[int, _Input] = {}
@@ -41,7 +41,7 @@ class ClientInputs:
             self.unsent.add(index)
 
     def close(self, index: int) -> None:
-        """Have a client read the end of file after what it was written. Repeatable."""
+        """Have a client read the end of file after its input. Repeatable."""
         if (found := self._input(index)) is not None:
             found.closed = True
             self.unsent.add(index)

@@ -3,9 +3,10 @@
     start(job) ─► EngineSet ─► engines ─► frames ─► EngineSet ─► Intake ─┬► Verdicts ─► results of the worker
     serve(streams) ───────────────────────────────────► Streams ─────────┘      └─────► listener (the handler)
 
-A `Coordinator` has the jobs of a run and its beginning and end; how long it goes on, and what an error does, is
-the `Run`'s. In the thread that owns the Task. A handler of the user's may do anything, raise included: what one
-turn has received is then still recorded, without events, before the error goes on.
+A `Coordinator` has the jobs of a run and its beginning and end; how long it goes on, and the effect of an
+error, is the `Run`'s. In the thread that owns the Task. A handler of the user's may do anything, raise
+included: the messages that one turn has received are then still recorded, without events, before the error
+goes on.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ class Coordinator:
             self.run.hold()
 
     def cancel(self, job: Job) -> None:
-        """End a job's clients. From now on it has no event but the outcome of what had ended already."""
+        """End a job's clients. From now on it has no event but outcomes of clients that had ended."""
         if not job.handle(states.ABORT) and not job.is_aborted:
             return
         if (streams := self._streams.get(job.id)) is not None:
@@ -217,7 +218,7 @@ class Coordinator:
             self.run.end_wait_for_start()
         if not job.autoclose:
             self.run.unhold()
-        # Also after an error and when a Ctrl-C waits: this event ends what the first one has begun.
+        # Also after an error and when a Ctrl-C waits: this event completes the first one.
         self.run.call(job.listener.job_closed, job, job.timed_out)
 
     # -- a run ---------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ class Coordinator:
     def run_until_idle(self, timeout: float | None, on_idle: Callable[[], bool]) -> None:
         """Run until nothing holds it any more, and `on_idle` has nothing new either.
 
-        Raise EngineTimeoutException when `timeout` seconds are over, or what a handler raised. In any
+        Raise EngineTimeoutException when `timeout` seconds are over, or the exception of a handler. In any
         case everything has ended then, and every started job is closed.
         """
         run = self.run
@@ -278,7 +279,7 @@ class Coordinator:
         self.run.close()
 
     def begin_to_end(self) -> None:
-        """End what is left: turns of the loop go on until it `has_ended`."""
+        """End all that is left: turns of the loop go on until it `has_ended`."""
         run = self.run
         if self._deadline is not None:
             # The run has come to its end: a timeout must not get in the way of winding it up.
@@ -304,7 +305,7 @@ class Coordinator:
         return not self.run.loop.intact() or self._engines.all_over()
 
     def hurry(self) -> None:
-        """Give what still runs no more grace."""
+        """Give commands that still run no more grace."""
         self._engines.kill_all(self._end_reason)
 
     def complete(self) -> None:

@@ -1,4 +1,4 @@
-"""One engine of a run: what the coordinator knows of it, and where the events about its clients go."""
+"""One engine of a run as the coordinator knows it, and the receiver of the events about its clients."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import mpshell
 from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.job import Job
-from mpshell.coordinator.sharding import Slice
+from mpshell.coordinator.queues import Slice
 from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
 from mpshell.runtime.states import Stated
@@ -21,12 +21,14 @@ HIGH_WATER = 1 << 20
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
 
-# The states of an engine in a run, and what happens to it. What a state does not name leaves it as it is.
+# The states of an engine in a run, and its events. An event that a state does not name leaves it as it is.
 LEASED: Final = "LEASED"  # it may not answer at all: it is handed nothing yet
 SERVING: Final = "SERVING"  # the slot pools hand out work to it
-RETIRED: Final = "RETIRED"  # it has ids of before: it gets no more work, and ends what it has
+RETIRED: Final = (
+    "RETIRED"  # it has ids of before: it gets no more work, and ends the work that it has
+)
 SILENT: Final = (
-    "SILENT"  # it sends and hears nothing any more; what it runs goes on until it is gone
+    "SILENT"  # it sends and receives nothing any more; its commands go on until it is gone
 )
 FREE: Final = "FREE"  # the run is over for it: it can serve another
 UNUSED: Final = "UNUSED"  # it has got no work, and gets none: nothing of it is waited for
@@ -50,7 +52,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 
 
 class EngineState(Stated):
-    """What the coordinator knows of one engine in this run."""
+    """One engine in this run, as the coordinator knows it."""
 
     table = TABLE
     __slots__ = (
@@ -130,7 +132,7 @@ class EngineState(Stated):
         return job.spec
 
     def feed(self, job: Job) -> None:
-        """Send it what is new of a job's stdin, as much as there is room for on the way."""
+        """Send it the new part of a job's stdin, as much as there is room for on the way."""
         if job.inputs is not None:
             self._feed_each(job, job.inputs)
             return
@@ -157,7 +159,7 @@ class EngineState(Stated):
         self.jobs[job.id] = sent
 
     def _feed_each(self, job: Job, inputs: ClientInputs) -> None:
-        """Send it what is new of the stdin of each of its clients."""
+        """Send it the new part of the stdin of each of its clients."""
         self.hungry.discard(job.id)
         room = HIGH_WATER - self.link.pending - self.input_queued
         for index in list(inputs.unsent):
@@ -186,7 +188,7 @@ class EngineState(Stated):
         return True
 
     def send(self) -> None:
-        """Send it what is in the outbox."""
+        """Send it the outbox."""
         outbox, self.outbox, self.input_queued = self.outbox, [], 0
         if self.descriptors:
             descriptors, self.descriptors = self.descriptors, []
@@ -226,7 +228,7 @@ def check_version(event: messages.Ready) -> None:
 
 
 class ClientEvents(Protocol):
-    """What becomes of clients, in the order in which it happened to each: an Intake."""
+    """The receiver of events about clients, those of each client in order: an Intake."""
 
     def starting(self, clients: list[int]) -> None:
         """They have been announced: they are about to be spawned."""

@@ -1,10 +1,10 @@
-"""The engines of one run: leased as the work needs them, sent what is to be done in one frame a turn.
+"""The engines of one run: leased as the work needs them, and sent their work in one frame a turn.
 
     SlotPool ──► EngineSet ──► a frame a turn ──► engine
                  EngineSet ◄── frames ◄────────── engine, or the news that it is gone
-                     └──► ClientEvents (Intake): what the frames hold about clients
+                     └──► ClientEvents (Intake): messages about clients
 
-What frames hold about engines ends here. It is kept what was handed out to which engine, so that when one is
+Messages about engines end here. The clients that each engine was handed are kept, so that when one is
 lost its announced clients can be told from those that have surely not run. In the thread of the run.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from mpshell.coordinator import claims
 from mpshell.coordinator import engine as states
+from mpshell.coordinator.affinity import Affinity
 from mpshell.coordinator.connects import Connects
 from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
@@ -24,9 +25,10 @@ from mpshell.coordinator.misfires import Misfires
 from mpshell.coordinator.nextstart import NextStart
 from mpshell.coordinator.notices import NoticeCounts
 from mpshell.coordinator.observer import Observer, Unobserved
+from mpshell.coordinator.queues import UNLIMITED, InOrder, InWaves, Slice
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
-from mpshell.coordinator.sharding import InOrder, InWaves, Slice, SlotPool
+from mpshell.coordinator.sharding import SlotPools
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
@@ -61,10 +63,11 @@ class EngineSet:
         self._clients, self._observer = clients, observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._new_state: Callable[[Link], EngineState] = EngineState
-        self._slot_pools: dict[int, SlotPool] = {}
-        self._in_waves, self._ahead = in_waves, ahead
-        self._withheld = self._turn_is_due = False
+        self._ahead, self._withheld, self._turn_is_due = ahead, False, False
         self._jobs: dict[int, Job] = {}
+        self._affinity = Affinity(self._jobs, run.loop.time)
+        queue = InWaves if in_waves else InOrder
+        self._slot_pools = SlotPools(lambda: queue(self._can_run, self._affinity.part))
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
         self.notices = NoticeCounts(run)
@@ -73,7 +76,7 @@ class EngineSet:
         self._bucket = bucket or TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
-        #: What is done with each kind of message: those about engines end here, the others go on.
+        #: The receiver of each kind of message: those about engines end here, the others go on.
         self._handlers: dict[type, Callable[[EngineState, Any], object]] = {
             messages.Finished: self._on_finished,
             messages.Starting: self._on_starting,
@@ -95,14 +98,8 @@ class EngineSet:
 
     def add_slot_pool(self, number: int, fanout: int | None) -> None:
         """Make a slot pool, or give one another fanout."""
-        slot_pool = self._slot_pools.get(number)
-        if slot_pool is None:
-            queue = (InWaves if self._in_waves else InOrder)(self._can_run)
-            slot_pool = self._slot_pools[number] = SlotPool(number, fanout, queue)
-            for engine_id, engine in self._engines.items():
-                if engine.state is states.SERVING:
-                    slot_pool.add_engine(engine_id)
-        slot_pool.fanout = fanout
+        serving = [n for n, engine in self._engines.items() if engine.state is states.SERVING]
+        self._slot_pools.set_fanout(number, fanout, serving)
         self._end_of_turn()
 
     def set_rate(self, rate: float | None) -> None:
@@ -120,6 +117,8 @@ class EngineSet:
         self._jobs[job.id] = job
         self.notices.count_job(job)
         self._connects.enter(job)
+        if job.keep:
+            self._affinity.begin(job, self._pool.warm(job.library))
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
@@ -149,7 +148,7 @@ class EngineSet:
         """No engine needs to know of a closed job any more."""
         self._jobs.pop(job.id, None)
         if job.fanout is not None:
-            self._slot_pools.pop(job.slot_pool, None)
+            self._slot_pools.forget(job.slot_pool)
         for engine in self._engines.values():
             engine.hungry.discard(job.id)
             engine.files.pop(job.id, None)
@@ -164,13 +163,13 @@ class EngineSet:
         self._end_of_turn()
 
     def feed(self, job: Job) -> None:
-        """Send what is new of a job's stdin."""
+        """Send the new part of a job's stdin."""
         for engine in self._engines.values():
             if job.id in engine.jobs:
                 engine.feed(job)
         self._end_of_turn()
 
-    # -- what engines send ---------------------------------------------------------------------
+    # -- messages of engines -------------------------------------------------------------------
 
     def _on_frame(self, link: Link, events: list[Message]) -> None:
         engine = self._engines.get(link.engine_id)
@@ -212,6 +211,8 @@ class EngineSet:
         for job_id, count in ended.items():
             if (job := self._jobs.get(job_id)) is not None:
                 self._slot_pools[job.slot_pool].finished(engine.link.engine_id, count)
+                if job.keep:
+                    self._affinity.ended(engine.link, its_own)
         self._clients.finished(engine, its_own)
 
     def _on_slots_held(self, engine: EngineState, event: messages.SlotsHeld) -> None:
@@ -225,7 +226,7 @@ class EngineSet:
         self._admit(engine)
 
     def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
-        """End the run: its commands must not take what they have got for all."""
+        """End the run: its commands must not take the part that they have got for the whole."""
         self._run.note(InputStorageError(event.text))
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
@@ -238,8 +239,8 @@ class EngineSet:
         engine = self._engines.pop(link.engine_id, None)
         if engine is None:
             return
-        for slot_pool in self._slot_pools.values():
-            slot_pool.remove_engine(link.engine_id)
+        self._slot_pools.remove_engine(link.engine_id)
+        self._affinity.remove_engine(link)
         self._heartbeat.forget(link.engine_id)
         self._connects.gone(engine, self._engines.values())
         self._pool.discard(link)
@@ -270,12 +271,12 @@ class EngineSet:
             self._clients.dropped(job, indexes)
 
     def _on_silent(self, link: Link) -> None:
-        """What it runs may go on for a while: others are not started in its place before it is gone."""
+        """Its commands may go on for a while: others are not started in its place before it is gone."""
         engine = self._engines.get(link.engine_id)
         if engine is not None:
             engine.handle(states.FALL_SILENT)
-            for slot_pool in self._slot_pools.values():
-                slot_pool.freeze(link.engine_id)
+            self._slot_pools.freeze(link.engine_id)
+            self._affinity.remove_engine(link)
 
     def _on_flushed(self, link: Link) -> None:
         engine = self._engines.get(link.engine_id)
@@ -297,9 +298,7 @@ class EngineSet:
             if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
             # First: clients that have waited for another attempt need an engine, and there may be none.
-            now = self._loop.time()
-            for slot_pool in self._slot_pools.values():
-                slot_pool.release(now)
+            self._slot_pools.release(self._loop.time())
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
@@ -322,14 +321,13 @@ class EngineSet:
         self._ids = os.getuid(), os.getgid()
         for engine_id, engine in self._engines.items():
             engine.handle(states.RETIRE)
-            for slot_pool in self._slot_pools.values():
-                slot_pool.remove_engine(engine_id)
+            self._slot_pools.remove_engine(engine_id)
+            self._affinity.remove_engine(engine.link)
 
     def _deal(self) -> None:
         """Move slots and hand out clients, and see to a turn when the next one may start."""
         now = self._loop.time()
-        slot_pools = self._slot_pools.values()
-        for slot_pool in slot_pools:
+        for slot_pool in self._slot_pools:
             budget = 0 if self._withheld else self._bucket.available()
             slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
             for engine_id, number in slots.items():
@@ -339,25 +337,25 @@ class EngineSet:
                 self._observer.handed_out(job, work.first, work.stop)
                 self._engines[engine_id].hand_out(job, work)
                 self._bucket.take(work.stop - work.first)
-        moments = [due for each in slot_pools if (due := each.next_due()) is not None]
-        if self._has_queue() and (seconds := self._bucket.next_token()):
+        moments = self._slot_pools.moments()
+        if self._slot_pools.has_queue and (seconds := self._bucket.next_token()):
             moments.append(now + seconds)
         self._next_start.plan(min(moments, default=math.inf))
 
-    def _has_queue(self) -> bool:
-        return any(slot_pool.queued for slot_pool in self._slot_pools.values())
-
     def _lease_what_is_needed(self) -> None:
-        if self._withheld or not self._has_queue():
+        if self._withheld or not self._slot_pools.has_queue:
             return
         self._misfires.check()
         clients = sum(job.unfinished for job in self._jobs.values())
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
-        fanout = sum(slot_pool.at_once(clients) for slot_pool in self._slot_pools.values())
-        wanted = self._connects.most_engines(max(1, min(self._wanted(commands), fanout)))
+        fanout = self._slot_pools.at_once(clients)
+        wanted = max(1, min(self._wanted(commands), fanout))
+        # Connections that are there are worth an engine more, as far as there may be so many.
+        wanted = max(wanted, min(self._affinity.engines, self._wanted(UNLIMITED)))
+        wanted = self._connects.most_engines(wanted)
         while (able := self._connects.able(self._engines.values())) < wanted:
             try:
-                link = self._pool.lease(self._connects.library)
+                link = self._pool.lease(self._connects.library, self._affinity.connections)
             except EngineStartError:
                 if not able:
                     raise
@@ -370,9 +368,11 @@ class EngineSet:
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)
-        # A fork takes a millisecond. A host may not answer at all, and would hold what it was handed.
+        # A fork takes a millisecond. A host may not answer at all, and would hold the clients that it was
+        # handed.
         if not link.far or link.ready is not None:
             self._admit(engine)
+        self._affinity.add_engine(link)
         self._connects.share(self._engines.values())
         link.attach(self._loop, self._on_frame, self._on_gone, self._on_flushed, self._on_silent)
         self._heartbeat.watch(link)
@@ -381,8 +381,7 @@ class EngineSet:
         """Have the slot pools hand out work to an engine, once."""
         if not engine.handle(states.ADMIT):
             return
-        for slot_pool in self._slot_pools.values():
-            slot_pool.add_engine(engine.link.engine_id)
+        self._slot_pools.add_engine(engine.link.engine_id)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -395,7 +394,7 @@ class EngineSet:
         self._turn()
 
     def kill_all(self, reason: int) -> None:
-        """Give what still runs no more grace."""
+        """Give commands that still run no more grace."""
         for engine in self._engines.values():
             engine.outbox.append(messages.Cancel(None, reason, True))
         self._turn()

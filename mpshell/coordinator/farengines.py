@@ -16,7 +16,7 @@ from mpshell.coordinator.engines import EngineSet
 from mpshell.coordinator.hostfiles import HostFiles
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.notices import NoticeCounts
-from mpshell.coordinator.sharding import Slice
+from mpshell.coordinator.queues import Slice
 from mpshell.errors import EngineStartError, InputStorageError
 from mpshell.launch.link import Link
 from mpshell.wire import files, messages

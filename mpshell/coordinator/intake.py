@@ -1,4 +1,4 @@
-"""What becomes of clients, taken into the results of workers and told to their listeners.
+"""The events about clients, taken into the results of workers and passed on to their listeners.
 
     EngineSet ──► Output ───► (a transport's reader) ───► results of the worker, its listener
               └─► Finished ─► (a transport's reader) ───► Verdicts
@@ -20,7 +20,7 @@ from mpshell.wire.messages import CANCELLED, EXITED, LOST, job_and_index
 
 
 class _Remembered(dict[str, bool]):
-    """What a function returns, asked once for each argument."""
+    """The results of a function, which is called once for each argument."""
 
     def __init__(self, function: Callable[[str], bool]) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class Intake:
         live.end()
 
     def stream_output(self, job: Job, number: int, block: bytes) -> None:
-        """Record and tell what has come from a stream of the user's."""
+        """Record and report the lines of a stream of the user's."""
         if job.is_told and not self._run.stopping:
             whole = self._whole_lines(job, 0, number, block)
             if whole is not None:
@@ -149,7 +149,8 @@ class Intake:
         jobs, engine_id, bodies = self._jobs, engine.link.engine_id, engine.bodies
         host, offset = engine.link.host, engine.link.offset
         records = _Remembered(self._records)
-        # What `Outcome(...)` calls: half as long without the function in between, which only names the fields.
+        # The call that `Outcome(...)` makes: half as long without the function in between, which only names the
+        # fields.
         new = tuple.__new__
         for client, reason, status, stdout, stderr, started, duration, detail in results:
             # `job_and_index` without its call, which pays for half of the checks of a result.
@@ -237,7 +238,7 @@ class Intake:
         self._ask(items, reader.finish, index, outcome.reason, outcome.status, outcome.detail)
         ends = {item.key: _end_of(item, outcome) for item in items if isinstance(item, Ended)}
         keys = job.keys_of(index)
-        # Another attempt is asked for first: what a reader makes of one that is not the last is nothing.
+        # Another attempt is asked for first: a reader makes nothing of one that is not the last.
         attempts = [(key, ends.get(key, outcome)) for key in keys]
         if not self._verdicts.runs_again(job, index, attempts):
             self._take(job, items, outcome)
@@ -247,11 +248,11 @@ class Intake:
     def _ask(
         self, items: list[Said | Ended], call: Callable[..., Iterable[Said | Ended]], *args: object
     ) -> None:
-        """Have a reader read; it may be the user's, and what it raises ends the run."""
+        """Have a reader read; it may be the user's, and its exception ends the run."""
         self._run.call(lambda: items.extend(call(*args)))
 
     def _take(self, job: Job, items: Sequence[Said | Ended], outcome: Outcome) -> None:
-        """Record and tell what a reader has read; an end has times, engine and attempt of `outcome`."""
+        """Record and report the lines of a reader; an end has times, engine and attempt of `outcome`."""
         for item in items:
             if isinstance(item, Said):
                 if self._keeper is not None:

@@ -1,9 +1,9 @@
 """Ctrl-C and other signals in the middle of a run: handled at a point where nothing is half done.
 
-Python calls a signal handler wherever the main thread happens to be, and what it raises, KeyboardInterrupt
+Python calls a signal handler wherever the main thread happens to be, and its exception, KeyboardInterrupt
 for one, goes through there. During a run in the main thread handlers are here called only while the run
 waits and while a handler of events runs, and else put off until then: whatever they raise, and however
-quickly one Ctrl-C follows another, what a run has begun it ends.
+quickly one Ctrl-C follows another, a run ends all that it has begun.
 
 Made by the Task, around a whole run; used by its coordinator, in the same thread.
 """
@@ -27,7 +27,8 @@ class Interrupts:
         self.open = False
         #: Called when one is put off.
         self.wake: Callable[[], object] | None = None
-        #: What was put off: a signal that comes twice meanwhile is handled once, as the kernel does it.
+        #: The signals that were put off: a signal that comes twice meanwhile is handled once, as the kernel
+        #: does it.
         self.pending: dict[int, FrameType | None] = {}
         self._handlers: dict[int, Handler] = {}
         self._left = False
@@ -79,7 +80,7 @@ class Interrupts:
             else:
                 self.pending[number] = frame
         finally:
-            # Also for what a handler has asked of the run while it waits.
+            # Also for a request that a handler has made of the run while it waits.
             if self.wake is not None:
                 self.wake()
 
@@ -118,7 +119,7 @@ def _after_fork_in_child() -> None:
     for number in signal.valid_signals():
         interrupts = getattr(signal.getsignal(number), "__self__", None)
         if isinstance(interrupts, Interrupts):
-            # What waits is the parent's, as what waits in Python itself is.
+            # A signal that waits is the parent's, as one that waits in Python itself is.
             interrupts.pending.clear()
             interrupts._leave()
             return

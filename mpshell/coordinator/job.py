@@ -14,7 +14,7 @@ from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 if TYPE_CHECKING:
     from mpshell.runtime.sourcefile import StagedSource
 
-# The states of a job, and what happens to it. What a state does not name leaves the job as it is.
+# The states of a job, and its events. An event that a state does not name leaves the job as it is.
 OPEN: Final = "OPEN"  # its clients are started as slots get free
 WITHDRAWN: Final = "WITHDRAWN"  # no more of them are started; those that run go on
 ABORTED: Final = "ABORTED"  # those that run are ended too; no event but the last comes any more
@@ -33,12 +33,12 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     CLOSED: {},
 }
 
-#: The states in which its clients are heard: a handler may end that in the middle of what it is called for.
+#: The states in which its clients are heard: a handler may end that in the middle of an event.
 HEARD: Final = frozenset((OPEN, WITHDRAWN))
 
 
 class Listener(Protocol):
-    """Who is told what happens to a job's clients: a worker. Called in the coordinator's thread."""
+    """The receiver of events about a job's clients: a worker. Called in the coordinator's thread."""
 
     def job_starting(self, job: "Job", indexes: Sequence[int]) -> None:
         """Clients are about to be started."""
@@ -90,25 +90,25 @@ class Ended(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads what a job's clients write, before anybody is told: a transport's. One for each job.
+    """Reads the output of a job's clients before it is reported: a transport's. One for each job.
 
     Called in the coordinator's thread. Every key of a client ends once: in `read`, or in `finish`.
     """
 
     def read(self, index: int, stream: int, lines: bytes) -> Iterable[Said | Ended]:
-        """Return what whole lines of a client say."""
+        """Return the records in whole lines of a client."""
 
     def finish(
         self, index: int, reason: int, status: int, detail: str | None
     ) -> Iterable[Said | Ended]:
-        """Return what is left to say when a client has ended: the end of each key that has none."""
+        """Return the records that are left when a client has ended: the end of each key that has none."""
 
 
 class Job(Stated):
-    """Clients of one worker: their nodes, their state as a whole, and what is for their stdin.
+    """Clients of one worker: their nodes, their state as a whole, and their stdin.
 
-    `keys` are what results and events call the clients; with `groups` a client is for several of them,
-    and what it says and how it ends is said of each, or what the `reader` makes of it.
+    `keys` are the names of the clients in results and events; with `groups` a client is for several of them,
+    and its output and its end are those of each, or as the `reader` reads them.
     """
 
     table = TABLE
@@ -120,16 +120,16 @@ class Job(Stated):
     source: "StagedSource | None" = None
     token = ""
 
-    #: What its nodes may be given to log in, over connections of the engines.
+    #: The password for its nodes, over connections of the engines.
     password: Secret | None = None
 
-    #: Where each client has a stdin of its own: what is for it (`JobSpec.stdin_each`).
+    #: Where each client has a stdin of its own: its bytes (`JobSpec.stdin_each`).
     inputs: ClientInputs | None = None
 
     #: Whether a client that has failed may be run again, and whether a journal has its clients.
     repeats = recorded = True
 
-    #: What the user should know of each of its clients (`mpshell.coordinator.notices`); "" for nothing.
+    #: A fact about each of its clients for the user (`mpshell.coordinator.notices`); "" for nothing.
     notice = ""
 
     def __init__(
@@ -153,7 +153,7 @@ class Job(Stated):
         self.spec = spec
         self.nodes = nodes
         self.keys = keys
-        #: What the PART of a template stands for, client by client; empty where none has it.
+        #: The text for the PART of a template, client by client; empty where none has it.
         self.parts = parts
         self.listener = listener
         self.results = results
@@ -181,7 +181,7 @@ class Job(Stated):
         self.attempts: dict[int, int] = {}
         #: Pieces of a long line that wait for its end, by (index, stream).
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
-        #: Names of the streams, by number: what they say is recorded under them.
+        #: Names of the streams, by number: their output is recorded under them.
         self.snames = snames
 
     def choose(self, keys: frozenset[Key]) -> None:
@@ -228,7 +228,7 @@ class Job(Stated):
 
     @property
     def is_told(self) -> bool:
-        """Whether what its clients say is an event."""
+        """Whether lines of its clients are events."""
         return self.wants_events and self.state is not ABORTED
 
     @property
@@ -251,6 +251,11 @@ class Job(Stated):
         """The library whose connections its clients need of their engine; "" for none."""
         return "" if self.spec.connect is None else self.spec.connect.library
 
+    @property
+    def keep(self) -> float:
+        """Seconds that the connections of its clients stay open after their commands."""
+        return 0.0 if self.spec.connect is None else self.spec.connect.keep
+
     def rewind_input(self, indexes: Iterable[int]) -> None:
         """Have clients that have not run read their own stdin from its beginning, in another engine."""
         if self.inputs is not None:
@@ -258,7 +263,7 @@ class Job(Stated):
                 self.inputs.rewind(index)
 
     def end_input(self, index: int) -> None:
-        """Drop what is for the own stdin of a client that has ended."""
+        """Drop the input of a client that has ended and had a stdin of its own."""
         if self.inputs is not None:
             self.inputs.end(index)
 

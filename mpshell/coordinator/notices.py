@@ -1,4 +1,4 @@
-"""What engines want the user to know: warnings, once each, and counts of nodes, once a run."""
+"""Messages of engines for the user: warnings, once each, and counts of nodes, once a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NoticeCounts:
         self._warned: set[str] = set()
         #: Texts about nodes, and how many nodes each is true of.
         self._counts: Counter[str] = Counter()
-        #: What is done with the messages of engines that are for the user.
+        #: The receiver of each kind of message for the user.
         self.handlers: dict[type, Callable[[EngineState, Any], object]] = {
             messages.Warn: lambda engine, event: self.warn(event.text),
             messages.Notices: lambda engine, event: self.count(event.counts),
@@ -70,7 +70,7 @@ class NoticeCounts:
 
 
 def _sentence(head: str, reasons: list[tuple[str, int]]) -> str:
-    """Return what is true of so many nodes, with the commonest reasons."""
+    """Return a sentence about so many nodes, with the commonest reasons."""
     total = sum(count for _, count in reasons)
     sentence = f"{total} {'node' if total == 1 else 'nodes'} {head}"
     if not reasons[0][0]:

@@ -40,7 +40,7 @@ class Observer(Protocol):
         """An attempt of keys has ended, be it the last one or not."""
 
     def turn_ends(self) -> None:
-        """What was handed out is about to leave: write it down now."""
+        """Clients that were handed out are about to leave: write them down now."""
 
 
 class Unobserved:

@@ -30,7 +30,7 @@ MOST_REFUSALS = 3
 
 
 class _Ledger:
-    """What has become of one password."""
+    """The fate of one password."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -43,7 +43,7 @@ class _Ledger:
         self._engines: set[EngineState] = set()
 
     def note(self, engine: EngineState, event: str) -> None:
-        """Take what an engine reports."""
+        """Take the report of an engine."""
         self._engines.add(engine)
         if event == ASKED:
             self._waiting.append(engine)
@@ -75,7 +75,7 @@ class _Ledger:
 
     @property
     def _at_stake(self) -> int:
-        """The failures that an account may have by now, or by what is on its way."""
+        """The failures that an account may have by now, those on the way included."""
         return self._refusals + self._held.total()
 
     def _send(self, engine: EngineState, permits: int) -> None:
@@ -106,7 +106,7 @@ class Passwords:
         job.spec = job.spec._replace(connect=connect._replace(password=number))
 
     def on_news(self, engine: EngineState, event: PasswordNews) -> None:
-        """Take what an engine reports; ProtocolError for a password that there is not."""
+        """Take the report of an engine; ProtocolError for a password that does not exist."""
         for number, what in event.events:
             if number not in self._ledgers:
                 raise ProtocolError(f"there is no password {number}")

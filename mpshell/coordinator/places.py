@@ -83,12 +83,12 @@ class Places:
         self._of(job).again(job, index, delay)
 
     def feed(self, job: Job) -> None:
-        """Send what is new of a job's stdin."""
+        """Send the new part of a job's stdin."""
         self._of(job).feed(job)
 
     @property
     def notices(self) -> "Places":
-        """What tells the user what engines of both places have counted."""
+        """The notices of the engines of both places, for the user."""
         return self
 
     def tell_counts(self) -> None:
@@ -102,7 +102,7 @@ class Places:
             engines.end_run()
 
     def kill_all(self, reason: int) -> None:
-        """Give what still runs no more grace."""
+        """Give commands that still run no more grace."""
         for engines in self._all():
             engines.kill_all(reason)
 

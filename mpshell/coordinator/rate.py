@@ -9,7 +9,7 @@ from collections.abc import Callable
 class TokenBucket:
     """Tokens that come in at a rate; `clock` gives monotonic seconds.
 
-    It holds no more than what comes in during a tenth of a second (at least one), so that a pause is
+    It holds no more than comes in during a tenth of a second (at least one), so that a pause is
     not made up for by a burst.
     """
 

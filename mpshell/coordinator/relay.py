@@ -30,10 +30,13 @@ from mpshell.coordinator.relaynode import (
 )
 from mpshell.outcome import RELAY_DETAIL as DETAIL
 from mpshell.runtime.loop import TimerHandle
-from mpshell.wire.messages import EXITED, STDERR, STDOUT, Template
+from mpshell.wire.messages import CANCELLED, EXITED, STDERR, STDOUT, Template
 
 #: Seconds between two looks for nodes that have stalled or are slow.
 _LOOK = 0.5
+
+#: Seconds that nodes have to end when all is over.
+_PATIENCE = 15.0
 
 
 class RelaySource(Protocol):
@@ -101,6 +104,8 @@ class RelayCopy:
         self._sends: dict[int, tuple[int, Beside]] = {}
         self._beside: set[Beside] = set()
         self._timer: TimerHandle | None = None
+        #: Until when the clients may take that have nothing to do any more.
+        self._over_at = self._loop.time() + _PATIENCE
         self._closed = False
 
     # -- the run ---------------------------------------------------------------------------------
@@ -128,6 +133,12 @@ class RelayCopy:
             return
         self._do(self.line.tick(self._loop.time()))
         self._end_nodes()
+        if not self.line.is_over:
+            self._over_at = self._loop.time() + _PATIENCE
+        elif self._loop.time() > self._over_at:
+            # A node that was given up does not end: what leads to it does.
+            self._coordinator.cancel(self._job)
+            return
         self._timer = self._loop.call_later(_LOOK, self._look)
 
     def _end_nodes(self) -> None:
@@ -193,11 +204,11 @@ class RelayCopy:
         node, key = self.line.nodes[index], self._job.keys[index]
         self._do(self.line.end(index, "", self._loop.time()))
         self._end_nodes()
-        if node.state is DONE or reason != EXITED:
+        if node.state is DONE or reason not in (EXITED, CANCELLED):
             return
         if node.reason:
             yield Ended(key, EXITED, 1, DETAIL + self._explained(node))
-        elif status in (0, 1):
+        elif reason == EXITED and status in (0, 1):
             how = f"it ended before it had the file{self._from(node)}"
             yield Ended(key, EXITED, 1, DETAIL + how)
 
@@ -255,7 +266,7 @@ class RelayCopy:
         for effect in effects:
             if isinstance(effect, StopSending):
                 self._stop_sending(effect.rank)
-            elif not self._job.starts_clients or self._coordinator.run.stopping:
+            elif self._job.is_aborted or self._coordinator.run.stopping:
                 continue
             elif isinstance(effect, Pull):
                 source = self.line.nodes[effect.source].name

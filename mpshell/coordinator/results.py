@@ -1,8 +1,8 @@
-"""What a worker's clients have said and how they ended, by key, until the next run.
+"""The output of a worker's clients and their outcomes, by key, until the next run.
 
-A key is a node's name, or what the user gave a local command. Output that goes on is one growing buffer; when
-it has ended, it is the text that a user reads, one object for equal texts however many keys have it. Whoever
-reads it gets that object, and no copy: what is gathered may be most of the memory there is.
+A key is a node's name, or the key that the user gave a local command. Output that goes on is one growing
+buffer; when it has ended, it is the text that a user reads, one object for equal texts however many keys have
+it. Whoever reads it gets that object, and no copy: gathered output may fill most of the memory.
 """
 
 import operator
@@ -91,12 +91,12 @@ def _references(bodies: dict[bytes, bytes]) -> list[int]:
     return [sys.getrefcount(body) for body in bodies]
 
 
-#: What that is of a body which is in the table only.
+#: The number of references to a body which is in the table only.
 _ALONE = _references({body: body for body in (bytes(bytearray(9)),)})[0]
 
 
 class StreamStore:
-    """What is recorded of one stream: a text by key, or the buffer of one that goes on."""
+    """The record of one stream: a text by key, or the buffer of one that goes on."""
 
     __slots__ = ("_texts",)
 
@@ -148,7 +148,7 @@ class StreamStore:
         return said[said.rfind(b"\n") + 1 :]
 
     def groups(self, match: Callable[[Key], bool] | None = None) -> dict[bytes, list[Key]]:
-        """Return the keys by what they have written, without its last newline."""
+        """Return the keys by their output, without its last newline."""
         groups: dict[bytes, list[Key]] = {}
         for key, said in self.items():
             if match is None or match(key):
@@ -199,13 +199,13 @@ class WorkerResults:
 
     @property
     def streams(self) -> dict[str, StreamStore]:
-        """What is recorded, by stream name: in a handler, up to the line that it is told."""
+        """The records by stream name: in a handler, up to the line that it is given."""
         if self.live is not None:
             self.live.record()
         return self._streams
 
     def record(self, sname: str, keys: list[Key], block: bytes) -> None:
-        """Add lines to what a stream of the keys has said."""
+        """Add lines to the record of a stream of the keys."""
         self.in_blocks = True
         store = self._streams.get(sname)
         if store is None:
@@ -241,7 +241,7 @@ class WorkerResults:
         """Return the key that ended last, and its return code; None when none has."""
         for key in reversed(self.outcomes):
             outcome = self.outcomes[key]
-            # What was called off before it began has not ended.
+            # A client that was called off before it began has not ended.
             if outcome.reason != CANCELLED or outcome.started:
                 return key, self.codes.get(key)
         return None
@@ -273,13 +273,13 @@ class WorkerResults:
         return [self.attempt(key, outcome) for outcome in ended if outcome.attempt]
 
     def settle(self, keys: Iterable[Key], intern: Interned) -> None:
-        """Make one body of what each key's streams have said: nothing more comes. Only with `in_blocks`."""
+        """Make one body of the output of each key's streams: nothing more comes. Only with `in_blocks`."""
         for store in self._streams.values():
             for key in keys:
                 store.settle(key, intern)
 
     def drop_output(self, keys: list[Key]) -> None:
-        """Forget what the keys have said: they will be run again."""
+        """Forget the output of the keys: they will be run again."""
         for store in self._streams.values():
             for key in keys:
                 store.drop(key)
@@ -305,8 +305,8 @@ def as_seen(groups: dict[int, list[Key]], first_seen: dict[int, int]) -> dict[in
 class LiveBlock:
     """Lines on their way to a handler, recorded line by line only if somebody looks meanwhile.
 
-    `told` is the iterator that the handler's caller goes through: what it has not given yet has not
-    been said. So a handler that reads, flushes or switches recording sees what it would if each line
+    `told` is the iterator that the handler's caller goes through: lines that it has not given yet have
+    not been reported. So a handler that reads, flushes or switches recording sees the same as if each line
     were recorded by itself, and the usual one costs one block.
     """
 
@@ -332,9 +332,10 @@ class LiveBlock:
         results.live = self
 
     def record(self) -> None:
-        """Record what has been told since the last time."""
-        # The length hint of a list's iterator is exactly what it has not given yet: so the place of the handler
-        # in the block is known without a step of our own between the iterator and each line.
+        """Record the lines that were reported since the last time."""
+        # The length hint of a list's iterator is exactly the number of items that it has not given yet: so the
+        # place of the handler in the block is known without a step of our own between the iterator and each
+        # line.
         told = len(self._lines) - operator.length_hint(self.told)
         if told > self._recorded and self._records(self._sname):
             block = b"\n".join([*self._lines[self._recorded : told], b""])
@@ -354,7 +355,7 @@ class LiveBlock:
 
 
 def key_matcher(match_keys: Iterable[Any] | None) -> Callable[[Key], bool] | None:
-    """Return what `matcher` does, but TypeError for a text, where keys are expected."""
+    """Return the result of `matcher`, but raise TypeError for a text, where keys are expected."""
     if isinstance(match_keys, (str, bytes)):
         raise TypeError(f"match_keys is an iterable of keys, not the string {match_keys!r}")
     return matcher(match_keys)

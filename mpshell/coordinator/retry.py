@@ -1,6 +1,6 @@
 """Which attempts are followed by another one, and when: a policy, asked at each end of a client. Pure.
 
-At most once is the rule: what may have run is run again only where the user has named that reason.
+At most once is the rule: a command that may have run is run again only where the user has named that reason.
 """
 
 from __future__ import annotations

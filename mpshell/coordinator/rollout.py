@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RolloutPlan(NamedTuple):
-    """What is asked for, each None where it is not."""
+    """The limits of a rollout, each None where it is not set."""
 
     #: Clients of each worker that run first; the others only when all of these are ok.
     canary: int | None = None

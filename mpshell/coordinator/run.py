@@ -1,8 +1,8 @@
 """The life of one run, as everything that takes part in it sees it.
 
-A `Run` has the loop, counts what keeps the run going, keeps the error that ends it, and makes every call of
-the user's code. Streams, timers, ports, intake and verdicts know a run by this class alone; what they do not
-see is how jobs and engines are managed (`mpshell.coordinator.coordinator`).
+A `Run` has the loop, counts the jobs, timers and ports that keep the run going, keeps the error that ends it,
+and makes every call of the user's code. Streams, timers, ports, intake and verdicts know a run by this class
+alone; they do not see how jobs and engines are managed (`mpshell.coordinator.coordinator`).
 
 Everything here is for the thread of the run, `post` excepted.
 """
@@ -76,7 +76,7 @@ class Run:
             self.call(event, *args)
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
-        """Call code of the user's, and note what it raises. Signal handlers are called meanwhile."""
+        """Call code of the user's, and note its exception. Signal handlers are called meanwhile."""
         before = self._interrupts.open
         try:
             try:
@@ -94,7 +94,7 @@ class Run:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Put signal handlers off: what is done here is done wholly or not at all."""
+        """Put signal handlers off: the work in this context is done wholly or not at all."""
         before, self._interrupts.open = self._interrupts.open, False
         try:
             yield
@@ -182,5 +182,5 @@ class Run:
 
 
 def _urgency(error: BaseException) -> int:
-    """Return 2 for an exit, 1 for a Ctrl-C, 0 for what a program may well catch and go on after."""
+    """Return 2 for an exit, 1 for a Ctrl-C, 0 for an exception that a program may catch to go on."""
     return 2 if isinstance(error, SystemExit) else int(not isinstance(error, Exception))

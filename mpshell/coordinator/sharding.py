@@ -4,135 +4,14 @@ A `SlotPool` is one fanout: the task's, or a worker's own. Its slots over all en
 more than the fanout, so that a fanout of 1 is strictly serial. Slices are handed out in the order of
 the nodes as slots free up, and a little ahead of need; never a fixed share.
 
-The coordinator tells a slot pool what happened (work came, clients finished, an engine holds fewer slots)
+The coordinator passes events to a slot pool (work came, clients finished, an engine holds fewer slots)
 and asks it for a `plan`. No I/O, no clock.
 """
 
 import heapq
-from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator
 
-#: Slots of an engine in a slot pool without limit.
-UNLIMITED = 1 << 30
-
-
-class Slice(NamedTuple):
-    """Clients `first` up to, not including, `stop` of a job."""
-
-    job_id: int
-    first: int
-    stop: int
-
-
-class WorkQueue(Protocol):
-    """The clients of a slot pool that wait for a slot, and the choice of those that get one next."""
-
-    def __len__(self) -> int:
-        """Return how many clients wait."""
-
-    def add(self, work: Slice, front: bool) -> None:
-        """Queue clients; in front those that come back from a lost engine."""
-
-    def release(self, job_id: int, stop: int) -> None:
-        """Let the clients of a job before an index be taken, where they wait for that."""
-
-    def drop(self, job_id: int | None) -> list[Slice]:
-        """Take a job's clients (all: None) out, and return them."""
-
-    def waits_for(self, engine_id: int) -> bool:
-        """Return whether clients wait that this engine can run."""
-
-    def take(self, engine_id: int, count: int) -> list[Slice]:
-        """Take out and return `count` clients for an engine, or fewer if no more are for it."""
-
-
-class InOrder:
-    """The queue that hands out clients in the order in which they came, to any engine that can run them.
-
-    `can_run` is asked for an engine and a job; without it any engine can run any.
-    """
-
-    def __init__(self, can_run: Callable[[int, int], bool] | None = None) -> None:
-        self._slices: deque[Slice] = deque()
-        self._clients = 0
-        self._can_run = can_run
-
-    def __len__(self) -> int:
-        return self._clients
-
-    def add(self, work: Slice, front: bool) -> None:
-        """Queue clients; in front those that come back from a lost engine."""
-        (self._slices.appendleft if front else self._slices.append)(work)
-        self._clients += work.stop - work.first
-
-    def release(self, job_id: int, stop: int) -> None:
-        """Do nothing: nothing waits but for a slot."""
-
-    def drop(self, job_id: int | None) -> list[Slice]:
-        """Take a job's clients (all: None) out, and return them."""
-        dropped = [work for work in self._slices if job_id in (None, work.job_id)]
-        self._slices = deque(work for work in self._slices if job_id not in (None, work.job_id))
-        self._clients -= sum(work.stop - work.first for work in dropped)
-        return dropped
-
-    def waits_for(self, engine_id: int) -> bool:
-        """Return whether clients wait that this engine can run."""
-        return any(self._is_for(engine_id, work) for work in self._slices)
-
-    def _is_for(self, engine_id: int, work: Slice) -> bool:
-        return self._can_run is None or self._can_run(engine_id, work.job_id)
-
-    def take(self, engine_id: int, count: int) -> list[Slice]:
-        """Take out and return the next `count` clients that this engine can run."""
-        taken = []
-        passed: list[Slice] = []
-        while count > 0 and self._slices:
-            work = self._slices.popleft()
-            if not self._is_for(engine_id, work):
-                passed.append(work)
-                continue
-            stop = min(work.stop, work.first + count)
-            if stop < work.stop:
-                self._slices.appendleft(work._replace(first=stop))
-            taken.append(work._replace(stop=stop))
-            count -= stop - work.first
-            self._clients -= stop - work.first
-        self._slices.extendleft(reversed(passed))
-        return taken
-
-
-class InWaves(InOrder):
-    """The queue that holds clients back until their wave is released, and then hands them out in order."""
-
-    def __init__(self, can_run: Callable[[int, int], bool] | None = None) -> None:
-        super().__init__(can_run)
-        self._withheld: list[Slice] = []
-
-    def add(self, work: Slice, front: bool) -> None:
-        """Hold clients back; those that come back were released before."""
-        if front:
-            super().add(work, front)
-        else:
-            self._withheld.append(work)
-
-    def release(self, job_id: int, stop: int) -> None:
-        """Queue the clients of a job that are before an index."""
-        withheld, self._withheld = self._withheld, []
-        for work in withheld:
-            cut = min(stop, work.stop) if work.job_id == job_id else work.first
-            if cut > work.first:
-                super().add(work._replace(stop=cut), front=False)
-                work = work._replace(first=cut)
-            if work.first < work.stop:
-                self._withheld.append(work)
-
-    def drop(self, job_id: int | None) -> list[Slice]:
-        """Take a job's clients (all: None) out, and return them."""
-        dropped = super().drop(job_id)
-        dropped += [work for work in self._withheld if job_id in (None, work.job_id)]
-        self._withheld = [work for work in self._withheld if job_id not in (None, work.job_id)]
-        return dropped
+from mpshell.coordinator.queues import UNLIMITED, InOrder, Slice, WorkQueue
 
 
 class Share:
@@ -176,7 +55,7 @@ class SlotPool:
         """Return how many of so many clients may run at once."""
         return clients if self.fanout is None else min(self.fanout, clients)
 
-    # -- what happened --
+    # -- events --
 
     def add_work(self, work: Slice) -> None:
         """Queue clients behind the others."""
@@ -237,7 +116,7 @@ class SlotPool:
             share.lowering = False
             share.bound = max(slots, share.slots)
 
-    # -- what to do --
+    # -- instructions --
 
     def plan(
         self, budget: int | None = None, *, ahead: bool = True
@@ -245,8 +124,9 @@ class SlotPool:
         """Return new numbers of slots by engine, and slices to hand out; they count as done.
 
         With a `budget` of clients that may start now no more than that is handed out. Then, and where `ahead`
-        is False, nothing is handed out ahead of need: what is handed out starts at once.
+        is False, nothing is handed out ahead of need: each client that is handed out starts at once.
         """
+        self._queue.look_ahead = self.fanout or UNLIMITED
         return self._plan_slots(), self._deal(budget, 2 if ahead and budget is None else 1)
 
     def _plan_slots(self) -> dict[int, int]:
@@ -270,7 +150,7 @@ class SlotPool:
         return changed
 
     def _fair(self) -> dict[int, int]:
-        """Return an even split of the fanout, but for what frozen engines hold of it."""
+        """Return an even split of the fanout without the slots that frozen engines hold."""
         live = [eid for eid, share in self.shares.items() if not share.frozen]
         held = sum(share.bound for share in self.shares.values() if share.frozen)
         fair: dict[int, int] = {}
@@ -291,7 +171,7 @@ class SlotPool:
         if total > (self.fanout or 0):
             return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
         if self._has_work:
-            # Work for all: level out what an earlier end of work has moved.
+            # Work for all: level out the slots that an earlier end of work has moved.
             if any(self.shares[eid].slots < slots for eid, slots in fair.items()):
                 return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
             return {}
@@ -340,14 +220,14 @@ class SlotPool:
         return raised
 
     def _deal(self, budget: int | None, rounds: int) -> list[tuple[int, Slice]]:
-        """Hand out what fills the slots, then in a second round as much again ahead of need.
+        """Hand out clients for the free slots, then in a second round as many again ahead of need.
 
         Never more than twice the fanout, over all engines, also while slots move from one that has clients for
-        them to another: what is handed out may have run once this process has been killed.
+        them to another: a client that is handed out may have run once this process has been killed.
         """
         dealt: list[tuple[int, Slice]] = []
-        # First what fills the slots, then as much again, to be there when a slot becomes free: the end of a
-        # client and the start of the next one are then a matter of the engine alone, without a trip to here.
+        # First clients for the free slots, then as many again, to be there when a slot becomes free: the end of
+        # a client and the start of the next one are then a matter of the engine alone, without a trip to here.
         for ahead in range(1, rounds + 1):
             available = self.queued if budget is None else min(self.queued, budget)
             available = min(available, self._room)
@@ -373,3 +253,66 @@ class SlotPool:
         taken = self._queue.take(engine_id, count)
         self.shares[engine_id].assigned += sum(work.stop - work.first for work in taken)
         return [(engine_id, work) for work in taken]
+
+
+class SlotPools:
+    """The slot pools of a run by number, each with a queue of its own."""
+
+    def __init__(self, make_queue: Callable[[], WorkQueue]) -> None:
+        self._make_queue = make_queue
+        self._pools: dict[int, SlotPool] = {}
+
+    def __iter__(self) -> Iterator[SlotPool]:
+        return iter(self._pools.values())
+
+    def __getitem__(self, number: int) -> SlotPool:
+        return self._pools[number]
+
+    def get(self, number: int) -> SlotPool | None:
+        """Return a slot pool, None where there is none of that number."""
+        return self._pools.get(number)
+
+    def set_fanout(self, number: int, fanout: int | None, engines: Iterable[int]) -> None:
+        """Give a slot pool another fanout, or make it; `engines` are those that serve the run."""
+        if number not in self._pools:
+            made = self._pools[number] = SlotPool(number, fanout, self._make_queue())
+            for engine_id in engines:
+                made.add_engine(engine_id)
+        self._pools[number].fanout = fanout
+
+    def forget(self, number: int) -> None:
+        """Drop a slot pool, whose last client has ended."""
+        self._pools.pop(number, None)
+
+    def add_engine(self, engine_id: int) -> None:
+        """Have an engine run clients of all slot pools."""
+        for slot_pool in self:
+            slot_pool.add_engine(engine_id)
+
+    def remove_engine(self, engine_id: int) -> None:
+        """Its slots are free again, in all slot pools."""
+        for slot_pool in self:
+            slot_pool.remove_engine(engine_id)
+
+    def freeze(self, engine_id: int) -> None:
+        """It hears nothing any more (`SlotPool.freeze`)."""
+        for slot_pool in self:
+            slot_pool.freeze(engine_id)
+
+    def release(self, now: float) -> None:
+        """Queue the clients that have waited for a moment up to `now`."""
+        for slot_pool in self:
+            slot_pool.release(now)
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether clients wait for a slot."""
+        return any(slot_pool.queued for slot_pool in self)
+
+    def at_once(self, clients: int) -> int:
+        """Return how many of so many clients may run at once, in all slot pools."""
+        return sum(slot_pool.at_once(clients) for slot_pool in self)
+
+    def moments(self) -> list[float]:
+        """Return the next moment that clients of each slot pool wait for, where they do."""
+        return [due for slot_pool in self if (due := slot_pool.next_due()) is not None]

@@ -1,4 +1,4 @@
-"""Descriptors of the user's, read and written by the coordinator's loop: what a stream worker is.
+"""Descriptors of the user's, read and written by the coordinator's loop: the streams of a stream worker.
 
 Each has a name, and ends by itself: a reader at its end of file, a writer when it is told to and all is
 written, or when nobody reads it any more. The whole ends when no stream is left that retains it.
@@ -26,7 +26,7 @@ _PIECE = 65536
 
 # The states of a stream.
 IDLE: Final = "IDLE"  # there is nothing to do for it
-DUE: Final = "DUE"  # its turn comes, with what else this loop has in hand
+DUE: Final = "DUE"  # its turn comes, with the other events that this loop has in hand
 POLLED: Final = "POLLED"  # the loop waits for it to be readable, or writable
 CLOSED: Final = "CLOSED"  # it is at its end
 
@@ -119,7 +119,7 @@ def _leave(remove: Any, fd: int) -> None:
 
 
 class _InRun(NamedTuple):
-    """What the streams of a worker have of the run that they take part in."""
+    """The part of a run that the streams of a worker know."""
 
     run: Run
     job: Job
@@ -188,7 +188,7 @@ class Streams:
             self._finish(reader)
 
     def _tell(self, number: int, reader: StreamReader, final: bool) -> None:
-        """Record what is complete and tell it; with `final` the unfinished last line too."""
+        """Record complete lines and report them; with `final` the unfinished last line too."""
         part = self._part
         if part is not None and (block := reader.buffer.take(final)):
             part.output(part.job, number, block)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: The outcome of a client that was called off before any engine had started it.
 NEVER_STARTED = Outcome(CANCELLED, 0, 0.0, 0.0, None, 0, attempt=0)
 
-#: What no client has at the end of a run, unless an error came from nowhere.
+#: The detail of a client without a verdict at the end of a run; none has it unless an error came from nowhere.
 _BROKEN_OFF = Outcome(LOST, 0, 0.0, 0.0, "an exception has broken the run off", 0)
 
 #: Seconds from the outcome of a client that timed out until its slot is free, beyond its grace: an engine gives
@@ -111,7 +111,7 @@ class Verdicts:
         return longest if attempts else None
 
     def _ask_reason(self, job: Job, outcome: Outcome, reasons: list[str]) -> None:
-        """Have a transport tell the reason; it may be the user's, and what it raises ends the run."""
+        """Ask a transport for the reason; it may be the user's, and its exception ends the run."""
         self._run.call(lambda: reasons.append(reason_of(outcome, job.results.diagnose)))
 
     def finished(self, job: Job, index: int, keys: list[Key], outcome: Outcome) -> None:
@@ -198,10 +198,10 @@ class Verdicts:
             self.end(job, [], NEVER_STARTED)
 
     def rest(self, job: Job) -> None:
-        """Record what has no verdict at the end of a run: nothing, unless an error came from anywhere.
+        """Record clients without a verdict at the end of a run: none, unless an error came from anywhere.
 
-        Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): what was in
-        hand is known to nobody then.
+        Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): the
+        clients that were in hand then are nowhere else.
         """
         self._end_called_off()
         keys = (key for index in job.indexes() for key in job.keys_of(index))

@@ -38,7 +38,7 @@ class BodyTable:
         return number
 
     def take(self) -> tuple[list[tuple[int, bytes]], int]:
-        """Return the bodies to ship, and the floor of this frame: what it refers to is not below."""
+        """Return the bodies to ship, and the floor of this frame: it refers to nothing below."""
         new, floor = self.new, self._shipped_floor
         self.new = []
         self._shipped_floor = self.floor

@@ -1,4 +1,4 @@
-"""What carries a client: the interface between a client's life and the means by which its command runs.
+"""The carrier of a client: the interface between a client's life and the means by which its command runs.
 
     Clients ── start, write, terminate, kill, resume ──► Carrier (a child process, a channel of a connection)
     Clients ◄── received, stream_ended, ended ───────────────┘
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
             """Read again: the coordinator has caught up."""
 
         def rest(self) -> Iterable[tuple[int, bytes]]:
-            """Read what is there now without waiting, stream by stream; stop when iterated no further."""
+            """Read the bytes that are there now, stream by stream, and stop when iterated no further."""
 
         def rest_of_log(self) -> bytes:
             """Read all that is in the command's log now; empty for one without a log."""
@@ -66,8 +66,12 @@ if TYPE_CHECKING:
         #: Bytes of standard input that have been reported as written.
         fed: int
 
+        @property
+        def undecided(self) -> bool:
+            """Whether the log has to be read to its end to know what the end of its program means."""
+
         def look(self, notes: bytes, messages: bytes) -> bytes:
-            """Take what is noted of the log, and new messages; return those to pass on now."""
+            """Take the notes of the log, and new messages; return those to pass on now."""
 
         def take_messages(self) -> bytes:
             """Return the messages that were held back."""

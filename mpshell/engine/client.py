@@ -1,6 +1,6 @@
 """The life of one command on one node, as a pure state machine: events in, effects out, no I/O.
 
-The engine feeds it what it saw (a spawn, an end of file, an exit, a deadline, a cancel) and carries out
+The engine feeds it events (a spawn, an end of file, an exit, a deadline, a cancel) and carries out
 the effects that it names. `TABLE` is the whole of it; a pair that the table does not hold raises.
 
 One rule stands beside the table: a DRAINING client with no stream left, or whose outcome is told
@@ -52,7 +52,7 @@ REPORT: Final = "REPORT"  # tell the outcome, once
 TERMINATE: Final = "TERMINATE"  # SIGTERM to the group, and arm the grace
 KILL: Final = "KILL"  # SIGKILL to the group, and arm the last grace
 ARM_DRAIN: Final = "ARM_DRAIN"  # exited, streams are open: wait for silence
-RELEASE: Final = "RELEASE"  # close what is open and free the slot
+RELEASE: Final = "RELEASE"  # close all that is open and free the slot
 
 _EFFECTS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     (PENDING, RUNNING): (ARM_TIMEOUT,),

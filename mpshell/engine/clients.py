@@ -1,6 +1,6 @@
 """The clients that an engine runs, from the start to the release: their output, deadlines and outcomes.
 
-Carries out the effects of the state machine (`mpshell.engine.client`) and feeds it what the carriers
+Carries out the effects of the state machine (`mpshell.engine.client`) and feeds it the events that the carriers
 (`mpshell.engine.carrier`) report. In the engine's thread, called by its loop.
 """
 
@@ -52,7 +52,7 @@ _LAST_WORDS = 2000
 
 
 def _passes(error: Exception) -> bool:
-    """Return whether there is room later for what has failed now."""
+    """Return whether a start that has failed now can succeed later, when there is room."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
@@ -81,13 +81,13 @@ class Clients:
         return self.family.busy or (self.connections is not None and self.connections.busy)
 
     def kill_all(self) -> None:
-        """Kill what runs; to be called again for what each leaves, until nothing is left."""
+        """Kill all that runs; to be called again for processes that each leaves, until nothing is left."""
         self.family.kill_all()
         if self.connections is not None:
             self.connections.kill_all()
 
     def end_run(self) -> None:
-        """Nothing runs any more: what is still there is not of a run to come."""
+        """Nothing runs any more: all that is still there belongs to no run to come."""
         self.family.end_run()
         if self.connections is not None:
             self.connections.end_run()
@@ -135,7 +135,7 @@ class Clients:
         fed = 0 if execution.dial is None else execution.dial.fed
         execution.feed = InputFeed(carrier, log, on_written, fed)
 
-    # -- what carriers report --------------------------------------------------------------------
+    # -- reports of carriers ---------------------------------------------------------------------
 
     @property
     def congested(self) -> bool:
@@ -213,7 +213,7 @@ class Clients:
         return True
 
     def read_log(self, execution: Execution) -> None:
-        """Read what there is of a client's log: whole, also for a coordinator that is behind."""
+        """Read the rest of a client's log: whole, also for a coordinator that is behind."""
         if execution.carrier is not None and execution.log is not None:
             # The verdict depends on it.
             self._take_log(execution, execution.carrier.rest_of_log() + b"\n")
@@ -224,7 +224,7 @@ class Clients:
         self._uplink.end_of_turn()
 
     def steer_connections(self, command: Steering) -> None:
-        """Pass on what the coordinator sends about connections, in an engine that makes some."""
+        """Pass on messages of the coordinator about connections, in an engine that makes some."""
         if self.connections is not None:
             if isinstance(command, ConnectLimits):
                 self.connections.set_limits(command.most, command.rate)
@@ -234,7 +234,7 @@ class Clients:
                 self.connections.set_password_state(command)
 
     def password_news(self, number: int, event: str) -> None:
-        """Report what became of a password."""
+        """Report the fate of a password."""
         self._uplink.report.passwords.append((number, event))
         self._uplink.end_of_turn()
 
@@ -245,7 +245,7 @@ class Clients:
         self._uplink.end_of_turn()
 
     def _take(self, execution: Execution, stream: int, data: bytes) -> None:
-        """Keep what a command has written, or pass it on."""
+        """Keep the output of a command, or pass it on."""
         execution.last_byte_at = self.loop.time() if execution.drain_handle is not None else 0.0
         if execution.job.spec.diagnose:
             execution.last_words = (execution.last_words + data)[-_LAST_WORDS:]
@@ -270,7 +270,7 @@ class Clients:
                 self._uplink.output(execution.id, stream, block)
 
     def _take_log(self, execution: Execution, data: bytes) -> None:
-        """Keep what the diagnosis needs of a log; the rest are messages, as on stderr."""
+        """Keep the part of a log that the diagnosis needs; the rest are messages, as on stderr."""
         if (log := execution.log) is not None:
             messages = log.take(data)
             if execution.dial is not None:
@@ -288,7 +288,7 @@ class Clients:
             self._take(execution, stream, messages)
 
     def _take_rest(self, execution: Execution) -> None:
-        """Take what a command had written before it was asked to end, as far as it has arrived."""
+        """Take the output that a command had written before it was asked to end, as far as it has arrived."""
         if execution.carrier is not None and not self._uplink.congested:
             for stream, data in execution.carrier.rest():
                 self._take(execution, stream, data)
@@ -305,7 +305,7 @@ class Clients:
         if execution.state is states.RUNNING:
             self.carry_out(execution, execution.handle(states.TIMEOUT))
         elif execution.state is states.DRAINING:
-            # The command did end in time; only what it left behind holds its output open.
+            # The command did end in time; only a process that it left behind holds its output open.
             self.carry_out(execution, execution.handle(states.DRAIN_OVER))
 
     def _on_grace_over(self, execution: Execution) -> None:
@@ -328,7 +328,7 @@ class Clients:
             self.carry_out(execution, execution.handle(states.DRAIN_OVER))
 
     def carry_out(self, execution: Execution, effects: tuple[str, ...]) -> None:
-        """Do what a transition of a client's state asks for."""
+        """Carry out the effects of a transition of a client's state."""
         for effect in effects:
             if effect is states.REPORT:
                 self.report(execution)
@@ -388,7 +388,7 @@ class Clients:
         )  # fmt: skip
 
     def _diagnose(self, execution: Execution) -> None:
-        """Add to an outcome what its diagnosis needs, where one is wanted."""
+        """Add the words that its diagnosis needs to an outcome, where one is wanted."""
         least = execution.job.spec.diagnose
         if execution.proven or not least or execution.reason != EXITED or execution.status < least:
             return
@@ -413,7 +413,7 @@ class Clients:
         if execution.carrier is not None:
             self._paused.pop(execution.carrier, None)
             execution.carrier.close()
-            # The two know each other, and an engine looks for cycles rarely: what the job holds would stay.
+            # The two know each other, and an engine looks for cycles rarely: all that the job holds would stay.
             execution.carrier = None
         if execution.job.running.pop(execution.index, None) is not None:
             self._on_release(execution)

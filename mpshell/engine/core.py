@@ -1,9 +1,9 @@
-"""One engine: runs at most its slots of clients at once, and reports what becomes of them.
+"""One engine: runs at most its slots of clients at once, and reports their outcomes.
 
     channel ──► commands ─► slots and pending clients ─► Starting written ahead ─► start ─► Execution
     channel ◄── one frame a turn ◄── output, writes, outcomes ◄── pipes, SIGCHLD, deadlines ◄──┘
 
-Runs in an engine process, in its only thread, called by its loop. What a turn has to say is collected
+Runs in an engine process, in its only thread, called by its loop. The reports of a turn are collected
 in a `Report` and sent at the end of the turn; the clients that a turn starts are named in that frame, and
 spawned only when the frame has left this process.
 """
@@ -17,7 +17,7 @@ from itertools import count, repeat
 from mpshell.engine import client as states
 from mpshell.engine import life
 from mpshell.engine.clients import Clients
-from mpshell.engine.limits import room_for
+from mpshell.engine.limits import descriptors_for, room_for
 from mpshell.engine.program import LOOK, Program
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import EngineJob, Execution, Slots
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
 _RETRY, _RETRIES = 0.05, 100
 
-#: The same while other commands run here: the end of one is what is waited for, and others may make room too.
+#: The same while other commands run here: the engine waits for the end of one, and others may make room too.
 _RETRY_BESIDE = 1.0
 
 #: Clients at once as long as no limit of the process has been met.
 _UNLIMITED = 1 << 30
 
 
-#: What makes an engine run something, or says how: of a program that has dropped privileges nothing of this
-#: is taken any more, while what still runs may come to its end.
+#: Messages that make an engine run something, or that are about the way to run it: an engine takes none of them
+#: from a program that has dropped privileges, while commands that run already may come to their end.
 _POWERFUL = (
     messages.Configure,
     messages.Submit,
@@ -57,7 +57,7 @@ _POWERFUL = (
     files.Keep,
 )
 
-#: What is about the connections of an engine that makes some.
+#: Messages about the connections of an engine that makes some.
 _OF_CONNECTIONS = (messages.ConnectLimits, messages.PasswordGiven, messages.PasswordState)
 
 
@@ -123,7 +123,7 @@ class Engine:
         return not look or program is None or program.unchanged()
 
     def _look(self, program: Program) -> None:
-        """Leave when the program is not any more what it was, but for a run that goes on."""
+        """Leave when the program has other credentials than before, but for a run that goes on."""
         if self._life.state is life.IDLE and not program.unchanged():
             self.leave()
         else:
@@ -237,10 +237,12 @@ class Engine:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Raise the limit of open files for what may run at once, or run less."""
-        # Without a limit of slots there is none to make room for: spawns tell what fits.
+        """Raise the limit of open files for the commands that may run at once, or run fewer."""
+        # Without a limit of slots there is none to make room for: spawns that fail show how many fit.
         wanted = sum(slots.limit for slots in self._slots.values() if slots.limit < 1 << 20)
         fits = room_for(wanted, self._has_logs)
+        if self.clients.connections is not None:
+            self.clients.connections.take_room(descriptors_for(fits, self._has_logs))
         if fits < wanted:
             self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
 
@@ -397,7 +399,7 @@ class Engine:
         self._uplink.end_of_turn()
 
     def leave(self) -> None:
-        """Kill what runs, with all that descends from it, and end the loop.
+        """Kill all that runs, with its descendants, and end the loop.
 
         When it has ended `clients.busy` is whether something of that is left: the loop may be run on, and
         ends by itself when all is gone.
@@ -411,7 +413,7 @@ class Engine:
             self.loop.stop()
 
     def _see_off(self) -> None:
-        # What descends from a killed process becomes ours when that is gone.
+        # Descendants of a killed process become this engine's when that is gone.
         self.clients.kill_all()
         if not self.clients.busy:
             self.loop.stop()

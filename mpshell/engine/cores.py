@@ -18,7 +18,7 @@ _NONE = 1
 
 
 class CoreLimit:
-    """This process has no core from now on; within the context what it starts has the limit of before."""
+    """This process has no core from now on; its children within the context have the limit of before."""
 
     def __init__(self) -> None:
         self._before = _, hard = resource.getrlimit(resource.RLIMIT_CORE)

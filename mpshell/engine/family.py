@@ -1,6 +1,6 @@
 """Families of carriers, and the owner that all carriers report to.
 
-A family (`Family`) starts the carriers of one kind, and keeps what outlives one of them: child processes
+A family (`Family`) starts the carriers of one kind, and keeps all that outlives one of them: child processes
 are the first (`mpshell.engine.processes`). The owner is `mpshell.engine.clients.Clients`.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mpshell.engine.work import Execution
     from mpshell.wire.messages import ConnectLimits, PasswordGiven, PasswordState
 
-    #: What the coordinator sends about connections.
+    #: Messages of the coordinator about connections.
     Steering = ConnectLimits | PasswordGiven | PasswordState
 
     class Family(Protocol):
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
             """Begin to run a client's command; OSError or ValueError when that fails."""
 
         def kill_all(self) -> None:
-            """Kill all that runs; to be called again for what each leaves, until nothing is left."""
+            """Kill all that runs; to be called again for processes that each leaves, until nothing is left."""
 
         def end_run(self) -> None:
-            """Nothing runs any more: what is still there is not of a run to come."""
+            """Nothing runs any more: all that is still there belongs to no run to come."""
 
     class Programs(Family, Protocol):
         """The family of child processes."""
@@ -54,14 +54,17 @@ if TYPE_CHECKING:
         def set_limits(self, most: int, rate: float | None) -> None:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
 
+        def take_room(self, descriptors: int) -> None:
+            """Leave so many descriptors to clients: connections over which none runs have the others."""
+
         def give_password(self, number: int, text: str) -> None:
             """Take a password of the run that goes on."""
 
         def set_password_state(self, state: PasswordState) -> None:
-            """Take what may be done with a password from now on."""
+            """Take the rules for a password that hold from now on."""
 
     class Owner(Protocol):
-        """What carriers report to."""
+        """The owner of carriers, to which they report."""
 
         @property
         def congested(self) -> bool:
@@ -92,13 +95,13 @@ if TYPE_CHECKING:
             """Close the carrier of a client of which nothing has run, and have another one in its place."""
 
         def read_log(self, execution: Execution) -> None:
-            """Read what there is of a client's log: its program has ended."""
+            """Read the rest of a client's log: its program has ended."""
 
         def host_key(self, path: str, line: str) -> None:
             """Have a line added to a file of host keys."""
 
         def password_news(self, number: int, event: str) -> None:
-            """Report what became of a password: ASKED and so on of `mpshell.wire.messages`."""
+            """Report the fate of a password: ASKED and so on of `mpshell.wire.messages`."""
 
         def notice(self, text: str) -> None:
             """Count one more node of which the user should know that."""

@@ -2,7 +2,7 @@
 
 It is exec'ed by the coordinator's process (`mpshell.launch.fork`), one for all its Tasks, and
 never runs any of the user's code. Over a control socket of one-way packets it is told to fork an engine
-or to kill one. It is the parent of every engine, and the subreaper of what a dead one leaves behind:
+or to kill one. It is the parent of every engine, and the subreaper of all that a dead one leaves behind:
 
     coordinator's process ──control──► fork server ──fork──► engine ──► commands
              ◄───── sentinel of an engine: at its end when the engine and its orphans are gone
@@ -55,7 +55,7 @@ class ForkServer:
         self._parent = _watch(parent)
         self._program = Program(os.getppid(), privileges)
         self._engines: dict[int, tuple[int, int]] = {}
-        #: What cleanly ended engines left to us: daemons that a command started on purpose.
+        #: Processes that cleanly ended engines have left: daemons that a command started on purpose.
         self._survivors: set[int] = set()
         #: Ours, where the wills of engines come in, and theirs, at its end when this process is gone.
         self._lifeline, self._lifeline_theirs = _socket.socketpair(
@@ -178,7 +178,7 @@ class ForkServer:
         self._tell_end(sentinel, f"{'signal' if signaled else 'status'} {status}")
 
     def _read_wills(self) -> None:
-        """Take note of what engines leave on purpose; each has said so before it ended."""
+        """Note the processes that engines leave on purpose; each has reported them before its end."""
         while True:
             try:
                 will, sender, _ = receive(self._lifeline, WILL.size * WILL_PIDS)
@@ -199,7 +199,7 @@ class ForkServer:
         return [pid for pid in procfs.children_of(os.getpid()) if pid not in self._engines]
 
     def _clear_orphans(self) -> None:
-        """Kill what a dead engine left, until nothing more of it turns up."""
+        """Kill the processes that a dead engine left, until none turns up any more."""
         deadline = time.monotonic() + _CLEAR
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
@@ -229,7 +229,7 @@ class ForkServer:
         self._control.close()
         if self._parent >= 0:
             poll.unregister(self._parent)
-        # Most see the coordinator's end in their channel. They can still say what they leave.
+        # Most see the coordinator's end in their channel. They can still report the processes that they leave.
         self._lifeline.shutdown(_socket.SHUT_WR)
         self._await_engines(poll, _LEAVE)
         for pid in self._engines:

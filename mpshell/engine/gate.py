@@ -80,7 +80,7 @@ class Gate:
         self._waiting = deque(entry for entry in self._waiting if entry[1] != begin)
 
     def join(self, address: Hashable) -> int:
-        """Count a connection that is in the making already; `leave` follows, with what this returns."""
+        """Count a connection that is in the making already; `leave` follows, with the value returned."""
         its = self._address(address)
         its.making += 1
         self._making += 1
@@ -109,7 +109,7 @@ class Gate:
         return (SOONEST + (LATEST - SOONEST) * self._random.random()) * min(longer, LONGER)
 
     def forget(self) -> None:
-        """Forget what servers have done: the run is over."""
+        """Forget the drops of servers: the run is over."""
         self._addresses = {key: its for key, its in self._addresses.items() if its.making}
         for its in self._addresses.values():
             its.most = float(UNLIMITED)
@@ -139,7 +139,7 @@ class Gate:
         self._waiting.extendleft(reversed(passed))
 
     def _count_start(self) -> None:
-        """Note when the rate allows the next one; what a late turn has missed is made up for."""
+        """Note when the rate allows the next one; a late turn makes up for the time that it has missed."""
         now = self._loop.time()
         behind = now - self._next_at < self._interval
         self._next_at = (self._next_at if behind else now) + self._interval

@@ -1,7 +1,7 @@
 """Programs that carry a connection for the engine (ProxyCommand of ssh_config): its children beside commands.
 
 A helper leads a session and a group of its own. It ends with its connection: its streams are closed, and it is
-sent SIGHUP, as ssh(1) does; what is left of its group a moment later is killed, at the latest with the run.
+sent SIGHUP, as ssh(1) does; the rest of its group is killed a moment later, at the latest with the run.
 In the engine's thread, called by its loop.
 """
 
@@ -59,7 +59,7 @@ class Helper:
         """Close its streams, and have it end; harmless when it has."""
         if self._open:
             self._open = False
-            # What it has written about its end is there by now, if it has ended by itself.
+            # Its last words are there by now, if it has ended by itself.
             if self._stderr >= 0:
                 self._on_readable()
             self._close_stderr()
@@ -86,7 +86,7 @@ class Helpers:
         return Helper(self, child, on_stderr)
 
     def end(self, pid: int) -> None:
-        """Have a helper end, and what is left of its group."""
+        """Have a helper end, and the rest of its group."""
         if self._signal(pid, signal.SIGHUP):
             self.loop.call_later(_GRACE, self._signal, pid, signal.SIGKILL)
 
@@ -106,6 +106,6 @@ class Helpers:
         return True
 
     def kill_all(self) -> None:
-        """Kill what is left: the run is over."""
+        """Kill all that is left: the run is over."""
         for pid in (*self._living, *self._groups):
             self._signal(pid, signal.SIGKILL)

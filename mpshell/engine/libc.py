@@ -1,4 +1,4 @@
-"""What an engine calls in the C library: posix_spawn(3) and prctl(2), by ctypes.
+"""The functions of the C library that an engine calls: posix_spawn(3) and prctl(2), by ctypes.
 
 `os.posix_spawn` makes the C form of environment, signal set and file actions anew for each command, a sixth of
 all that an engine does for one (docs/decisions.md); here they are made once. The sizes and flags are those of

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 IDLE: Final = "IDLE"  # nothing was submitted since the last run was over
 RUNNING: Final = "RUNNING"  # a run has submitted clients
 ENDING: Final = "ENDING"  # the run submits no more; it is over with the last client
-LEAVING: Final = "LEAVING"  # what runs is killed, nothing is started or reported any more
+LEAVING: Final = "LEAVING"  # all that runs is killed, nothing is started or reported any more
 STATES: Final = (IDLE, RUNNING, ENDING, LEAVING)
 
 SUBMIT: Final = "SUBMIT"
@@ -32,7 +32,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     IDLE: {SUBMIT: RUNNING, END_RUN: ENDING, LEAVE: LEAVING},
     RUNNING: {SUBMIT: RUNNING, END_RUN: ENDING, LEAVE: LEAVING},
     ENDING: {SUBMIT: ENDING, END_RUN: ENDING, RUN_ENDED: IDLE, LEAVE: LEAVING},
-    # What was in hand of the frame that came with the end of the program makes no difference any more.
+    # The rest of a frame that came with the end of the program makes no difference any more.
     LEAVING: {SUBMIT: LEAVING, END_RUN: LEAVING, LEAVE: LEAVING},
 }
 

@@ -1,4 +1,4 @@
-"""A client's log: what its program writes of itself to a place of its own, and not among the command's output.
+"""A client's log: messages of its program, written to a place of their own and not among the command's output.
 
 The engine knows nothing of the program; which lines are for the diagnosis, and which are messages for the
 user, the job says (`LogFormat`).
@@ -8,7 +8,7 @@ import os
 
 from mpshell.wire.logformat import LogFormat, Redial
 
-#: Bytes that are kept of what is noted: the first, where a login is, and the last, where an end is.
+#: Bytes that are kept of the notes: the first, where a login is, and the last, where an end is.
 _FIRST, _LAST = 3000, 1000
 
 #: Bytes of a line in which its tag is looked for.
@@ -51,7 +51,7 @@ class LogLines:
 
 
 class RedialTexts:
-    """A `Redial` in bytes, made once a job: looks for its texts in what is noted of a log."""
+    """A `Redial` in bytes, made once a job: looks for its texts in the notes of a log."""
 
     __slots__ = ("_connecting", "_dropped", "_opened", "_secured", "limit", "notice")
 
@@ -95,7 +95,7 @@ def _holds(texts: list[bytes], text: bytes) -> bool:
 
 
 class ClientLog:
-    """What has been read of one client's log."""
+    """One client's log, as far as it has been read."""
 
     __slots__ = ("_lines", "_rest", "notes")
 
@@ -111,7 +111,7 @@ class ClientLog:
         return self._lines.apart
 
     def take(self, data: bytes) -> bytes:
-        """Take what was read, note what is to be noted, and return the messages that go to the user."""
+        """Take bytes that were read, note the lines to be noted, and return the messages for the user."""
         whole, newline, rest = (self._rest + data).rpartition(b"\n")
         if len(rest) > _LONGEST:
             whole, newline, rest = whole + newline + rest, b"\n", b""

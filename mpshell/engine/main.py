@@ -44,8 +44,8 @@ def run_engine(
     """Be the engine at the other end of `channel_fd` until told to leave.
 
     `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
-    process, so it leaves as well. What this process leaves on purpose it says there. With a `host` it hosts
-    connections as well.
+    process, so it leaves as well. The processes that this one leaves on purpose are named there. With a `host`
+    it hosts connections as well.
     """
     status = 1
     try:
@@ -79,7 +79,7 @@ def run_engine(
 
 
 def _traceback() -> str:
-    # Late: it costs every start of the fork server what no engine should ever need.
+    # Late: every start of the fork server would pay for it, and no engine should ever need it.
     import traceback
 
     return traceback.format_exc()
@@ -101,7 +101,7 @@ def _watch_children(engine: Engine, loop: EventLoop) -> None:
 
 
 def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
-    """Wait until what `leave` killed is gone, so that nothing of it outlives this process.
+    """Wait until the processes that `leave` killed are gone, so that none outlives this one.
 
     Return whether it is; if not the fork server, told by the exit status, clears away the rest.
     """

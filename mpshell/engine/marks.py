@@ -32,7 +32,7 @@ class Marks:
         try:
             resource.setrlimit(resource.RLIMIT_RTTIME, (self._last, self._hard))
         except (OSError, ValueError):
-            # A kernel without it, or a sandbox: what a stopped command leaves is taken for the user's then.
+            # A kernel without it, or a sandbox: all that a stopped command leaves is taken for the user's then.
             self._usable = False
             return 0
         return self._last

@@ -2,7 +2,7 @@
 itself is called in `mpshell.engine.libc`).
 
 Runs in an engine process, in its one thread. Every command is the leader of a session and a group of
-its own; the engine is the subreaper of what a command leaves behind, so that a group which still has
+its own; the engine is the subreaper of all that a command leaves behind, so that a group which still has
 members after its leader's reap can be told, and signalled without hitting a stranger: its surviving
 members are children of this process, which pin the group's number until they are reaped here.
 """
@@ -146,7 +146,7 @@ def signal_group(pgid: int, number: int) -> None:
 def child_watch() -> int:
     """Return a descriptor that can be read when children of this process may have ended (SIGCHLD).
 
-    Call it once a process; what is read from it does not matter.
+    Call it once a process; the bytes that are read from it do not matter.
     """
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
@@ -163,7 +163,7 @@ def _noted(number: int, frame: FrameType | None) -> None:
 def kill(pids: Iterable[int]) -> list[int]:
     """Send SIGKILL to children that are not reaped yet; return those that it was sent to.
 
-    What descends from them becomes the caller's, a subreaper, as each of them ends.
+    Their descendants become those of the caller, a subreaper, as each of them ends.
     """
     killed = []
     for pid in pids:

@@ -1,4 +1,4 @@
-"""Clients that are child processes of the engine: pipes, signals, and the reaping of what is left.
+"""Clients that are child processes of the engine: pipes, signals, and the reaping of all that is left.
 
 The first family of carriers (`mpshell.engine.carrier`). In the engine's thread, called by its loop; the
 system calls about processes are in `mpshell.engine.process`.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _READ_SIZE = 65536
 
-#: Reads of a log at its end: what a pipe holds, and more.
+#: Reads of a log at its end: all that a pipe holds, and more.
 _LOG_READS = 32
 
 
@@ -189,7 +189,7 @@ class ProcessCarrier:
 
 
 class Processes:
-    """The children of this engine by pid, and what they leave behind."""
+    """The children of this engine by pid, and the processes that they leave behind."""
 
     def __init__(self, loop: EventLoop, owner: Owner) -> None:
         self.loop = loop
@@ -199,9 +199,9 @@ class Processes:
         self.helpers = Helpers(loop)
         #: Groups whose leader has ended and which have members left, with the leader's end.
         self._lingering: dict[int, tuple[ProcessCarrier, int, bool]] = {}
-        #: What `kill_all` has killed and nobody has reaped yet.
+        #: Processes that `kill_all` has killed and that are not reaped yet.
         self._doomed: set[int] = set()
-        #: What commands of runs that are over have left in the background, as daemons do: the user's.
+        #: Processes that commands of earlier runs have left in the background, as daemons do: the user's.
         self._survivors: set[int] = set()
         self._marks = marks.Marks()
         #: Set in an engine that has secrets in its memory.
@@ -219,7 +219,7 @@ class Processes:
         self, argv: list[bytes], env: Environment, on_stderr: Callable[[bytes], object]
     ) -> Helper:
         """Start a program that carries a connection; OSError when the system refuses, ValueError for a NUL."""
-        # A mark of its own: with that of another command it would end with what that one has left.
+        # A mark of its own: with that of another command it would end with the processes that this has left.
         self._marks.next()
         if self.core_limit is None:
             return self.helpers.start(argv, env, on_stderr)
@@ -308,7 +308,7 @@ class Processes:
         """Take the end of a client's program."""
         execution = carrier.execution
         if (dial := execution.dial) is not None:
-            if execution.state is states.RUNNING:
+            if dial.undecided and execution.state is states.RUNNING:
                 self.owner.read_log(execution)
             if dial.goes_on(status, signaled) and not self._is_leaving:
                 self._dials.add(dial)
@@ -357,7 +357,7 @@ class Processes:
         self._lingering.pop(pid, None)
 
     def kill_all(self) -> None:
-        """Kill what runs; to be called again for what each leaves, until nothing is left."""
+        """Kill all that runs; to be called again for processes that each leaves, until nothing is left."""
         self._is_leaving = True
         for dial in self._dials:
             dial.abandon()
@@ -370,10 +370,11 @@ class Processes:
             self._survivors.update(roots)
 
     def end_run(self) -> None:
-        """Nothing runs any more: what is still there is not of a run to come.
+        """Nothing runs any more: all that is still there belongs to no run to come.
 
-        A daemon that a finished command has left is the user's. What a stopped one has left in other sessions
-        goes with this engine: not now, as it may serve others, like the master of ssh's shared connections.
+        A daemon that a finished command has left is the user's. Processes that a stopped one has left in other
+        sessions goes with this engine: not now, as it may serve others, like the master of ssh's shared
+        connections.
         """
         self.helpers.kill_all()
         self._dials.clear()

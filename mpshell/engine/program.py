@@ -1,8 +1,8 @@
-"""The program that a fork server and its engines serve: which process it is, and what it is allowed to do.
+"""The program that a fork server and its engines serve: which process it is, and its rights.
 
 These processes keep the ids and capabilities that the program had when it started the fork server. A program
 that drops some of them afterwards, as a daemon does before it reads from the network, must not be able to use
-what they still hold: they obey that process alone, and only while it is what it was.
+the rights that they still hold: they obey that process alone, and only while its rights are the same.
 """
 
 import os
@@ -33,5 +33,5 @@ class Program:
         return bool(self._privileges)
 
     def unchanged(self) -> bool:
-        """Return whether it still has what it had when these processes were started."""
+        """Return whether it still has the rights that it had when these processes were started."""
         return not self._privileges or privileges_of(str(self.sender.pid)) == self._privileges

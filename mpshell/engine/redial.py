@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mpshell.runtime.loop import EventLoop, TimerHandle
 
     class Starter(Protocol):
-        """What starts programs."""
+        """The interface that starts programs."""
 
         loop: EventLoop
         owner: Owner
@@ -71,7 +71,8 @@ class Dial:
         self._execution = execution
         self._texts = texts
         self.state: str = MAKING
-        #: Where its program connects to, and what the gate has returned for that; None: not counted there.
+        #: Where its program connects to, and the value that the gate has returned for that; None: not counted
+        #: there.
         self._place: tuple[str, int] | None = None
         self._begun: int | None = None
         #: Messages of its program that have not been passed on.
@@ -89,17 +90,23 @@ class Dial:
     # -- its program -----------------------------------------------------------------------------
 
     def look(self, notes: bytes, messages: bytes) -> bytes:
-        """Take what is noted of its program's log, and new messages; return those to pass on now."""
+        """Take the notes of its program's log, and new messages; return those to pass on now."""
         if self.state is not MAKING:
             return messages
         self._held += messages
-        self._count(self._texts.place(notes))
+        if self._begun is None:
+            self._count(self._texts.place(notes))
         if not self._texts.is_opened(notes):
             return b""
         self._stop_clock()
         self._leave_gate(dropped=False)
         self.state = OPEN
         return self.take_messages()
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the log has to be read to its end to know what the end of its program means."""
+        return self.state is not OPEN
 
     def take_messages(self) -> bytes:
         """Return the messages that were held back."""
@@ -109,14 +116,11 @@ class Dial:
     def goes_on(self, status: int, signaled: bool) -> bool:
         """Take the end of its program; return whether there is to be another one: `pause` follows then."""
         log = self._execution.log
-        dropped = (
-            self.state is MAKING
-            and status != 0
-            and not signaled
-            and self._place is not None
-            and log is not None
-            and self._texts.is_dropped(log.notes, self._held)
-        )
+        dropped = False
+        if self.state is MAKING and status != 0 and not signaled and log is not None:
+            self._count(self._texts.place(log.notes))
+            proven = self._texts.is_dropped(log.notes, self._held)
+            dropped = proven and self._place is not None
         self._leave_gate(dropped)
         if not dropped or log is None or self._execution.state is not states.RUNNING:
             return False
@@ -253,4 +257,4 @@ class Dial:
         self._give_up()
 
     def close(self) -> None:
-        """There is nothing to close between two programs; `abandon` calls off what is to come."""
+        """There is nothing to close between two programs; `abandon` calls off the next one."""

@@ -1,4 +1,4 @@
-"""What one turn of an engine has to say, until it goes as one frame."""
+"""The report of one turn of an engine, collected until it is sent as one frame."""
 
 from mpshell.engine.bodies import BodyTable
 from mpshell.wire.files import Kept
@@ -75,8 +75,8 @@ class Report:
     def take(self) -> list[Message]:
         """Return the messages of the frame, and begin anew.
 
-        What was written goes before the output, which may be the answer to it; a client's output before
-        its outcome, an outcome's bodies before it.
+        Bytes that were written to commands go before the output, which may be the answer to them; a client's
+        output before its outcome, an outcome's bodies before it.
         """
         frame: list[Message] = []
         if self.trace:

@@ -1,4 +1,4 @@
-"""What is written to the commands of a job: one log of it an engine, and a place in it for each client.
+"""The input of the commands of a job: one log of it in each engine, and a place in it for each client.
 
 A client that starts late reads the log from its beginning, as one that was there when it was said. So
 the log is kept whole while the job runs, once and not once a node: in memory, and beyond a size in a file
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mpshell.engine.carrier import InputSink
 
-_PIECE = 65536  # bytes, what a pipe of the default size takes at once
+_PIECE = 65536  # bytes: a pipe of the default size takes so many at once
 
 
 class InputLog:
@@ -117,7 +117,7 @@ class OwnInputs:
 
 
 class InputFeed:
-    """One client's standard input: writes what the log holds as the command reads it."""
+    """One client's standard input: writes the log as the command reads it."""
 
     __slots__ = ("_log", "_offset", "_on_written", "_sink", "_waiting", "fed")
 

@@ -1,4 +1,4 @@
-"""An engine's way to the coordinator: what a turn has to say leaves as one frame, at the turn's end.
+"""An engine's way to the coordinator: the reports of a turn leave as one frame, at the turn's end.
 
 When the coordinator does not keep up the uplink is congested: then children are not read any more, until
 enough has left. So the memory of an engine is bounded, whatever its children write.
@@ -19,7 +19,7 @@ class Uplink:
     """The report of the turn, and the channel that it leaves by.
 
     `on_turn` is called at the end of a turn in which something happened, after `collect`, which may add to
-    what the turn has to say; `on_clear` when all that was sent has left, `on_relief` when there is room
+    the reports of the turn; `on_clear` when all that was sent has left, `on_relief` when there is room
     again after a congestion.
     """
 
@@ -66,7 +66,7 @@ class Uplink:
         return self._channel.pending > HIGH_WATER
 
     def output(self, client: int, stream: int, block: bytes) -> None:
-        """Say what a client has written."""
+        """Report the output of a client."""
         report = self.report
         report.output.append((client, stream, block))
         report.size += len(block)
@@ -88,12 +88,12 @@ class Uplink:
         """Say how a client has ended."""
         self.report.finished.append(result)
         if self.report.size > HIGH_WATER:
-            # What one turn gathers may be more than a frame from another host can be.
+            # One turn can gather more than a frame from another host may hold.
             self.send()
         self.end_of_turn()
 
     def send(self) -> None:
-        """Send what there is to say."""
+        """Send all that there is to report."""
         frame = self.report.take()
         if frame and not self.muted:
             self._channel.send(codec.encode(frame))

@@ -46,7 +46,7 @@ class EngineJob:
         #: In place of that log, where each client has a stdin of its own.
         self.own_inputs = OwnInputs(env.variables) if spec.stdin_each else None
         self.log_lines = None if spec.log is None else LogLines(spec.log)
-        #: What to do with a stream's bytes, by its number.
+        #: The treatment of a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
         self.running: dict[int, Execution] = {}
         #: The coordinator has closed it.
@@ -102,7 +102,7 @@ class Slots:
 
 
 class Execution(Client):
-    """A client with what it takes to carry out its effects."""
+    """A client with all that it takes to carry out its effects."""
 
     __slots__ = (
         "buffers", "carrier", "detail", "dial", "drain_handle", "feed", "grace_handle", "id", "index", "input",
@@ -125,7 +125,7 @@ class Execution(Client):
         self.last_words = b""
         #: Its carrier knows how it has ended: no words of its own are asked.
         self.proven = False
-        #: What its program writes to its log, beside its streams.
+        #: The log of its program, beside its streams.
         self.log = None if job.log_lines is None else ClientLog(job.log_lines)
         #: Starts its program again when a server has dropped its connection.
         self.dial: Redialing | None = None

@@ -34,7 +34,7 @@ class GroupConfigError(NodeGroupError, _utils.GroupResolverConfigError):
     """The configuration of groups cannot be used."""
 
 
-#: Ours and its text, by what a resolver raises; the special ones first.
+#: Our error and its text, by the exception of a resolver; the special ones first.
 _KINDS: tuple[tuple[type[Exception], type[NodeGroupError], str], ...] = (
     (_utils.GroupSourceNoUpcall, GroupWithoutQueryError, "{title} has no upcall {upcall}"),
     (_utils.GroupSourceError, GroupQueryError, "{title} failed: {error}"),
@@ -50,18 +50,18 @@ _KINDS: tuple[tuple[type[Exception], type[NodeGroupError], str], ...] = (
 )  # fmt: skip
 
 RAISED = tuple(theirs for theirs, _, _ in _KINDS)
-"""What a resolver may raise for its configuration, its sources and their answers."""
+"""The exceptions of a resolver for its configuration, its sources and their answers."""
 
 
 def failure(
     error: Exception, part: str, source: str | None, upcall: str | None, resolver: Any
 ) -> NodeGroupError:
-    """Return the error of what a resolver has raised when it was asked about `part`."""
+    """Return the error for an exception of a resolver that was asked about `part`."""
     ours, text = next((ours, text) for theirs, ours, text in _KINDS if isinstance(error, theirs))
     # Upcalls that fail name themselves: a query may take several.
     upcall = getattr(error, "upcall", upcall)
     if source is None:
-        # The attribute: the property would read a configuration again that may be what is wrong.
+        # The attribute: the property would read a configuration again, which may be the fault.
         source = getattr(getattr(resolver, "_default_source", None), "name", None)
     reason = text.format(title=title(source), upcall=upcall, error=error, name=type(error).__name__)
     if ours is GroupSourceUnknownError:
@@ -70,7 +70,7 @@ def failure(
         # It is not about a query.
         upcall = None
     made = ours(part, reason, source, upcall)
-    # What programs written for NodeUtils read of its errors.
+    # The attributes of its errors that programs written for NodeUtils read.
     vars(made)["group_source"] = getattr(error, "group_source", None)
     return made
 

@@ -57,12 +57,12 @@ class ResolverQueries:
         return self._ask(part, source, upcall, ask)
 
     def _ask(self, part: str, source: str | None, upcall: str | None, ask: Callable[[], _T]) -> _T:
-        """Call a function, and let NodeGroupError come for what the resolver raises."""
+        """Call a function, and raise NodeGroupError for an exception of the resolver."""
         try:
             from mpshell.groups.failures import RAISED, failure
             from mpshell.groups.upcalls import bound
         except ImportError:
-            # A resolver of the caller's own, without ClusterShell: what it raises is the caller's too.
+            # A resolver of the caller's own, without ClusterShell: its exceptions are the caller's too.
             return ask()
         try:
             if not self._is_bound:

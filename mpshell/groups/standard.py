@@ -30,7 +30,7 @@ RESOLVER_STD_GROUP = StandardResolver()
 """The resolver of the process where no other one was set."""
 
 ILLEGAL_GROUP_CHARS = frozenset("@,!&^*")
-"""What a group source may not have in the name of a group."""
+"""Characters that the name of a group in a source may not have."""
 
 _MISSING = "node groups and wildcards need ClusterShell's resolver: pip install 'mpshell[groups]'"
 
@@ -94,7 +94,7 @@ def grouplist(namespace: str | None = None, resolver: Resolver = None) -> list[s
 
 
 def check_resolver(resolver: Resolver) -> Resolver:
-    """Return what a `resolver` argument may be; ValueError for anything else."""
+    """Return a valid `resolver` argument; ValueError for anything else."""
     if (
         resolver is None
         or isinstance(resolver, StandardResolver)
@@ -107,7 +107,7 @@ def check_resolver(resolver: Resolver) -> Resolver:
 
 
 def queries_of(resolver: Resolver, part: str = "") -> Queries:
-    """Return what a resolver, None for the one of the process, can be asked; NodeGroupError.
+    """Return the interface of a resolver, None for the one of the process; NodeGroupError.
 
     `part` is the text that needs it, for the error.
     """
@@ -124,7 +124,7 @@ def queries_of(resolver: Resolver, part: str = "") -> Queries:
 
 
 def readers_of(resolver: Resolver) -> Readers | None:
-    """Return what makes the reader of a text's groups, None where they are not resolved."""
+    """Return the maker of the reader of a text's groups, None where they are not resolved."""
     if resolver is None:
         return _standard_reader
     if resolver == RESOLVER_NOGROUP:

@@ -20,7 +20,7 @@ from typing import Any
 from mpshell.defaults import DEFAULTS
 from mpshell.groups.installed import node_utils
 
-#: The most bytes of an answer: what is longer is no list of nodes (`yes` has no end).
+#: The most bytes of an answer: a longer one is no list of nodes (`yes` has no end).
 _LONGEST = 1 << 26
 
 #: A group's or node's name is put into the command as it is, and a shell reads that.
@@ -51,7 +51,7 @@ def bound(resolver: Any) -> None:
 
 
 def _read(source: Any, kind: str, values: Mapping[str, Any] | None = None) -> str:
-    """Return what an upcall of a source answers; UpcallError."""
+    """Return the answer of an upcall of a source; UpcallError."""
     values = values or {}
     for key in ("GROUP", "NODE"):
         found = _SHELL_SYNTAX.search(str(values.get(key, "")))

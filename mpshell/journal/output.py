@@ -1,4 +1,4 @@
-"""What nodes have said, on its way into a journal: each distinct text once, within a bound of bytes.
+"""The output of nodes on its way into a journal: each distinct text once, within a bound of bytes.
 
     said, said, ... ─► Text ┐
     has_said ───────────────┴─► StoredTexts ─► a row for each text that is new
@@ -78,7 +78,7 @@ class OpenTexts:
         self._size = 0
 
     def add(self, key: tuple[object, object, int], block: bytes) -> None:
-        """Add what has been said."""
+        """Add output."""
         text = self._texts.get(key)
         if text is None:
             text = self._texts[key] = Text()

@@ -1,4 +1,4 @@
-"""What a journal holds, read: runs, their commands and nodes, what has become of each. It changes nothing.
+"""The content of a journal, read: runs, their commands and nodes, the fate of each. It changes nothing.
 
 A run that goes on with an earlier one has no commands and nodes of its own: they are those of its `root`. The
 state of a node is that of its last row over all runs of one root.
@@ -20,7 +20,7 @@ from mpshell.journal import schema
 from mpshell.journal.schema import NEW, RERUN_FAILED, RESUME_UNKNOWN, loaded
 from mpshell.journal.store import cannot_be_read, readable
 
-#: What is known of a node: its verdict, that it may have run, that it has surely not.
+#: The state of a node: its verdict, that it may have run, that it has surely not.
 ENDED_OK, ENDED_FAILED, MAY_HAVE_RUN, NOT_RUN = "ok", "failed", "may have run", "not run"
 
 
@@ -115,7 +115,7 @@ class Past:
     def _rows(self, statement: str, *values: Any) -> Iterator[Any]:
         try:
             for row in self._connection.execute(statement, values):  # noqa: UP028
-                # Not `yield from`: what is not read to its end would close its cursor late.
+                # Not `yield from`: rows that are not read to their end would close their cursor late.
                 yield row
         except sqlite3.Error as error:
             raise cannot_be_read(self.path, error) from None
@@ -230,7 +230,7 @@ class Past:
             yield last
 
     def states(self, run: PastRun, command: int, before: int | None = None) -> list[str]:
-        """Return what is known of the nodes of a command, by rank, over all runs of a root (`before` one)."""
+        """Return the states of the nodes of a command, by rank, over all runs of a root (`before` one)."""
         [[count]] = self._rows("SELECT count(*) FROM nodes WHERE command = ?", command)
         incomplete = any(
             other.incomplete is not None
@@ -266,7 +266,7 @@ class Past:
     # -- output ------------------------------------------------------------------------------------
 
     def text(self, body: int) -> tuple[bytes, int, bytes]:
-        """Return what is kept of a text, how many bytes it had, and its SHA-256."""
+        """Return the part of a text that is kept, its size in bytes, and its SHA-256."""
         rows = list(self._rows("SELECT content, size, digest FROM bodies WHERE body = ?", body))
         if not rows:
             raise JournalError(f"journal {self.path!r} is damaged: output {body} is missing")
@@ -275,7 +275,7 @@ class Past:
 
 
 def choose(states: list[str], mode: str) -> list[int]:
-    """Return the ranks of the nodes that a run of a mode is for, by what is known of each."""
+    """Return the ranks of the nodes that a run of a mode is for, by the state of each."""
     if mode == RERUN_FAILED:
         wanted = {ENDED_FAILED}
     elif mode == RESUME_UNKNOWN:

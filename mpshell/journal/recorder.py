@@ -29,7 +29,7 @@ from mpshell.wire.messages import CANCELLED, EXITED, STDERR, STDOUT, TIMED_OUT
 
 
 class Description(NamedTuple):
-    """A command as it is recorded: what a later run makes it again of."""
+    """A command as it is recorded, so that a later run can make it again."""
 
     kind: str  # "command", "copy", "rcopy", or "local" for one without nodes
     text: str | None
@@ -208,7 +208,7 @@ class Recorder:
         self._not_run += [(entry.command, entry.ranks[key], self.run) for key in keys]
 
     def said(self, job: Job, keys: Sequence[Key], stream: int, block: bytes) -> None:
-        # What a client says for many keys is kept for the first: without a reader they end together.
+        # The output of a client for many keys is kept for the first: without a reader they end together.
         if self._store.failure is None:
             self._gathering.add((job, keys[0], stream), block)
 
@@ -338,7 +338,7 @@ def _node_outcome(key: Key, outcome: Outcome, job: Job) -> NodeOutcome:
     try:
         return node_outcome(key, outcome, code, job.results.diagnose)
     except Exception:
-        # A transport's `diagnose` is the user's: what it raises is an error where an outcome is asked for.
+        # A transport's `diagnose` is the user's: its exception is an error where an outcome is asked for.
         return node_outcome(key, outcome, code, None)
 
 

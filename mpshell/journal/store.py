@@ -158,7 +158,7 @@ class Store:
 
 
 def cannot_be_read(path: str, error: sqlite3.Error) -> JournalError:
-    """Return the error for what SQLite says of a file."""
+    """Return the error for SQLite's message about a file."""
     if isinstance(error, sqlite3.OperationalError):
         return JournalError(f"journal {path!r}: {_reason(error)}")
     return JournalError(f"{path!r} is damaged, or no journal: {error}")

@@ -1,6 +1,6 @@
 """Signals from the coordinator's process to an engine that its fork server cannot end, or is not there to end.
 
-An engine is no child of this process, so its number may be another process's by now. What is signalled is a
+An engine is no child of this process, so its number may be another process's by now. The signal goes to a
 pidfd, taken while the number belongs to the session of the engine's fork server: no stranger is in that.
 """
 
@@ -26,7 +26,7 @@ def kill(pid: int, session: int) -> None:
 def kill_commands(pid: int, session: int) -> None:
     """Kill the commands of an engine.
 
-    One of them may be what it waits for in the kernel, between vfork and exec: with that gone the engine finds
+    It may wait for one of them in the kernel, between vfork and exec: with that gone the engine finds
     its end, and clears up after itself.
     """
     if not _is_engine(pid, session):

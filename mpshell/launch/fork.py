@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 #: program that was started is this one again, and would start itself for ever.
 _MARK = "MPSHELL_FORK_SERVER"
 
-# What the fork server runs: its module is looked up behind the standard library, so that nothing of the
+# The program of the fork server: its module is looked up behind the standard library, so that nothing of the
 # user's can stand in for a part of it.
 _CODE = (
     f"import os, sys; os.environ.pop({_MARK!r}); control = int(sys.argv[1]);"
@@ -248,7 +248,7 @@ class ForkLauncher:
         return usable_cpus()
 
     def prepare(self) -> None:
-        """Start the fork server if there is none; what goes wrong is `start`'s to say."""
+        """Start the fork server if there is none; `start` reports a failure."""
         with self.lock, contextlib.suppress(OSError, EngineStartError):
             now = credentials()
             if now not in self._servers:
@@ -259,7 +259,7 @@ class ForkLauncher:
         return ServerProcess(self.lock)
 
     def surroundings(self) -> Configure:
-        """Return what commands have from this process."""
+        """Return the surroundings that commands have from this process."""
         from mpshell.launch.surroundings import surroundings
 
         return surroundings()
@@ -353,7 +353,7 @@ class ForkLauncher:
         return server
 
     def _request(self, server: ServerProcess, wanted: Wanted, fds: tuple[int, int]) -> None:
-        """Send what asks a server for an engine."""
+        """Send the request for an engine to a server."""
         paths = self._paths_of(wanted.library)
         server.outbox.send(control.fork_packet(wanted.engine_id, wanted.library, paths), fds)
 
@@ -372,6 +372,6 @@ class ForkLauncher:
             server.close()
 
     def forget(self) -> None:
-        """In the child of a fork: what the parent has is not ours."""
+        """In the child of a fork: the parent's descriptors are not this process's."""
         for server in self._servers.values():
             server.forget()

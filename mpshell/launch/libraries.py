@@ -1,7 +1,7 @@
 """Libraries that engines host connections of: where they are installed for this program.
 
 A fork server is isolated from the program's paths (`mpshell.launch.fork`). When the first engine of a library
-is asked for, it gets the directories of that library and of what it needs, behind its own.
+is asked for, it gets the directories of that library and of those that this needs, behind its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 
 from mpshell.errors import EngineStartError
 
-#: What a library needs to be loaded, and what it uses where it is there.
+#: The packages that a library needs to be loaded, and those that it uses where they are there.
 _MODULES = {
     "asyncssh": (("asyncssh", "cryptography", "typing_extensions"), ("_cffi_backend", "bcrypt"))
 }

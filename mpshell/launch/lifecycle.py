@@ -2,7 +2,7 @@
 
 Two things are watched: the *channel*, over which the engine speaks, and the *sentinel*, whose end proves that
 nothing of the engine runs any more. They end in either order, and an engine is gone when both have. A link
-(`mpshell.launch.local`) feeds in what it sees and carries out the effects. `TABLE` is the whole of it; a pair
+(`mpshell.launch.local`) feeds in events and carries out the effects. `TABLE` is the whole of it; a pair
 that the table does not hold raises.
 """
 
@@ -17,7 +17,7 @@ READY: Final = "READY"  # it has sent its first message
 DEAD: Final = "DEAD"  # its fork server has reported its end, and clears up after it
 SILENT: Final = "SILENT"  # its channel is at its end; something of it may still run
 ORPHANED: Final = "ORPHANED"  # its fork server is gone: it is ending too, which nobody can confirm
-DRAINING: Final = "DRAINING"  # nothing of it runs; what it has sent is still to be read
+DRAINING: Final = "DRAINING"  # nothing of it runs; its last messages are still to be read
 GONE: Final = "GONE"
 CLOSED: Final = "CLOSED"  # given up here: if it lives it takes that as its end
 STATES: Final = (STARTING, READY, DEAD, SILENT, ORPHANED, DRAINING, GONE, CLOSED)
@@ -28,7 +28,7 @@ GUARDED: Final = frozenset((STARTING, READY, DEAD, SILENT))
 
 FIRST_MESSAGE: Final = "FIRST_MESSAGE"
 CHANNEL_END: Final = "CHANNEL_END"
-GARBAGE: Final = "GARBAGE"  # what the channel holds cannot be read any more
+GARBAGE: Final = "GARBAGE"  # the rest of the channel cannot be read any more
 DEATH: Final = "DEATH"  # the fork server has reported how the engine ended
 NOTHING_LEFT: Final = "NOTHING_LEFT"  # the sentinel is at its end
 FENCE: Final = "FENCE"  # it is not to go on
@@ -88,7 +88,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.state: str = STARTING
-        #: Whether all that it has sent is read in the end: what it has not announced then has not run.
+        #: Whether all that it has sent is read in the end: a client that it has not announced then has not run.
         self.certain = True
         #: The events so far, for an error's text.
         self.history: list[str] = []

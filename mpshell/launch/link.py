@@ -1,4 +1,4 @@
-"""Where engines come from: what a run knows of an engine, and of the means that start it.
+"""Where engines come from: an engine, and the means that start it, as a run knows them.
 
     Launcher.start() ──► Link ══ frames ══ engine
 
@@ -7,7 +7,7 @@ A run knows nothing else: engines may be forked here (`mpshell.launch.fork`) or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Link(Protocol):
     """One incarnation of an engine, leased to one run at a time.
 
     Frames arrive in order, each once, and stop at some moment. The engine is *gone* when nothing of it runs any
-    more, and everything that arrives of what it has sent has been delivered.
+    more, and all of its messages that arrive have been delivered.
     """
 
     engine_id: int
@@ -48,12 +48,14 @@ class Link(Protocol):
     #: The library of connections that it hosts; "" for none.
     library: str
     #: Whether it runs on another host. Then its process ids mean nothing here, it may never come to its first
-    #: message and is given no work before that, and what it reports is checked: it is another machine's word.
+    #: message and is given no work before that, and its reports are checked: they are another machine's.
     far: bool
     #: The name of that host; "" for an engine of this one.
     host: str
     #: Seconds from its monotonic clock to the one here.
     offset: float
+    #: Until when it may have an open connection to a node, on the clock here, by the node's key in results.
+    connected: dict[Hashable, float]
     #: The directory there for files that all engines of that host read.
     stage: str
     #: Why it does not host the connections that it was asked to; "" if it does.
@@ -94,11 +96,11 @@ class Link(Protocol):
         """Deliver on `loop` its frames, and the news about it.
 
         `on_flushed`: all that was pending has left. `on_silent`, once at most: it sends and hears nothing any
-        more, but what it runs may go on until it is gone. `on_gone`, once.
+        more, but its commands may go on until it is gone. `on_gone`, once.
         """
 
     def detach(self) -> None:
-        """Leave the loop; what arrives meanwhile waits."""
+        """Leave the loop; messages that arrive meanwhile wait."""
 
     def send(self, commands: list[Message], descriptors: Sequence[int] = ()) -> None:
         """Send a frame, in order; never blocks, and does nothing once the engine hears no more.
@@ -128,6 +130,7 @@ class Leased:
         self.on_gone: LinkHandler | None = None
         self.on_flushed: LinkHandler | None = None
         self.on_silent: LinkHandler = ignore
+        self.connected: dict[Hashable, float] = {}
 
     def attach(
         self,
@@ -143,11 +146,11 @@ class Leased:
         self.on_attached(loop)
 
     def on_attached(self, loop: EventLoop) -> None:
-        """Have the loop watch what the engine is heard by."""
+        """Have the loop watch the descriptors of the engine."""
 
 
 class Closable(Protocol):
-    """What is to be closed."""
+    """Something to be closed."""
 
     def close(self) -> None:
         """End it; may wait for that, some seconds at most."""
@@ -163,7 +166,7 @@ class Launcher(Protocol):
         """Return how many engines there are processors for."""
 
     def prepare(self) -> None:
-        """Begin with what a start takes, without waiting for it: one is soon to come."""
+        """Begin with the work of a start, without waiting for it: one is soon to come."""
 
     def surroundings(self) -> Configure:
         """Return the working directory, mask and environment that commands of this process have there."""
@@ -172,7 +175,7 @@ class Launcher(Protocol):
         """Return as whom an engine runs commands that is started now; that of others must not run them."""
 
     def part_with(self, used: set[object]) -> Sequence[Closable]:
-        """Return what serves no engine of these credentials, nor a next one: to be closed."""
+        """Return the servers of no engine of these credentials, nor of a next one: to be closed."""
 
     def start(self, library: str = "") -> Link:
         """Start an engine, without waiting for its first message; EngineStartError when that cannot be.
@@ -181,7 +184,7 @@ class Launcher(Protocol):
         """
 
     def forget(self) -> None:
-        """In the child of a fork: close the copies of what is the parent's."""
+        """In the child of a fork: close the copies of the parent's descriptors."""
 
     def close(self) -> None:
-        """End all engines and what serves them."""
+        """End all engines and their servers."""

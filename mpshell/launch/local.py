@@ -1,7 +1,7 @@
 """One engine of this machine as the coordinator's process has it: its channel, its sentinel, its end.
 
-Made by a launcher; from then on it belongs to the thread that leased it (`mpshell.launch.pool`). What it does
-when is the table of `mpshell.launch.lifecycle`; this module sees the events and carries out the effects.
+Made by a launcher; from then on it belongs to the thread that leased it (`mpshell.launch.pool`). The order of
+its actions is the table of `mpshell.launch.lifecycle`; this module sees the events and carries out the effects.
 """
 
 import math
@@ -117,7 +117,7 @@ class LocalLink(Leased):
 
     @property
     def certain(self) -> bool:
-        # A socket of this machine delivers what was sent, also when its sender is dead.
+        # A socket of this machine delivers all that was sent, also when its sender is dead.
         return self._lifecycle.certain
 
     def on_attached(self, loop: EventLoop) -> None:
@@ -178,7 +178,7 @@ class LocalLink(Leased):
             if self.loop is not None and self.loop.intact() and speaking:
                 self._handle(lifecycle.CHANNEL_END)
             return
-        # All that one read completes is delivered at once: what comes before garbage counts.
+        # All that one read completes is delivered at once: messages before garbage count.
         events: list[messages.Message] = []
         end: Exception | None = None
         try:
@@ -196,7 +196,7 @@ class LocalLink(Leased):
                 self._end_of_channel(end)
 
     def _hear(self, events: list[messages.Message]) -> list[messages.Message]:
-        """Take note of what is for the link itself; return what is for the run."""
+        """Take the messages for the link itself; return those for the run."""
         if self.ready is None:
             self.ready = next((e for e in events if isinstance(e, messages.Ready)), None)
             if self.ready is not None:
@@ -267,7 +267,7 @@ class LocalLink(Leased):
             self._handle(lifecycle.CHANNEL_END)
 
     def _drain(self) -> None:
-        """Read what it has sent, which has all arrived, and take its channel for ended.
+        """Read its last messages, which have all arrived, and take its channel for ended.
 
         The channel may be open still: a command between vfork and exec has all descriptors of its engine, and
         where it cannot be killed there, as in a file system that hangs, it holds them for ever.

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.wire import control
 
-#: Bytes of the socket's buffer: some forty packets. What waits here is known to wait; the time that an engine
+#: Bytes of the socket's buffer: some forty packets. A packet here is known to wait; the time that an engine
 #: has for its first message runs once its packet is in the socket.
 _BUFFER = 1 << 14
 
@@ -103,7 +103,7 @@ class Outbox:
         return False
 
     def close(self, shutdown: bool = False) -> None:
-        """Drop what waits and close the socket, if it is still ours."""
+        """Drop the packets that wait and close the socket, if it is still ours."""
         self._drop()
         if shutdown and self._descriptor.ours():
             try:
@@ -160,7 +160,8 @@ class Outbox:
         room = False
         while (before := self._flush()) >= 0:
             if time.monotonic() > max(began, self.progress.at) + _PATIENCE:
-                # The descriptors of what waits are closed with it: so their runs hear that there is no engine.
+                # The descriptors of packets that wait are closed with it: so their runs see that there is no
+                # engine.
                 self._drop()
                 continue
             self._wake()
@@ -170,7 +171,7 @@ class Outbox:
             room = self._has_room()
 
     def _flush(self) -> int:
-        """Send what there is room for; return how many packets that were, -1 when none is left."""
+        """Send as many packets as there is room for; return how many that were, -1 when none is left."""
         with self._lock:
             sent = 0
             try:

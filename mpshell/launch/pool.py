@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mpshell.launch.fork import ForkLauncher
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 #: Commands that make one more engine worth it, when the number of engines is not asked for.
 _COMMANDS_AN_ENGINE = 8
+
+
+def _alike(link: Link) -> int:
+    """Rank all engines alike."""
+    return 0
 
 
 def default_engines(commands: int, cpus: int) -> int:
@@ -37,7 +43,7 @@ class EnginePool:
         self._leased: set[Link] = set()
 
     def prepare(self) -> None:
-        """Begin with what the next `lease` takes, without waiting for it."""
+        """Begin with the work of the next `lease`, without waiting for it."""
         with self._lock:
             if not self._idle:
                 self._launcher.prepare()
@@ -52,14 +58,19 @@ class EnginePool:
         """Return the working directory, mask and environment of commands now."""
         return self._launcher.surroundings()
 
-    def lease(self, library: str = "") -> Link:
+    def warm(self, library: str) -> list[Link]:
+        """Return the engines of a library that are idle now."""
+        with self._lock:
+            return [link for link in self._idle if link.library == library]
+
+    def lease(self, library: str = "", rank: Callable[[Link], int] = _alike) -> Link:
         """Return an engine for one run, one that hosts connections of a `library`: a warm one, or a new one.
 
-        EngineStartError when there is none to be had.
+        Of the warm ones it is that of the highest `rank`. EngineStartError when there is none to be had.
         """
         with self._lock:
             now = self._launcher.credentials()
-            while (link := self._idle_of(library)) is not None:
+            while (link := self._idle_of(library, rank)) is not None:
                 if link.credentials == now and not link.ended():
                     break
                 link.close()
@@ -69,13 +80,14 @@ class EnginePool:
         self._tidy()
         return link
 
-    def _idle_of(self, library: str) -> Link | None:
-        """Take the warm engine of a library that was given back last, if there is one."""
-        for link in reversed(self._idle):
-            if link.library == library:
-                self._idle.remove(link)
-                return link
-        return None
+    def _idle_of(self, library: str, rank: Callable[[Link], int]) -> Link | None:
+        """Take the warm engine of a library that ranks first; of equal ones that which was given back last."""
+        alike = self.warm(library)
+        if not alike:
+            return None
+        link = max(reversed(alike), key=rank)
+        self._idle.remove(link)
+        return link
 
     def give_back(self, link: Link) -> None:
         """Take back an engine that is drained and detached."""
@@ -97,7 +109,7 @@ class EnginePool:
         self._tidy()
 
     def _tidy(self) -> None:
-        """End what has served engines of other credentials, once nobody has one of those."""
+        """End the servers of engines of other credentials, once no such engine is in use."""
         with self._lock:
             used = {other.credentials for other in (*self._leased, *self._idle)}
             unused = self._launcher.part_with(used)
@@ -146,7 +158,7 @@ def engine_pool(launcher: Launcher | None = None) -> EnginePool:
 
 
 def shutdown() -> None:
-    """End the warm engines and what serves them now; the next run starts new ones."""
+    """End the warm engines and their servers now; the next run starts new ones."""
     with _lock:
         pools = list(_pools.values())
     for pool in pools:

@@ -1,4 +1,4 @@
-"""What a command has from the process that asks for it: working directory, mask, environment."""
+"""Working directory, mask and environment that a command has from the process that asks for it."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""Own the algebra of sets that keep their members in a dict: what `NodeSetBase` and `RangeSetND` share.
+"""Own the algebra of sets that keep their members in a dict: the common part of `NodeSetBase` and `RangeSetND`.
 
-A class says how its members are had and replaced, and what a method takes for members.  Pure code
+A class defines how its members are read and replaced, and the forms that a method takes for members.  Pure code
 without global state.
 """
 
@@ -13,10 +13,10 @@ M = TypeVar("M", bound=Hashable)
 """A member."""
 
 Source = TypeVar("Source")
-"""What methods take for members."""
+"""The forms of members that methods take."""
 
 Other = TypeVar("Other")
-"""What operators take."""
+"""The forms of members that operators take."""
 
 
 class DictSet(Generic[M, Source, Other]):
@@ -58,16 +58,16 @@ class DictSet(Generic[M, Source, Other]):
         self._replace({})
 
     def update(self, other: Source) -> None:
-        """Add what is in `other`."""
+        """Add the members of `other`."""
         self._join(self._members_of(other))
 
     def intersection_update(self, other: Source) -> None:
-        """Keep only what is in `other` too."""
+        """Keep only the members that are in `other` too."""
         kept = self._members_of(other)
         self._replace({member: None for member in self._members() if member in kept})
 
     def difference_update(self, other: Source, strict: bool = False) -> None:
-        """Remove what is in `other`; with `strict`, raise KeyError, and remove none, if some is absent."""
+        """Remove the members of `other`; with `strict`, raise KeyError, and remove none, if some is absent."""
         gone, members = self._members_of(other), self._members()
         if strict:
             for member in gone:
@@ -76,7 +76,7 @@ class DictSet(Generic[M, Source, Other]):
         self._replace({member: None for member in members if member not in gone})
 
     def symmetric_difference_update(self, other: Source) -> None:
-        """Keep what is in exactly one of both."""
+        """Keep the members of exactly one of both."""
         others, members = self._members_of(other), self._members()
         added = {member: None for member in others if member not in members}
         self._replace({member: None for member in members if member not in others})
@@ -85,25 +85,25 @@ class DictSet(Generic[M, Source, Other]):
     # The same, each as a new set.
 
     def union(self, other: Source) -> Self:
-        """Return what is in one of both."""
+        """Return the members of either."""
         result = self.copy()
         result.update(other)
         return result
 
     def intersection(self, other: Source) -> Self:
-        """Return what is in both."""
+        """Return the members of both."""
         result = self.copy()
         result.intersection_update(other)
         return result
 
     def difference(self, other: Source) -> Self:
-        """Return what is not in `other`."""
+        """Return the members that are not in `other`."""
         result = self.copy()
         result.difference_update(other)
         return result
 
     def symmetric_difference(self, other: Source) -> Self:
-        """Return what is in exactly one of both."""
+        """Return the members of exactly one of both."""
         result = self.copy()
         result.symmetric_difference_update(other)
         return result
@@ -169,7 +169,7 @@ class DictSet(Generic[M, Source, Other]):
         return self >= other and self != other
 
     def _operand(self, other: object) -> Source:
-        """Return what an operator is given, as methods take it; TypeError where it is not a set."""
+        """Return the operand of an operator, as methods take it; TypeError where it is not a set."""
         if not self._is_set(other):
             raise TypeError(
                 f"an operator of a {type(self).__name__} takes another one, not {other!r}"

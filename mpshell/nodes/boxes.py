@@ -7,7 +7,7 @@ The result is that of ClusterShell's RangeSetND, which is part of its API: progr
 There, single vectors are sorted and boxes that differ in one axis are joined, in passes: first each
 with its neighbour, as long as that changes something, then each with all that follow.  The boxes of
 all passes are disjoint, so the same boxes come out of any order of the vectors.  Here the passes cost
-n log n: the neighbours are compared as integers, and all that may join a box are found by what they
+n log n: the neighbours are compared as integers, and all that may join a box are found by the columns that they
 have in common with it.
 """
 
@@ -47,7 +47,7 @@ class _Columns:
 
     def __init__(self) -> None:
         self.columns: list[Column] = []
-        #: Of each column, what boxes are ordered by: the longest first, then by the texts of its ends.
+        #: Of each column, the order of boxes: the longest first, then by the texts of its ends.
         self._ranks: list[tuple[int, str, str]] = []
         #: Length and sum of each: columns that differ in one of them are not equal.
         self.sums: list[tuple[int, int]] = []
@@ -184,7 +184,7 @@ class _Search:
                 self._sums.add((axis, *columns.sums[number]))
 
     def joined(self, place: int) -> _Box:
-        """Return the box at a place, joined with what follows it; those are gone."""
+        """Return the box at a place, joined with those that follow it, which are gone."""
         box, after = self._boxes[place], place
         axis, length, total = -1, 0, 0
         parts: list[int] = []  # the columns of `axis`, while the box is being joined

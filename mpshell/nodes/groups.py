@@ -1,4 +1,4 @@
-"""Own what groups and wildcards in a text stand for: `@group`, `@source:group`, `@*`, `@@source`, `node*`.
+"""Own the meaning of groups and wildcards in a text: `@group`, `@source:group`, `@*`, `@@source`, `node*`.
 
 The parser hands over the operands that need it; the answers come through `Queries`, which the caller
 supplies.  Pure code without global state: it may run in any process and any thread.
@@ -39,7 +39,7 @@ class NodeGroupError(NodeSetExternalError, NodeSetParseError):
         self.upcall = upcall
 
     def __str__(self) -> str:
-        """Return the text as written and what is wrong with it."""
+        """Return the text as written and the fault in it."""
         return f'"{self.part}": {self.msg}' if self.part else self.msg
 
 
@@ -48,7 +48,7 @@ class NoGroupQueryError(NodeGroupError):
 
 
 class Queries(Protocol):
-    """What can be asked about groups.  Answers are texts in the syntax of node sets.
+    """The questions about groups.  Answers are texts in the syntax of node sets.
 
     A `source` is the name of a group source, None for the default one.  Each raises NodeGroupError,
     and NoGroupQueryError where the source cannot answer such a query.
@@ -163,7 +163,7 @@ def _names_in(
 
 
 def title(source: str | None) -> str:
-    """Return what messages call a group source."""
+    """Return the name of a group source in messages."""
     return "the default group source" if source is None else f'group source "{source}"'
 
 

@@ -212,7 +212,7 @@ def _stepped(keys: Sequence[int], autostep: float) -> Iterator[tuple[int, int, i
             yield keys[at], keys[end - 1], step
             first, at = indexes[at], end
             if step > 1 and _is_lone(values, at) and _may_end(first, indexes[at]):
-                # As in ClusterShell, so that texts are the same: what follows a stepped range
+                # As in ClusterShell, so that texts are the same: indexes after a stepped range
                 # immediately begins no other step.
                 yield keys[at], keys[at], 1
                 at += 1

@@ -51,7 +51,7 @@ class NodeSetParseError(NodeSetError):
 
 
 class NodeSetParseRangeError(NodeSetParseError):
-    """What stands between brackets is not a range of indexes; `part` holds the bad range."""
+    """A text between brackets is not a range of indexes; `part` holds the bad range."""
 
 
 class NodeSetExternalError(NodeSetError):
@@ -59,7 +59,7 @@ class NodeSetExternalError(NodeSetError):
 
 
 class NameReader(Protocol):
-    """Knows what groups and wildcards stand for (`mpshell.nodes.groups.GroupReader`)."""
+    """Knows the nodes that groups and wildcards stand for (`mpshell.nodes.groups.GroupReader`)."""
 
     def resolve(self, names: Iterable[str]) -> Collection[str]:
         """Return the nodes of names that begin with ``@``, or that hold ``*`` or ``?``."""
@@ -92,7 +92,7 @@ def parse_sorted(text: str, readers: Readers | None = None) -> list[str] | dict[
     """Return the names that `text` describes: a list, sorted and each once, or a dict in any order.
 
     Without `readers`, ``@``, ``*`` and ``?`` are characters of names.  Raise NodeSetParseError, and
-    what a reader raises.
+    the errors of a reader.
     """
     text = text.strip(_BLANKS)
     if not text:
@@ -192,7 +192,7 @@ def _expand(operand: str) -> list[str]:
 
 
 def _check_literals(operand: str, literals: list[str], ranges: list[str]) -> None:
-    """Raise the error of what surrounds the ranges of an operand, if there is one."""
+    """Raise the error of the text around the ranges of an operand, if there is one."""
     for literal in literals:
         if "]" in literal and "[" not in literal[: literal.index("]")]:
             raise NodeSetParseError(operand, "illegal closing bracket")

@@ -1,8 +1,8 @@
-"""Descriptors known again by what they lead to: a number alone may be the user's by now.
+"""Descriptors recognized by the file that they lead to: a number alone may be the user's by now.
 
 A program may close every descriptor above 2, as daemons do when they start, or put another one in the place
-of any (dup2(2)), and these numbers are given out again. So before what stays open between two calls is
-written to or closed, its device and inode (fstat(2)) are held against those of when it was opened.
+of any (dup2(2)), and these numbers are given out again. So before a descriptor that stays open between two
+calls is written to or closed, its device and inode (fstat(2)) are held against those of when it was opened.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 
 #: The bits of a mode that are the type of a file.
 _TYPE = 0o170000
-#: What tells two descriptors apart that share an inode: pidfds before Linux 6.9 for one (proc_pid_fdinfo(5)).
+#: Tells two descriptors apart that share an inode: pidfds before Linux 6.9 for one (proc_pid_fdinfo(5)).
 _PROPER = ("Pid:", "eventfd-id:")
 #: The number of a process that has been reaped.
 _REAPED = "Pid:\t-1\n"
@@ -26,11 +26,11 @@ class Descriptor:
         self.fd = fd
         status = os.fstat(fd)
         self._device, self._inode = status.st_dev, status.st_ino
-        # Sockets, pipes and files have an inode each, and a type; what is of the kernel alone has none.
+        # Sockets, pipes and files have an inode each, and a type; objects of the kernel alone have none.
         self._proper = "" if status.st_mode & _TYPE else _proper(fd)
 
     def ours(self) -> bool:
-        """Return whether it is open, and leads to what it was opened for."""
+        """Return whether it is open, and still leads to the same file."""
         try:
             status = os.fstat(self.fd)
         except OSError:
@@ -50,7 +50,7 @@ class Descriptor:
 
 
 def _proper(fd: int) -> str:
-    """Return what a descriptor is that shares its inode with others."""
+    """Return the identity of a descriptor that shares its inode with others."""
     try:
         with open(f"/proc/self/fdinfo/{fd}") as file:
             lines = [line for line in file if line.startswith(_PROPER)]

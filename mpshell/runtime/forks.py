@@ -1,4 +1,4 @@
-"""What a child of os.fork has to put right: it has the locks of its parent, but only one of its threads.
+"""State that a child of os.fork has to mend: it has the locks of its parent, but only one of its threads.
 
 A leaf; called in the child, before anything else runs there.
 """

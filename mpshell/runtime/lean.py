@@ -1,4 +1,4 @@
-"""What engine processes use in place of `typing`, `pickle` and `signal`: the same, without what those load.
+"""Replacements of `typing`, `pickle` and `signal` for engines: the same, without the modules that those load.
 
 The wrappers in the standard library bring regular expressions and enumerations along, which was 10 of the
 22 ms that the imports of a fork server took, and the first run waits for them (docs/decisions.md). A type

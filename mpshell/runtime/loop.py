@@ -1,9 +1,9 @@
 """The poll loop that both processes run: descriptors, deadlines, and wake-ups from other threads.
 
 Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`, but for `call_soon`,
-which returns no handle. One turn is: wait for descriptors or the next deadline, call what is ready, call
-the deadlines that have come, then call once what `call_soon` holds. So what a reader puts off with
-`call_soon` runs in the same turn: that is how all that one turn has to say ends up in one frame.
+which returns no handle. One turn is: wait for descriptors or the next deadline, call the readers that are
+ready, call the deadlines that have come, then call once all that `call_soon` holds. So a call that a reader
+puts off with `call_soon` runs in the same turn: that is how all that one turn has to say ends up in one frame.
 
 Only the thread that runs the loop calls its methods, `call_soon_threadsafe` excepted.
 """
@@ -185,7 +185,7 @@ class EventLoop:
     # -- running --
 
     def run_forever(self) -> None:
-        """Turn until `stop` is called. What a callback raises goes through, and the loop can go on."""
+        """Turn until `stop` is called. An exception of a callback goes through, and the loop can go on."""
         self._stopping = False
         while not self._stopping:
             self.run_once()
@@ -233,7 +233,7 @@ class EventLoop:
                 self._cancelled -= 1
             else:
                 due.append(handle)
-        # What an earlier one of them calls off is not called any more.
+        # A call that an earlier one of them calls off is not made any more.
         for position, handle in enumerate(due):
             callback = handle.callback
             if callback is None:

@@ -1,7 +1,7 @@
-"""What a program could do to a machine, as one short text that changes when the program drops any of it.
+"""The rights of a program on its machine, as one short text that changes when the program drops any of them.
 
-Read by the program, and by the processes that run commands in its name: what they hold must not stay within
-reach of a program that has dropped it. Source: proc_pid_status(5).
+Read by the program, and by the processes that run commands in its name: the rights that they hold must not stay
+within reach of a program that has dropped it. Source: proc_pid_status(5).
 """
 
 import binascii

@@ -1,6 +1,6 @@
 """Bytes in the order in which they came, all of them there to be read: in memory while they are few.
 
-What is beyond that goes to a file. The file has no name, so nothing is left of it however the process ends. A
+Bytes beyond that go to a file. The file has no name, so nothing is left of it however the process ends. A
 process that has the first bytes can read on in the file of another one, whose descriptor it was passed.
 """
 
@@ -55,14 +55,14 @@ class Spool:
         self.size += len(view)
 
     def file(self) -> int:
-        """Return the descriptor of the file for what memory has no room for; InputStorageError without one."""
+        """Return the descriptor of the file for bytes beyond memory's room; InputStorageError without one."""
         try:
             return self._fd()
         except OSError as error:
             raise InputStorageError.of(error) from error
 
     def adopt(self, fd: int) -> None:
-        """Have what memory has no room for read from the file of another process, and close that at the end."""
+        """Read the bytes beyond memory's room from the file of another process, and close it at the end."""
         self._file = Descriptor(fd)
 
     def extend(self, size: int) -> None:

@@ -6,13 +6,13 @@ from typing import NoReturn, SupportsIndex
 
 
 class Uncopied:
-    """Base of what can be neither copied nor pickled: TypeError at the call.
+    """Base of classes whose objects can be neither copied nor pickled: TypeError at the call.
 
     A copy would share threads, locks and descriptors with the first: `copy`, `pickle` and all that is built on
     them (`multiprocessing`, `concurrent.futures`) ask here, also for an object that has one of these in it.
     """
 
-    #: What a program does instead, for the error.
+    #: The alternative, for the error.
     _instead = "make another one"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:

@@ -7,13 +7,12 @@ request: an engine starts no process for its configuration.
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 
 from mpshell.errors import WorkerError
-from mpshell.ssh.reading import Reading
+from mpshell.ssh.reading import Reading, local_account
 from mpshell.ssh.request import Request
 from mpshell.ssh.resolver import Undecided
 from mpshell.ssh.words import with_whole_paths
@@ -34,7 +33,7 @@ def check_request(
     file of a key that is named and cannot be read.
     """
     request = request._replace(options=with_whole_paths(request.options, os.getcwd()))
-    home = home or pwd.getpwuid(os.getuid()).pw_dir
+    home = home or local_account().pw_dir
     answers: dict[str, bool | None] = {}
 
     def ask(command: str) -> bool | None:

@@ -66,7 +66,10 @@ class Connection(asyncssh.SSHClientConnection):
         self.accepted: str | None = None
         #: Whether the host's key was known before: a password goes nowhere else.
         self.key_was_known = False
-        self._offered = False
+        #: The server's key as it was presented.
+        self._presented = b""
+        #: The keys that were offered for the login, None as long as none were.
+        self._offered: tuple[bytes, ...] | None = None
         #: The password, once it may be sent, which it is a single time.
         self._sending: SentPassword | None = None
         self._has_asked = self._was_questioned = False
@@ -75,6 +78,7 @@ class Connection(asyncssh.SSHClientConnection):
 
     def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
         """Return the key that a server has presented; HostKeyNotVerifiable when it is not trusted."""
+        self._presented = key_data
         try:
             key = self._certified(key_data) or decode_ssh_public_key(self._plain(key_data))
         except ValueError as error:
@@ -182,9 +186,9 @@ class Connection(asyncssh.SSHClientConnection):
     # -- the login --------------------------------------------------------------------------------------
 
     async def public_key_auth_requested(self) -> SSHKeyPair | None:
-        if not self._offered:
-            self._offered = True
+        if self._offered is None:
             pairs = await self.target.identities.keys()
+            self._offered = self.target.identities.blobs
             most = len(pairs) if self.target.password is None else _MOST_KEYS
             # Copies: AsyncSSH notes the server's algorithm of signatures in them.
             self._client_keys = [self._own(pair) for pair in pairs[:most]]
@@ -246,6 +250,40 @@ class Connection(asyncssh.SSHClientConnection):
         # In place of an answer: a server that has heard failures enough ends the connection.
         self._note(FREED if exc is None else REFUSED)
         super()._cleanup(exc)
+
+    # -- for another command ----------------------------------------------------------------------------
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether it may serve later commands: the login was with keys, which can be looked for again."""
+        return self._offered is not None and not self.used_password
+
+    def rest(self) -> None:
+        """Hold no private key while no command runs over it."""
+        self._client_keys = []
+
+    def serves(self, target: Target) -> bool:
+        """Return whether a new connection to a target of the same profile would be the same as this one.
+
+        The keys of the user have to be those of the login, and the key of the host a known one.
+        """
+        if self._offered is None or self._offered != target.identities.blobs:
+            return False
+        before, self.target = self.target, target
+        # Files that have not changed are one object.
+        return before.hosts is target.hosts or self._is_known()
+
+    def _is_known(self) -> bool:
+        """Return whether the host's key is known by the files of now; none is accepted here."""
+        try:
+            if self._certified(self._presented) is not None:
+                return True
+            certificate = _certificate(self._presented)
+        except (ValueError, asyncssh.HostKeyNotVerifiable):
+            return False
+        blob = self._presented if certificate is None else certificate.key.public_data
+        verdict = self.target.hosts.check_key(self.target.known_name, blob)
+        return verdict.state == hostkeys.KNOWN
 
     @property
     def auth_notes(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import asyncssh
@@ -60,6 +61,23 @@ class Identities:
             self._loading = asyncio.get_running_loop().create_task(self._load())
         # The connection that waits may be given up; the others still want them.
         return await asyncio.shield(self._loading)
+
+    def when_read(self, callback: Callable[[], object]) -> None:
+        """Call back when the keys have been read, at once if they have been."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().create_task(self._load())
+        if self._loading.done():
+            callback()
+        else:
+            self._loading.add_done_callback(lambda loading: callback())
+
+    @property
+    def blobs(self) -> tuple[bytes, ...] | None:
+        """The public keys and certificates that are offered, in order; None before they have been read."""
+        loading = self._loading
+        if loading is None or not loading.done() or loading.cancelled() or loading.exception():
+            return None
+        return tuple(pair.public_data for pair in loading.result())
 
     async def _load(self) -> list[SSHKeyPair]:
         from_files = self._from_files(with_certificates=not self._wanted.certificates)
@@ -164,11 +182,15 @@ class Identities:
             return {key.blob: key for key in await self._agent.keys()}
         except AgentError as error:
             self._note(str(error))
-            self.close()
+            self._close_agent()
             return {}
 
     def close(self) -> None:
-        """Close the connection to the agent; a later use opens it anew."""
+        """Close the connection to the agent, and forget the keys; a later use has both anew."""
+        self._loading = None
+        self._close_agent()
+
+    def _close_agent(self) -> None:
         if self._agent is not None:
             self._agent.close()
 

@@ -23,6 +23,14 @@ _OWN = ("ForwardAgent no", "ForwardX11 no")
 _SYSTEM_FILE = "/etc/ssh/ssh_config"
 
 
+def local_account() -> pwd.struct_passwd:
+    """Return the account of this process's user; WorkerError, as ssh(1) refuses it, where there is none."""
+    try:
+        return pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise WorkerError(f"ssh: no user exists for uid {os.getuid()}") from None
+
+
 class Reading:
     """Options and files, read once; WorkerError when they cannot be."""
 
@@ -34,7 +42,7 @@ class Reading:
         self.environ = {os.fsdecode(name): os.fsdecode(value) for name, value in environ.items()}
         self.command_line = read_options(request.options)
         self._file = self.command_line.file or request.config
-        local_user = pwd.getpwuid(os.getuid()).pw_name
+        local_user = local_account().pw_name
         here = Here(local_user, home)
         self._reader = ConfigReader(self.environ, home)
         self._reader.undecided = self.command_line.for_ssh

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +22,7 @@ from mpshell.ssh.identities import Identities, IdentityFiles
 from mpshell.ssh.kerberos import has_credentials
 from mpshell.ssh.password import Password
 from mpshell.ssh.profile import OFF, STRICT, Profile
-from mpshell.ssh.reading import Reading
+from mpshell.ssh.reading import Reading, local_account
 from mpshell.ssh.request import REQUIRE, Request
 from mpshell.ssh.resolver import Undecided
 
@@ -65,6 +64,14 @@ class Target:
     notices: tuple[str, ...] = ()
 
     @property
+    def alike(self) -> Hashable:
+        """Equal for targets whose connections may stand for each other, once their keys are found alike too.
+
+        In which order algorithms of host keys are offered makes no difference to a connection that is there.
+        """
+        return self.profile, self.require_quantum_safe, *(hop.alike for hop in self.jump)
+
+    @property
     def known_name(self) -> str:
         """The name that the host's key is looked up by."""
         return host_name(self.host, self.port, self.profile.alias)
@@ -88,7 +95,7 @@ class Setup:
     ) -> None:  # fmt: skip
         self._request = request
         self._environ = os.environb if environ is None else environ
-        self._home = home or pwd.getpwuid(os.getuid()).pw_dir
+        self._home = home or local_account().pw_dir
         self._depth = depth
         self._execs = dict(request.execs)
         self._reading = Reading(request, self._environ, self._home, self._execs.get)

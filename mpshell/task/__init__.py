@@ -1,4 +1,4 @@
-"""The Task API: what a script imports. `from mpshell.task import *` gives what it needs of the rest too."""
+"""The Task API for scripts. `from mpshell.task import *` has the other names that these need, too."""
 
 import os
 

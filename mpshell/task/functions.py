@@ -1,4 +1,4 @@
-"""Functions over the Tasks of all threads: what a script calls first and last.
+"""Functions over the Tasks of all threads, which a script calls first and last.
 
 From any thread; each is about the calling thread's Task or about the others.
 """

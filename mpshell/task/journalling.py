@@ -1,4 +1,4 @@
-"""What a Task has its runs write into a journal: its settings, and each worker as it can be made again.
+"""The records that runs of a Task write into a journal: its settings, and each worker as it can be made again.
 
 Loaded with the first run that has a journal. In the thread of the Task.
 """
@@ -37,7 +37,7 @@ _REMOVED = "(removed)"
 
 _PACKAGE = "mpshell.worker."
 
-#: What a local command without a key is called.
+#: The name of a local command without a key.
 NO_KEY = "local"
 
 

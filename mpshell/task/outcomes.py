@@ -49,7 +49,8 @@ class Arrivals:
 class Outcomes(Iterator[NodeOutcome], Generic[W]):
     """An iterator over the outcomes of a command, in the order of their ends; a context that ends it.
 
-    Nothing runs before the first one is asked for. When it is closed, or dropped, what still runs is ended.
+    Nothing runs before the first one is asked for. When it is closed, or dropped, commands that still run are
+    ended.
     """
 
     def __init__(self, runs: Runs, worker: W, arrivals: Arrivals) -> None:
@@ -61,7 +62,7 @@ class Outcomes(Iterator[NodeOutcome], Generic[W]):
         next(self._steps)
 
     def __next__(self) -> NodeOutcome:
-        """Return the next outcome, as soon as a command has ended; raise what ends the run early."""
+        """Return the next outcome, as soon as a command has ended; raise the error that ends the run early."""
         outcome = next(self._steps)
         if outcome is None:
             raise StopIteration
@@ -83,7 +84,7 @@ class Outcomes(Iterator[NodeOutcome], Generic[W]):
         self._steps.close()
 
 
-#: What yields outcomes, None before the first.
+#: The iterator of outcomes, None before the first.
 Steps: TypeAlias = Generator[NodeOutcome | None, None, None]
 Leave: TypeAlias = "weakref.WeakMethod[Callable[[], object]]"
 

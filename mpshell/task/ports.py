@@ -30,7 +30,7 @@ LEAVE: Final = "LEAVE"
 CLOSE: Final = "CLOSE"
 EVENTS: Final = (ENTER, LEAVE, CLOSE)
 
-#: What a state does not name leaves a port as it is.
+#: An event that a state does not name leaves a port as it is.
 TABLE: Final[dict[str, dict[str, str]]] = {
     NEW: {ENTER: RUNNING, CLOSE: CLOSED},
     RUNNING: {LEAVE: WAITING, CLOSE: CLOSED},
@@ -40,7 +40,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 
 
 class _Letter:
-    """A message, and what became of it: None while it waits, taken True, refused False."""
+    """A message, and its fate: None while it waits, taken True, refused False."""
 
     __slots__ = ("content", "taken")
 

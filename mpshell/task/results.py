@@ -1,4 +1,4 @@
-"""What a Task has of its last run, over all its workers, by key. A part of `Task`."""
+"""The results of a Task's last run, over all its workers, by key. A part of `Task`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RunResults:
                 results.live.record()
 
     def records(self, sname: str) -> bool:
-        """Return whether what comes on a stream is recorded now."""
+        """Return whether the output of a stream is recorded now."""
         return records(self._settings, sname)
 
     def check_recorded(self, sname: str) -> None:
@@ -49,7 +49,7 @@ class RunResults:
             raise TaskMsgTreeError(f"{sname} is not recorded: the default {sname}_msgtree is off")
 
     def text_of(self, key: Key, sname: str) -> bytes:
-        """Return what was recorded of a key's stream, over all workers."""
+        """Return the recorded output of a key's stream, over all workers."""
         self.check_recorded(sname)
         texts = (results.text_of(key, sname) for results in self._workers)
         return b"".join(text for text in texts if text)
@@ -69,7 +69,7 @@ class RunResults:
         return iter([(MsgTreeElem(said), keys) for said, keys in groups.items()])
 
     def flush(self, sname: str) -> None:
-        """Drop what was recorded of a stream."""
+        """Drop the recorded output of a stream."""
         for results in self._workers:
             if (store := results.streams.get(sname)) is not None:
                 store.clear()
@@ -81,7 +81,7 @@ class ResultsAccess:
     _results: RunResults
 
     def key_buffer(self, key: Key) -> bytes:
-        """Return what was recorded of a key's stdout, over all workers; b'' when nothing was.
+        """Return the recorded stdout of a key, over all workers; b'' when nothing was.
 
         Raise TaskMsgTreeError when recording is off.
         """
@@ -90,7 +90,7 @@ class ResultsAccess:
     node_buffer = key_buffer
 
     def key_error(self, key: Key) -> bytes:
-        """Return what was recorded of a key's stderr, over all workers; b'' when nothing was.
+        """Return the recorded stderr of a key, over all workers; b'' when nothing was.
 
         Raise TaskMsgTreeError when recording is off.
         """
@@ -160,9 +160,9 @@ class ResultsAccess:
             yield from list(results.timeouts)
 
     def flush_buffers(self) -> None:
-        """Drop what was recorded of stdout."""
+        """Drop the recorded stdout."""
         self._results.flush("stdout")
 
     def flush_errors(self) -> None:
-        """Drop what was recorded of stderr."""
+        """Drop the recorded stderr."""
         self._results.flush("stderr")

@@ -1,4 +1,4 @@
-"""The runs of a Task: what takes part in one, how it begins, and how it ends. A part of `Task`.
+"""The runs of a Task: the workers, timers and ports in one, its begin and its end. A part of `Task`.
 
     Task (public) ──► Runs ──► Coordinator (one for each run)
                        ├─ TaskThread: state, mailbox, waits

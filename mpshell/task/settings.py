@@ -65,6 +65,12 @@ def _check_kex(value: Any) -> None:
         raise TaskSettingError(f"ssh_kex is 'prefer' or 'require', not {value!r}")
 
 
+def _check_keep(value: Any) -> None:
+    _number("ssh_keep", value, 0)
+    if math.isinf(value):
+        raise TaskSettingError(f"ssh_keep is a finite number of seconds, not {value!r}")
+
+
 def _check_password(value: Any) -> None:
     # Its value is in no message.
     if not (value is None or callable(value) or isinstance(value, Secret)):
@@ -179,6 +185,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "rate": functools.partial(_check_rate, "rate"),
     "heartbeat": _check_heartbeat,
     "ssh_kex": _check_kex,
+    "ssh_keep": _check_keep,
     "ssh_password": _check_password,
     "connect_fanout": functools.partial(_count, "connect_fanout"),
     "connect_rate": functools.partial(_check_rate, "connect_rate"),

@@ -1,8 +1,8 @@
-"""The Task: what a user holds. It takes workers, timers and ports, and runs them until none is left.
+"""The Task, the object that a user holds. It takes workers, timers and ports, and runs them until none is left.
 
 A Task belongs to one thread. Its runs (`resume`, `run`) and all handlers are in that thread; from any
 other thread `shell`, `schedule`, `abort`, `suspend`, `timer`, `port` and the settings may be called too:
-what they say is done at once when the Task stands still, and otherwise posted to its run. Nothing is
+their requests are carried out at once when the Task stands still, and otherwise posted to its run. Nothing is
 dropped on the way.
 
     any thread ──► mailbox ──► the Task's thread: Coordinator.run ──► handlers
@@ -222,7 +222,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
     def abort(self, kill: bool = False) -> None:
         """End everything and clear all results; from any thread.
 
-        From a handler it raises through the handler: what stands after it is not run. With `kill` the
+        From a handler it raises through the handler: code after it is not run. With `kill` the
         Task itself ends: `task_self()` then makes a new one. A Task with a thread of its own ends with
         either form. Repeatable.
         """
@@ -232,7 +232,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
 
     @property
     def excepthook(self) -> ExceptHook:
-        """Called with (type, value, traceback) for what a handler raises in a thread that the Task made.
+        """Called with (type, value, traceback) for the exception of a handler in a thread that the Task made.
 
         Set on the Task of another thread it becomes `sys.excepthook`, as in ClusterShell.
         """
@@ -244,7 +244,7 @@ class Task(Uncopied, WorkAccess, ResultsAccess):
             raise TypeError(f"an excepthook is a function, not {hook!r}")
         self._excepthook = hook
         if not self._runs.task_thread.owned:
-            # What is raised there goes through `resume()`, and ends at Python's own hook.
+            # An exception there goes through `resume()`, and ends at Python's own hook.
             sys.excepthook = hook
 
     def default_excepthook(

@@ -3,9 +3,9 @@
     IDLE ── START ──► STARTING ── BEGIN ──► RUNNING ── END ──► ENDING ── STOP ──► IDLE
       └──── KILL ──► DEAD ◄── STOP ── DYING ◄── KILL ── (each of the three)
 
-A run takes what is posted in RUNNING; in STARTING and ENDING it is kept for the next moment that takes it.
-`TABLE` is the whole of it; a pair that the table does not hold raises. Whether a run is suspended stands
-beside it: that is another thread's wish, and holds in RUNNING alone.
+A run takes requests that are posted in RUNNING; in STARTING and ENDING it is kept for the next moment that
+takes it. `TABLE` is the whole of it; a pair that the table does not hold raises. Whether a run is suspended
+stands beside it: that is another thread's wish, and holds in RUNNING alone.
 
 `condition` guards everything here. The lock is never held while code of the user's runs.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 IDLE: Final = "IDLE"  # no run goes on
 STARTING: Final = "STARTING"  # a run is taken up and takes nothing yet
-RUNNING: Final = "RUNNING"  # the run takes what is posted
+RUNNING: Final = "RUNNING"  # the run takes requests that are posted
 ENDING: Final = "ENDING"  # the run takes nothing any more and is not over yet
 DYING: Final = "DYING"  # the Task is killed, and its last run is not over yet
 DEAD: Final = "DEAD"  # the Task is killed
@@ -54,7 +54,7 @@ _IN_A_RUN = (STARTING, RUNNING, ENDING, DYING)
 
 
 class Runner(Protocol):
-    """What a Task does in its thread; called there, or in another one when no run goes on."""
+    """The work of a Task in its thread; called there, or in another one when no run goes on."""
 
     def run(self, timeout: float | None, interrupts: Interrupts) -> None:
         """One run, taken up by START; it ends with `stopped`."""
@@ -72,7 +72,7 @@ class Runner(Protocol):
         """Return whether workers wait for the next run."""
 
     def renew_locks(self) -> None:
-        """In the child of a fork, that of the Task's thread: renew what threads of the parent may hold."""
+        """In the child of a fork by the Task's thread: renew locks that threads of the parent may hold."""
 
     def lose_thread(self) -> None:
         """In the child of a fork, that of another thread: the Task is dead here."""
@@ -109,7 +109,7 @@ class TaskThread:
     # -- the run -------------------------------------------------------------------------------
 
     def _main(self) -> None:
-        """What a thread of the Task's own does: run when asked, until it is killed."""
+        """The main function of a thread of the Task's own: run when asked, until it is killed."""
         runner = self._runner
         while True:
             with self.condition:
@@ -127,12 +127,13 @@ class TaskThread:
                 try:
                     runner.failed(error)
                 finally:
-                    # A thread that joined the Task reads what came before the error, as after `resume()`.
+                    # A thread that joined the Task reads the results from before the error, as after
+                    # `resume()`.
                     runner.terminate(kill=True, keep_results=True)
         runner.terminate(kill=True, keep_results=True)
 
     def begin(self, run: Run) -> None:
-        """Take what is posted from now on, and what was posted since the run was asked for."""
+        """Take requests that are posted from now on, and those posted since the run was asked for."""
         with self.condition:
             self._run = run
             self.handle(BEGIN)
@@ -140,7 +141,7 @@ class TaskThread:
                 run.post(self._take_mail)
 
     def on_idle(self) -> bool:
-        """Take what other threads posted last; False, and nothing more is taken, when there is nothing."""
+        """Take the last requests of other threads; False, and none is taken any more, when there are none."""
         while True:
             with self.condition:
                 run = self._run
@@ -159,7 +160,7 @@ class TaskThread:
             self._run = None
 
     def stopped(self) -> None:
-        """The run is over; what was posted too late for it is for the next one."""
+        """The run is over; requests that came too late for it are for the next one."""
         with self.condition:
             self._take_mail()
             self._suspended = False

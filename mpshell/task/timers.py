@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_delays(fire: float, interval: float) -> None:
-    """Raise TypeError, ValueError for what is no time to fire in, or no interval (under 0: none)."""
+    """Raise TypeError, ValueError for a value that is no time to fire in, or no interval (under 0: none)."""
     for name, value in (("fire", fire), ("interval", interval)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
             raise TypeError(f"{name} is a number of seconds, not {value!r}")
@@ -89,7 +89,7 @@ class EngineTimer(Uncopied):
     # -- for the Task --
 
     def bind(self, call: Callable[..., object]) -> None:
-        """Make it valid; `call` is what calls a function in the thread of the task."""
+        """Make it valid; `call` calls a function in the thread of the task."""
         self._bound = True
         self._call = call
 

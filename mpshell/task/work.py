@@ -130,8 +130,8 @@ class WorkAccess:
     ) -> WorkerPopen | DistantWorker | None:
         """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
 
-        Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and what
-        else would be for the command has no effect.
+        Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and the
+        keywords of a command have no effect.
         """
         if command is None or (isinstance(command, (int, float)) and not isinstance(command, bool)):
             self.resume(timeout if command is None else command)
@@ -182,9 +182,9 @@ class WorkAccess:
 
         The arguments are those of `shell`. It is a run of this Task, which goes on within `next()`: while the
         caller has an outcome no other one is taken, and engines are held up as by a slow handler. Leaving the
-        loop, an exception in its body or `close()` ends what still runs. Each node comes once; those that were
-        not run at all come last, "cancelled". In the Task's own thread only (TaskError); AlreadyRunningError
-        while a run goes on.
+        loop, an exception in its body or `close()` ends the commands that still run. Each node comes once;
+        those that were not run at all come last, "cancelled". In the Task's own thread only (TaskError);
+        AlreadyRunningError while a run goes on.
         """
         from mpshell.task.outcomes import Arrivals, Outcomes
 

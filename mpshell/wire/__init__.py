@@ -1,1 +1,1 @@
-"""What the processes of mpshell send each other: messages, frames, and the fork server's packets."""
+"""The language of mpshell's processes: messages, frames, and the fork server's packets."""

@@ -1,10 +1,10 @@
 """One end of the stream of frames between the coordinator and an engine.
 
-Neither end ever blocks: `send` queues, `flush` writes what the socket takes, `receive` returns what
+Neither end ever blocks: `send` queues, `flush` writes as much as the socket takes, `receive` returns all that
 is there. The loop of either process tells when the descriptor can be read or written. Used by both
 processes, each from its one thread.
 
-The engine's end knows who has sent what it receives: the program alone may command it.
+The engine's end knows the sender of each frame: the program alone may command it.
 
 The form on the wire is that of multiprocessing.connection (a length as 4 bytes in network order;
 -1 and 8 bytes for a long one), so that either end may be a plain `Connection` in a test.
@@ -41,7 +41,7 @@ _SHORT_MAX = 0x7FFFFFFF
 #: A longer frame is taken for garbage.
 MAX_FRAME = 1 << 30
 
-#: The same for what comes from another host.
+#: The same for frames from another host.
 MAX_FAR_FRAME = 1 << 24
 
 
@@ -73,9 +73,9 @@ class Channel:
         self._closed = False
         #: Bytes queued and not yet written.
         self.pending = 0
-        #: The peer is gone: what was queued is dropped.
+        #: The peer is gone: the queue is dropped.
         self.broken = False
-        #: What has come after the frames that `receive` returned last and is none.
+        #: The bytes that have come after the frames that `receive` returned last, and are no frame.
         self.error: ProtocolError | None = None
 
     def fileno(self) -> int:
@@ -87,7 +87,7 @@ class Channel:
         return self._descriptor.ours()
 
     def send(self, frame: bytes, descriptors: Iterable[int] = ()) -> None:
-        """Queue a frame and write what can be written now.
+        """Queue a frame and write as much as can be written now.
 
         With it go copies of `descriptors`, `MOST_DESCRIPTORS` at most; one that cannot be copied stays away.
         A peer that is gone is not an error here: it shows as EOF in `receive`.
@@ -109,7 +109,7 @@ class Channel:
         self.pending += len(data)
 
     def flush(self) -> bool:
-        """Write what the socket takes; return whether nothing is left."""
+        """Write as much as the socket takes; return whether nothing is left."""
         out = self._out
         while out:
             try:
@@ -196,7 +196,7 @@ class Channel:
                 raise EOFError(f"another process has written to a channel: {sender}")
             self.altered = True
         elif not self._in:
-            # What is left of a frame makes the whole of it suspect.
+            # A frame that is cut short makes the whole of it suspect.
             self.altered = False
         return data
 
@@ -225,7 +225,7 @@ class Channel:
         return frames
 
     def close(self) -> None:
-        """Close the socket; what is queued is dropped. Harmless when done already."""
+        """Close the socket; the queue is dropped. Harmless when done already."""
         if not self._closed:
             self._closed = True
             self._drop_queue()

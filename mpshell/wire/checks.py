@@ -1,4 +1,4 @@
-"""Whether a message holds what its fields are declared to hold: exactly those types, nested ones too.
+"""Whether the values of a message have the declared types: exactly those, nested ones too.
 
 The unpickler makes no object but messages and plain data, yet any of these in any place. Used by
 `mpshell.wire.codec.decode` in both processes. The checks of the hot path are loops over one tuple a

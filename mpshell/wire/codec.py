@@ -103,7 +103,7 @@ _CHECKS: dict[type, checks.Check] = {
     **FILE_CHECKS,
 }
 
-#: What the unpickler may make, by module and name: messages, and the job within one with its parts.
+#: The classes that the unpickler may make, by module and name: messages, and the job within one with its parts.
 _CLASSES: dict[tuple[str, str], type] = {
     (cls.__module__, cls.__name__): cls
     for cls in (*_CHECKS, JobSpec, LogFormat, Redial, Connect, FileCopy)

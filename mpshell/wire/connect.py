@@ -1,4 +1,4 @@
-"""What an engine does over a connection of its own: a command, or the copy of a file. Parts of a JobSpec."""
+"""The work of an engine over a connection of its own: a command, or the copy of a file. Parts of a JobSpec."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ class FileCopy(NamedTuple):
 
 
 class Connect(NamedTuple):
-    """What is done over connections that the engine makes itself, and how it makes them."""
+    """The work over connections that the engine makes itself, and the way it makes them."""
 
     library: str
     command: str
     user: str  # "" for that of the configuration
     timeout: float  # seconds to connect; 0: no limit
     options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
-    kex: str  # what to do where only ssh(1) has a quantum-safe key exchange
+    kex: str  # the rule where only ssh(1) has a quantum-safe key exchange
     execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
     copy: FileCopy | None = None  # in place of the command
     password: int = 0  # the number of the password that its nodes may be given, 0 for none
+    keep: float = 0.0  # seconds that the connection stays open afterwards
 
 
 _STR, _BOOL = checks.kind(str), checks.kind(bool)
@@ -47,4 +48,5 @@ _FILE_COPY = checks.fields(_STR, _TEMPLATE, _STR, _BOOL, _BOOL, _TEMPLATE, _TEMP
 CHECK_CONNECT = checks.fields(
     _STR, _STR, _STR, checks.kind(int, float), checks.series(tuple, _STR), _STR,
     checks.pairs(_STR, _BOOL, tuple), checks.maybe_one(FileCopy, _FILE_COPY), checks.kind(int),
+    checks.kind(int, float),
 )  # fmt: skip

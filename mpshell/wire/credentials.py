@@ -1,8 +1,8 @@
-"""Sockets whose receiver knows the sender of what comes: SCM_CREDENTIALS of unix(7), written by the kernel.
+"""Sockets whose receiver knows the sender of each message: SCM_CREDENTIALS of unix(7), written by the kernel.
 
 A descriptor can be inherited, passed on, or kept by a program that has become another user. The pid and the
 ids of a message are those of its sender at the moment of the send; only root can claim others. A read of a
-stream returns what one sender has written, never a mix.
+stream returns the bytes of one sender, never a mix.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ _UCRED = struct.Struct("iII")
 _INT = struct.calcsize("i")
 _ROOM = _socket.CMSG_SPACE(_UCRED.size)
 
-#: Descriptors that one write can pass (SCM_MAX_FD of the kernel), and what a read needs for that many.
+#: Descriptors that one write can pass (SCM_MAX_FD of the kernel), and the bytes that a read needs for that
+#: many.
 MOST_DESCRIPTORS = 253
 _ROOM_FOR_ALL = _ROOM + _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
 
 
 class Sender(NamedTuple):
-    """A process, with its real user and group: what the kernel writes where the sender claims nothing."""
+    """A process, with its real user and group: as the kernel writes it where the sender claims nothing."""
 
     pid: int
     uid: int
@@ -37,19 +38,19 @@ NOBODY = Sender(-1, 0xFFFFFFFF, 0xFFFFFFFF)
 
 
 def ask_for_senders(sock: _socket.socket) -> None:
-    """Have the kernel name the sender of what comes in; what was sent before has none."""
+    """Have the kernel name the sender of each message that comes; earlier ones have none."""
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
 
 
 def as_ancillary(sender: Sender) -> list[_Ancillary]:
-    """Return what the kernel adds to what a sender has written."""
+    """Return the data that the kernel adds to a sender's message."""
     return [(_socket.SOL_SOCKET, _socket.SCM_CREDENTIALS, _UCRED.pack(*sender))]
 
 
 def receive_of(
     sock: _socket.socket, size: int, expected: list[_Ancillary]
 ) -> tuple[bytes, Sender | None, list[int]]:
-    """Return what one read gives, its sender if that is not the one of `expected`, and passed descriptors.
+    """Return the bytes of one read, their sender if that is not the one of `expected`, and passed descriptors.
 
     Every frame of a run comes this way: nothing is unpacked when all is as it should be.
     """
@@ -70,7 +71,7 @@ def send_with(sock: _socket.socket, data: memoryview, descriptors: list[int]) ->
 def receive(
     sock: _socket.socket, size: int, descriptors: int = 0
 ) -> tuple[bytes, Sender, list[int]]:
-    """Return what one read gives, its sender, and at most so many passed descriptors (close-on-exec).
+    """Return the bytes of one read, their sender, and at most so many passed descriptors (close-on-exec).
 
     The sender is NOBODY where the kernel names none: at the end of the stream. OSError as of recvmsg(2).
     """

@@ -9,7 +9,7 @@ LONG_LINE = 1 << 20
 
 
 class StreamBuffer:
-    """What is read from one stream of one client and not yet passed on."""
+    """Bytes that are read from one stream of one client and not yet passed on."""
 
     __slots__ = ("_chunks", "_open_line", "size")
 
@@ -26,7 +26,7 @@ class StreamBuffer:
         """Return the block that is complete, perhaps empty; with `final` the last line too."""
         chunks = self._chunks
         if not final and len(chunks) > 1 and self.size < LONG_LINE and b"\n" not in chunks[-1]:
-            # Still the same unfinished line (what came before was taken to its last newline).
+            # Still the same unfinished line (earlier bytes were taken up to their last newline).
             return b""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         data, rest = (data, b"") if final else self._split(data)

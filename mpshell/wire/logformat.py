@@ -1,4 +1,4 @@
-"""How an engine reads what a program logs of itself, and what that proves about its connection."""
+"""How an engine reads the log of a program, and the proofs about its connection that stand there."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from mpshell.wire.logformat import LogFormat
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-#: What an engine does with a stream of a client that nobody listens to line by line.
+#: How an engine treats a stream of a client that nothing reads line by line.
 DISCARD, GATHER, STREAM = 0, 1, 2
 
 #: Streams of a client, as numbers on the wire.
@@ -39,11 +39,11 @@ NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
 #: States of a password in a run: no node has taken it yet; one has; it has been refused too often.
 UNPROVEN, PROVEN, STOPPED = "unproven", "proven", "stopped"
 
-#: What an engine reports of a password: it wants to send it to a node; that node has taken or refused it; its
+#: Reports of an engine about a password: it wants to send it to a node; that node has taken or refused it; its
 #: answer is waited for no more.
 ASKED, TAKEN, REFUSED, FREED = "asked", "taken", "refused", "freed"
 
-#: In the detail of a client with a log: ends what is noted of the log, its last words follow.
+#: In the detail of a client with a log: ends the notes of the log; its last words follow.
 LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
@@ -93,7 +93,7 @@ class Submit(NamedTuple):
     job: JobSpec | None
     first: int
     nodes: list[str]
-    parts: tuple[str, ...] = ()  # what PART stands for, node by node; none where no template has it
+    parts: tuple[str, ...] = ()  # the text for PART, node by node; none where no template has it
 
 
 class Write(NamedTuple):
@@ -114,7 +114,7 @@ class Stored(NamedTuple):
 
 
 class CloseStdin(NamedTuple):
-    """The end of what `Write` has, of all clients or of one."""
+    """The end of the input that `Write` has, of all clients or of one."""
 
     job_id: int
     only: int | None = None
@@ -170,7 +170,7 @@ class PasswordGiven(NamedTuple):
 
 
 class PasswordState(NamedTuple):
-    """What may be done with a password, in this engine from now on."""
+    """The rules for a password, in this engine from now on."""
 
     number: int
     state: str  # UNPROVEN, PROVEN, STOPPED
@@ -276,7 +276,7 @@ class InputLost(NamedTuple):
 
 
 class Notices(NamedTuple):
-    """What the user should know of nodes, once a run for all of them: (text about nodes, how many more)."""
+    """Facts about nodes for the user, once a run for all of them: (text about nodes, how many more)."""
 
     counts: list[tuple[str, int]]
 
@@ -288,7 +288,7 @@ class HostKeys(NamedTuple):
 
 
 class PasswordNews(NamedTuple):
-    """What became of passwords, in order: (number, ASKED or TAKEN or REFUSED or FREED)."""
+    """The fate of passwords, in order: (number, ASKED or TAKEN or REFUSED or FREED)."""
 
     events: list[tuple[int, str]]
 

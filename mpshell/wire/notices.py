@@ -1,9 +1,9 @@
-"""The texts of `Notices`: what is true of some nodes of a run, which the user hears of in one line."""
+"""The texts of `Notices`: each is true of some nodes of a run, and is shown to the user in one line."""
 
 #: These nodes are ssh(1)'s; a reason follows.
 OVER_SSH = "over ssh(1) in place of asyncssh"
 
-#: What follows is the reason, which differs from node to node.
+#: The reason follows, which differs from node to node.
 NOTICE_REASON = "\0"
 
 #: A server has dropped each connection: MaxStartups, or PerSourcePenalties.

@@ -1,4 +1,4 @@
-"""Words of a command with marks in them, and what stands for those for one client."""
+"""Words of a command with marks in them, and the values of these for one client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def encode_template(template: Template) -> Pieces:
 def fill(
     words: Iterable[Pieces], node: bytes, rank: int, part: bytes = b"", log: bytes = b""
 ) -> list[bytes]:
-    """Return the words of a command for one client, given what stands for its marks."""
+    """Return the words of a command for one client, given the values of its marks."""
     marked = (node, b"%d" % rank, part, log)
     return [
         b"".join(piece if isinstance(piece, bytes) else marked[piece] for piece in pieces)

@@ -1,4 +1,4 @@
-"""Workers: what a user makes to have commands run. One module for each kind."""
+"""Workers, which users make to have commands run. One module for each kind."""
 
 #: ClusterShell's module names in lower case, for users.
 __path__.append(f"{__path__[0]}/../compat/lowercase/worker")

@@ -27,9 +27,9 @@ class WorkerAsyncSsh(WorkerSsh):
     """Run `command` on each of `nodes`, over connections of AsyncSSH (the extra `mpshell[asyncssh]`).
 
     Results, events and info keys are those of `WorkerSsh`, but a command that a signal has ended is "signal".
-    A node whose configuration asks for what AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run has the
-    number of such nodes and the reasons. Copied files go over such connections too,
-    directories over scp(1).
+    A node whose configuration asks for a feature that AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run
+    has the number of such nodes and the reasons. Copied files go over such connections too, directories over
+    scp(1).
 
     WorkerError where AsyncSSH is not installed.
     """
@@ -91,6 +91,7 @@ class WorkerAsyncSsh(WorkerSsh):
             options=request.options,
             kex=request.kex,
             execs=request.execs,
+            keep=float(task.info("ssh_keep")),
         )
 
 

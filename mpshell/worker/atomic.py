@@ -86,13 +86,13 @@ echo "mpshell" $n $m && exec cat
 """
 )
 
-#: What `_SEND` writes over a program to a target here. Arguments: target, temporary name, y to preserve,
-#: the program and its arguments. The program's own failure is the exit status.
+#: The script to which `_SEND` writes over a program, for a target here. Arguments: target, temporary name, y to
+#: preserve, the program and its arguments. The program's own failure is the exit status.
 _FETCH = script(
     "d=$1; t=$2; q=$3; shift 3; b=; o=;"
     + _MAKE_DIRECTORY
     + """
-# Three things come of the pipeline: what is to be shown (descriptor 3, our stdout), the exit status of the
+# Three things come of the pipeline: the output to be shown (descriptor 3, our stdout), the exit status of the
 # program (descriptor 4, into $c), and that of the receiving side ($r).
 exec 3>&1; r=0;
 c=$({
@@ -187,7 +187,7 @@ def check_names(copy: Copy) -> None:
 
 def _check_quoted(path: str) -> None:
     if "\\" in path or "!" in path:
-        # What a shell other than sh would make of it is not sure.
+        # Shells other than sh may read it in another way.
         raise WorkerError(f"{path!r}: a backslash or exclamation mark cannot be in an atomic copy")
 
 

@@ -1,4 +1,4 @@
-"""What every worker has in common: its handler, its state, its results.
+"""The base of all workers: handler, state, results.
 
 A worker is a command for one local key or many nodes. The user makes it, or `Task.shell` does; a Task
 that it is scheduled on turns it into a job for the coordinator (`_make_job`), which calls it back as the
@@ -132,12 +132,12 @@ class Worker(Uncopied, WorkerEvents):
         return bool(self.results.timeouts)
 
     def _store_of(self, sname: str) -> StreamStore | None:
-        """Return what is recorded of a stream, if anything; TaskMsgTreeError when its recording is off."""
+        """Return the record of a stream, if anything; TaskMsgTreeError when its recording is off."""
         self._bound().check_recorded(sname)
         return self.results.streams.get(sname)
 
     def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
-        """Return what is recorded of a stream of a node, or None when nothing came."""
+        """Return the record of a stream of a node, or None when nothing came."""
         return self._read(node, sname)
 
     def _read(self, key: Key, sname: str) -> bytes | None:
@@ -147,9 +147,9 @@ class Worker(Uncopied, WorkerEvents):
     def write(self, buf: bytes, sname: str | None = None) -> None:
         """Write to the stdin of every command, those that start later included.
 
-        What is written after a command's end is dropped for it. `buf` is bytes-like. Beyond 64 MiB it is kept
-        in a file (in TMPDIR, or /tmp): InputStorageError when the disk is full. When another thread than the
-        task's writes, that error ends the run instead.
+        Bytes that are written after a command's end are dropped for it. `buf` is bytes-like. Beyond 64 MiB it
+        is kept in a file (in TMPDIR, or /tmp): InputStorageError when the disk is full. When another thread
+        than the task's writes, that error ends the run instead.
         """
         self._check_writer(sname)
         self._from_any_thread(self._write, self._as_bytes(buf))
@@ -162,7 +162,7 @@ class Worker(Uncopied, WorkerEvents):
             raise TypeError(f"write() takes bytes, not {type(buf).__name__}") from None
 
     def set_write_eof(self, sname: str | None = None) -> None:
-        """Close the stdin of every command as soon as what was written has left. Repeatable."""
+        """Close the stdin of every command as soon as all that was written has left. Repeatable."""
         self._check_writer(sname)
         self._from_any_thread(self._write, None)
 
@@ -177,7 +177,7 @@ class Worker(Uncopied, WorkerEvents):
             self._scheduler.in_own_thread(call, *args)
 
     def _write(self, data: bytes | None) -> None:
-        # Before the start what is written after set_write_eof is still written, as in ClusterShell.
+        # Before the start, bytes after set_write_eof are still written, as in ClusterShell.
         if self.is_over or (self._input_closed and self.job is not None):
             return
         if data is None:
@@ -236,11 +236,11 @@ class Worker(Uncopied, WorkerEvents):
         return self.results.attempts_of(node)
 
     def flush_buffers(self) -> None:
-        """Drop what was recorded of its stdout."""
+        """Drop the record of its stdout."""
         self._flush(self.SNAME_STDOUT)
 
     def flush_errors(self) -> None:
-        """Drop what was recorded of its stderr."""
+        """Drop the record of its stderr."""
         self._flush(self.SNAME_STDERR)
 
     def _flush(self, sname: str) -> None:
@@ -264,7 +264,7 @@ class Worker(Uncopied, WorkerEvents):
         """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
 
     def check_far(self) -> None:
-        """Raise EngineClientNotSupportedError for what engines on other hosts cannot do."""
+        """Raise EngineClientNotSupportedError for work that engines on other hosts cannot do."""
 
     def enter(self, task: PublicTask, run: Coordinator) -> None:
         """Take part in a run; WorkerError for a bad command."""
@@ -362,7 +362,7 @@ class Worker(Uncopied, WorkerEvents):
         )
 
     def job_logged(self, messages: bytes) -> None:
-        """Take what a transport's program has written to a log that is read apart."""
+        """Take the lines that a transport's program has written to a log that is read apart."""
 
     def _tell_debug(self, line: str) -> None:
         self._bound().debug(line)
@@ -380,12 +380,12 @@ class Worker(Uncopied, WorkerEvents):
 
 
 def records(settings: Tables, sname: str) -> bool:
-    """Return whether what comes on a stream is recorded now, by the settings of a Task."""
+    """Return whether the output of a stream is recorded now, by the settings of a Task."""
     return bool(settings.default(f"{sname}_msgtree", False))
 
 
 def check_timeout(timeout: float | None) -> float | None:
-    """Return a timeout in seconds, or None for None and -1; TypeError, ValueError for what is neither."""
+    """Return a timeout in seconds, or None for None and -1; TypeError, ValueError for anything else."""
     if timeout is None or timeout == -1:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
@@ -396,7 +396,7 @@ def check_timeout(timeout: float | None) -> float | None:
 
 
 def check_command(command: Any, *, may_be_empty: bool = False) -> str:
-    """Return a command line; ValueError without one, TypeError for what is no text."""
+    """Return a command line; ValueError without one, TypeError for anything but a text."""
     if command is None or (command == "" and not may_be_empty):
         raise WorkerBadArgumentError("a worker needs a command")
     if not isinstance(command, str):
@@ -405,7 +405,7 @@ def check_command(command: Any, *, may_be_empty: bool = False) -> str:
 
 
 def check_worker_fanout(fanout: Any) -> int | None:
-    """Return a worker's own fanout; WorkerError for what is none."""
+    """Return a worker's own fanout; WorkerError for anything else."""
     if fanout is None:
         return None
     if type(fanout) is int and (fanout == FANOUT_UNLIMITED or fanout > 0):

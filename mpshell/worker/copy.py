@@ -1,4 +1,4 @@
-"""What is to be copied: a worker's source and destination, checked at the call, and names made safe.
+"""A copy: a worker's source and destination, checked at the call, and names made safe.
 
 Used by the workers, in whatever thread makes them. Looks at local files, never changes one.
 """
@@ -29,7 +29,7 @@ class Copy(NamedTuple):
     preserve: bool
     reverse: bool
     atomic: bool
-    #: Whether it may be a directory: `source` is one here; what a node has is not known.
+    #: Whether it may be a directory: `source` is one here; on a node it is not known.
     tree: bool
     #: Size, mode and times of a source that stands for a file of this host elsewhere; None: it is here.
     found: tuple[int, int, float, float] | None = None
@@ -63,7 +63,7 @@ def check_copy(source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic:
 
 
 def check_path(name: str, path: Any) -> str:
-    """Return a path as text; TypeError for what is none, ValueError for an empty one (see `check_text` too)."""
+    """Return a path as text; TypeError for another object, ValueError for an empty one (see `check_text`)."""
     if path is None or path == "":
         raise WorkerBadArgumentError(f"a copy needs a {name}, not {path!r}")
     if not isinstance(path, (str, bytes, os.PathLike)):
@@ -103,7 +103,7 @@ def check_kept(copy: Copy, nodes: Iterable[str], names: Iterable[str]) -> None:
 
 
 def _in_the_way(entry: os.DirEntry[str], atomic: bool) -> str | None:
-    """Return what a directory's entry is, when it is nothing that a copy may overwrite."""
+    """Return the kind of a directory's entry, when it is nothing that a copy may overwrite."""
     if entry.is_dir():
         return "a directory"
     if atomic or entry.is_file(follow_symlinks=False):
@@ -114,7 +114,7 @@ def _in_the_way(entry: os.DirEntry[str], atomic: bool) -> str | None:
 def check_apart(copy: Copy, nodes: Iterable[str], other: Copy, others: Iterable[str]) -> None:
     """Raise WorkerError for two copies from nodes that would go to the same name here."""
     short, long = sorted((copy.name, other.name), key=len)
-    # Names differ, and node n.x may still make a.n of a what node x makes of a.n.
+    # Names differ, and node n.x may still make of `a` the a.n.x that node x makes of a.n.
     if not f"{long}.".startswith(f"{short}."):
         return
     if os.path.realpath(copy.dest) != os.path.realpath(other.dest):

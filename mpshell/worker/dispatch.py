@@ -1,4 +1,4 @@
-"""From what happens to a worker's clients to calls of the user's handler.
+"""From the events about a worker's clients to calls of the user's handler.
 
 Which methods a handler has, and in which form, is found once for each worker: the form of today, or the
 legacy one with fewer parameters, which is told by the number of positional parameters (the object
@@ -12,7 +12,7 @@ from typing import Any
 #: Positional parameters of the legacy form, the object included: method(self, worker).
 _LEGACY_PARAMETERS = 2
 
-#: What a handler may hear of; one of them at least makes it a handler.
+#: The events of a handler; a method for one of them at least makes it a handler.
 METHODS = (
     "ev_start", "ev_pickup", "ev_read", "ev_error", "ev_written", "ev_hup", "ev_outcome", "ev_retry",
     "ev_relay",
@@ -83,7 +83,7 @@ def _overridden(handler: Any, name: str) -> Method | None:
     method: Method | None = getattr(handler, name, None)
     if method is None or not callable(method):
         return None
-    # The mark of what `mpshell.event.EventHandler` has: nothing to call.
+    # The mark of a method that `mpshell.event.EventHandler` has: nothing to call.
     if getattr(method, "does_nothing", False) is True:
         return None
     return method
@@ -95,7 +95,8 @@ def _is_legacy(method: Method | None) -> bool:
     code = getattr(method, "__code__", None)
     if code is not None:
         return bool(code.co_argcount == _LEGACY_PARAMETERS)
-    # An object that can be called, a partial function. Late: what inspect loads costs a run milliseconds.
+    # An object that can be called, a partial function. Late: the modules that inspect loads cost a run
+    # milliseconds.
     import inspect
 
     try:

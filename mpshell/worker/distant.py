@@ -1,4 +1,4 @@
-"""What workers over nodes have in common: results by node."""
+"""The base of workers over nodes: results by node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DistantWorker(Worker):
     """A worker over nodes: results by node."""
 
     nodes: NodeSet
-    #: What it runs; None for a copy, which has a source and a destination.
+    #: Its command; None for a copy, which has a source and a destination.
     command: str | None
     source: str | None
     dest: str | None
@@ -192,7 +192,7 @@ class CommandWorker(DistantWorker):
 
     @property
     def copying(self) -> Copy | None:
-        """What it copies, None for a command."""
+        """The source of a copy, None for a command."""
         return self._copy
 
     def needs_engine(self) -> bool:

@@ -1,10 +1,10 @@
-"""What a worker hears of its job, turned into calls of its handler. Part of `Worker`.
+"""The events of a worker's job, turned into calls of its handler. Part of `Worker`.
 
 Called by the coordinator, in the thread of the task. After an abort no line is told any more.
 
 Handlers of old read `worker.current_*` instead of arguments. `current_node` and `current_rc` belong
 together: the code is that of the node, or None. Output that no handler hears does not cross line by line;
-the last line of a node is then taken from what is recorded, when the node ends.
+the last line of a node is then taken from the record, when the node ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT
 from mpshell.worker.dispatch import Dispatch, warn_legacy
 
-# What a worker remembers of its own life. The rest is its job's state: there is none before the run.
+# The part of its life that a worker remembers. The rest is its job's state: there is none before the run.
 WAITING: Final = "WAITING"  # no event yet
 STARTED: Final = "STARTED"  # its handler has heard of its start, and will hear of its end
 DROPPED: Final = "DROPPED"  # aborted without a job: it will have none
@@ -51,7 +51,7 @@ class WorkerEvents:
         """Pass a line of debugging on to the task."""
 
     def _key_shown(self, key: Key) -> Any:
-        """Return what `current_node` is for a key."""
+        """Return the value of `current_node` for a key."""
         return key
 
     def _turn_to(self, key: Key, code: int | None = None) -> None:
@@ -105,7 +105,7 @@ class WorkerEvents:
         self, job: Job, keys: Sequence[Key], stream: int, lines: Iterator[bytes]
     ) -> None:
         sname = job.snames[stream]
-        # What one command says for many keys is told key by key.
+        # The output of one command for many keys is reported key by key.
         told = [lines] if len(keys) == 1 else itertools.tee(lines, len(keys))
         for key, key_lines in zip(keys, told, strict=True):
             self._turn_to(key)

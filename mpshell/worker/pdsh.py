@@ -1,7 +1,7 @@
 """WorkerPdsh: commands over pdsh(1), copies over pdcp(1) and rpdcp(1), one process for many nodes.
 
 The nodes are dealt out to as many pdsh as there are engines for them, each with its part of the fanout.
-What each node says and how it ended is read from their output.
+The output and the outcome of each node are read from theirs.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _NOT_CONNECTED = re.compile(rb"connect: |rcmd: socket: |socket: ")
 #: Names that pdsh takes for one node, and says again in front of each line.
 _NODE = re.compile(r"[\w.][\w.-]*")
 
-#: What pdsh -S counts a node for that it has not had a return code of (RC_FAILED), or that a signal has ended.
+#: The code that pdsh -S counts for a node without a return code (RC_FAILED), or that a signal has ended.
 _FAILED, _KILLED_COUNT = 254, 0
 
 
@@ -209,9 +209,9 @@ class PdshReader:
         #: The last line of each node that has said one.
         self._heard: dict[str, bytes] = {}
         self._words: dict[int, list[str]] = {}
-        #: What may be pdsh's own words on how a node has ended, behind a node's.
+        #: Lines behind a node's label that may be pdsh's own words on its end.
         self._glued: dict[str, bytes] = {}
-        #: What pdsh -S counts each node for.
+        #: The code that pdsh -S counts for each node.
         self._counts: dict[str, int] = {}
 
     def read(self, index: int, stream: int, lines: bytes) -> Iterator[Said | Ended]:
@@ -227,7 +227,7 @@ class PdshReader:
             name, colon, text = line.partition(b": ")
             node = self._names.get(name if colon else line.removesuffix(b":"))
             if node is not None and self._copies and (own := _OWN.fullmatch(text)) is not None:
-                # What rpdcp has to say of a file here has the node's label too.
+                # Messages of rpdcp about a file here have the node's label too.
                 ended += self._own_words(index, own[1] or name, own[2])
             elif node is not None:
                 said.setdefault(node, []).append(text)
@@ -240,7 +240,7 @@ class PdshReader:
             yield from ended
 
     def _find_glued(self, line: bytes, begin: int) -> None:
-        """Note what may be pdsh's own words behind others, of any node.
+        """Note lines that may be pdsh's own words behind others, of any node.
 
         The threads of pdsh write as they come, a label and its line apart, and a line that is cut has no end.
         """
@@ -299,7 +299,7 @@ class PdshReader:
         self._forget(index)
 
     def _forget(self, index: int) -> None:
-        """Drop what is known of a process that has ended: another attempt has the same index."""
+        """Drop the notes of a process that has ended: another attempt has the same index."""
         self._words.pop(index, None)
         for node in self._shards[index]:
             for known in (self._ends, self._heard, self._glued, self._counts):

@@ -69,11 +69,11 @@ class WorkerPopen(Worker):
         return self._rc
 
     def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
-        """Return what is recorded of a stream, or None when nothing came."""
+        """Return the record of a stream, or None when nothing came."""
         return self._read(self._own_key() if node is None else node, sname)
 
     def error(self) -> bytes | None:
-        """Return what is recorded of its stderr, or None when nothing came."""
+        """Return the record of its stderr, or None when nothing came."""
         return self.read(sname=self.SNAME_STDERR)
 
 

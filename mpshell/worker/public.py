@@ -24,7 +24,7 @@ W = TypeVar("W")
 
 
 class IterationOptions(TypedDict, total=False):
-    """What `iter_outcomes` takes by keyword, beside the command and its nodes."""
+    """The keywords of `iter_outcomes`, beside the command and its nodes."""
 
     timeout: float | None
     stderr: bool | None
@@ -34,7 +34,7 @@ class IterationOptions(TypedDict, total=False):
 
 
 class CommandOptions(IterationOptions, total=False):
-    """What `shell` and `run` take by keyword, beside the command and its nodes."""
+    """The keywords of `shell` and `run`, beside the command and its nodes."""
 
     handler: Any
     autoclose: bool
@@ -70,7 +70,7 @@ class TaskSettings(Protocol):
 
 
 class TaskResults(Protocol):
-    """What a Task has of its last run."""
+    """The results of a Task's last run."""
 
     def key_buffer(self, key: Key) -> bytes: ...
     def node_buffer(self, key: Key) -> bytes: ...

@@ -82,7 +82,7 @@ class WorkerRsh(Transport):
 
 
 class RshReader:
-    """Takes the line with the return code out of what each rsh says (`job.Reader`)."""
+    """Takes the line with the return code out of the output of each rsh (`job.Reader`)."""
 
     def __init__(self, keys: list[str]) -> None:
         self._keys = keys
@@ -102,7 +102,7 @@ class RshReader:
             # So that was the command's own.
             yield Said(self._keys[index], stream, before[0])
         self._codes[index] = (last[0][len(last[1]) :], int(last[2]))
-        # What came before the code in its line had no newline.
+        # Text before the code in its line had no newline.
         rest = lines[: last.start()] + (last[1] + b"\n" if last[1] else b"") + lines[last.end() :]
         if rest:
             yield Said(self._keys[index], stream, rest)

@@ -1,4 +1,4 @@
-"""What a worker sees of the Task that it is scheduled on.
+"""The Task as a worker sees it that is scheduled on it.
 
 A worker knows its Task by these protocols and nothing else: `TaskOf` (`mpshell.worker.public`) is the
 public Task, for handlers and transports; `Scheduler` is the Task's part that runs workers

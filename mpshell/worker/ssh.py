@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mpshell.worker.scheduler import PublicTask
 
 
-#: What scp's newer protocol takes for a pattern in the path of a remote source (glob(3)).
+#: Characters of a pattern in the path of a remote source, for scp's newer protocol (glob(3)).
 _PATTERN = re.compile(r"([*?\[\]\\{}])")
 
 #: Nodes, with or without a user, of which scp would make nothing else in "user@[node]:path".
@@ -71,7 +71,7 @@ class WorkerSsh(Transport):
             refuse_password(task, "scp(1)" if self._over_scp else "ssh(1)")
         read = scp_program if self._over_scp else ssh_program
         self._program = read(task, list(self.nodes) if self._executes else [])
-        # scp has statuses of its own for what its ssh has failed at.
+        # scp has statuses of its own for failures of its ssh.
         self._diagnosed_from = 1 if self._over_scp and self._program.log is not None else 255
         return super()._make_job(task)
 
@@ -119,7 +119,7 @@ def scp_user(task: PublicTask) -> str:
 
 
 def scp_words(task: PublicTask, copy: Copy, program: list[Word], place: Template) -> list[Word]:
-    """Return scp(1) with what it takes for a copy to or from a place on a node."""
+    """Return scp(1) with the arguments of a copy to or from a place on a node."""
     words = [*program, *["-r"] * copy.tree, *["-p"] * copy.preserve, *connection(task)]
     remote = copy.source if copy.reverse else copy.dest
     if not is_plain(remote):

@@ -4,7 +4,7 @@
                                                        └─ messages of the user's own LogLevel ──► stderr
 
 `LogVerbose` (OpenSSH 8.5) has a few functions of ssh write all that they can, whatever the level is, each line
-with a tag: so the level stays the user's, and what is written for the verdict can be told from it. An older ssh
+with a tag: so the level stays the user's, and lines for the verdict can be told from the others. An older ssh
 gets the level DEBUG2. The functions are in sshconnect.c, sshconnect2.c, ssh.c, clientloop.c, channels.c, mux.c.
 Pure.
 """
@@ -36,13 +36,13 @@ _REASONS = (
 #: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
 _TAG = ("():", "pid=", "): ")
 
-#: What kex_exchange_identification says with its name in front, where its lines are not forced.
+#: The texts of kex_exchange_identification with its name in front, where its lines are not forced.
 _NAMED = ("Connection closed by remote host", "read: ", "banner line ", "No SSH version received")
 
 #: LogLevel, from the one that shows least (ssh_config(5)).
 LEVELS = ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3")
 
-#: What forced lines begin with, and the first level that shows them anyway.
+#: The begin of forced lines, and the first level that shows them anyway.
 _SHOWN_FROM = (
     ("", "ERROR"),
     ("channel ", "INFO"),
@@ -81,7 +81,7 @@ _ACCEPTED = r"^debug2: (?:exec|shell|subsystem) request accepted on channel {}$"
 _OLD = re.compile(r"^debug1: Entering interactive session", re.MULTILINE)
 _ANY_CHANNEL = r"\d+"
 
-#: What a server has written before its version: the lines of a log that are not ssh's own words.
+#: Lines of a server before its version: the lines of a log that are not ssh's own words.
 _BANNER = re.compile(r"^debug1: (?:kex_exchange_identification: )?banner line .*\n", re.MULTILINE)
 
 #: A connection was begun.
@@ -90,7 +90,7 @@ _CONNECTING = re.compile(
     re.MULTILINE,
 )
 
-#: What proves that a server has ended a connection before a login (`mpshell.wire.logformat`): the functions are
+#: The proofs that a server has ended a connection before a login (`mpshell.wire.logformat`): the functions are
 #: those of _CONNECTING and _OPENED, and `userauth`. Through a ProxyCommand there is no such proof: a jump host
 #: that refuses a login looks the same from here.
 _BEGUN = ("debug1: Connecting to ", "debug1: ssh_connect_direct: Connecting to ")
@@ -102,7 +102,7 @@ _LOGGED_IN = (
 )
 _DROPPED = ("Connection closed by ", "Connection reset by ", ": Broken pipe")
 
-#: What OpenSSH's client writes (ssh.c, sshconnect.c, clientloop.c) when it ends with 255 by itself.
+#: Texts of OpenSSH's client (ssh.c, sshconnect.c, clientloop.c) when it ends with 255 by itself.
 _DIAGNOSES = (
     ("hostkey", re.compile(r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED")),
     (
@@ -142,7 +142,7 @@ def diagnose_unproven(words: str) -> str | None:
 def diagnose_ssh(detail: str) -> str | None:
     """Return why ssh(1) has ended with 255 by itself, or None when the command has.
 
-    `detail` is what was noted of ssh's log and its last words (`LOG_END`), or the latter alone.
+    `detail` is the notes of ssh's log and its last words (`LOG_END`), or the latter alone.
     """
     notes, logged, words = detail.partition(LOG_END)
     if not logged:
@@ -185,7 +185,7 @@ def _refused(notes: str) -> bool:
 
 
 def _not_connected(notes: str, words: str) -> str:
-    """Return why no session was opened: nothing but ssh, and what it connects by, has written anything."""
+    """Return why no session was opened: nothing but ssh, and the programs it connects by, has written."""
     reason = diagnose_words(_BANNER.sub("", notes) + words)
     if reason is None or reason == "lost":
         reason = "unreachable" if _CONNECTING.search(notes) else "transport"
@@ -193,7 +193,7 @@ def _not_connected(notes: str, words: str) -> str:
 
 
 class SshLog(NamedTuple):
-    """What is known of an ssh: its log level, whether it knows LogVerbose, its ConnectTimeout (0: none)."""
+    """The properties of an ssh: its log level, whether it knows LogVerbose, its ConnectTimeout (0: none)."""
 
     level: str
     forced: bool

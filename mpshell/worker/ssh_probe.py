@@ -1,4 +1,4 @@
-"""What an ssh is like, before a run: whether it takes its options, its log level, how its log can be had.
+"""The properties of an ssh, before a run: whether it takes its options, its log level, how its log can be had.
 
 `ssh -G` reads options and configuration, and connects to nothing. Once for each set of words in a process; it
 takes some milliseconds. Runs in the thread of the task.
@@ -18,11 +18,11 @@ from mpshell.worker.ssh_log import LEVELS, SshLog, diagnose_words
 #: Seconds that it may take: it may have to look a name up, or to execute something (`Match exec`).
 _LONGEST = 2.0
 
-#: What is known, by the words and what else ssh goes by; so many are kept.
+#: The answers, by the words and everything else that ssh goes by; so many are kept.
 _known: dict[tuple[str, ...], SshLog | None] = {}
 _KEPT = 256
 
-#: A node that every ssh takes: what it refuses for this one too is not about a node.
+#: A node that every ssh takes: options that it refuses for this one too are not about a node.
 _PLAIN_NODE = "localhost"
 
 #: Status of a program that could not be started, or had to be stopped.
@@ -74,14 +74,14 @@ def _probe(program: list[str], options: list[str], nodes: list[str]) -> tuple[Ss
     if diagnose_words(answer.output) is None:
         for node in (nodes[-1], _PLAIN_NODE):
             if node != nodes[0] and _try(program, guess, options, node) != answer:
-                # It is about that node: its name, or what the configuration has for it.
+                # It is about that node: its name, or its part of the configuration.
                 return guess, False
         raise WorkerError(f"{' '.join([*program, *options])}: {_complaint(answer.output)}")
     return guess, False
 
 
 def _level(output: str) -> str | None:
-    """Return the LogLevel in what `ssh -G` prints, None when it is something else."""
+    """Return the LogLevel in the output of `ssh -G`, None when it is something else."""
     for line in output.splitlines():
         name, _, value = line.partition(" ")
         # SILENT is QUIET's other name.
@@ -91,7 +91,7 @@ def _level(output: str) -> str | None:
 
 
 def _connect_timeout(output: str) -> float:
-    """Return the ConnectTimeout in what `ssh -G` prints, in seconds; 0 for none."""
+    """Return the ConnectTimeout in the output of `ssh -G`, in seconds; 0 for none."""
     for line in output.splitlines():
         name, _, value = line.partition(" ")
         if name == "connecttimeout" and value.isdigit():
@@ -166,7 +166,7 @@ def _ask(argv: list[str]) -> _Answer:
 
 
 def _read_all(fd: int, deadline: float) -> tuple[str, bool]:
-    """Return what comes until the end of a pipe, and whether that has come in time."""
+    """Return the data until the end of a pipe, and whether that has come in time."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     pieces: list[bytes] = []

@@ -25,7 +25,7 @@ class StreamWorker(Worker):
     """Read and write streams of the caller's, each under a name of its own.
 
     `key` stands for it in events and results; the worker itself does when none is given. It ends when
-    no stream is left that retains it. What a stream says is recorded when the task's default
+    no stream is left that retains it. The data of a stream are recorded when the task's default
     `<name>_msgtree` is true. Without any stream it takes no part in a run, and waits in the Task for one
     or for `abort()`. `timeout` is in seconds.
     """
@@ -56,13 +56,15 @@ class StreamWorker(Worker):
 
     def _check_not_run(self) -> None:
         if self.job is not None:
-            raise WorkerError(f"{self!r} has been started: key and streams stay what they are")
+            raise WorkerError(
+                f"{self!r} has been started: its key and its streams cannot be changed any more"
+            )
 
     def set_reader(self, sname: str, sfile: Any, retain: bool = True, closefd: bool = True) -> None:
         """Read a file object or descriptor as stream `sname`, before the run only (WorkerError).
 
         Without `retain` it does not keep the worker going; with `closefd` it is closed at its end.
-        TypeError, ValueError for what has no descriptor or is closed.
+        TypeError, ValueError for an object without a descriptor, or a closed one.
         """
         self._check_stream(sname, sfile, self._readers)
         self._readers.append(StreamReader(sname, sfile, bool(retain), bool(closefd)))
@@ -71,7 +73,7 @@ class StreamWorker(Worker):
         """Write to a file object or descriptor as stream `sname`, before the run only (WorkerError).
 
         Without `retain` it does not keep the worker going; with `closefd` it is closed at its end, which
-        comes with `set_write_eof`. TypeError, ValueError for what has no descriptor or is closed.
+        comes with `set_write_eof`. TypeError, ValueError for an object without a descriptor, or a closed one.
         """
         self._check_stream(sname, sfile, self._writers)
         self._writers.append(StreamWriter(sname, sfile, bool(retain), bool(closefd)))
@@ -134,12 +136,12 @@ class StreamWorker(Worker):
         self._from_any_thread(self._streams.write, self._as_bytes(buf), sname)
 
     def set_write_eof(self, sname: str | None = None) -> None:
-        """End stream `sname`, or all that are written, as soon as what was written has left."""
+        """End stream `sname`, or all that are written, as soon as all that was written has left."""
         self._check_writer(sname)
         self._from_any_thread(self._streams.write, None, sname)
 
     def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
-        """Return what is recorded of a stream, or None when nothing came."""
+        """Return the record of a stream, or None when nothing came."""
         return self._read(self._own_key() if node is None else node, sname)
 
 
@@ -188,5 +190,5 @@ class WorkerSimple(StreamWorker):
         return self._fileno("stderr")
 
     def error(self) -> bytes | None:
-        """Return what is recorded of stderr, or None when nothing came."""
+        """Return the record of stderr, or None when nothing came."""
         return self.read(sname="stderr")

@@ -1,4 +1,4 @@
-"""The base of transports: what to execute here so that a command runs on a node, or a copy gets there.
+"""The base of transports: the programs here that run a command on a node, or bring a copy there.
 
 A transport says an argument vector, with marks where a node's address goes; how many run at once, their
 deadlines, output and return codes are none of its business. `docs/transports.md` shows how to write one.
@@ -59,7 +59,7 @@ __all__ = [
 Word = str | Template
 
 
-#: What stands for something else in a template.
+#: The marks that stand for something else in a template.
 _MARKS = (NODE, NAME, RANK, LOG_PATH)
 
 
@@ -77,8 +77,8 @@ class Transport(CommandWorker):
             raise self._cannot()
 
     def _cannot(self) -> EngineClientNotSupportedError:
-        what = f"run {self.command!r}" if self._copy is None else f"copy {self.source!r}"
-        return EngineClientNotSupportedError(f"{type(self).__name__} cannot {what}")
+        task = f"run {self.command!r}" if self._copy is None else f"copy {self.source!r}"
+        return EngineClientNotSupportedError(f"{type(self).__name__} cannot {task}")
 
     def command_argv(self, task: AnyTask, command: str) -> Iterable[Word]:
         """Return the words to execute for `command` on a node; WorkerError when that cannot be."""
@@ -93,7 +93,7 @@ class Transport(CommandWorker):
         return {}
 
     def address(self, node: str) -> str:
-        """Return what stands for a node in place of the mark NODE."""
+        """Return the text for a node in place of the mark NODE."""
         return node
 
     def reader(self, task: AnyTask, nodes: list[str]) -> Reader | None:
@@ -132,7 +132,7 @@ class Transport(CommandWorker):
         )
 
     def _templates(self, words: Iterable[Word]) -> tuple[Template, ...]:
-        """Return an argument vector as the engines take it; WorkerError for what is none."""
+        """Return an argument vector as the engines take it; WorkerError for anything else."""
         name = "command_argv" if self._copy is None else "copy_argv"
         argv = [] if isinstance(words, str) else list(words)
         if not argv:
@@ -147,7 +147,7 @@ class Transport(CommandWorker):
         )
 
     def _text(self, name: str, value: Any) -> str:
-        """Return a text that a method has returned; WorkerError for what no program can be given."""
+        """Return a text that a method has returned; WorkerError for one that no program can be given."""
         if not isinstance(value, str):
             hint = "; a mark stands in a tuple" if value in _MARKS else ""
             raise WorkerError(f"{type(self).__name__}.{name} gives {value!r} for a text{hint}")

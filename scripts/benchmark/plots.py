@@ -11,6 +11,9 @@ from scripts.benchmark.cases import CASES
 from scripts.benchmark.model import Case, middle
 from scripts.benchmark.report import head
 
+#: The case whose figures are shown in the README.
+_HEADLINE = "tiny"
+
 _PANELS = ("over_least", "rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
 
 
@@ -18,6 +21,9 @@ def draw(record: Mapping[str, Any], directory: Path) -> None:
     """Write NAME.png and NAME-dark.png for each case that is over something."""
     matplotlib.use("Agg")
     directory.mkdir(parents=True, exist_ok=True)
+    if _HEADLINE in record["cases"]:
+        for scheme in look.SCHEMES:
+            _draw_headline(record["cases"][_HEADLINE], directory, scheme)
     for name, found in record["cases"].items():
         case = CASES.get(name)
         if case is not None and case.over and found["samples"]:
@@ -73,3 +79,27 @@ def _draw_panels(case: Case, found: Mapping[str, Any], path: Path, scheme: str) 
     # Without the version of matplotlib in it: a plot changes when its data do.
     figure.savefig(path, dpi=90, metadata={"Software": None})
     pyplot.close(figure)
+
+
+def _draw_headline(found: Mapping[str, Any], directory: Path, scheme: str) -> None:
+    """Write headline.png: the rate of each program as a bar."""
+    from matplotlib import pyplot
+
+    rates = {label: middle(samples, "rate") for label, samples in found["samples"].items()}
+    bars = sorted((rate, label) for label, rate in rates.items() if rate is not None)
+    colours = look.colours(scheme)
+    with pyplot.rc_context(look.style(scheme)):
+        figure, axis = pyplot.subplots(figsize=(8, 0.45 * len(bars) + 1.1))
+        drawn = axis.barh(
+            [label for _, label in bars], [rate for rate, _ in bars],
+            color=[colours["focus" if label == "mpshell" else "not-run"] for _, label in bars],
+        )  # fmt: skip
+        axis.bar_label(drawn, labels=[f"{rate:,.0f}" for rate, _ in bars], padding=4, fontsize=9)
+        axis.set_xlabel("commands a second: a tiny program on 10,000 nodes")
+        axis.margins(x=0.12)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+        figure.tight_layout()
+        suffix = "" if scheme == "light" else f"-{scheme}"
+        figure.savefig(directory / f"headline{suffix}.png", dpi=90, metadata={"Software": None})
+        pyplot.close(figure)

@@ -21,6 +21,7 @@ _HEADS = {
     "commands_cpu_us": "CPU of commands, us a {unit}",
     "per_cpu_second": "{units} a second of own CPU",
     "memory_mb": "memory at the end, MB",
+    "connection_kb": "memory of a connection, KB",
     "peak_memory_mb": "peaks of own processes added, MB",
     "coordinator_memory_mb": "coordinator's peak, MB",
     "efficiency": "ideal time / actual",

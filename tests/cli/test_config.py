@@ -254,7 +254,7 @@ def test_the_table_names_each_value_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "clush.conf.d/sudo.conf").write_text(manual("sudo.conf.example"))
     (tmp_path / "mpshell.conf").write_text("[Main]\nengines: 2\n")
     (tmp_path / "defaults.conf").write_text(
-        "[task.default]\ndistant_workername: exec\n[task.info]\ngrace: 3\n"
+        "[task.default]\ndistant_workername: exec\n[task.info]\ngrace: 3\n[nodeset]\nupcall_timeout: 9\n"
     )
     env = {"CLUSTERSHELL_CFGDIR": str(tmp_path), "NO_COLOR": "1"}
     words = ("--config", "-R", "ssh", "-l", "me", "--delay", "4", "-v")
@@ -263,7 +263,8 @@ def test_the_table_names_each_value_with_its_place(tmp_path: Path) -> None:
     for line in (
         "fanout 64 {}/clush.conf:7", "connect_timeout 15 seconds {}/clush.conf:8",
         "engines 2 {}/mpshell.conf:2",
-        "grace 3 seconds {}/defaults.conf:4", "drain 5 seconds default", "color never $NO_COLOR",
+        "grace 3 seconds {}/defaults.conf:4", "drain 5 seconds default",
+        "upcall_timeout 9 seconds {}/defaults.conf:6", "color never $NO_COLOR",
         "worker ssh option --worker", "ssh_user me option --user", "rate 0.25 a second option --delay",
         "verbosity 2 option --verbose", "maxrc yes default", "{}/clush.conf.d/sudo.conf", "sudo",
     ):  # fmt: skip

@@ -42,7 +42,8 @@ def test_every_option_is_in_the_page_and_in_the_man_page() -> None:
 
 
 def test_every_option_is_used_by_a_test() -> None:
-    sources = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    places = (Path(__file__).parent, ROOT / "tests" / "report")
+    sources = "".join(path.read_text() for place in places for path in place.glob("test_*.py"))
     from mpshell.cli.parser import build_parser
 
     for action in build_parser()._actions:

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from mpshell import __version__
 from tests.cli.program import ROOT, Done, mpshell
 
 TREES = ("mpshell", "docs")
@@ -48,22 +50,60 @@ def main() -> None:
 """
 
 
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an environment with an installed mpshell and nothing else, pip neither."""
-    source, home = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("home") / "env"
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory with the source distribution, and the wheel that is built from it."""
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("packages")
     # A build leaves its files in the tree.
     for tree in TREES:
         shutil.copytree(ROOT / tree, source / tree, ignore=shutil.ignore_patterns("__pycache__"))
     for file in FILES:
         shutil.copy(ROOT / file, source)
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(source))
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def environment_with(package: Path, home: Path) -> Path:
+    """Return an environment with a package and nothing else, pip neither."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-    build = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(source), str(source))
-    subprocess.run([*pip, *build], check=True)
-    (wheel,) = source.glob("*.whl")
-    subprocess.run([*pip, "--python", str(home), "install", "--no-deps", str(wheel)], check=True)
+    install = ("install", "--no-deps", "--no-build-isolation", str(package))
+    subprocess.run([*PIP, "--python", str(home), *install], check=True)
     return home
+
+
+@pytest.fixture(scope="module")
+def home(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an environment into which the wheel is installed."""
+    (wheel,) = packages.glob("*.whl")
+    return environment_with(wheel, tmp_path_factory.mktemp("home") / "env")
+
+
+def test_the_packages_are_as_an_index_wants_them(packages: Path) -> None:
+    names = sorted(path.name for path in packages.iterdir())
+    assert [name.partition("-")[2] for name in names] == [
+        f"{__version__}-py3-none-any.whl", f"{__version__}.tar.gz",
+    ]  # fmt: skip
+    check = [sys.executable, "-m", "twine", "check", "--strict", *map(str, packages.iterdir())]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_install_from_the_source_distribution(packages: Path, tmp_path: Path) -> None:
+    """With the setuptools of this interpreter: nothing is asked for from the network."""
+    (source,) = packages.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tree,) = tmp_path.glob("mpshell-*")
+    wheel = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(tree))
+    subprocess.run([*PIP, *wheel], check=True)
+    (built,) = tmp_path.glob("*.whl")
+    home = environment_with(built, tmp_path / "env")
+    assert installed(home, "--version").out.decode() == f"mpshell {__version__}\n"
 
 
 def installed(home: Path, *words: str) -> Done:
@@ -72,8 +112,6 @@ def installed(home: Path, *words: str) -> Done:
 
 
 def test_an_installed_program(home: Path) -> None:
-    from mpshell import __version__
-
     assert installed(home, "--version").out.decode() == f"mpshell {__version__}\n"
     command = [str(home / "bin" / "mpshell-nodeset"), "-f", "n1", "n2"]
     assert mpshell(program=command, env={"PYTHONPATH": ""}, cwd="/").out == b"n[1-2]\n"
@@ -97,6 +135,10 @@ def test_what_is_installed(home: Path) -> None:
     assert manual.read_bytes() == (ROOT / "docs" / "mpshell.1").read_bytes()
     (package,) = home.glob("lib/python*/site-packages/mpshell")
     assert (package / "py.typed").exists()
+    report = package / "cli" / "report"
+    assert {path.name for path in report.iterdir()} >= {
+        path.name for path in (ROOT / "mpshell/cli/report").iterdir() if path.suffix in (".html", ".css", ".js")
+    }  # fmt: skip
     names = {str(path.relative_to(ROOT / "mpshell")) for path in (ROOT / "mpshell").rglob("*.py")}
     assert names <= {str(path.relative_to(package)) for path in package.rglob("*.py")}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import termios
 from collections.abc import Iterator
@@ -205,32 +203,24 @@ def test_sshpass_logs_in_with_the_password(
     ]  # fmt: skip
 
 
-def test_one_question_serves_the_login_and_the_command(
+@pytest.mark.needs("sudo", "root")
+def test_one_question_serves_the_login_and_sudo(
     folder: Path, ssh_server: SshServer, tmp_path: Path
 ) -> None:
-    """-m sudo with --password: to log in over asyncssh, and for sudo there."""
+    """-m sudo with --password: the login over asyncssh, to a real sshd, and the real sudo there."""
     place = tmp_path / "server"
     place.mkdir()
-    os.chmod(folder, 0o755)
+    (folder / "clush.conf.d" / "sudo.conf").write_text(
+        "[mode:sudo]\npassword_prompt: yes\ncommand_prefix: sudo -S -p \"''\"\n"
+    )
     with password_sshd(ssh_server, place) as port:
         options = write_config(tmp_path, ssh_server, hosts("p*", port))
-        shared = subprocess.run(
-            ["mktemp", "-d"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        os.chmod(shared, 0o755)
-        sudo = Path(shared, "sudo")
-        sudo.write_text((folder / "sudo").read_text())
-        sudo.chmod(0o755)
-        try:
-            words = (
-                "-R", "asyncssh", "--password", "-O", "password_prompt=yes",
-                "-O", f"command_prefix={sudo} -S -p \"''\"", "-o", options, "-w", "p[1-3]", "id", "-u",
-            )  # fmt: skip
-            with asked(folder, *words) as child:
-                shown = rest(child)
-                assert child.exitstatus == 0, shown
-        finally:
-            sudo.unlink()
-            os.rmdir(shared)
-    assert [line for line in shown if "4242" in line] == ["p1: 4242", "p2: 4242", "p3: 4242"]
-    assert not any("Password" in line for line in shown)
+        words = ("-R", "asyncssh", "--password", "-m", "sudo", "-o", options, "-w", "p[1-3]")
+        with asked(folder, *words, "sh", "-c", "'id -u; cat'") as child:
+            shown = rest(child)
+            assert child.exitstatus == 0, shown
+        with asked(folder, *words, "id", "-u", password="wrong") as child:
+            refused = rest(child)
+            assert child.exitstatus != 0, refused
+    assert [line for line in shown if line.startswith("p")] == ["p1: 0", "p2: 0", "p3: 0"]
+    assert not any("Password" in line or RIGHT in line for line in shown)

@@ -19,6 +19,7 @@ import pytest
 from tests.cli.program import PROGRAM, environment, gone, mpshell
 from tests.cli.test_terminal import rest, terminal
 from tests.groupfiles import write_groups
+from tests.ssh.conftest import SshServer
 from tests.support import eventually
 from tests.system.recorder import until
 
@@ -332,3 +333,17 @@ def test_a_dry_run_at_the_prompt(tmp_path: Path) -> None:
     with session(tmp_path, "--dry-run") as child:
         assert said(child, "rm x %h") == "n1: rm x n1\nn2: rm x n2\nn3: rm x n3\n"
         assert said(child, "ls") == "n1: ls\nn2: ls\nn3: ls\n"
+
+
+@pytest.mark.needs("ssh", "sshd")
+@pytest.mark.parametrize(("words", "stays"), [((), True), (("-O", "ssh_keep=0"), False)])
+def test_connections_stay_for_the_next_command(
+    ssh_server: SshServer, tmp_path: Path, words: tuple[str, ...], stays: bool
+) -> None:
+    """The port of the connection and its process are sshd's word for it."""
+    options = ("-R", "asyncssh", "-o", f"-F {ssh_server.config}", *words)
+    with session(tmp_path, *options, nodes="node[1-3]") as child:
+        said_twice = [said(child, "echo $SSH_CONNECTION $PPID") for _ in range(2)]
+        first, second = (sorted(re.findall(r"^node\d: .*", text, re.M)) for text in said_twice)
+        assert len(set(first)) == 3
+        assert (first == second) is stays

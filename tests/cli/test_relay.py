@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mpshell import NodeSet
-from mpshell.cli.relayed import ordered
+from mpshell.cli.relayed import news, ordered
+from mpshell.coordinator.relay import RelayProgress
 from tests.cli.program import Done, mpshell
 from tests.relaynodes import Nodes
 
@@ -105,6 +106,22 @@ def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
 def test_what_does_not_go_with_it(words: tuple[str, ...], error: str) -> None:
     done = mpshell("-w", "n1", *words)
     assert done.code == 64 and error in done.err, done.err
+
+
+def test_the_progress_line_has_bytes_rate_nodes_and_the_slowest_link() -> None:
+    class Copying:
+        relays_over = "ssh"
+
+        def __init__(self, found: RelayProgress | None) -> None:
+            self.progress = lambda: found
+
+    assert news(Copying(None)) == ""
+    early = RelayProgress(25_000_000, 0, 0.0, 0, 4, "", 0.0)
+    assert news(Copying(early)) == "0.0/25.0 MB, 0/4 nodes"
+    later = RelayProgress(25_000_000, 17_250_000, 2.4e6, 1, 4, "n7 <- n6", 3e5)
+    assert news(Copying(later)) == (
+        "17.2/25.0 MB at 2.4 MB/s, 1/4 nodes, slowest n7 <- n6 0.3 MB/s"
+    )
 
 
 def test_the_order_of_nodes_as_they_are_given() -> None:

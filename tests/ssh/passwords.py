@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import socket
 import subprocess
 import threading
@@ -53,9 +54,16 @@ def password_sshd(server: SshServer, path: Path, text: str = "") -> Iterator[int
         f"StrictModes no\nUsePAM no\nPasswordAuthentication yes\nPrintMotd no\nPrintLastLog no\n"
         f"{server.session_paths}{text}"
     )
+    files = ["passwd", "shadow"]
+    if os.path.exists("/etc/sudoers"):
+        # It may do anything with its password, which is asked for each time.
+        sudoers = path / "sudoers"
+        sudoers.write_text(f"Defaults !lecture, timestamp_timeout=0\n{USER} ALL=(ALL) ALL\n")
+        sudoers.chmod(0o440)
+        files.append("sudoers")
     mounted = (
-        f"mount --bind {path}/passwd /etc/passwd && mount --bind {path}/shadow /etc/shadow && "
-        f"exec {server.programs.sshd} -D -f {path}/sshd_config"
+        "".join(f"mount --bind {path}/{name} /etc/{name} && " for name in files)
+        + f"exec {server.programs.sshd} -D -f {path}/sshd_config"
     )
     sshd = subprocess.Popen(["unshare", "--mount", "sh", "-c", mounted])
     try:

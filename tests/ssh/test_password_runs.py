@@ -98,6 +98,16 @@ def test_a_host_whose_key_is_new_is_not_sent_it(
     assert "only to hosts whose key is known" in (found["p1"].detail or "")
 
 
+def test_a_host_on_the_way_is_not_sent_it(
+    ssh_task: Task, ssh_server: SshServer, use: Callable[[str], None]
+) -> None:
+    with counting_server(ssh_server) as (port, sent):
+        use(f"{hosts('gw', port)}Host node1\n  ProxyJump gw\n")
+        ssh_task.set_info("ssh_password", RIGHT)
+        found = outcomes(ssh_task, "node[1-2]")
+    assert (found["node1"].reason, found["node2"].reason) == ("auth", "exit") and sent == []
+
+
 def test_a_node_that_ssh_takes_gets_none_and_the_warning_names_that(
     ssh_task: Task, ssh_server: SshServer, use: Callable[[str], None]
 ) -> None:

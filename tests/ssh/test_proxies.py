@@ -135,6 +135,13 @@ def test_tokens_in_the_name_of_the_host(
     assert len(connections) == 1
 
 
+def test_a_host_on_the_way_that_a_command_connects(
+    ssh_task: Task, use: Callable[[str], None], nc: str
+) -> None:
+    use(f"Host node2\n  ProxyCommand {nc} %h %p\nHost node1\n  ProxyJump node2\n")
+    assert reasons(run(ssh_task, "node[1-2]")) == {("exit", 3)}
+
+
 HOSTS = {
     "unreachable": "Host gw\n  HostName no-such-host.invalid\n",
     "unreachable ": "Host gw\n  HostName 127.0.0.1\n  Port 1\n",

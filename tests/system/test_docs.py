@@ -16,8 +16,16 @@ from tests.support import run_script
 ROOT = Path(__file__).parents[2]
 
 
+def test_the_readme_prints_what_it_says() -> None:
+    [source] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    done = run_script(source)
+    assert done.stderr == "" and done.stdout.splitlines()[-1] == "node3 exit 1"
+    assert source.count("\n") <= 10
+
+
 def test_the_tour_prints_what_it_says() -> None:
-    source = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
+    page = (ROOT / "docs" / "tour.md").read_text()
+    source = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
     expected = re.findall(r"print\(.*\)  # (.*)", source)
     assert len(expected) >= 6
     done = run_script(source)

@@ -103,6 +103,35 @@ def test_the_login_of_nodes_that_is_refused_is_named_once(
     nodes.check_clean()
 
 
+def test_one_node_that_lets_no_other_in_is_no_source(
+    relaying: Task, nodes: Nodes, source: Path
+) -> None:
+    names = nodes.make(5)
+    nodes.refused.mkdir()
+    (nodes.refused / "n2").touch()
+    handler = Sources()
+    worker = relaying.copy(source, "~/image", names, handler=handler, relay=True)
+    relaying.resume()
+    assert [outcome.node for outcome in worker.outcomes() if not outcome.ok] == []
+    assert all(worker.relay_source(name) != "n2" for name in names)
+    nodes.check_clean()
+
+
+def test_a_file_system_that_nodes_share_is_named(
+    relaying: Task, nodes: Nodes, source: Path
+) -> None:
+    names = nodes.make(3)
+    for name in names[1:]:
+        (nodes.homes / name).rmdir()
+        (nodes.homes / name).symlink_to(nodes.homes / "n1")
+    worker = relaying.copy(source, "~/image", names, relay=True)
+    relaying.resume()
+    details = {outcome.detail for outcome in worker.outcomes() if not outcome.ok}
+    assert len(details) == 1, details
+    assert "the target is on a file system that the nodes share" in str(details)
+    nodes.check_clean()
+
+
 def test_a_node_that_cannot_be_reached_keeps_its_own_verdict(
     relaying: Task, nodes: Nodes, source: Path
 ) -> None:
@@ -174,6 +203,40 @@ def test_an_abort_leaves_nothing(relaying: Task, nodes: Nodes, source: Path) -> 
     relaying.resume()
     assert set(outcomes(worker)) == set(names)
     # All of it has been signalled at once, the clock that clears away after a killed script too.
+    nodes.check_clean(killed=True)
+
+
+def test_nodes_that_have_begun_go_on_after_a_withdrawal(
+    relaying: Task, nodes: Nodes, source: Path
+) -> None:
+    names = nodes.make(4)
+
+    class Withdraw(Sources):
+        def ev_relay(self, worker: Any, node: str, where: str | None, offset: int) -> None:
+            super().ev_relay(worker, node, where, offset)
+            if {node for node, _, _ in self.sources} == set(names):
+                worker.withdraw()
+
+    worker = relaying.copy(source, "~/image", names, handler=Withdraw(), relay=True)
+    relaying.resume()
+    assert [outcome.node for outcome in worker.outcomes() if not outcome.ok] == []
+    nodes.check_clean()
+
+
+def test_a_node_that_does_not_end_when_it_is_given_up(
+    relaying: Task, nodes: Nodes, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpshell.coordinator.relay._PATIENCE", 0.5)
+    relaying.set_info("grace", 0.2)
+    names = nodes.make(2)
+    reach = nodes.program.read_text()
+    stuck = 'case $host in n2) trap "" TERM; echo "mpshell fail of no use"; while :; do sleep 1; done ;; esac\n'
+    nodes.program.write_text(reach.replace("host=$1; shift\n", f"host=$1; shift\n{stuck}"))
+    worker = relaying.copy(source, "~/image", names, relay=True)
+    relaying.resume()
+    found = outcomes(worker)
+    assert found["n1"].ok
+    assert (found["n2"].reason, found["n2"].detail) == ("exit", "relay: of no use")
     nodes.check_clean(killed=True)
 
 

@@ -260,6 +260,15 @@ def test_limits_of_connecting_are_numbers(task: Task, key: str, value: Any) -> N
         task.set_info(key, value)
 
 
+@pytest.mark.parametrize("value", ["60", -1, None, True, float("inf"), float("nan")])
+def test_connections_stay_for_a_number_of_seconds(task: Task, value: Any) -> None:
+    assert task.info("ssh_keep") == 0
+    with pytest.raises(TaskSettingError, match="ssh_keep is "):
+        task.set_info("ssh_keep", value)
+    task.set_info("ssh_keep", 0.5)
+    assert task.info("ssh_keep") == 0.5
+
+
 @pytest.mark.parametrize("value", ["", "always", None, True, 1])
 def test_a_key_exchange_is_preferred_or_required(task: Task, value: Any) -> None:
     assert task.info("ssh_kex") == "prefer"

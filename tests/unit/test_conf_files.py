@@ -17,7 +17,7 @@ from mpshell import RetryPolicy
 from mpshell.cli import effective, settings
 from mpshell.cli.conffile import ConfError
 from mpshell.cli.configuration import Configuration
-from mpshell.cli.parser import build_parser
+from mpshell.cli.parser import build_parser, parse
 from mpshell.cli.prepare import configure
 from mpshell.cli.settings import ALL, SETTINGS, as_text
 from mpshell.cli.terminal import Terminal
@@ -41,7 +41,8 @@ EVERY: dict[str, tuple[str, Any]] = {
     "relay_options": ("-F /x", "-F /x"), "relay_ports": ("4000-4010", "4000-4010"),
     "relay_least": ("1M", 1 << 20),
     "command_prefix": ("sudo -n", "sudo -n"), "password_prompt": ("yes", True),
-    "ssh_kex": ("require", "require"), "connect_fanout": ("5", 5), "connect_rate": ("9", 9.0),
+    "ssh_kex": ("require", "require"), "ssh_keep": ("60", 60.0), "connect_fanout": ("5", 5),
+    "connect_rate": ("9", 9.0),
     "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),
     "hosts_options": ("-A", "-A"),
     "hosts_python": ("/opt/python", "/opt/python"), "color": ("never", "never"), "node_count": ("no", False),
@@ -66,11 +67,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def options(*words: str) -> argparse.Namespace:
     """Return the options of a command line, settled."""
-    parser = build_parser()
-    words_of_options, command = parser.split(words)
-    found = parser.parse_args(words_of_options)
-    found.command, found.again = command, None
-    found.given = {parser.destination(word.partition("=")[0]) for word in words_of_options}
+    _, found = parse(words)
+    found.again = None
     effective.settle(found)
     return found
 

@@ -30,7 +30,7 @@ START = 10.0
 class Engine(Peer):
     """The far end of an engine, and the pool from which a run leases it."""
 
-    def lease(self, library: str) -> object:
+    def lease(self, library: str, rank: object) -> object:
         self.handle.detach()
         return self.handle
 

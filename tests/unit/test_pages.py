@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import mpshell
+from mpshell.connect import pool
 from mpshell.coordinator import engine, job, relaynode
 from mpshell.engine import client, life
 from mpshell.hosts import contact
@@ -28,6 +30,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Table, set[str]]] = {
     "launch/lifecycle.py": (
         lifecycle.STATES, lifecycle.EVENTS, lifecycle.TABLE, {lifecycle.FENCE},
     ),
+    "connect/pool.py": (pool.STATES, pool.EVENTS, pool.TABLE, set()),
     "hosts/contact.py": (contact.STATES, contact.EVENTS, contact.TABLE, set()),
     "engine/life.py": (life.STATES, life.EVENTS, life.TABLE, set()),
     "engine/client.py": (client.STATES, client.EVENTS, client.TABLE, set()),
@@ -94,3 +97,22 @@ def test_how_to_change_it_has_what_is_added_most() -> None:
     heads = " ".join(section.splitlines()[0] for section in sections("changing.md"))
     for kind in ("message", "setting", "transport", "carrier", "launcher", "fault", "state"):
         assert kind in heads
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    named = re.findall(
+        r"^\.\. auto(?:class|function|exception|data):: (\w+)$", (DOCS / "api.md").read_text(), re.M
+    )
+    assert sorted(named) == sorted(mpshell.__all__)
+    assert "automodule:: mpshell.aio" in (DOCS / "api.md").read_text()
+
+
+def test_the_pictures_of_the_readme_are_there() -> None:
+    named = re.findall(r'(?:src|srcset)="([^"]+)"', (ROOT / "README.md").read_text())
+    assert len(named) >= 4 and [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_every_page_is_on_the_site() -> None:
+    """In the contents of index.md, which the build reads."""
+    listed = re.findall(r"^([a-z-]+)$", (DOCS / "index.md").read_text(), re.M)
+    assert sorted(listed) == sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")

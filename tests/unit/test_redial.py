@@ -256,6 +256,17 @@ def test_one_without_room_is_started_when_there_is_some(bench: Bench) -> None:
     assert bench.started == 1
 
 
+def test_of_several_addresses_the_last_one_has_dropped_it(bench: Bench) -> None:
+    """ssh tries one after the other: the first one takes no connection."""
+    other = CONNECTING.replace(b"[127.0.0.1]", b"[::1]")
+    bench.hear(other)
+    assert bench.gate.join(("127.0.0.1", 22)) == 0
+    bench.hear(CONNECTING + DROP)
+    assert bench.dial.goes_on(255, False)
+    assert bench.gate.join(("127.0.0.1", 22)) == 1, "it has dropped one"
+    assert bench.gate.join(("::1", 22)) == 0
+
+
 def test_the_gate_knows_how_many_are_in_the_making(bench: Bench) -> None:
     """Each program counts from its address on, until it is logged in or over."""
     place = ("127.0.0.1", 22)

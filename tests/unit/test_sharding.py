@@ -7,7 +7,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpshell.coordinator.sharding import UNLIMITED, InOrder, Slice, SlotPool
+from mpshell.coordinator.queues import UNLIMITED, InOrder, Slice
+from mpshell.coordinator.sharding import SlotPool
 
 
 class Engine:
@@ -31,9 +32,12 @@ class Engine:
 class World:
     """A pool with engines, and every client's number of handings-out."""
 
-    def __init__(self, fanout: int | None, engines: int, sizes: list[int], seed: int) -> None:
+    def __init__(
+        self, fanout: int | None, engines: int, sizes: list[int], seed: int,
+        queue: InOrder | None = None,
+    ) -> None:  # fmt: skip
         self.random = random.Random(seed)
-        self.pool = SlotPool(0, fanout)
+        self.pool = SlotPool(0, fanout, queue)
         self.largest = fanout
         self.engines: dict[int, Engine] = {}
         self.next_engine = 0
@@ -55,11 +59,15 @@ class World:
     def lose(self) -> None:
         engine_id = self.random.choice(list(self.engines))
         engine = self.engines.pop(engine_id)
+        self.forget(engine_id)
         self.pool.remove_engine(engine_id)
         self.finished += engine.running
         for client in reversed(engine.waiting):
             self.pool.add_again(Slice(1, client, client + 1))
         self.add_engine()
+
+    def forget(self, engine_id: int) -> None:
+        """An engine is gone."""
 
     def turn(self) -> None:
         slots, dealt = self.pool.plan()

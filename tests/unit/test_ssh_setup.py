@@ -111,6 +111,30 @@ def test_a_proxy_command_and_its_tokens(tmp_path: Path) -> None:
     assert "%d" in reason(setup(tmp_path, "ProxyCommand nc %d"))
 
 
+def test_tokens_in_the_name_of_a_host_on_the_way(tmp_path: Path) -> None:
+    text = "Host node\n ProxyJump %r@gw-%n:%p\n HostName 10.0.0.1\n Port 3\n User me\nHost gw-*\n Port 4\n"
+    [hop] = target(setup(tmp_path, text), "node").jump
+    assert (hop.host, hop.port, hop.user) == ("gw-node", 3, "me")
+    assert "%C" in reason(setup(tmp_path, "ProxyJump gw-%C"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ProxyCommand nc %h\nHostName a;b\n", "ProxyCommand nc %r\nUser $x\n",
+        "ProxyCommand nc %n %h\nHostName $(reboot)\n", "ProxyJump $gw\n", "ProxyJump gw`id`\n",
+    ],
+)  # fmt: skip
+def test_a_name_that_a_shell_would_change_is_for_ssh_to_judge(tmp_path: Path, text: str) -> None:
+    """ssh(1) has a shell read it; which of such names it refuses differs from release to release."""
+    assert "proxy" in reason(setup(tmp_path, text))
+
+
+def test_such_a_name_is_harmless_where_no_shell_reads_it(tmp_path: Path) -> None:
+    text = "ProxyCommand nc gateway\nHostName a;b\n"
+    assert target(setup(tmp_path, text), "node").proxy_command == "nc gateway"
+
+
 def test_tickets_of_kerberos_are_for_ssh(tmp_path: Path) -> None:
     environ = {b"KRB5CCNAME": b"KCM:"}
     text = "GSSAPIAuthentication yes\n"

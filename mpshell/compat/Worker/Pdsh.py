@@ -5,7 +5,7 @@ from mpshell.nodeset import NodeSet
 from mpshell.worker.exec import ExecWorker
 from mpshell.worker.pdsh import WorkerPdsh
 
-#: What `distant_workername` and `local_workername` mean there by the name of this module.
+#: The transport that `distant_workername` and `local_workername` name by this module.
 WORKER_CLASS = WorkerPdsh
 
 __all__ = [

@@ -4,7 +4,7 @@ from mpshell.errors import WorkerError
 from mpshell.worker.exec import ExecWorker
 from mpshell.worker.ssh import WorkerSsh
 
-#: What `distant_workername` and `local_workername` mean there by the name of this module.
+#: The transport that `distant_workername` and `local_workername` name by this module.
 WORKER_CLASS = WorkerSsh
 
 __all__ = ["WORKER_CLASS", "ExecWorker", "WorkerError", "WorkerSsh"]

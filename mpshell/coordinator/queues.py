@@ -1,0 +1,175 @@
+"""The clients that wait for a slot, in the order in which they are to start. Pure."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+#: Slots of an engine in a slot pool without limit.
+UNLIMITED = 1 << 30
+
+
+class Slice(NamedTuple):
+    """Clients `first` up to, not including, `stop` of a job."""
+
+    job_id: int
+    first: int
+    stop: int
+
+
+class WorkQueue(Protocol):
+    """The clients of a slot pool that wait for a slot, and the choice of those that get one next."""
+
+    #: How many clients that are for others an engine passes over at most.
+    look_ahead: int
+
+    def __len__(self) -> int:
+        """Return how many clients wait."""
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Queue clients; in front those that come back from a lost engine."""
+
+    def release(self, job_id: int, stop: int) -> None:
+        """Let the clients of a job before an index be taken, where they wait for that."""
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+
+    def waits_for(self, engine_id: int) -> bool:
+        """Return whether clients wait that this engine can run."""
+
+    def take(self, engine_id: int, count: int) -> list[Slice]:
+        """Take out and return `count` clients for an engine, or fewer if no more are for it."""
+
+
+#: Returns the first of some clients, so many at most, that are for one engine; and its id, None for any one.
+Divide = Callable[[Slice, int], tuple[Slice, int | None]]
+
+
+class InOrder:
+    """The queue that hands out clients in the order in which they came, to any engine that can run them.
+
+    `can_run` is asked for an engine and a job; without it any engine can run any. With `divide` some clients
+    are for one engine: another one passes them over, `look_ahead` of them at most.
+    """
+
+    def __init__(
+        self, can_run: Callable[[int, int], bool] | None = None, divide: Divide | None = None
+    ) -> None:
+        self._slices: deque[Slice] = deque()
+        self._clients = 0
+        self._can_run = can_run
+        self._divide = divide
+        self.look_ahead = UNLIMITED
+
+    def __len__(self) -> int:
+        return self._clients
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Queue clients; in front those that come back from a lost engine."""
+        (self._slices.appendleft if front else self._slices.append)(work)
+        self._clients += work.stop - work.first
+
+    def release(self, job_id: int, stop: int) -> None:
+        """Do nothing: nothing waits but for a slot."""
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+        dropped = [work for work in self._slices if job_id in (None, work.job_id)]
+        self._slices = deque(work for work in self._slices if job_id not in (None, work.job_id))
+        self._clients -= sum(work.stop - work.first for work in dropped)
+        return dropped
+
+    def waits_for(self, engine_id: int) -> bool:
+        """Return whether clients wait that this engine can run."""
+        ahead = self.look_ahead
+        for work in self._slices:
+            if not self._is_for(engine_id, work):
+                continue
+            first = work.first
+            while first < work.stop:
+                part, its = self._part(work._replace(first=first), ahead)
+                if its is None or its == engine_id:
+                    return True
+                ahead -= part.stop - part.first
+                first = part.stop
+                if ahead <= 0:
+                    return False
+        return False
+
+    def _is_for(self, engine_id: int, work: Slice) -> bool:
+        return self._can_run is None or self._can_run(engine_id, work.job_id)
+
+    def _part(self, work: Slice, most: int) -> tuple[Slice, int | None]:
+        """Return the first of some clients that are for one engine, and its id; None for any engine."""
+        if self._divide is None:
+            return work, None
+        part, its = self._divide(work, most)
+        return part, its if its is not None and self._is_for(its, part) else None
+
+    def take(self, engine_id: int, count: int) -> list[Slice]:
+        """Take out and return the next `count` clients that this engine can run."""
+        taken = []
+        passed: list[Slice] = []
+        ahead = self.look_ahead
+        while count > 0 and ahead > 0 and self._slices:
+            work = self._slices.popleft()
+            if not self._is_for(engine_id, work):
+                passed.append(work)
+                continue
+            part, its = self._part(work, max(count, ahead))
+            mine = its is None or its == engine_id
+            stop = min(part.stop, part.first + (count if mine else ahead))
+            if stop < work.stop:
+                self._slices.appendleft(work._replace(first=stop))
+            part = part._replace(stop=stop)
+            if mine:
+                taken.append(part)
+                count -= stop - part.first
+                self._clients -= stop - part.first
+            else:
+                ahead -= stop - part.first
+                _append(passed, part)
+        self._slices.extendleft(reversed(passed))
+        return taken
+
+
+def _append(slices: list[Slice], work: Slice) -> None:
+    """Add clients to some, as one slice with those right before them."""
+    if slices and slices[-1].job_id == work.job_id and slices[-1].stop == work.first:
+        work = slices.pop()._replace(stop=work.stop)
+    slices.append(work)
+
+
+class InWaves(InOrder):
+    """The queue that holds clients back until their wave is released, and then hands them out in order."""
+
+    def __init__(
+        self, can_run: Callable[[int, int], bool] | None = None, divide: Divide | None = None
+    ) -> None:
+        super().__init__(can_run, divide)
+        self._withheld: list[Slice] = []
+
+    def add(self, work: Slice, front: bool) -> None:
+        """Hold clients back; those that come back were released before."""
+        if front:
+            super().add(work, front)
+        else:
+            self._withheld.append(work)
+
+    def release(self, job_id: int, stop: int) -> None:
+        """Queue the clients of a job that are before an index."""
+        withheld, self._withheld = self._withheld, []
+        for work in withheld:
+            cut = min(stop, work.stop) if work.job_id == job_id else work.first
+            if cut > work.first:
+                super().add(work._replace(stop=cut), front=False)
+                work = work._replace(first=cut)
+            if work.first < work.stop:
+                self._withheld.append(work)
+
+    def drop(self, job_id: int | None) -> list[Slice]:
+        """Take a job's clients (all: None) out, and return them."""
+        dropped = super().drop(job_id)
+        dropped += [work for work in self._withheld if job_id in (None, work.job_id)]
+        self._withheld = [work for work in self._withheld if job_id not in (None, work.job_id)]
+        return dropped
