@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import socket
 import ssl
 import sys
@@ -21,6 +22,7 @@ import uuid
 from typing import Any
 
 import mpshell
+from mpshell.engine.libc import signal_at_parent_end
 from mpshell.hosts import dasktask as task
 from mpshell.hosts import trunk
 from mpshell.wire.credentials import receive
@@ -331,6 +333,8 @@ async def _run(control: socket.socket) -> str:
 
 def main() -> int:
     """Serve a switchboard; the control socket is the standard input and output."""
+    # Stopped, it wakes up to find the switchboard gone.
+    signal_at_parent_end(signal.SIGCONT)
     control = socket.socket(fileno=os.dup(0))
     control.setblocking(False)
     null = os.open(os.devnull, os.O_RDONLY)

@@ -185,7 +185,8 @@ def main(argv: Sequence[str] = ()) -> int:
             file=sys.stderr,
         )
         return 2
-    # A stopped one whose line has died with its parent wakes up to find that out.
+    # Stopped, it wakes up to find that its line has ended with its parent. The end of a dask worker's thread
+    # sends the signal too, and changes nothing for a process that runs.
     signal_at_parent_end(signal.SIGCONT)
     loop = EventLoop()
     outpost = Outpost(_own_streams(), loop)

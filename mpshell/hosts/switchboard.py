@@ -114,12 +114,8 @@ class Switchboard:
         patience = self._loop.call_later(_LEAVE, lambda: None)
         while any(host.has_program for host in self._hosts.values()):
             if self._loop.time() >= patience.when:
-                break
+                return
             self._loop.run_once()
-        for trunk in self._trunks.values():
-            # It ends with the control socket, unless it is stopped.
-            if any(host.has_program for host in self._hosts.values()):
-                trunk.kill()
 
 
 def main(control: int, parent: int, privileges: str = "") -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import _socket
 import json
 import os
-import signal
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -109,10 +108,6 @@ class Trunk:
         if number in self._branches:
             self._send(HEAD.pack(LEAVE, number))
             self._loop.call_later(_GRACE, self._insist, number)
-
-    def kill(self) -> None:
-        """End its program now, also a stopped one."""
-        self._program.signal(signal.SIGKILL)
 
     def _insist(self, number: int) -> None:
         if number in self._branches:

@@ -10,15 +10,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
-from mpshell import EngineStartError, Task, TaskSettingError, dask
+from mpshell import EngineStartError, Task, TaskSettingError, dask, task_cleanup
 from mpshell.hosts.launcher import HostsLauncher
-from tests.hosts.conftest import Ledger, switchboard
+from tests.engine.conftest import alive
+from tests.hosts.conftest import Chain, Ledger, switchboard
 from tests.hosts.daskcluster import HOSTS, Cluster, is_alive, running_cluster
 from tests.hosts.killrows import EVERYWHERE, Hurt, check
 from tests.hosts.test_runs import digest
@@ -55,17 +58,24 @@ def connect(cluster: Cluster) -> Any:
 
 def mend(cluster: Cluster) -> None:
     """Have a living worker on each host."""
-    for host in HOSTS:
-        worker = cluster.workers.get(host)
-        if worker is None or not is_alive(worker):
-            cluster.end(host)
-            cluster.start_worker(host)
+    missing = {
+        host for host in HOSTS if host not in cluster.workers or not is_alive(cluster.workers[host])
+    }
+    for host in missing:
+        cluster.end(host)
     with connect(cluster) as client:
+        assert eventually(lambda: not missing & hosts_of(client), 60)
+        for host in missing:
+            cluster.start_worker(host)
         assert eventually(lambda: hosts_of(client) == set(HOSTS), 60)
 
 
 def hosts_of(client: Any) -> set[str]:
     return {worker["host"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
+
+
+def addresses(client: Any) -> set[str]:
+    return set(client.scheduler_info(n_workers=-1)["workers"])
 
 
 @pytest.fixture
@@ -78,6 +88,16 @@ def cluster(configured: Cluster) -> Cluster:
 @pytest.fixture
 def hosts(cluster: Cluster) -> HostsLauncher:
     return dask(cluster.address, engines=1)
+
+
+def test_a_cluster_without_a_worker_is_an_error(configured: Cluster) -> None:
+    """The first test of the file, so that no worker has to be ended and started again for it."""
+    for host in HOSTS:
+        configured.end(host)
+    with connect(configured) as client:
+        assert eventually(lambda: not hosts_of(client), 60)
+        with pytest.raises(EngineStartError, match="no worker is connected"):
+            dask(client)
 
 
 def test_the_results_over_dask_are_those_of_engines_here(task: Task, hosts: HostsLauncher) -> None:
@@ -130,6 +150,59 @@ def test_one_verdict_a_node_whatever_is_hurt_over_dask(
     check(task, ledger, hosts, FAULTS[fault])
 
 
+@pytest.mark.parametrize("end", ["ends", "is killed"])
+def test_a_stopped_bridge_ends_with_its_switchboard(
+    end: str, task: Task, ledger: Ledger, hosts: HostsLauncher
+) -> None:
+    """Stopped, it sees neither the end of its lines nor that of the control socket."""
+    chain = chain_of_a_run(task, ledger, hosts)
+    stopped = bridge()
+    with stop(stopped):
+        if end == "is killed":
+            switchboard().kill()
+        task_cleanup()
+        assert eventually(lambda: gone(stopped))
+    # It has passed that on.
+    assert eventually(lambda: gone(chain.of("outpost"), chain.of("engine")))
+
+
+def test_a_stopped_outpost_ends_with_its_worker(
+    task: Task, ledger: Ledger, hosts: HostsLauncher
+) -> None:
+    """Stopped, it sees neither the end of its line nor that of its lease."""
+    chain = chain_of_a_run(task, ledger, hosts)
+    family = [chain.of(name) for name in ("outpost", "fork_server", "engine")]
+    with stop(family[0]):
+        chain.of("program").kill()
+        assert eventually(lambda: gone(*family))
+
+
+def chain_of_a_run(task: Task, ledger: Ledger, hosts: HostsLauncher) -> Chain:
+    """Run a command, and return what leads to it, which stays for the next one."""
+    task.set_info("launcher", hosts)
+    worker = task.run(ledger.command, nodes="n1", remote=False)
+    assert worker.node_retcode("n1") == 0
+    [(_, engine, _)] = ledger.lines()
+    return Chain(engine)
+
+
+def gone(*processes: psutil.Process) -> bool:
+    """Whether none of them runs; a zombie does not."""
+    return not any(process.is_running() and alive(process.pid) for process in processes)
+
+
+@contextmanager
+def stop(process: psutil.Process) -> Iterator[None]:
+    """Stop a process whose end is then awaited; it is not left behind."""
+    process.suspend()
+    try:
+        assert eventually(lambda: process.status() == psutil.STATUS_STOPPED)
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def in_the_middle(ledger: Ledger, act: Any) -> threading.Thread:
     """Do something once a command runs."""
 
@@ -176,11 +249,9 @@ def test_a_task_that_is_started_again_starts_nothing(
     """A worker comes back at its address, and gets the task of the lost one: that presents itself, and ends."""
     mend(configured)
     host = HOSTS[0]
-    configured.end(host)
-    configured.start_worker(host, "--worker-port", "28477")
     with connect(configured) as client:
-        assert eventually(lambda: f"tls://{host}:28477" in client.scheduler_info(-1)["workers"], 60)
-        address = f"tls://{host}:28477"
+        [address] = [at for at in addresses(client) if urlsplit(at).hostname == host]
+        port = str(urlsplit(address).port)
         task.set_info("launcher", dask(configured.address, engines=1))
         worker = task.shell(
             f"{ledger.command}; exec sleep 60",
@@ -193,11 +264,9 @@ def test_a_task_that_is_started_again_starts_nothing(
 
         def restart() -> None:
             configured.end(host)
-            process = configured.start_worker(host, "--worker-port", "28477")
+            process = configured.start_worker(host, "--worker-port", port)
             log = configured.top / "worker.log"
-            assert eventually(lambda: address in client.scheduler_info(-1)["workers"], 60), (
-                log.read_text()
-            )
+            assert eventually(lambda: address in addresses(client), 60), log.read_text()
             again.extend(child.pid for child in outposts(process))
 
         thread = in_the_middle(ledger, restart)
@@ -290,19 +359,7 @@ def test_bad_values_are_refused_at_the_call(value: str, text: str) -> None:
         dask(value)
 
 
-def test_a_scheduler_that_is_not_there_is_an_error() -> None:
+def test_a_scheduler_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpshell.hosts.dask._CONNECT", 1)
     with pytest.raises(EngineStartError, match=r"tcp://127\.0\.0\.1:1 does not answer"):
         dask("tcp://127.0.0.1:1")
-
-
-def test_a_cluster_without_a_worker_is_an_error(tmp_path: Path) -> None:
-    with running_cluster(tmp_path) as own:
-        security = distributed.Security(
-            tls_ca_file=f"{own.top}/ca.pem", tls_client_cert=f"{own.top}/own.pem",
-            tls_client_key=f"{own.top}/own.key", require_encryption=True,
-        )  # fmt: skip
-        with (
-            distributed.Client(own.address, security=security, set_as_default=False) as client,
-            pytest.raises(EngineStartError, match="no worker is connected"),
-        ):
-            dask(client)
