@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpshell.cli.settings import add_setting
-from mpshell.nodeset import NodeSet
+
+if TYPE_CHECKING:
+    # Late: `mpshell --help` has no nodes.
+    from mpshell.nodeset import NodeSet
 
 #: A comma between nodes, and none within brackets.
 _BETWEEN = re.compile(r",(?![^\[]*\])")
@@ -58,6 +61,8 @@ def ordered(nodes: NodeSet, given: Iterable[str]) -> list[str]:
 def _names_in(text: str) -> Iterator[str]:
     # Of stdin, a file or a group the order is that of names.
     if text.strip() and not re.match(r"\s*[-^@!]", text):
+        from mpshell.nodeset import NodeSet
+
         yield from NodeSet(text)
 
 

@@ -39,9 +39,11 @@ LOCAL: dict[str, dict[str, Any]] = {
     },
     "cold.start_up": {"times": 2},
     "wake.pieces": {"count": 3, "pause": 0.001},
+    "hosts.sweep": {"nodes": 20, "command": "true", "where": "", "how": {"engines": 1}, "fanout": 4},
 }  # fmt: skip
 SSH: dict[str, dict[str, Any]] = {
     "sweeps.copy": {"nodes": 1},
+    "kept.sweeps": {"nodes": 6, "command": "true", "keep": 60.0, "runs": 2, "fanout": 3},
     "parallel_ssh.sweep": {"nodes": 2, "port": 0, "user": "root", "command": "true", "fanout": 2},
 }
 
@@ -97,6 +99,11 @@ def test_a_driver_measures_a_copy_over_ssh(ssh_server: SshServer, tmp_path: Path
         "ssh_options": f"-F {ssh_server.config}",
     }  # fmt: skip
     assert is_measured(measure("sweeps.copy", {**SSH["sweeps.copy"], **copy}, tmp_path))
+
+
+def test_a_driver_measures_connections_that_stay(ssh_server: SshServer, tmp_path: Path) -> None:
+    parameters = {**SSH["kept.sweeps"], "ssh_options": f"-F {ssh_server.config}"}
+    assert is_measured(measure("kept.sweeps", parameters, tmp_path))
 
 
 def test_the_driver_of_parallel_ssh_measures_a_stand_in(tmp_path: Path) -> None:
