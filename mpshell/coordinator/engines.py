@@ -14,10 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from mpshell.coordinator import claims
 from mpshell.coordinator import engine as states
-from mpshell.coordinator.affinity import Affinity
-from mpshell.coordinator.connects import Connects
+from mpshell.coordinator.connects import Connects, LateAffinity
 from mpshell.coordinator.engine import ClientEvents, EngineState, check_version
 from mpshell.coordinator.heartbeat import Heartbeat
 from mpshell.coordinator.job import Job
@@ -65,7 +63,7 @@ class EngineSet:
         self._new_state: Callable[[Link], EngineState] = EngineState
         self._ahead, self._withheld, self._turn_is_due = ahead, False, False
         self._jobs: dict[int, Job] = {}
-        self._affinity = Affinity(self._jobs, run.loop.time)
+        self._affinity = LateAffinity(self._jobs, run.loop.time)
         queue = InWaves if in_waves else InOrder
         self._slot_pools = SlotPools(lambda: queue(self._can_run, self._affinity.part))
         self._ids = os.getuid(), os.getgid()
@@ -90,7 +88,7 @@ class EngineSet:
             messages.InputLost: self._on_input_lost,
             messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
             messages.EngineFailed: self._on_failure,
-            messages.PasswordNews: self._connects.passwords.on_news,
+            messages.PasswordNews: self._connects.on_password_news,
             **self.notices.handlers,
         }
 
@@ -179,6 +177,8 @@ class EngineSet:
         for event in events:
             try:
                 if link.far:
+                    from mpshell.coordinator import claims
+
                     claims.check(engine, event)
                 handler = self._handlers.get(type(event))
                 if handler is None:

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from mpshell.coordinator.clientinput import ClientInputs
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
-from mpshell.runtime.secret import Secret
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
 if TYPE_CHECKING:
+    from mpshell.coordinator.clientinput import ClientInputs
+    from mpshell.runtime.secret import Secret
     from mpshell.runtime.sourcefile import StagedSource
 
 # The states of a job, and its events. An event that a state does not name leaves the job as it is.
@@ -121,10 +121,10 @@ class Job(Stated):
     token = ""
 
     #: The password for its nodes, over connections of the engines.
-    password: Secret | None = None
+    password: "Secret | None" = None
 
     #: Where each client has a stdin of its own: its bytes (`JobSpec.stdin_each`).
-    inputs: ClientInputs | None = None
+    inputs: "ClientInputs | None" = None
 
     #: Whether a client that has failed may be run again, and whether a journal has its clients.
     repeats = recorded = True

@@ -11,7 +11,6 @@ from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.run import Run
 from mpshell.wire import messages
-from mpshell.wire.notices import NOTICE_REASON
 
 #: Reasons that are named of each kind: there may be one a node, as a path or a name is in it.
 _REASONS = 4
@@ -60,13 +59,17 @@ class NoticeCounts:
 
     def tell_counts(self) -> None:
         """Warn of all that was counted, in one line, most nodes first."""
+        if not self._counts:
+            return
+        # Late: most runs have none.
+        from mpshell.wire.notices import NOTICE_REASON
+
         groups: dict[str, list[tuple[str, int]]] = {}
         for text, count in self._counts.most_common():
             head, _, reason = text.partition(NOTICE_REASON)
             groups.setdefault(head, []).append((reason, count))
         self._counts.clear()
-        if groups:
-            self.warn("; ".join(_sentence(head, reasons) for head, reasons in groups.items()))
+        self.warn("; ".join(_sentence(head, reasons) for head, reasons in groups.items()))
 
 
 def _sentence(head: str, reasons: list[tuple[str, int]]) -> str:

@@ -24,7 +24,7 @@ from mpshell.engine.work import EngineJob, Execution, Slots
 from mpshell.errors import InputStorageError, ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
-from mpshell.wire import codec, files, messages
+from mpshell.wire import codec, messages
 from mpshell.wire.channel import Channel
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mpshell.engine.stdin import InputLog
     from mpshell.runtime.boottime import Alarm
     from mpshell.runtime.loop import TimerHandle
+    from mpshell.wire.files import StoredAt
 
 #: Seconds between tries to start a command when the machine has no room, and tries until it is given up.
 _RETRY, _RETRIES = 0.05, 100
@@ -53,8 +54,6 @@ _POWERFUL = (
     messages.Submit,
     messages.Write,
     messages.Stored,
-    files.StoredAt,
-    files.Keep,
 )
 
 #: Messages about the connections of an engine that makes some.
@@ -93,6 +92,7 @@ class Engine:
         #: Until when it goes on without news; None: for ever.
         self._lease: Alarm | None = None
         self._files: FileKeeper | None = None
+        self._powerful: tuple[type, ...] = _POWERFUL
         loop.add_reader(channel.fileno(), self._on_commands)
         if program is not None and program.watched:
             loop.call_later(LOOK, self._look, program)
@@ -107,7 +107,7 @@ class Engine:
             return
         for frame in frames:
             for command in codec.decode(frame):
-                if isinstance(command, _POWERFUL) and not self._may_command():
+                if isinstance(command, self._powerful) and not self._may_command():
                     self.leave()
                     return
                 self._handle(command)
@@ -134,10 +134,8 @@ class Engine:
             self._submit(command)
         elif isinstance(command, messages.Write):
             self._write(command)
-        elif isinstance(command, (messages.Stored, files.StoredAt)):
+        elif isinstance(command, messages.Stored):
             self._extend_input(command)
-        elif isinstance(command, files.KEEPING) and self._files is not None:
-            self._files.handle(command)
         elif isinstance(command, messages.CloseStdin):
             job = self._jobs.get(command.job_id)
             if job is not None and (log := job.input_of(command.only)) is not None:
@@ -163,7 +161,9 @@ class Engine:
             self._take_lease(command.until)
         elif isinstance(command, messages.EndRun):
             self._life.handle(life.END_RUN)
-        else:
+        elif self._files is not None and isinstance(command, self._files.reads):
+            self._extend_input(command)
+        elif self._files is None or not self._files.handle(command):
             raise ProtocolError(f"an engine got {command!r}")
 
     def _take_lease(self, until: float) -> None:
@@ -176,6 +176,7 @@ class Engine:
             if self.clients.connections is not None:
                 self.clients.connections.is_far = True
             self._files = FileKeeper(self._uplink.report)
+            self._powerful = (*_POWERFUL, *self._files.powerful)
             self._lease = Alarm()
             self.loop.add_reader(self._lease.fileno(), self.leave)
         self._lease.set(until)
@@ -185,18 +186,18 @@ class Engine:
         if job is not None and (log := job.input_of(command.only)) is not None:
             self._keep_input(job, log, log.write, command.data)
 
-    def _extend_input(self, command: messages.Stored | files.StoredAt) -> None:
+    def _extend_input(self, command: messages.Stored | StoredAt) -> None:
         """Read on in a file: one here, or the coordinator's, which has come if there was room for it."""
         job = self._jobs.get(command.job_id)
         if job is None:
             return
         if job.log.has_file or job.log.broken:
             pass
-        elif isinstance(command, files.StoredAt):
-            self._keep_input(job, job.log, job.log.read_from, command.path)
-        else:
+        elif isinstance(command, messages.Stored):
             fd = self._channel.take_descriptor(command.device, command.inode)
             self._keep_input(job, job.log, job.log.adopt, fd)
+        else:
+            self._keep_input(job, job.log, job.log.read_from, command.path)
         job.log.extend(command.size)
 
     def _keep_input(

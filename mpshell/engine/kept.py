@@ -13,10 +13,14 @@ from mpshell.wire import files
 
 if TYPE_CHECKING:
     from mpshell.engine.report import Report
+    from mpshell.wire.messages import Message
 
 
 class FileKeeper:
     """The files that this engine has open for writing, by their path."""
+
+    #: Messages that have a command read a file, and all that need the coordinator's privileges.
+    reads, powerful = files.StoredAt, (files.StoredAt, files.Keep)
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -56,14 +60,15 @@ class FileKeeper:
         else:
             self._report.kept.append(files.Kept(path, files.WHOLE, ""))
 
-    def handle(self, command: files.Keep | files.KeepEnd | files.Drop) -> None:
-        """Do what the coordinator asks."""
+    def handle(self, command: Message) -> bool:
+        """Take a message about files that are kept; return False for any other."""
         if isinstance(command, files.Keep):
             self._keep(command)
         elif isinstance(command, files.KeepEnd):
             self._finish(command)
-        else:
+        elif isinstance(command, files.Drop):
             self._drop(command.path)
+        return isinstance(command, files.KEEPING)
 
     def _drop(self, path: str) -> None:
         """Remove a file, with the directory that it has to itself."""

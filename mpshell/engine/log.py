@@ -4,9 +4,14 @@ The engine knows nothing of the program; which lines are for the diagnosis, and 
 user, the job says (`LogFormat`).
 """
 
+from __future__ import annotations
+
 import os
 
-from mpshell.wire.logformat import LogFormat, Redial
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpshell.wire.logformat import LogFormat, Redial
 
 #: Bytes that are kept of the notes: the first, where a login is, and the last, where an end is.
 _FIRST, _LAST = 3000, 1000
@@ -30,6 +35,10 @@ class LogLines:
         self.named = tuple(os.fsencode(text) for text in form.named)
         self.apart = form.apart
         self.redial = None if form.redial is None else RedialTexts(form.redial)
+
+    def begin(self) -> ClientLog:
+        """Return the log of a client whose program is about to start."""
+        return ClientLog(self)
 
     def sort(self, line: bytes) -> tuple[bool, bool, bytes]:
         """Return whether a line is noted, whether it is private, and its text without the tag."""

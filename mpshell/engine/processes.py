@@ -11,9 +11,7 @@ import os
 from mpshell.engine import client as states
 from mpshell.engine import marks, process
 from mpshell.engine.argv import PathCache
-from mpshell.engine.helpers import Helper, Helpers
 from mpshell.engine.libc import Environment
-from mpshell.engine.log import ClientLog
 from mpshell.runtime import procfs
 from mpshell.runtime.lean import TYPE_CHECKING, signal
 from mpshell.wire.messages import LOG, STDERR, STDOUT
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from mpshell.engine.cores import CoreLimit
     from mpshell.engine.family import Owner
     from mpshell.engine.gate import Gate
+    from mpshell.engine.helpers import Helper, Helpers
     from mpshell.engine.log import RedialTexts
     from mpshell.engine.work import EngineJob, Execution
     from mpshell.runtime.loop import EventLoop
@@ -196,7 +195,8 @@ class Processes:
         self.owner = owner
         self.set_environment(dict(os.environb))
         self._by_pid: dict[int, ProcessCarrier] = {}
-        self.helpers = Helpers(loop)
+        #: Programs that carry connections; None as long as there has been none.
+        self._helpers: Helpers | None = None
         #: Groups whose leader has ended and which have members left, with the leader's end.
         self._lingering: dict[int, tuple[ProcessCarrier, int, bool]] = {}
         #: Processes that `kill_all` has killed and that are not reaped yet.
@@ -221,10 +221,15 @@ class Processes:
         """Start a program that carries a connection; OSError when the system refuses, ValueError for a NUL."""
         # A mark of its own: with that of another command it would end with the processes that this has left.
         self._marks.next()
+        if self._helpers is None:
+            # Late: plain commands need none.
+            from mpshell.engine.helpers import Helpers
+
+            self._helpers = Helpers(self.loop)
         if self.core_limit is None:
-            return self.helpers.start(argv, env, on_stderr)
+            return self._helpers.start(argv, env, on_stderr)
         with self.core_limit:
-            return self.helpers.start(argv, env, on_stderr)
+            return self._helpers.start(argv, env, on_stderr)
 
     def set_environment(self, variables: dict[bytes, bytes]) -> None:
         """Take the environment of the commands to come."""
@@ -301,7 +306,7 @@ class Processes:
     def start_again(self, execution: Execution) -> bool:
         """Start the program of a client once more; return False when there is no room for it now."""
         if execution.job.log_lines is not None:
-            execution.log = ClientLog(execution.job.log_lines)
+            execution.log = execution.job.log_lines.begin()
         return self.owner.start_over(execution, self)
 
     def _end(self, carrier: ProcessCarrier, status: int, signaled: bool) -> None:
@@ -326,7 +331,7 @@ class Processes:
         for pid, status, signaled in process.reap():
             self._doomed.discard(pid)
             self._survivors.discard(pid)
-            if self.helpers.reaped(pid):
+            if self._helpers is not None and self._helpers.reaped(pid):
                 continue
             carrier = self._by_pid.pop(pid, None)
             if carrier is None:
@@ -376,7 +381,8 @@ class Processes:
         sessions goes with this engine: not now, as it may serve others, like the master of ssh's shared
         connections.
         """
-        self.helpers.kill_all()
+        if self._helpers is not None:
+            self._helpers.kill_all()
         self._dials.clear()
         if self._gate is not None:
             self._gate.forget()

@@ -1,18 +1,18 @@
 """The report of one turn of an engine, collected until it is sent as one frame."""
 
+from __future__ import annotations
+
 from mpshell.engine.bodies import BodyTable
-from mpshell.wire.files import Kept
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.messages import (
     Bodies,
     Finished,
     HostKeys,
     InputLost,
-    Message,
     Notices,
     Output,
     PasswordNews,
     Pong,
-    Result,
     RunEnded,
     SlotsHeld,
     Starting,
@@ -20,6 +20,10 @@ from mpshell.wire.messages import (
     Warn,
     Written,
 )
+
+if TYPE_CHECKING:
+    from mpshell.wire.files import Kept
+    from mpshell.wire.messages import Message, Result
 
 
 class Report:

@@ -8,7 +8,6 @@ from collections import deque
 from mpshell.engine.argv import Command
 from mpshell.engine.client import Client
 from mpshell.engine.libc import Environment
-from mpshell.engine.log import ClientLog, LogLines
 from mpshell.engine.report import Report
 from mpshell.engine.stdin import InputLog, OwnInputs
 from mpshell.errors import ProtocolError
@@ -20,9 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mpshell.engine.carrier import Carrier, Redialing
+    from mpshell.engine.log import LogLines
     from mpshell.engine.stdin import InputFeed
     from mpshell.runtime.loop import TimerHandle
+    from mpshell.wire.logformat import LogFormat
     from mpshell.wire.messages import JobSpec
+
+
+def _log_lines(form: LogFormat) -> LogLines:
+    # Late: plain commands have no log.
+    from mpshell.engine.log import LogLines
+
+    return LogLines(form)
 
 
 class EngineJob:
@@ -45,7 +53,7 @@ class EngineJob:
         self.log = InputLog(env.variables)
         #: In place of that log, where each client has a stdin of its own.
         self.own_inputs = OwnInputs(env.variables) if spec.stdin_each else None
-        self.log_lines = None if spec.log is None else LogLines(spec.log)
+        self.log_lines = None if spec.log is None else _log_lines(spec.log)
         #: The treatment of a stream's bytes, by its number.
         self.modes = (DISCARD, spec.stdout_mode, spec.stderr_mode)
         self.running: dict[int, Execution] = {}
@@ -126,7 +134,7 @@ class Execution(Client):
         #: Its carrier knows how it has ended: no words of its own are asked.
         self.proven = False
         #: The log of its program, beside its streams.
-        self.log = None if job.log_lines is None else ClientLog(job.log_lines)
+        self.log = None if job.log_lines is None else job.log_lines.begin()
         #: Starts its program again when a server has dropped its connection.
         self.dial: Redialing | None = None
         #: Bytes that have not been passed on, by stream.

@@ -19,7 +19,6 @@ from mpshell.errors import TaskSettingError
 from mpshell.kept import KEEPS
 from mpshell.launch.fork import ForkLauncher
 from mpshell.pollers import IDENTIFIERS
-from mpshell.runtime.secret import Secret
 from mpshell.worker.loading import is_worker_class, load_worker_class
 
 
@@ -72,15 +71,19 @@ def _check_keep(value: Any) -> None:
 
 
 def _check_password(value: Any) -> None:
+    if value is None or callable(value):
+        return
+    # Late: most tasks have none.
+    from mpshell.runtime.secret import Secret
+
     # Its value is in no message.
-    if not (value is None or callable(value) or isinstance(value, Secret)):
-        if not isinstance(value, str):
-            raise TaskSettingError(
-                "ssh_password is a text, a function that returns one, or None, "
-                f"not of type {type(value).__name__}"
-            )
-        if not value:
-            raise TaskSettingError("ssh_password is empty")
+    if not isinstance(value, (str, Secret)):
+        raise TaskSettingError(
+            "ssh_password is a text, a function that returns one, or None, "
+            f"not of type {type(value).__name__}"
+        )
+    if value == "":
+        raise TaskSettingError("ssh_password is empty")
 
 
 def _check_limit(key: str, value: Any) -> None:
@@ -261,7 +264,11 @@ class Settings:
 
 def _hidden(key: str, value: Any) -> Any:
     """Return the value to keep: a password is a Secret, which nothing shows."""
-    return Secret(value) if key == "ssh_password" and isinstance(value, str) else value
+    if key != "ssh_password" or not isinstance(value, str):
+        return value
+    from mpshell.runtime.secret import Secret
+
+    return Secret(value)
 
 
 def _check_info(key: str, value: Any) -> None:

@@ -1,7 +1,8 @@
 """Frames of messages: a batch, all that one turn of a loop has to send, pickled once for a `Channel`.
 
 Used by both processes. A frame is read by an unpickler that knows the messages (`mpshell.wire.messages`) and
-nothing else, and each field is of its type then (`mpshell.wire.checks`).
+nothing else, and each field is of its type then (`mpshell.wire.checks`). Classes that few runs need are loaded
+with the first frame that has one.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ import io
 from mpshell.errors import ProtocolError
 from mpshell.runtime.lean import TYPE_CHECKING, pickle
 from mpshell.wire import checks
-from mpshell.wire.connect import CHECK_CONNECT, Connect, FileCopy
-from mpshell.wire.files import FILE_CHECKS
-from mpshell.wire.logformat import CHECK_LOG_FORMAT, LogFormat, Redial
 from mpshell.wire.messages import (
     Bodies,
     Cancel,
@@ -51,7 +49,27 @@ from mpshell.wire.messages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
     from mpshell.wire.messages import Message
+
+
+def _log_format(value: Any) -> bool:
+    if value is None:
+        return True
+    from mpshell.wire.logformat import CHECK_LOG_FORMAT, LogFormat
+
+    return value.__class__ is LogFormat and CHECK_LOG_FORMAT(value)
+
+
+def _connect(value: Any) -> bool:
+    if value is None:
+        return True
+    from mpshell.wire.connect import CHECK_CONNECT, Connect
+
+    return value.__class__ is Connect and CHECK_CONNECT(value)
+
 
 _INT, _FLOAT, _BOOL, _STR, _BYTES = map(checks.kind, (int, float, bool, str, bytes))
 _NUMBER, _TEXTS = checks.kind(int, float), checks.series(tuple, _STR)
@@ -60,8 +78,7 @@ _VARIABLES = checks.maybe(checks.mapping(bytes, bytes))
 _JOB_SPEC = checks.fields(
     checks.maybe(_TEMPLATE), checks.series(tuple, _TEMPLATE), checks.maybe(_NUMBER), _BOOL, _BOOL,
     _INT, _INT, _BOOL, _NUMBER, checks.maybe(_NUMBER), _BOOL, _INT, checks.pairs(_STR, _STR, tuple),
-    _BOOL, checks.maybe_one(LogFormat, CHECK_LOG_FORMAT), _BOOL, checks.maybe_one(Connect, CHECK_CONNECT),
-    _BOOL,
+    _BOOL, _log_format, _BOOL, _connect, _BOOL,
 )  # fmt: skip
 
 #: Every message that a frame may hold, with the check of its fields.
@@ -100,13 +117,42 @@ _CHECKS: dict[type, checks.Check] = {
     PasswordNews: checks.fields(checks.pairs(_INT, _STR)),
     EngineFailed: checks.fields(_STR),
     RunEnded: checks.fields(),
-    **FILE_CHECKS,
 }
 
 #: The classes that the unpickler may make, by module and name: messages, and the job within one with its parts.
-_CLASSES: dict[tuple[str, str], type] = {
-    (cls.__module__, cls.__name__): cls
-    for cls in (*_CHECKS, JobSpec, LogFormat, Redial, Connect, FileCopy)
+_CLASSES: dict[tuple[str, str], type] = {}
+
+
+def _admit(classes: Iterable[type]) -> None:
+    _CLASSES.update(((cls.__module__, cls.__name__), cls) for cls in classes)
+
+
+def _admit_files() -> None:
+    from mpshell.wire.files import FILE_CHECKS
+
+    _CHECKS.update(FILE_CHECKS)
+    _admit(FILE_CHECKS)
+
+
+def _admit_log_format() -> None:
+    from mpshell.wire.logformat import LogFormat, Redial
+
+    _admit((LogFormat, Redial))
+
+
+def _admit_connect() -> None:
+    from mpshell.wire.connect import Connect, FileCopy
+
+    _admit((Connect, FileCopy))
+
+
+_admit((*_CHECKS, JobSpec))
+
+#: Modules that are loaded when a frame names one of them, and the functions that admit their classes.
+_LATER = {
+    "mpshell.wire.files": _admit_files,
+    "mpshell.wire.logformat": _admit_log_format,
+    "mpshell.wire.connect": _admit_connect,
 }
 
 
@@ -115,6 +161,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> type:
         found = _CLASSES.get((module, name))
+        if found is None and (admit := _LATER.get(module)) is not None:
+            admit()
+            found = _CLASSES.get((module, name))
         if found is not None:
             return found
         raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")

@@ -14,12 +14,14 @@ each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.m
 from __future__ import annotations
 
 from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
-from mpshell.wire.connect import Connect
-from mpshell.wire.files import Drop, Keep, KeepEnd, Kept, StoredAt
-from mpshell.wire.logformat import LogFormat
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    # Few runs have them (`mpshell.wire.codec` loads them for those).
+    from mpshell.wire.connect import Connect
+    from mpshell.wire.files import Drop, Keep, KeepEnd, Kept, StoredAt
+    from mpshell.wire.logformat import LogFormat
 
 #: How an engine treats a stream of a client that nothing reads line by line.
 DISCARD, GATHER, STREAM = 0, 1, 2
@@ -303,16 +305,17 @@ class RunEnded(NamedTuple):
     """Nothing runs here any more, and everything has been said."""
 
 
+# Texts: some of the classes are not loaded yet.
 Command: TypeAlias = (
-    Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun
-    | ConnectLimits | PasswordGiven | PasswordState | Ping | Lease
-    | StoredAt | Keep | KeepEnd | Drop
-)  # fmt: skip
+    "Configure | Submit | Write | Stored | CloseStdin | SetSlots | Cancel | Withdraw | ForgetJob | EndRun"
+    "| ConnectLimits | PasswordGiven | PasswordState | Ping | Lease"
+    "| StoredAt | Keep | KeepEnd | Drop"
+)
 Event: TypeAlias = (
-    Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn
-    | InputLost | Kept | Notices | HostKeys | PasswordNews | EngineFailed | RunEnded
-)  # fmt: skip
-Message: TypeAlias = Command | Event
+    "Ready | Located | Starting | Output | Written | Bodies | Finished | SlotsHeld | Trace | Pong | Warn"
+    "| InputLost | Kept | Notices | HostKeys | PasswordNews | EngineFailed | RunEnded"
+)
+Message: TypeAlias = "Command | Event"
 
 #: A client id is the number of its job, shifted by these bits, and its index.
 INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1

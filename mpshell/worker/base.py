@@ -18,7 +18,6 @@ from mpshell.kept import KEEPS_NONE
 from mpshell.outcome import NodeOutcome
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
-from mpshell.wire.logformat import LogFormat
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, Template
 from mpshell.worker.dispatch import Dispatch, check_handler
 from mpshell.worker.events import DROPPED, STARTED, WAITING, WorkerEvents
@@ -26,6 +25,7 @@ from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
+    from mpshell.wire.logformat import LogFormat
     from mpshell.worker.public import TaskOf
     from mpshell.worker.scheduler import PublicTask, Scheduler, Tables
 

@@ -12,7 +12,6 @@ from mpshell.coordinator.results import Key
 from mpshell.errors import EngineClientNotSupportedError, WorkerError
 from mpshell.nodeset import NodeSet
 from mpshell.wire.messages import NODE, PART, RANK, Template
-from mpshell.worker import atomic
 from mpshell.worker.base import whole_words
 from mpshell.worker.copy import Copy
 from mpshell.worker.distant import CommandWorker
@@ -87,6 +86,9 @@ def copy_argv(copy: Copy, nodes: NodeSet) -> tuple[tuple[Template, ...], bool]:
         dest = (*dest, "/", *name, ".", NODE)
     for_all = (one_source or one_dest) and not copy.reverse
     if copy.atomic:
+        # Late: most runs copy nothing.
+        from mpshell.worker import atomic
+
         return atomic.local(source, dest, name, copy.preserve), for_all
     options = whole_words(["-r"] * copy.tree + ["-p"] * copy.preserve)
     return (("cp",), *options, ("--",), source, dest), for_all

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpshell.errors import WorkerError
-from mpshell.wire.logformat import LogFormat
 from mpshell.wire.messages import LOG_PATH
 from mpshell.worker.flags import SCP_WITH_ARGUMENT, SSH_WITH_ARGUMENT, Flag, flag_words, read_flags
 from mpshell.worker.ssh_log import SshLog
@@ -24,6 +23,7 @@ from mpshell.worker.text import check_text
 from mpshell.worker.transport import Word
 
 if TYPE_CHECKING:
+    from mpshell.wire.logformat import LogFormat
     from mpshell.worker.scheduler import PublicTask
 
 #: Seconds: ssh has it as milliseconds in 32 bits.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job
 from mpshell.errors import WorkerError
-from mpshell.wire.logformat import LogFormat
 from mpshell.wire.messages import NODE, Template
 from mpshell.worker import atomic
 from mpshell.worker.copy import Copy, is_plain, kept_here, local_path
@@ -18,6 +17,7 @@ from mpshell.worker.ssh_log import diagnose_scp, diagnose_ssh
 from mpshell.worker.transport import Transport, Word
 
 if TYPE_CHECKING:
+    from mpshell.wire.logformat import LogFormat
     from mpshell.worker.scheduler import PublicTask
 
 

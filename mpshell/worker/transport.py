@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Ended, Job, Reader, Said
 from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
-from mpshell.wire.logformat import LogFormat
 from mpshell.wire.messages import (
     EXITED,
     LOG_PATH,
@@ -31,6 +30,7 @@ from mpshell.worker.distant import CommandWorker
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
+    from mpshell.wire.logformat import LogFormat
     from mpshell.worker.scheduler import AnyTask, PublicTask
 
 #: All that a module with a transport needs.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -85,7 +87,28 @@ def test_all_messages_cross_as_they_are() -> None:
     crossed = decode(encode(EVERY))
     assert crossed == EVERY
     assert [type(message) for message in crossed] == [type(message) for message in EVERY]
-    assert {type(message) for message in EVERY} == set(m.Message.__args__)
+    assert {type(message) for message in EVERY} == MESSAGES
+
+
+def test_classes_that_few_runs_need_come_with_the_first_frame_that_has_one() -> None:
+    """And no other name of their modules does."""
+    frame = encode(EVERY)
+    source = (
+        "import sys\nfrom mpshell.wire import codec, messages as m\n"
+        "late = ['mpshell.wire.' + name for name in ('connect', 'files', 'logformat')]\n"
+        "codec.decode(codec.encode([m.Submit(1, None, 0, [])]))\n"
+        "print(*(name in sys.modules for name in late))\n"
+        "print(len(codec.decode(sys.stdin.buffer.read())))\n"
+        "for name in late:\n"
+        "    for inner in 'NamedTuple', 'checks', 'absent':\n"
+        "        try: print(codec.decode(f'c{name}\\n{inner}\\n.'.encode()))\n"
+        "        except codec.ProtocolError as error: print('refused' if inner in str(error) else error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], input=frame, capture_output=True, check=True
+    )
+    lines = done.stdout.decode().splitlines()
+    assert lines == ["False False False", str(len(EVERY)), *["refused"] * 9]
 
 
 class Evil:
@@ -166,6 +189,10 @@ ODD = [
     {1},
     [None],
 ]
+
+
+#: The classes of all messages: the alias holds their names, as some are loaded late.
+MESSAGES = set(get_args(eval(f"{m.Command} | {m.Event}", {**vars(files), **vars(m)})))
 
 
 def replaced(message: Any, name: str, value: object) -> Any:
@@ -300,7 +327,7 @@ def typed(message: object) -> bool:
     names: tuple[str, ...] = getattr(type(message), "_fields", ())
     if (
         type(message) not in (m.JobSpec, LogFormat, Redial, Connect, FileCopy)
-        and type(message) not in m.Message.__args__
+        and type(message) not in MESSAGES
     ):
         return False
     for name, value in zip(names, message, strict=True):
