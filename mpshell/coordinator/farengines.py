@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import mpshell.coordinator.claims  # noqa: F401 - here, and not with an event: there may be no descriptor then
 from mpshell.coordinator import engine as states
 from mpshell.coordinator.engine import HIGH_WATER, EngineState
 from mpshell.coordinator.engines import EngineSet
