@@ -1,4 +1,4 @@
-"""A plain run, of commands on this host, loads no module that only other runs need: its start would be longer."""
+"""A plain run, of commands on this host, loads no module that only other runs need: these would delay it."""
 
 from __future__ import annotations
 
