@@ -34,7 +34,9 @@ SUM = "md5sum | cut -c 1-32; grep VmHWM /proc/$PPID/status"
 
 def most_memory(process: str = "self") -> int:
     with open(f"/proc/{process}/status") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
+        sizes = (int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
+        # A process that has ended and is not reaped yet has none (proc_pid_status(5)).
+        return next(sizes, 0)
 
 
 def said(text: bytes) -> tuple[str, int]:
