@@ -21,6 +21,11 @@ NAMES = [
 ]  # fmt: skip
 
 
+def has_no_leftovers(path: Path) -> bool:
+    """Return whether nothing of a copy is left in a directory."""
+    return not leftovers(path)
+
+
 def leftovers(path: Path) -> list[Path]:
     return list(path.rglob(".mpshell-*"))
 

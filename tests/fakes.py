@@ -56,7 +56,7 @@ class FakeEngine(Leased):
         self.configured: m.Configure | None = None
         self.detail = ""
         self.credentials: object = None
-        self.library = ""
+        self.ssh_library = ""
         self.far, self.host, self.offset = launcher.far, "gw1" if launcher.far else "", 0.0
         self.stage = self.lacks = ""
         self.patience = PATIENCE
@@ -291,7 +291,7 @@ class FakeLauncher:
 
     def start(self, library: str = "") -> FakeEngine:
         self.engines.append(self._make(len(self.engines) + 1, self))
-        self.engines[-1].library = library
+        self.engines[-1].ssh_library = library
         return self.engines[-1]
 
     def forget(self) -> None:

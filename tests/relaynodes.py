@@ -17,6 +17,7 @@ class Nodes:
         self.homes = directory / "homes"
         self.homes.mkdir()
         self.refused = directory / "refused"
+        self.begun = directory / "begun"
         bin_ = directory / "bin"
         bin_.mkdir()
         (bin_ / "ssh").symlink_to("../reach")
@@ -28,6 +29,8 @@ class Nodes:
             'host=$1; shift\n'
             f'if [ -e {self.refused}/$host ] && [ -n "$ON_NODE" ]; then\n'
             '  echo "$host: Permission denied (publickey)." >&2; exit 255; fi\n'
+            f'if [ -z "$ON_NODE" ] && mkdir {self.begun}/$host 2>/dev/null; then\n'
+            f'  until [ $(ls {self.begun} | wc -l) -eq $(ls {self.homes} | wc -l) ]; do sleep 0.05; done; fi\n'
             f'cd {self.homes}/$host 2>/dev/null || {{ echo "ssh: no route to $host" >&2; exit 255; }}\n'
             f'ON_NODE=$host HOME=$PWD PATH={bin_}:$PATH exec /bin/sh -c "$*"\n'
         )  # fmt: skip
@@ -38,6 +41,10 @@ class Nodes:
         for name in names:
             (self.homes / name).mkdir()
         return names
+
+    def begin_together(self) -> None:
+        """Have no node answer the head before all have been called: else a busy machine serves one after the other."""
+        self.begun.mkdir()
 
     def processes(self, *nodes: str) -> list[psutil.Process]:
         found = []

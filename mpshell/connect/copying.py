@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ class Feeding(CopyCarrier):
         self._on_has_room()
 
 
-class SftpCarrier(CopyCarrier):
+class SftpCarrier(CopyCarrier, ABC):
     """A copy over SFTP."""
 
     def __init__(self, *args: Any) -> None:
@@ -216,9 +217,9 @@ class SftpCarrier(CopyCarrier):
         else:
             self._failed(self._there, f"the node's answer cannot be read: {error}")
 
+    @abstractmethod
     async def _transfer(self, client: asyncssh.SFTPClient) -> None:
         """Make the copy; asyncssh.Error, OSError, ValueError where it has failed."""
-        raise NotImplementedError
 
 
 class Sending(SftpCarrier):

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 import threading
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ class Files:
             self._on_idle()
 
 
-class LocalFile:
+class LocalFile(ABC):
     """A descriptor that is used by one call at a time: none finds it closed, or its number another file's."""
 
     def __init__(self, path: bytes) -> None:
@@ -75,8 +76,9 @@ class LocalFile:
             if not self._closed:
                 return self._open()
 
+    @abstractmethod
     def _open(self) -> Any:
-        raise NotImplementedError
+        """Open it; OSError when that cannot be."""
 
     def close(self) -> None:
         """Close it for good."""

@@ -22,13 +22,13 @@ class Connects:
         self._fanout = fanout
         self._rate = rate
         #: The library whose connections the run needs; "" as long as it needs none.
-        self.library = ""
+        self.ssh_library = ""
         #: None as long as no job has had a password.
         self._passwords: Passwords | None = None
 
     def enter(self, job: Job) -> None:
         """Take a job that may need connections."""
-        self.library = job.library or self.library
+        self.ssh_library = job.ssh_library or self.ssh_library
         if job.password is not None:
             if self._passwords is None:
                 # Late: most runs have none.
@@ -45,11 +45,13 @@ class Connects:
 
     def most_engines(self, wanted: int) -> int:
         """Return how many engines there may be: each of them makes one connection at least."""
-        return min(wanted, self._fanout) if self.library else wanted
+        return min(wanted, self._fanout) if self.ssh_library else wanted
 
     def able(self, engines: Iterable[EngineState]) -> int:
         """Return how many engines can run all that the run has; those with a library can run anything."""
-        return sum(engine.is_counted and engine.link.library == self.library for engine in engines)
+        return sum(
+            engine.is_counted and engine.link.ssh_library == self.ssh_library for engine in engines
+        )
 
     def gone(self, engine: EngineState, engines: Collection[EngineState]) -> None:
         """An engine is gone: the others share the limits."""
@@ -59,7 +61,7 @@ class Connects:
 
     def share(self, engines: Collection[EngineState]) -> None:
         """Send each engine that makes connections its part of the limits."""
-        hosts = [engine for engine in engines if engine.link.library and engine.is_counted]
+        hosts = [engine for engine in engines if engine.link.ssh_library and engine.is_counted]
         for rank, engine in enumerate(hosts):
             each, more = divmod(self._fanout, len(hosts))
             rate = None if self._rate is None else self._rate / len(hosts)

@@ -116,14 +116,14 @@ class EngineSet:
         self.notices.count_job(job)
         self._connects.enter(job)
         if job.keep:
-            self._affinity.begin(job, self._pool.warm(job.library))
+            self._affinity.begin(job, self._pool.warm(job.ssh_library))
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
         self._end_of_turn()
 
     def _can_run(self, engine_id: int, job_id: int) -> bool:
-        library = self._jobs[job_id].library
-        return not library or self._engines[engine_id].link.library == library
+        library = self._jobs[job_id].ssh_library
+        return not library or self._engines[engine_id].link.ssh_library == library
 
     def release_wave(self, job: Job, stop: int) -> None:
         """Let the clients of a job before an index start."""
@@ -355,7 +355,7 @@ class EngineSet:
         wanted = self._connects.most_engines(wanted)
         while (able := self._connects.able(self._engines.values())) < wanted:
             try:
-                link = self._pool.lease(self._connects.library, self._affinity.connections)
+                link = self._pool.lease(self._connects.ssh_library, self._affinity.connections)
             except EngineStartError:
                 if not able:
                     raise

@@ -247,9 +247,9 @@ class Job(Stated):
         return -(-len(self.keys) // max(1, len(self.nodes)))
 
     @property
-    def library(self) -> str:
+    def ssh_library(self) -> str:
         """The library whose connections its clients need of their engine; "" for none."""
-        return "" if self.spec.connect is None else self.spec.connect.library
+        return "" if self.spec.connect is None else self.spec.connect.ssh_library
 
     @property
     def keep(self) -> float:

@@ -92,7 +92,7 @@ class Host:
         seat.wait_for(self)
         self._seats[seat.number] = seat
         if self._contact.state is contact.UP:
-            seat.start(self, self._located_for(seat.library))
+            seat.start(self, self._located_for(seat.ssh_library))
         elif self._contact.state is not contact.CALLING:
             self._loop.call_later(self._way.patience, self._refuse, seat)
             self._open()
@@ -121,7 +121,7 @@ class Host:
         return self._located._replace(lacks=self._lacks.get(library, ""))
 
     def _start_all(self) -> None:
-        self._each(lambda seat: seat.start(self, self._located_for(seat.library)))
+        self._each(lambda seat: seat.start(self, self._located_for(seat.ssh_library)))
 
     # -- the line ------------------------------------------------------------------------------
 

@@ -141,7 +141,7 @@ class HostsLauncher(ForkLauncher):
         if place not in known:
             server.outbox.send(host_packet(place, self._hosts[place].way))
             known.add(place)
-        server.outbox.send(fork_packet(wanted.engine_id, place, wanted.library), fds)
+        server.outbox.send(fork_packet(wanted.engine_id, place, wanted.ssh_library), fds)
 
     def _on_located(self, state: _HostState, cpus: int) -> None:
         with self.lock:

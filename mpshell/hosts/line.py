@@ -19,6 +19,10 @@ _URGENT = frozenset(
 
 _READ_SIZE = 1 << 18
 
+#: The other end is gone, as at an end of file, with bytes of this one unread (unix(7)): the reason is in the last
+#: words of its program, not in the name of the error.
+_GONE = (ConnectionResetError, BrokenPipeError)
+
 OnFrame = Callable[[bytes, int, bytes], object]
 
 
@@ -75,6 +79,9 @@ class LineEnd:
                     self._writing = True
                     self._loop.add_writer(self._write_fd, self._flush)
                 return
+            except _GONE:
+                self._fail("")
+                return
             except OSError as error:
                 self._fail(os.strerror(error.errno or 0))
                 return
@@ -99,6 +106,9 @@ class LineEnd:
         try:
             data = os.read(self._read_fd, _READ_SIZE)
         except BlockingIOError:
+            return False
+        except _GONE:
+            self._fail("")
             return False
         except OSError as error:
             self._fail(os.strerror(error.errno or 0))

@@ -42,7 +42,7 @@ class Seat:
     ) -> None:
         self.number = number
         #: The library of connections that it is to host; "" for none.
-        self.library = library
+        self.ssh_library = library
         self._channel = channel
         self._sentinel = sentinel
         self._loop = loop
@@ -64,7 +64,7 @@ class Seat:
 
     def start(self, host: Home, located: messages.Located) -> None:
         """Have it started on a host that is up."""
-        host.send(frames.START, self.number, self.library.encode())
+        host.send(frames.START, self.number, self.ssh_library.encode())
         self._circuit = Circuit(
             self.number, self._channel, self._loop, host.send, self._on_circuit_end, MAX_FAR_FRAME
         )

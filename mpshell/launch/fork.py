@@ -216,7 +216,7 @@ class Wanted(NamedTuple):
     """An engine that is to be: its number, the library of connections that it hosts, its place."""
 
     engine_id: int
-    library: str
+    ssh_library: str
     place: int
 
 
@@ -354,8 +354,8 @@ class ForkLauncher:
 
     def _request(self, server: ServerProcess, wanted: Wanted, fds: tuple[int, int]) -> None:
         """Send the request for an engine to a server."""
-        paths = self._paths_of(wanted.library)
-        server.outbox.send(control.fork_packet(wanted.engine_id, wanted.library, paths), fds)
+        paths = self._paths_of(wanted.ssh_library)
+        server.outbox.send(control.fork_packet(wanted.engine_id, wanted.ssh_library, paths), fds)
 
     def _fence(self, server: ServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""

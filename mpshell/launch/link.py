@@ -46,7 +46,7 @@ class Link(Protocol):
     #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
     credentials: object
     #: The library of connections that it hosts; "" for none.
-    library: str
+    ssh_library: str
     #: Whether it runs on another host. Then its process ids mean nothing here, it may never come to its first
     #: message and is given no work before that, and its reports are checked: they are another machine's.
     far: bool

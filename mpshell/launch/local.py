@@ -64,7 +64,7 @@ class LocalLink(Leased):
         self.configured: messages.Configure | None = None
         self.detail = ""
         self.credentials = credentials
-        self.library = library
+        self.ssh_library = library
         #: The session of its fork server, and its own: its process is known by that. 0: not known.
         self.session = session
         #: Whether its fork server is still within reach: without that it ends.

@@ -61,7 +61,7 @@ class EnginePool:
     def warm(self, library: str) -> list[Link]:
         """Return the engines of a library that are idle now."""
         with self._lock:
-            return [link for link in self._idle if link.library == library]
+            return [link for link in self._idle if link.ssh_library == library]
 
     def lease(self, library: str = "", rank: Callable[[Link], int] = _alike) -> Link:
         """Return an engine for one run, one that hosts connections of a `library`: a warm one, or a new one.
@@ -93,7 +93,7 @@ class EnginePool:
         """Take back an engine that is drained and detached."""
         with self._lock:
             self._leased.discard(link)
-            alike = sum(other.library == link.library for other in self._idle)
+            alike = sum(other.ssh_library == link.ssh_library for other in self._idle)
             fits = alike < self._launcher.capacity() and not link.gone
             if fits and link.credentials == self._launcher.credentials():
                 self._idle.append(link)

@@ -25,6 +25,8 @@ class DictSet(Generic[M, Source, Other]):
     A text beside an operator is more likely a slip.
     """
 
+    # Abstract methods by NotImplementedError: with ABCMeta each isinstance() about a node set would call Python.
+
     __slots__ = ()
 
     def _members(self) -> dict[M, None]:

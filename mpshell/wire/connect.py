@@ -29,7 +29,7 @@ class FileCopy(NamedTuple):
 class Connect(NamedTuple):
     """The work over connections that the engine makes itself, and the way it makes them."""
 
-    library: str
+    ssh_library: str
     command: str
     user: str  # "" for that of the configuration
     timeout: float  # seconds to connect; 0: no limit

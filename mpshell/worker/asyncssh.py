@@ -84,7 +84,7 @@ class WorkerAsyncSsh(WorkerSsh):
             # Configuration, keys and the answers of `Match exec` are of this host.
             request = check_request(request, list(self.nodes), os.environb)
         return Connect(
-            library="asyncssh",
+            ssh_library="asyncssh",
             command=command,
             user=request.user,
             timeout=request.connect_timeout,

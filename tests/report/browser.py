@@ -11,6 +11,7 @@ from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.command import Command
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.support import eventually
@@ -61,7 +62,9 @@ class Page:
         return console, [url for url in asked if not url.startswith(("chrome:", "data:", "about:"))]
 
     def _log(self, name: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.driver.get_log(name)  # type: ignore[no-untyped-call]
+        entries: list[dict[str, Any]] = self.driver.execute(Command.GET_LOG, {"type": name})[
+            "value"
+        ]
         return entries
 
     def one(self, selector: str) -> WebElement:

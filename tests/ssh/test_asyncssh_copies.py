@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from mpshell import DistantWorker, EventHandler, NodeOutcome, Task
-from tests.copies import holders, leftovers
+from tests.copies import has_no_leftovers, holders
 from tests.faults.test_data import MB, peak_memory
 from tests.ssh.conftest import SshServer
 from tests.ssh.test_asyncssh_cuts import cut, proxy
@@ -299,7 +299,7 @@ def test_a_connection_that_is_cut_after_any_number_of_bytes(
             # The end of the script may be what was cut off.
             assert target.read_bytes() in (b"old", data)
         place = tmp_path / name
-        assert eventually(lambda place=place: not leftovers(place)), name  # type: ignore[misc]
+        assert eventually(partial(has_no_leftovers, place)), name
     assert outcome_of(workers[names[-1]], names[-1]).ok
 
 

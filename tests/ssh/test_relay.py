@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,8 +56,8 @@ class Homes:
 def homes(ssh_server: SshServer) -> Iterator[Homes]:
     made = Homes(ssh_server)
     yield made
-    for path in made.directory.rglob("target"):
-        path.unlink()
+    # The server is that of other tests too, whose nodes share one home.
+    shutil.rmtree(made.directory)
 
 
 @pytest.fixture

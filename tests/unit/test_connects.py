@@ -34,7 +34,7 @@ def test_the_parts_add_up_to_the_limit(number: int) -> None:
 def test_no_more_engines_than_connections() -> None:
     connects = Connects(3)
     assert connects.most_engines(8) == 8
-    connects.library = "asyncssh"
+    connects.ssh_library = "asyncssh"
     assert connects.most_engines(8) == 3
 
 
@@ -42,5 +42,5 @@ def test_engines_without_the_library_are_not_able() -> None:
     connects = Connects(8)
     every = [*engines(2), *engines(3, "")]
     assert connects.able(every) == 3
-    connects.library = "asyncssh"
+    connects.ssh_library = "asyncssh"
     assert connects.able(every) == 2
