@@ -43,7 +43,7 @@ class Nodes:
         return names
 
     def begin_together(self) -> None:
-        """Have no node answer the head before all have been called: else a busy machine serves one after the other."""
+        """Have no node answer before all are called: a busy machine would serve one after the other."""
         self.begun.mkdir()
 
     def processes(self, *nodes: str) -> list[psutil.Process]:

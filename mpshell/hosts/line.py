@@ -19,7 +19,7 @@ _URGENT = frozenset(
 
 _READ_SIZE = 1 << 18
 
-#: The other end is gone, as at an end of file, with bytes of this one unread (unix(7)): the reason is in the last
+#: The other end is gone, as at an end of file, and has left bytes unread (unix(7)): the reason is in the last
 #: words of its program, not in the name of the error.
 _GONE = (ConnectionResetError, BrokenPipeError)
 

@@ -25,7 +25,7 @@ class DictSet(Generic[M, Source, Other]):
     A text beside an operator is more likely a slip.
     """
 
-    # Abstract methods by NotImplementedError: with ABCMeta each isinstance() about a node set would call Python.
+    # Abstract methods by NotImplementedError: with ABCMeta each isinstance() of a node set would call Python.
 
     __slots__ = ()
 
