@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pexpect
 import pytest
 
 from tests.cli.program import PROGRAM, environment, mpshell
+from tests.cli.terminals import on_a_terminal, rest
 from tests.ssh.conftest import SshServer
 from tests.ssh.passwords import RIGHT, hosts, password_sshd
 from tests.ssh.test_ssh_faults import write_config
@@ -54,22 +54,15 @@ def asked(
     """Give a program on a terminal, which has asked for a password and got it."""
     line = ["sh", "-c", shell, *program, *words]
     env = environment(TERM="dumb", NO_COLOR="1", CLUSTERSHELL_CFGDIR=str(folder))
-    child = pexpect.spawn(line[0], line[1:], env=env, timeout=60, encoding="utf-8")
-    mode = termios.tcgetattr(child.child_fd)
-    mode[3] |= termios.NOFLSH
-    termios.tcsetattr(child.child_fd, termios.TCSANOW, mode)
-    try:
+    with on_a_terminal(line, env) as child:
         child.expect_exact("Password: ")
         child.sendline(password)
         yield child
-    finally:
-        child.close(force=True)
 
 
-def rest(child: pexpect.spawn[str]) -> list[str]:
-    child.expect(pexpect.EOF)
-    child.wait()
-    return sorted(line for line in str(child.before).splitlines() if line.strip())
+def lines_left(child: pexpect.spawn[str]) -> list[str]:
+    """Return the lines until the end, in the order of the alphabet."""
+    return sorted(line for line in rest(child).splitlines() if line.strip())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +82,7 @@ def test_a_mode_does_what_it_does_in_clush(
         with asked(
             folder, "-R", "exec", "-w", "n[1-3]", *words, program=program, shell=shell
         ) as child:
-            seen.append(rest(child))
+            seen.append(lines_left(child))
             assert child.exitstatus == 0
     ours = [line for line in seen[0] if not line.startswith("mpshell: ok")]
     assert ours == seen[1]
@@ -99,7 +92,7 @@ def test_a_mode_does_what_it_does_in_clush(
 def test_a_wrong_password_is_the_program_s_to_refuse(folder: Path) -> None:
     words = ("-R", "exec", "-w", "n[1-2]", "-m", "sudo", "id")
     with asked(folder, *words, password="wrong") as child:
-        shown = rest(child)
+        shown = lines_left(child)
         assert child.exitstatus == 1
     assert "n1: Sorry, try again." in shown and "n2: Sorry, try again." in shown
 
@@ -123,7 +116,7 @@ def test_no_argument_environment_journal_or_trace_has_the_password(folder: Path)
         "sudo",
     )
     with asked(folder, *words, f'sh -c "{look}"') as child:
-        shown = rest(child)
+        shown = lines_left(child)
         assert child.exitstatus == 0
     assert "n1: 0" in shown and not any(RIGHT in line for line in shown)
     for file in folder.glob("journal*"):
@@ -134,11 +127,11 @@ def test_a_run_of_a_journal_asks_again(folder: Path) -> None:
     journal = str(folder / "journal")
     words = ("-R", "exec", "-w", "n[1-2]", "-m", "sudo", "--journal", journal)
     with asked(folder, *words, f"sh -c '[ -e {folder}/go ]'") as child:
-        rest(child)
+        lines_left(child)
         assert child.exitstatus == 1
     (folder / "go").touch()
     with asked(folder, "--rerun-failed", journal, "-m", "sudo") as child:
-        rest(child)
+        lines_left(child)
         assert child.exitstatus == 0
     refused = mpshell("--rerun-failed", journal, env={"CLUSTERSHELL_CFGDIR": str(folder)})
     assert refused.code == 0, "no node is left to run"
@@ -196,7 +189,7 @@ def test_sshpass_logs_in_with_the_password(
             "id -u",
         )
         with asked(folder, *words) as child:
-            shown = rest(child)
+            shown = lines_left(child)
             assert child.exitstatus == 0, shown
     assert [line for line in shown if ": " in line and "4242" in line] == [
         "p1: 4242", "p2: 4242", "p3: 4242"
@@ -217,10 +210,10 @@ def test_one_question_serves_the_login_and_sudo(
         options = write_config(tmp_path, ssh_server, hosts("p*", port))
         words = ("-R", "asyncssh", "--password", "-m", "sudo", "-o", options, "-w", "p[1-3]")
         with asked(folder, *words, "sh", "-c", "'id -u; cat'") as child:
-            shown = rest(child)
+            shown = lines_left(child)
             assert child.exitstatus == 0, shown
         with asked(folder, *words, "id", "-u", password="wrong") as child:
-            refused = rest(child)
+            refused = lines_left(child)
             assert child.exitstatus != 0, refused
     assert [line for line in shown if line.startswith("p")] == ["p1: 0", "p2: 0", "p3: 0"]
     assert not any("Password" in line or RIGHT in line for line in shown)

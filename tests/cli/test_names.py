@@ -10,7 +10,8 @@ import pytest
 
 from mpshell.cli.text import visible, visible_lines
 from tests.cli.program import PROGRAM, Done, local, mpshell
-from tests.cli.test_terminal import BARE, rest, terminal
+from tests.cli.terminals import rest
+from tests.cli.test_terminal import BARE, terminal
 from tests.system.recorder import until
 
 #: Escape sequences (names hold no brackets), C1 as a character, DEL, a backspace, text from right to left.

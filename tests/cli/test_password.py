@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from tests.cli.program import PROGRAM, environment, mpshell
+from tests.cli.terminals import on_a_terminal, rest
 from tests.ssh.conftest import SshServer
 from tests.ssh.passwords import RIGHT, counting_server, hosts
 from tests.ssh.test_ssh_faults import write_config
@@ -25,26 +26,12 @@ SSH = ("-R", "asyncssh", "--password")
 def on_terminal(*words: str, shell: str = "") -> Iterator[pexpect.spawn[str]]:
     """Give the program on a terminal of its own, which keeps what it shows when a signal comes."""
     line = ["sh", "-c", shell, *PROGRAM, *words] if shell else [*PROGRAM, *words]
-    child = pexpect.spawn(
-        line[0], line[1:], env=environment(TERM="dumb"), timeout=60, encoding="utf-8", echo=True
-    )
-    mode = termios.tcgetattr(child.child_fd)
-    mode[3] |= termios.NOFLSH
-    termios.tcsetattr(child.child_fd, termios.TCSANOW, mode)
-    try:
+    with on_a_terminal(line, environment(TERM="dumb"), echo=True) as child:
         yield child
-    finally:
-        child.close(force=True)
 
 
 def echoes(child: pexpect.spawn[str]) -> bool:
     return bool(termios.tcgetattr(child.child_fd)[3] & termios.ECHO)
-
-
-def rest(child: pexpect.spawn[str]) -> str:
-    child.expect(pexpect.EOF)
-    child.wait()
-    return str(child.before)
 
 
 @contextmanager

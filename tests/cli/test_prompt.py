@@ -17,7 +17,8 @@ import pexpect
 import pytest
 
 from tests.cli.program import PROGRAM, environment, gone, mpshell
-from tests.cli.test_terminal import rest, terminal
+from tests.cli.terminals import rest
+from tests.cli.test_terminal import terminal
 from tests.groupfiles import write_groups
 from tests.ssh.conftest import SshServer
 from tests.support import eventually

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-import termios
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 
 from mpshell.cli import progress
 from tests.cli.program import PROGRAM, environment, gone
+from tests.cli.terminals import on_a_terminal, rest
 from tests.support import eventually
 from tests.system.recorder import until
 
@@ -41,31 +41,11 @@ def terminal(
 ) -> Iterator[pexpect.spawn[str]]:
     """Give the program on a terminal of its own, with local commands."""
     line = [*program, "-R", "exec", *words]
-    child = pexpect.spawn(
-        line[0],
-        line[1:],
-        env=environment(**{"TERM": "xterm", **(env or {})}),
-        timeout=30,
-        dimensions=(24, 120),
-        encoding="utf-8",
-        codec_errors="replace",
-    )
-    # An interrupt from a terminal discards what its reader has not read yet, so a key that follows at once
-    # would take away what the program had written before it.
-    mode = termios.tcgetattr(child.child_fd)
-    mode[3] |= termios.NOFLSH
-    termios.tcsetattr(child.child_fd, termios.TCSANOW, mode)
-    try:
+    given = environment(**{"TERM": "xterm", **(env or {})})
+    with on_a_terminal(
+        line, given, timeout=30, dimensions=(24, 120), codec_errors="replace"
+    ) as child:
         yield child
-    finally:
-        child.close(force=True)
-
-
-def rest(child: pexpect.spawn[str]) -> str:
-    """Return all that is said until the end."""
-    child.expect(pexpect.EOF)
-    child.wait()
-    return str(child.before)
 
 
 @pytest.mark.parametrize("program", [PROGRAM, BARE], ids=["tqdm", "plain"])
