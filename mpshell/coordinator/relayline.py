@@ -217,7 +217,7 @@ class RelayLine:
             return
         if source == HEAD or self.nodes[source].offset > node.base:
             self._slowest_start = max(self._slowest_start, now - node.ordered_at)
-        if source != HEAD and node.changes == 1 and not node.failures:
+        if source != HEAD and not node.failures:
             node.failures[source] = ""
             self._let_in += 1
 
@@ -225,7 +225,8 @@ class RelayLine:
         source = node.source
         if source is None:
             return
-        first = source != HEAD and node.changes == 1 and not node.failures
+        # Its source may have changed since it was ready: that of a refused node goes to the next one in line.
+        first = source != HEAD and not node.failures
         node.failures[source] = text or "the connection was cut"
         self._refused += first and kind == LOGIN
         if first and kind == LOGIN and self._refuses(text):

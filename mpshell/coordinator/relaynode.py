@@ -86,7 +86,7 @@ class Receiver(Stated):
 
     table = TABLE
     __slots__ = (
-        "accusers", "again_at", "avoided", "bads", "base", "changes", "failures", "generation", "head_failures",
+        "accusers", "again_at", "avoided", "bads", "base", "failures", "generation", "head_failures",
         "line", "moved_at", "name", "offset", "ordered_at", "port", "rank", "reason", "repairs", "restarts",
         "samples", "seq", "slow", "source", "tried",
     )  # fmt: skip
@@ -107,7 +107,7 @@ class Receiver(Stated):
         self.ordered_at = self.moved_at = 0.0
         self.samples: deque[tuple[float, int]] = deque()
         #: Orders so far to fetch from elsewhere that were for its own sake, and all of them.
-        self.repairs = self.changes = 0
+        self.repairs = 0
         #: Whether the same source was tried twice already, and when that is to be done.
         self.tried = False
         self.again_at: float | None = None
@@ -149,7 +149,6 @@ class Receiver(Stated):
         """Take note of an order to fetch from a source."""
         if source != self.source:
             self.tried = False
-            self.changes += 1
         self.seq += 1
         self.source, self.base, self.again_at = source, self.offset, None
         self.ordered_at = self.moved_at = now

@@ -203,11 +203,11 @@ def stop(process: psutil.Process) -> Iterator[None]:
             process.kill()
 
 
-def in_the_middle(ledger: Ledger, act: Any) -> threading.Thread:
-    """Do something once a command runs."""
+def in_the_middle(ledger: Ledger, act: Any, commands: int = 1) -> threading.Thread:
+    """Do something once so many commands run."""
 
     def wait() -> None:
-        if eventually(lambda: bool(ledger.lines())):
+        if eventually(lambda: len(ledger.lines()) >= commands):
             act()
 
     thread = threading.Thread(target=wait)
@@ -269,7 +269,7 @@ def test_a_task_that_is_started_again_starts_nothing(
             assert eventually(lambda: address in addresses(client), 60), log.read_text()
             again.extend(child.pid for child in outposts(process))
 
-        thread = in_the_middle(ledger, restart)
+        thread = in_the_middle(ledger, restart, commands=2)
         task.resume()
         thread.join()
         again += [child.pid for child in outposts(configured.workers[host])]

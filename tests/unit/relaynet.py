@@ -38,6 +38,7 @@ class SimNode:
         self.seq = 0
         self.source: int | None = None
         self.flows_from = 0.0  # when its login is over
+        self.slow_login = 0.0  # seconds that its logins take longer than those of others
         self.told = 0.0
         self.reads_old = False  # it has open the part of a node that has begun again
 
@@ -130,7 +131,7 @@ class SimNet:
             )
             self.check_tree(effect.rank)
             node.seq, node.source, node.reads_old = effect.seq, None, False
-            self.at(self.now + self.login, lambda: self._pull(node, effect))
+            self.at(self.now + self.login + node.slow_login, lambda: self._pull(node, effect))
         elif isinstance(effect, Take):
             node.seq, node.source, node.reads_old = effect.seq, None, False
             self.at(self.now + 0.02, lambda: self._take(node, effect.seq))

@@ -279,7 +279,7 @@ FIELDS: dict[tuple[type, str], Any] = {
         (Redial, name): lambda v: texts(v)
         for name in ("connecting", "secured", "opened", "dropped")
     },
-    (Connect, "library"): (str,),
+    (Connect, "ssh_library"): (str,),
     (Connect, "command"): (str,),
     (Connect, "user"): (str,),
     (Connect, "kex"): (str,),

@@ -143,6 +143,18 @@ def test_nodes_that_cannot_log_in_stop_the_copy() -> None:
     assert all(node.reason == net.line.stopped for node in net.line.nodes)
 
 
+@pytest.mark.parametrize("nodes", [5, 24])
+def test_logins_that_are_refused_one_after_another_stop_the_copy_too(nodes: int) -> None:
+    """Each has another source by then than at first: that of the node before it, which was refused earlier."""
+    net = made(nodes)
+    net.refused = "Permission denied (publickey)."
+    for node in net.nodes:
+        node.slow_login = 0.1 * (node.rank % 6)
+    net.run()
+    assert "use --relay=sshd" in net.line.stopped
+    assert len(arrived(net)) < nodes / 2 and net.head_sent < SIZE * (nodes / 2)
+
+
 def test_two_nodes_that_cannot_log_in_stop_the_copy() -> None:
     net = made(2)
     net.refused = "Permission denied (publickey)."
