@@ -112,7 +112,7 @@ class Link(Protocol):
         """Make sure that it does not go on; `why` is its detail. That it is gone is reported later."""
 
     def ended(self) -> bool:
-        """Return whether it has ended, or sent something, while no run leased it."""
+        """Return whether it has ended, or sent something but a Pong, while no run leased it."""
 
     def close(self) -> None:
         """Give it up: an engine that still lives takes that as its end. Harmless when done before."""

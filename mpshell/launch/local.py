@@ -30,6 +30,13 @@ _MEASURE = 3.0
 _MEASURES = (force.kill_commands, force.kill)
 
 
+def _is_readable(fd: int) -> bool:
+    """Return whether a descriptor has something to read now, or is at its end."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class LocalLink(Leased):
     """A `Link` to an engine that a fork server of this machine has forked.
 
@@ -151,10 +158,21 @@ class LocalLink(Leased):
     def ended(self) -> bool:
         if self.gone or not (self._served() and self.channel.ours() and self._sentinel.ours()):
             return True
-        poll = select.poll()
-        poll.register(self.channel.fileno(), select.POLLIN)
-        poll.register(self._sentinel.fd, select.POLLIN)
-        return bool(poll.poll(0))
+        return _is_readable(self._sentinel.fd) or self._has_news()
+
+    def _has_news(self) -> bool:
+        """Return whether more has come than answers to the last Pings, which may cross the end of a run."""
+        channel = self.channel
+        if not _is_readable(channel.fileno()):
+            return False
+        try:
+            events = [event for frame in channel.receive() for event in codec.decode(frame)]
+        except (EOFError, ProtocolError):
+            return True
+        if channel.error is not None or not all(isinstance(e, messages.Pong) for e in events):
+            return True
+        # The end may follow. One read is enough: a Ping is sent in seconds, and its answer is short.
+        return _is_readable(channel.fileno())
 
     def close(self) -> None:
         self._handle(lifecycle.CLOSE)
@@ -274,9 +292,7 @@ class LocalLink(Leased):
         """
         if self.loop is None or self._lifecycle.state not in lifecycle.SPEAKING:
             return
-        poll = select.poll()
-        poll.register(self.channel.fileno(), select.POLLIN)
-        if not (self.channel.ours() and poll.poll(0)):
+        if not (self.channel.ours() and _is_readable(self.channel.fileno())):
             self._handle(lifecycle.CHANNEL_END)
             return
         # Again also after an error of the listener's, for as long as there is somebody to listen.

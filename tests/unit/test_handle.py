@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from types import SimpleNamespace
@@ -17,8 +18,14 @@ from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel
 from mpshell.wire.codec import encode
 
-FRAME = encode([m.Ready(1, 2, "x"), m.Starting([1, 2])])
-WIRE = len(FRAME).to_bytes(4, "big") + FRAME
+
+def _wire(*messages: m.Message) -> bytes:
+    frame = encode(list(messages))
+    return len(frame).to_bytes(4, "big") + frame
+
+
+WIRE = _wire(m.Ready(1, 2, "x"), m.Starting([1, 2]))
+PONG = _wire(m.Pong())
 
 
 class Peer:
@@ -152,6 +159,68 @@ def test_what_a_dead_engine_has_said_is_told_also_after_an_error_of_the_listener
             peer.turn()
     peer.turn()
     assert (told, peer.gone) == ([2, 2, 2], 1)
+    peer.close()
+
+
+@pytest.mark.parametrize(
+    ("late", "ended"),
+    [
+        (b"", False),
+        (PONG, False),
+        (PONG * 3, False),
+        (PONG[:5], False),
+        (_wire(m.Warn("x")), True),
+        (PONG + _wire(m.EngineFailed("x")), True),
+        (_wire(m.Pong(), m.Warn("x")), True),
+        (PONG + b"\x80" * 10, True),
+        (b"\xff" * 40, True),
+    ],
+    ids=itertools.count(),
+)
+def test_an_idle_engine_goes_on_after_a_late_answer_and_nothing_else(
+    late: bytes, ended: bool
+) -> None:
+    """A Ping may cross the RunEnded of an engine, whose answer comes when no run leases it."""
+    peer = Peer()
+    peer.far.send(WIRE)
+    peer.turn()
+    peer.handle.detach()
+    peer.far.send(late)
+    assert peer.handle.ended() is ended
+    peer.far.close()
+    assert peer.handle.ended(), "its process is gone"
+    peer.handle.close()
+    peer.close()
+
+
+@pytest.mark.parametrize("end", ["channel", "sentinel"])
+def test_an_engine_that_ends_after_a_late_answer_has_ended(end: str) -> None:
+    peer = Peer()
+    peer.handle.detach()
+    peer.far.send(PONG)
+    if end == "channel":
+        peer.far.close()
+    else:
+        peer._fence()
+    assert peer.handle.ended()
+    peer.handle.close()
+    peer.close()
+
+
+def test_an_engine_serves_the_next_run_after_a_late_answer() -> None:
+    peer = Peer()
+    peer.handle.detach()
+    peer.far.send(PONG + PONG[:5])
+    assert not peer.handle.ended()
+    peer.handle.attach(
+        peer.loop,
+        lambda handle, events: peer.events.extend(events),
+        peer._on_gone,
+        lambda handle: None,
+    )
+    peer.far.send(PONG[5:] + WIRE)
+    peer.turn()
+    assert [type(event) for event in peer.events] == [m.Pong, m.Ready, m.Starting]
     peer.close()
 
 
