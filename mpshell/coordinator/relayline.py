@@ -89,9 +89,7 @@ class RelayLine:
         """So many bytes are there."""
         node = self.nodes[rank]
         if node.state in (FETCHING, IDLE):
-            first = node.moved_at == node.ordered_at
-            if node.move_to(min(offset, self.size), now) and first:
-                self._began(node, now)
+            self._move_to(node, offset, now, has_login=True)
         return self._taken()
 
     def need(
@@ -100,8 +98,8 @@ class RelayLine:
         """A pull, or what the head has sent, has ended too early."""
         node = self.nodes[rank]
         if node.state is FETCHING and seq == node.seq:
-            if node.move_to(min(offset, self.size), now) and kind is not LOGIN:
-                self._began(node, now)
+            # Without a login these bytes came by an earlier order.
+            self._move_to(node, offset, now, has_login=kind != LOGIN)
             node.handle(STOPPED)
             self._failed(node, kind, text, now)
         return self._taken()
@@ -139,7 +137,8 @@ class RelayLine:
         """The file is in its place."""
         node = self.nodes[rank]
         if node.handle(ARRIVED):
-            self._began(node, now)
+            if node.is_waiting:
+                self._began(node, now)
             node.offset = self.size
             self._places.unlink(node)
             for follower in self._places.followers(node):
@@ -210,8 +209,14 @@ class RelayLine:
 
     # -- faults ----------------------------------------------------------------------------------
 
+    def _move_to(self, node: Receiver, offset: int, now: float, has_login: bool) -> None:
+        """So many bytes are there."""
+        waited = node.is_waiting
+        if node.move_to(min(offset, self.size), now) and waited and has_login:
+            self._began(node, now)
+
     def _began(self, node: Receiver, now: float) -> None:
-        """Bytes have come for an order."""
+        """The first bytes have come for an order: later ones say nothing about the time of a start."""
         source = node.source
         if source is None:
             return

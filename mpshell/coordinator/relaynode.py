@@ -134,6 +134,11 @@ class Receiver(Stated):
         """Whether it is no source any more."""
         return len(self.accusers) > 1
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no byte has come since the last order."""
+        return self.moved_at == self.ordered_at
+
     def move_to(self, offset: int, now: float) -> bool:
         """Take note of the bytes that are there; return whether it has more than before."""
         more = offset > self.offset

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from mpshell.coordinator import relaywire
 from mpshell.coordinator.relayline import RelayLine
 from mpshell.coordinator.relaynode import EVENTS, HEAD, STATES, TABLE, Pull, Take
 from tests.unit.relaynet import MB, SimNet
@@ -190,6 +191,38 @@ def test_a_node_that_nobody_reaches_is_given_up_with_its_reasons() -> None:
         line.tick(now + 0.6)
     assert line.nodes[0].reason == "no source reachable: head: No route to host"
     assert reasons <= 4
+
+
+@pytest.mark.parametrize("event", ["cut", "done"])
+def test_a_stall_is_found_as_soon_after_long_pulls(event: str) -> None:
+    """Only the first bytes of an order count for how long a start takes."""
+    line = RelayLine(["a", "b"], SIZE)
+    line.ready(0, None, 0.0)
+    line.ready(1, None, 0.0)
+    line.take(0, 1, 0)
+    for rank in (0, 1):
+        line.at(rank, MB, 1.0)
+    source = line.nodes[1].source
+    if event == "cut":
+        line.need(1, 1, 2 * MB, "cut", "connection closed", 100.0)
+        line.at(0, 24 * MB, 105.0)
+    else:
+        line.at(1, 2 * MB, 100.0)
+        line.done(0, 100.0)
+    line.tick(101.0)
+    assert line.nodes[1].source == source and source is not None
+    line.tick(106.0)
+    assert line.nodes[1].failures[source] == "no byte has come"
+
+
+def test_a_refused_login_is_one_also_with_bytes_of_an_earlier_order() -> None:
+    line = RelayLine(["a", "b"], SIZE)
+    line.ready(0, None, 0.0)
+    line.ready(1, None, 0.0)
+    answer = relaywire.parse(b"mpshell need 1 4096 login Permission denied (publickey).")
+    assert isinstance(answer, relaywire.NeedAnswer)
+    line.need(1, *answer, 1.0)
+    assert "use --relay=sshd" in line.stopped
 
 
 def test_an_answer_to_an_older_order_is_dropped() -> None:
