@@ -25,7 +25,7 @@ class _Parser(configparser.ConfigParser):
     def numbered(self, text: str) -> Iterator[str]:
         """Yield the lines of a text, which are taken one by one."""
         for self.line, line in enumerate(io.StringIO(text, newline=None), 1):
-            yield line
+            yield line.rstrip("\n")
 
     def optionxform(self, optionstr: str) -> str:
         key = super().optionxform(optionstr)
@@ -50,16 +50,13 @@ def parse(path: str, data: bytes) -> Sections:
         parser.read_file(parser.numbered(text), path)
     except configparser.Error as error:
         raise _named(path, error) from None
-    found: Sections = {}
+    # In a section that is there already, a key of DEFAULT stands for itself.
+    values = {section: dict(parser.items(section, raw=True)) for section in parser.sections()}
+    found: Sections = {section: {} for section in values}
+    values[DEFAULT] = dict(parser.defaults())
     for (section, key), line in parser.lines.items():
-        if parser.has_section(section):
-            values = dict(parser.items(section, raw=True))
-        else:
-            values = dict(parser.defaults())
-        # In a section that is there already, a key of DEFAULT stands for itself.
-        found.setdefault(section, {})[key] = ConfEntry(values[key], f"{path}:{line}")
-    for section in parser.sections():
-        found.setdefault(section, {})
+        entry = ConfEntry(values[section][key], f"{path}:{line}")
+        found.setdefault(section, {})[key] = entry
     return found
 
 
