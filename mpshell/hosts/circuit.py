@@ -93,11 +93,15 @@ class Circuit:
         if self._ended and not (self._out or self._reported):
             self._reported = True
             self._on_end(self)
-            if self._on_drained is not None:
-                self._on_drained()
+            self._report_drained()
+
+    def _report_drained(self) -> None:
+        if self._on_drained is not None:
+            call, self._on_drained = self._on_drained, None
+            call()
 
     def when_ended(self, call: Callable[[], object], drained: bool) -> None:
-        """Call it once all that has come over the channel was sent, and its end.
+        """Call it once all that has come over the channel was sent, and its end; or this circuit is closed.
 
         `drained`: nothing is written to it any more, so that it is at its end when it is empty, whoever has it
         open.
@@ -105,7 +109,7 @@ class Circuit:
         self._on_drained = call
         self._draining = drained
         if self._reported:
-            call()
+            self._report_drained()
         else:
             self._pump()
 
@@ -160,13 +164,16 @@ class Circuit:
         if owed >= WINDOW // 4:
             self._credited += owed
             self._send(frames.CREDIT, self.number, frames.pack_number(owed))
-        if not pending and self._on_flushed:
-            calls, self._on_flushed = self._on_flushed, []
-            for call in calls:
-                call()
+        if not pending:
+            self._report_flushed()
+
+    def _report_flushed(self) -> None:
+        calls, self._on_flushed = self._on_flushed, []
+        for call in calls:
+            call()
 
     def when_flushed(self, call: Callable[[], object]) -> None:
-        """Call it once all that has come from the line has left for the channel's other end."""
+        """Call it once all that has come from the line has left for the channel's other end, or is dropped."""
         if self.channel.pending:
             self._on_flushed.append(call)
         else:
@@ -182,6 +189,9 @@ class Circuit:
         if self._writing:
             self._loop.remove_writer(self.channel.fileno())
         self.channel.close()
+        # Nothing is left that these could wait for.
+        self._report_flushed()
+        self._report_drained()
 
 
 def _has_input(fd: int) -> bool:

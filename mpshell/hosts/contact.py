@@ -1,6 +1,6 @@
 """The state of one host as the switchboard has it, as a pure state machine.
 
-    IDLE ── OPEN ──► CALLING ── HELLO ──► UP ── CUT ──► CUT_OFF ── OVER ──► IDLE
+    IDLE ── OPEN ──► CALLING ── GREET ──► UP ── CUT ──► CUT_OFF ── OVER ──► IDLE
                         └─ CUT ─► IDLE
 
 A host that is cut off may still run what it was given: that is over when its lease is.

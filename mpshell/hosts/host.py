@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 #: Seconds for the last words of a program whose line has ended.
 _LAST_WORDS = 1.0
 
+#: What a greeting that is none may end with, of the parser and of the conversions.
+_MALFORMED = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+
 #: Engines of one host, at most.
 _MOST_CPUS = 1024
 
@@ -163,11 +168,13 @@ class Host:
             raise ProtocolError("it has greeted already")
         try:
             about = json.loads(body)
+            # Refuses what no JSON has and Python reads all the same: numbers without end, halves of characters.
+            json.dumps(about, allow_nan=False, ensure_ascii=False).encode()
             version, cpus = str(about["version"]), int(about["cpus"])
             sent, monotonic = float(about["boottime"]), float(about["monotonic"])
             stage = str(about["stage"])
             self._lacks = {str(name): str(why)[:200] for name, why in about["lacks"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _MALFORMED as error:
             raise ProtocolError(f"no greeting: {error!r}") from error
         if version != mpshell.__version__:
             raise ProtocolError(f"it has mpshell {version}, this program {mpshell.__version__}")

@@ -78,4 +78,5 @@ class Grantor:
         """Return the moment, on the clock here, from which nothing runs there; 0 when nothing ever has."""
         if self._granted is None:
             return 0.0
-        return self._granted + min(self._differences) + LEASE + CLEAR
+        # No beat was sent after it has come, whatever clock is in it.
+        return min(self._heard, self._granted + min(self._differences)) + LEASE + CLEAR

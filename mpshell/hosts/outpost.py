@@ -148,20 +148,21 @@ class Outpost:
             return
         self._loop.remove_reader(post.process.sentinel)
         os.close(post.process.sentinel)
-        del self._posts[number]
+        # It stays a post until its end is reported: credit for the rest of its output comes until then.
         # Without a word it is the fork server that has ended: the engine sees that and ends by itself, which
         # only the end of its channel shows.
         text = b"".join(words) or b"its fork server has ended"
         post.circuit.when_ended(lambda: self._report(post.circuit, text), drained=bool(words))
 
     def _report(self, circuit: Circuit, text: bytes) -> None:
+        del self._posts[circuit.number]
         circuit.close()
         self._line.send(frames.GONE, circuit.number, text[:200])
 
     def close(self) -> None:
         """End all engines with what they run."""
         self._line.close()
-        for post in self._posts.values():
+        for post in list(self._posts.values()):
             post.circuit.close()
         self._launcher.close()
         self._stage.close()

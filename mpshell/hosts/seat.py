@@ -138,7 +138,7 @@ class Seat:
         self._loop.remove_reader(self._sentinel)
         if text:
             try:
-                os.write(self._sentinel, text.encode()[:_WORDS])
+                os.write(self._sentinel, text.encode(errors="replace")[:_WORDS])
             except OSError as error:
                 if error.errno != errno.EPIPE:
                     raise

@@ -115,6 +115,24 @@ def test_what_an_engine_has_sent_is_passed_on_before_its_end(pair: Pair) -> None
     assert found == [b"%d" % number * 1000 for number in range(40)]
 
 
+def test_what_waits_for_a_circuit_is_called_when_that_is_closed(pair: Pair) -> None:
+    """Nothing would call it later: what was to be passed on is dropped."""
+    called: list[str] = []
+    for _ in range(WINDOW // frames.BODY):
+        pair.near.take(frames.LAST, b"x" * frames.BODY)
+    pair.near.when_flushed(lambda: called.append("flushed"))
+    pair.engine.send(b"y" * 2 * WINDOW)
+    for _ in range(40):
+        pair.engine.flush()
+        pair.loop.run_once(poll_only=True)
+    pair.far.when_ended(lambda: called.append("ended"), drained=True)
+    assert called == []
+    pair.near.close()
+    assert called == ["flushed"]
+    pair.far.close()
+    assert called == ["flushed", "ended"]
+
+
 def test_a_plain_run_loads_nothing_of_this() -> None:
     source = (
         "import sys, mpshell\n"

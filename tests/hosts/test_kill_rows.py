@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mpshell import EngineStartError, Task
+from mpshell import EngineStartError, EventHandler, Task, Worker
 from mpshell.hosts.launcher import HostsLauncher
 from mpshell.hosts.packets import Way
 from tests.engine.conftest import alive
@@ -64,6 +64,31 @@ def test_when_all_hosts_are_lost_the_rest_is_reported(
     # A program that asks for more then has an error.
     with pytest.raises(EngineStartError, match="gw1: closed for today"):
         task.run("true", nodes="n1", remote=False)
+
+
+class Killing(EventHandler):
+    """Kills the engine when that can pass nothing on any more."""
+
+    engine = 0
+
+    def ev_read(self, worker: Worker, node: str, sname: str, msg: bytes) -> None:
+        if not self.engine:
+            self.engine = int(msg)
+            # That all on the way is full has no sign here: nothing is read meanwhile.
+            threading.Event().wait(1.5)
+            os.kill(self.engine, signal.SIGKILL)
+            assert eventually(lambda: not alive(self.engine))
+
+
+def test_more_output_than_a_window_is_passed_on_after_the_end_of_its_engine(task: Task) -> None:
+    """What waits for credit there, and then the reason; without it the host's engine would be silent for ever."""
+    task.set_info("launcher", local_hosts(1, engines=1))
+    task.set_info("heartbeat", None)
+    worker = task.shell(
+        "echo $PPID; yes 1234567890 | head -n 2000000", nodes="n1", remote=False, handler=Killing()
+    )
+    task.resume()
+    assert [(o.reason, o.detail) for o in worker.outcomes()] == [("lost", "signal 9")]
 
 
 def test_lost_nodes_run_again_where_that_is_asked_for(task: Task, ledger: Ledger) -> None:
