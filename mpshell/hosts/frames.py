@@ -8,6 +8,7 @@ may write something before it, and goes on with frames: the length of the body, 
                 ◄──────────── PIECE LAST CREDIT END ────────────►
 """
 
+import math
 import struct
 
 from mpshell.errors import ProtocolError
@@ -64,6 +65,8 @@ def unpack_clock(body: bytes) -> float:
     if len(body) != _CLOCK.size:
         raise ProtocolError(f"a clock of {len(body)} bytes")
     (seconds,) = _CLOCK.unpack(body)
+    if not math.isfinite(seconds):
+        raise ProtocolError(f"a clock that is at {seconds}")
     return float(seconds)
 
 

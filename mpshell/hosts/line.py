@@ -2,6 +2,9 @@
 
 A beat that stood behind a megabyte of output would let a lease run out on a slow network. So frames that are
 about time and room go first, and a body is short (`mpshell.hosts.frames.BODY`).
+
+Each write wakes the processes on the way to the other end. So a busy line makes a pause between two writes,
+and what comes meanwhile goes together. A frame for a line that has been quiet goes at once.
 """
 
 import os
@@ -10,7 +13,7 @@ from collections.abc import Callable
 
 from mpshell.errors import ProtocolError
 from mpshell.hosts import frames
-from mpshell.runtime.loop import EventLoop
+from mpshell.runtime.loop import EventLoop, TimerHandle
 
 #: Frames that go before the others. An engine's START is one, so that a FENCE never comes before it.
 _URGENT = frozenset(
@@ -18,6 +21,9 @@ _URGENT = frozenset(
 )  # fmt: skip
 
 _READ_SIZE = 1 << 18
+
+#: Seconds between two writes, at least, unless there is much to be written.
+_PAUSE = 0.005
 
 #: The other end is gone, as at an end of file, and has left bytes unread (unix(7)): the reason is in the last
 #: words of its program, not in the name of the error.
@@ -50,27 +56,40 @@ class LineEnd:
         self._bulk: deque[bytes] = deque()
         #: What is being written.
         self._out = memoryview(b"")
-        self._flush_is_due = self._writing = False
+        #: Bytes in `_urgent` and `_bulk`.
+        self._size = 0
+        #: The next write, while one is to come; the moment when the pause after the last one is over.
+        self._due: TimerHandle | None = None
+        self._rested = 0.0
+        self._writing = False
         self.closed = False
         for fd in set(fds):
             os.set_blocking(fd, False)
         loop.add_reader(self._read_fd, self.receive)
 
     def send(self, kind: bytes, engine: int = 0, body: bytes = b"") -> None:
-        """Send a frame with what else this turn has to send."""
+        """Send a frame with what else there is to send."""
         if self.closed:
             return
-        (self._urgent if kind in _URGENT else self._bulk).append(frames.pack(kind, engine, body))
-        if not (self._flush_is_due or self._writing):
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+        frame = frames.pack(kind, engine, body)
+        (self._urgent if kind in _URGENT else self._bulk).append(frame)
+        self._size += len(frame)
+        if self._writing:
+            return
+        when = 0.0 if self._size >= frames.BODY else self._rested
+        if self._due is not None:
+            if self._due.when <= when:
+                return
+            self._due.cancel()
+        self._due = self._loop.call_at(when, self._flush)
 
     def greet(self) -> None:
         """Send the greeting, before all frames."""
         self._urgent.append(frames.GREETING)
+        self._size += len(frames.GREETING)
 
     def _flush(self) -> None:
-        self._flush_is_due = False
+        self._due = None
         while not self.closed and (self._out or self._fill()):
             try:
                 written = os.write(self._write_fd, self._out)
@@ -86,6 +105,7 @@ class LineEnd:
                 self._fail(os.strerror(error.errno or 0))
                 return
             self._out = self._out[written:]
+        self._rested = self._loop.time() + _PAUSE
         if self._writing and not self.closed:
             self._writing = False
             self._loop.remove_writer(self._write_fd)
@@ -96,6 +116,7 @@ class LineEnd:
         while (self._urgent or self._bulk) and size < frames.BODY:
             chosen.append((self._urgent or self._bulk).popleft())
             size += len(chosen[-1])
+        self._size -= size
         self._out = memoryview(b"".join(chosen))
         return bool(chosen)
 
@@ -135,6 +156,8 @@ class LineEnd:
         if self.closed:
             return
         self.closed = True
+        if self._due is not None:
+            self._due.cancel()
         self._loop.remove_reader(self._read_fd)
         self._loop.remove_writer(self._write_fd)
         for fd in {self._read_fd, self._write_fd}:
