@@ -62,7 +62,7 @@ def _trace(engine: EngineState, event: messages.Trace) -> bool:
 
 
 def _finished(engine: EngineState, event: messages.Finished) -> bool:
-    ended = set()
+    ended, bodies = set(), engine.bodies
     reasons = _CONNECTION_REASONS if engine.link.ssh_library else _REASONS
     for client, reason, status, stdout, stderr, started, duration, _ in event.results:
         if client not in engine.running and client not in engine.assigned:
@@ -71,7 +71,7 @@ def _finished(engine: EngineState, event: messages.Finished) -> bool:
             return False
         if not (isfinite(started) and isfinite(duration)):
             return False
-        if any(body >= 0 and body not in engine.bodies for body in (stdout, stderr)):
+        if (stdout >= 0 and stdout not in bodies) or (stderr >= 0 and stderr not in bodies):
             return False
         ended.add(client)
     return len(ended) == len(event.results)

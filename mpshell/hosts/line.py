@@ -3,8 +3,8 @@
 A beat that stood behind a megabyte of output would let a lease run out on a slow network. So frames that are
 about time and room go first, and a body is short (`mpshell.hosts.frames.BODY`).
 
-Each write wakes the processes on the way to the other end. So a busy line makes a pause between two writes,
-and what comes meanwhile goes together. A frame for a line that has been quiet goes at once.
+Each write wakes all processes on the way to the coordinator. So an end may make a pause between two writes, and
+what comes meanwhile goes together. A frame for a line that has been quiet goes at once.
 """
 
 import os
@@ -22,9 +22,6 @@ _URGENT = frozenset(
 
 _READ_SIZE = 1 << 18
 
-#: Seconds between two writes, at least, unless there is much to be written.
-_PAUSE = 0.005
-
 #: The other end is gone, as at an end of file, and has left bytes unread (unix(7)): the reason is in the last
 #: words of its program, not in the name of the error.
 _GONE = (ConnectionResetError, BrokenPipeError)
@@ -36,7 +33,8 @@ class LineEnd:
     """Frames in and out of two descriptors, which may be one, and which it owns.
 
     `on_frame` gets a kind, an engine's number and a body, and may raise ProtocolError; `on_end` gets the reason
-    why nothing comes or goes any more, once.
+    why nothing comes or goes any more, once. `pause` is the seconds between two writes, at least, unless there
+    is much to be written.
     """
 
     def __init__(
@@ -46,11 +44,13 @@ class LineEnd:
         on_frame: OnFrame,
         on_end: Callable[[str], object],
         greeted: bool,
+        pause: float = 0.0,
     ) -> None:
         self._read_fd, self._write_fd = fds
         self._loop = loop
         self._on_frame = on_frame
         self._on_end = on_end
+        self._pause = pause
         self._frames = frames.Frames(greeted)
         self._urgent: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
@@ -76,7 +76,7 @@ class LineEnd:
         self._size += len(frame)
         if self._writing:
             return
-        when = 0.0 if self._size >= frames.BODY else self._rested
+        when = self._rested if self._pause and self._size < frames.BODY else 0.0
         if self._due is not None:
             if self._due.when <= when:
                 return
@@ -105,7 +105,8 @@ class LineEnd:
                 self._fail(os.strerror(error.errno or 0))
                 return
             self._out = self._out[written:]
-        self._rested = self._loop.time() + _PAUSE
+        if self._pause:
+            self._rested = self._loop.time() + self._pause
         if self._writing and not self.closed:
             self._writing = False
             self._loop.remove_writer(self._write_fd)

@@ -147,7 +147,9 @@ class Written:
         end, self._other = socket.socketpair()
         self._other.setblocking(False)
         fd = end.detach()
-        self.line = LineEnd((fd, fd), self.loop, lambda *frame: None, lambda why: None, True)
+        self.line = LineEnd(
+            (fd, fd), self.loop, lambda *frame: None, lambda why: None, greeted=True, pause=0.005
+        )
         self._reader = frames.Frames(greeted=True)
 
     def kinds(self, seconds: float = 0.0) -> bytes:
