@@ -7,23 +7,22 @@ The result is that of ClusterShell's RangeSetND, which is part of its API: progr
 There, single vectors are sorted and boxes that differ in one axis are joined, in passes: first each
 with its neighbour, as long as that changes something, then each with all that follow.  The boxes of
 all passes are disjoint, so the same boxes come out of any order of the vectors.  Here the passes cost
-n log n: the neighbours are compared as integers, and all that may join a box are found by the columns that they
-have in common with it.
+n log n: a box is one integer, and all that may join it are found by the columns that they have in common
+with it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from math import prod
-
-from mpshell.nodes.indexes import key_index
 
 Column = tuple[int, ...]
 
-#: A box as the passes have it: the number of each of its columns in `_Columns`.
-_Box = tuple[int, ...]
+#: A box as the passes have it: an integer with a field of bits for each axis, the first axis highest. A field
+#: has the number of the column. Two boxes are compared by one operation on integers, in all axes.
+_Box = int
 
 
 def fold_columns(axes: Sequence[Sequence[int]]) -> list[tuple[Column, ...]]:
@@ -32,139 +31,137 @@ def fold_columns(axes: Sequence[Sequence[int]]) -> list[tuple[Column, ...]]:
     if prod(map(len, values)) == len(axes[0]):
         # One box, the usual case: it needs no pass.
         return [tuple(tuple(sorted(column)) for column in values)]
-    columns = _Columns()
-    boxes = _first_boxes(axes, values, columns)
-    for join in (_joined_neighbours, _joined):
-        count = len(boxes) + 1
-        while len(boxes) < count:
-            count = len(boxes)
-            boxes = join(sorted(boxes, key=columns.order), columns)
-    return [tuple(columns.columns[number] for number in box) for box in boxes]
+    columns = _Columns(set().union(*values), len(axes[0]), len(axes))
+    # Boxes of one vector have the order of their integers.
+    boxes = sorted(columns.boxes_of(axes))
+    joins: tuple[Callable[[Sequence[_Box], _Columns], list[_Box]], ...]
+    joins = _joined_neighbours, _joined
+    for join in joins:
+        while len(joined := join(boxes, columns)) < len(boxes):
+            boxes = sorted(joined, key=columns.orders.__getitem__)
+    return columns.in_boxes(boxes)
 
 
 class _Columns:
-    """Numbers columns, so that they are compared and looked up as integers."""
+    """Numbers columns, and has them in boxes.  A column of one key has the place of its text among all keys."""
 
-    def __init__(self) -> None:
-        self.columns: list[Column] = []
-        #: Of each column, the order of boxes: the longest first, then by the texts of its ends.
-        self._ranks: list[tuple[int, str, str]] = []
+    def __init__(self, keys: Iterable[int], vectors: int, axes: int) -> None:
+        # Each key begins with the same digit, so that their texts have the order of the indexes' texts.
+        ordered = sorted(keys, key=str)
+        self._places = {key: place for place, key in enumerate(ordered)}
+        self.columns: list[Column] = [(key,) for key in ordered]
         #: Length and sum of each: columns that differ in one of them are not equal.
-        self.sums: list[tuple[int, int]] = []
-        self._numbers: dict[Column, int] = {}
+        self.sums = [(1, key) for key in ordered]
+        self._numbers: dict[Column, int] = {}  # of the columns of several keys
+        # Each union joins two boxes or more, so that there are fewer unions than vectors.
+        self._bits = (len(ordered) + vectors).bit_length()
+        self.field = (1 << self._bits) - 1
+        #: Of each axis, the place of its field in a box, and the bits of all other fields.
+        self.shifts = [self._bits * axis for axis in reversed(range(axes))]
+        whole = (1 << self._bits * axes) - 1
+        self.others = [whole ^ self.field << shift for shift in self.shifts]
+        self.orders = _Orders(ordered, vectors, self.sums, self.shifts, self.field)
 
-    def number(self, column: Column) -> int:
-        """Return the number of a column of sorted keys."""
+    def boxes_of(self, axes: Sequence[Sequence[int]]) -> list[_Box]:
+        """Return a box for each vector."""
+        places, bits = self._places, self._bits
+        boxes = [places[key] for key in axes[0]]
+        for axis in axes[1:]:
+            boxes = [box << bits | places[key] for box, key in zip(boxes, axis, strict=True)]
+        return boxes
+
+    def in_boxes(self, boxes: Iterable[_Box]) -> list[tuple[Column, ...]]:
+        """Return the columns of each box."""
+        columns, field, shifts = self.columns, self.field, self.shifts
+        return [tuple([columns[box >> shift & field] for shift in shifts]) for box in boxes]
+
+    def united(self, box: _Box, axis: int, parts: Sequence[int]) -> _Box:
+        """Return a box whose column of an axis has the keys of disjoint columns, given by their numbers."""
+        column = tuple(sorted(chain.from_iterable(map(self.columns.__getitem__, parts))))
         number = self._numbers.setdefault(column, len(self.columns))
         if number == len(self.columns):
             self.columns.append(column)
             self.sums.append((len(column), sum(column)))
-            self._ranks.append((-len(column), key_index(column[0]), key_index(column[-1])))
-        return number
-
-    def union(self, numbers: Sequence[int]) -> int:
-        """Return the number of the column that has the keys of disjoint columns."""
-        return self.number(
-            tuple(sorted(chain.from_iterable(map(self.columns.__getitem__, numbers))))
-        )
-
-    def order(self, box: _Box) -> tuple[int, tuple[tuple[int, str, str], ...]]:
-        """Return the sort key of a box: the largest first.  No two disjoint boxes have the same."""
-        ranks = tuple([self._ranks[number] for number in box])
-        return -abs(prod([rank[0] for rank in ranks])), ranks
+            self.orders.add(column)
+        return box & self.others[axis] | number << self.shifts[axis]
 
 
-def _first_boxes(
-    axes: Sequence[Sequence[int]], values: Sequence[set[int]], columns: _Columns
-) -> list[_Box]:
-    """Return the boxes of the first pass, in which each vector is joined with its neighbour."""
-    ordered = [sorted(axis, key=key_index) for axis in values]
-    # A vector is one integer, whose digits are the places of its keys in the order of their texts.
-    scales = [prod(map(len, ordered[axis + 1 :])) for axis in range(len(axes))]
-    vectors = [0] * len(axes[0])
-    for numbers_of_axis, scale, keys in zip(axes, scales, ordered, strict=True):
-        places = {key: place * scale for place, key in enumerate(keys)}
-        vectors = [
-            vector + places[key] for vector, key in zip(vectors, numbers_of_axis, strict=True)
-        ]
-    vectors.sort()
-    numbers = [[columns.number((key,)) for key in keys] for keys in ordered]
-    digits = [(scale, len(keys)) for scale, keys in zip(scales, ordered, strict=True)]
+class _Orders(dict[_Box, int]):
+    """The sort keys of boxes, the largest box first.  No two disjoint boxes have the same.
 
-    def box_of(vector: int, axis: int, run: list[int]) -> _Box:
-        box = [
-            number[vector // scale % size]
-            for number, (scale, size) in zip(numbers, digits, strict=True)
-        ]
-        if run:
-            scale, size = digits[axis]
-            box[axis] = columns.union([numbers[axis][other // scale % size] for other in run])
-        return tuple(box)
+    Each is computed when it is asked for: most boxes are the same in the next pass.
+    """
 
-    boxes: list[_Box] = []
-    first, axis = vectors[0], -1
-    run: list[int] = []  # the vectors joined with `first`, and itself, which differ in `axis` alone
-    for vector in vectors[1:]:
-        if run:
-            if _differ_in(axis, vector, first, digits):
-                run.append(vector)
-                continue
-        else:
-            # The last axis first: neighbours that differ in one axis mostly differ there.
-            for axis in range(len(digits) - 1, -1, -1):
-                if _differ_in(axis, vector, first, digits):
-                    run = [first, vector]
-                    break
-            if run:
-                continue
-        boxes.append(box_of(first, axis, run))
-        first, run = vector, []
-    boxes.append(box_of(first, axis, run))
-    return boxes
+    def __init__(
+        self,
+        ordered: Sequence[int],
+        vectors: int,
+        sums: Sequence[tuple[int, int]],
+        shifts: Sequence[int],
+        field: int,
+    ) -> None:
+        """Take the keys in the order of their texts, and parts of the `_Columns` that this belongs to."""
+        super().__init__()
+        self._sums, self._shifts, self._field = sums, shifts, field
+        self._largest = vectors
+        self._longest = len(ordered)
+        self._bits = len(ordered).bit_length()
+        self._texts = {key: place for place, key in enumerate(ordered)}
+        #: Of each column, the order in boxes of one size: the longest first, then by the texts of its ends.
+        self._ranks: list[int] = []
+        for key in ordered:
+            self.add((key,))
 
+    def add(self, column: Column) -> None:
+        """Take the column that has the next number."""
+        ends = self._texts[column[0]] << self._bits | self._texts[column[-1]]
+        self._ranks.append(self._longest - len(column) << 2 * self._bits | ends)
 
-def _differ_in(axis: int, one: int, two: int, digits: Sequence[tuple[int, int]]) -> bool:
-    """Tell whether two vectors are equal but for one axis."""
-    scale, size = digits[axis]
-    return (one - two) % scale == 0 and one // (scale * size) == two // (scale * size)
+    def __missing__(self, box: _Box) -> int:
+        size, ranks = 1, 0
+        for shift in self._shifts:
+            number = box >> shift & self._field
+            size *= self._sums[number][0]
+            ranks = ranks << 3 * self._bits | self._ranks[number]
+        order = self._largest - size << 3 * self._bits * len(self._shifts) | ranks
+        self[box] = order
+        return order
 
 
 def _joined_neighbours(boxes: Sequence[_Box], columns: _Columns) -> list[_Box]:
     """Return sorted boxes, each joined with those that follow it immediately and differ in one axis."""
+    field = columns.field
+    # The last axis first: neighbours that differ in one axis mostly differ there.
+    axes = list(enumerate(zip(columns.shifts, columns.others, strict=True)))[::-1]
     found: list[_Box] = []
-    current, axis = boxes[0], -1
+    current, axis, shift, others = boxes[0], -1, 0, 0
     parts: list[int] = []  # the columns of `axis`, while `current` is being joined
-    for box in boxes[1:]:
+    for box in islice(boxes, 1, None):
         if parts:
-            if _with(current, axis, box[axis]) == box:
-                parts.append(box[axis])
+            if not (current ^ box) & others:
+                parts.append(box >> shift & field)
                 continue
-            current, parts = _with(current, axis, columns.union(parts)), []
-        axis = _one_difference(current, box)
-        if axis < 0:
+            current, parts = columns.united(current, axis, parts), []
+        difference = current ^ box
+        for axis, (shift, others) in axes:
+            if not difference & others:
+                parts = [current >> shift & field, box >> shift & field]
+                break
+        else:
             found.append(current)
             current = box
-        else:
-            parts = [current[axis], box[axis]]
-    found.append(_with(current, axis, columns.union(parts)) if parts else current)
-    return found
-
-
-def _one_difference(one: _Box, two: _Box) -> int:
-    """Return the one axis in which two boxes differ, -1 where they differ in several."""
-    found = -1
-    for axis, (number, other) in enumerate(zip(one, two, strict=True)):
-        if number != other:
-            if found >= 0:
-                return -1
-            found = axis
+    found.append(columns.united(current, axis, parts) if parts else current)
     return found
 
 
 def _joined(boxes: Sequence[_Box], columns: _Columns) -> list[_Box]:
     """Return sorted boxes, each joined with all that follow it, wherever, and differ in one axis."""
     search = _Search(boxes, columns)
-    return [search.joined(place) for place in range(len(boxes)) if not search.gone[place]]
+    return [
+        search.joined(place) if place in search.shared else box
+        for place, box in enumerate(boxes)
+        if not search.gone[place]
+    ]
 
 
 class _Search:
@@ -174,17 +171,30 @@ class _Search:
         self._boxes = boxes
         self._columns = columns
         self.gone = [False] * len(boxes)
-        #: The places of the boxes that are equal but for an axis.
-        self._alike: dict[tuple[int, _Box], list[int]] = {}
+        #: Of each axis, the first place of boxes that are equal but for it, and all places of several such.
+        self._alike: list[tuple[dict[_Box, int], dict[_Box, list[int]]]] = []
+        for others in columns.others:
+            first: dict[_Box, int] = {}
+            several: dict[_Box, list[int]] = {}
+            for place, box in enumerate(boxes):
+                before = first.setdefault(box & others, place)
+                if before != place:
+                    several.setdefault(box & others, [before]).append(place)
+            self._alike.append((first, several))
+        #: The boxes that another one differs from in one axis: no join can begin with any other.
+        self.shared = {
+            place for _, several in self._alike for places in several.values() for place in places
+        }
         #: Length and sum of the columns in each axis.
-        self._sums: set[tuple[int, int, int]] = set()
-        for place, box in enumerate(boxes):
-            for axis, number in enumerate(box):
-                self._alike.setdefault((axis, _without(box, axis)), []).append(place)
-                self._sums.add((axis, *columns.sums[number]))
+        self._sums: set[tuple[int, tuple[int, int]]] = set()
+        if self.shared:
+            for axis, shift in enumerate(columns.shifts):
+                numbers = {box >> shift & columns.field for box in boxes}
+                self._sums.update((axis, columns.sums[number]) for number in numbers)
 
     def joined(self, place: int) -> _Box:
         """Return the box at a place, joined with those that follow it, which are gone."""
+        columns = self._columns
         box, after = self._boxes[place], place
         axis, length, total = -1, 0, 0
         parts: list[int] = []  # the columns of `axis`, while the box is being joined
@@ -192,39 +202,35 @@ class _Search:
             axes: Sequence[int] = (axis,)
             # In another axis it is joined with a box that has just this column, if there is one.  Its
             # union is made only then, as that would take quadratic time for a long column.
-            if not parts or (axis, length, total) in self._sums:
+            if not parts or (axis, (length, total)) in self._sums:
                 if parts:
-                    box, parts = _with(box, axis, self._columns.union(parts)), []
-                axes = range(len(box))
+                    box, parts = columns.united(box, axis, parts), []
+                axes = range(len(columns.shifts))
             nearest, in_axis = self._nearest(box, axes, after)
             if in_axis < 0:
-                return _with(box, axis, self._columns.union(parts)) if parts else box
+                return columns.united(box, axis, parts) if parts else box
             self.gone[nearest] = True
             after = nearest
+            shift = columns.shifts[in_axis]
             if not parts:
-                axis, parts = in_axis, [box[in_axis]]
-                length, total = self._columns.sums[box[in_axis]]
-            added = self._boxes[nearest][axis]
-            parts.append(added)
-            more = self._columns.sums[added]
+                axis, parts = in_axis, [box >> shift & columns.field]
+                length, total = columns.sums[parts[0]]
+            parts.append(self._boxes[nearest] >> shift & columns.field)
+            more = columns.sums[parts[-1]]
             length, total = length + more[0], total + more[1]
 
     def _nearest(self, box: _Box, axes: Sequence[int], after: int) -> tuple[int, int]:
         """Return the next place, after another, of a box that differs in one of the axes, and that axis."""
         nearest, in_axis = len(self._boxes), -1
         for axis in axes:
-            places = self._alike.get((axis, _without(box, axis)), ())
+            alike = box & self._columns.others[axis]
+            first, several = self._alike[axis]
+            places = several.get(alike)
+            if places is None:
+                places = [first[alike]] if alike in first else []
             at = bisect_left(places, after + 1)
             while at < len(places) and self.gone[places[at]]:
                 at += 1
             if at < len(places) and places[at] < nearest:
                 nearest, in_axis = places[at], axis
         return nearest, in_axis
-
-
-def _without(box: _Box, axis: int) -> _Box:
-    return box[:axis] + box[axis + 1 :]
-
-
-def _with(box: _Box, axis: int, number: int) -> _Box:
-    return (*box[:axis], number, *box[axis + 1 :])
