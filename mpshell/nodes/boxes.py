@@ -14,8 +14,8 @@ with it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, count, islice
 from math import prod
 
 Column = tuple[int, ...]
@@ -48,10 +48,11 @@ class _Columns:
     def __init__(self, keys: Iterable[int], vectors: int, axes: int) -> None:
         # Each key begins with the same digit, so that their texts have the order of the indexes' texts.
         ordered = sorted(keys, key=str)
-        self._places = {key: place for place, key in enumerate(ordered)}
+        self._places = dict(zip(ordered, range(len(ordered)), strict=True))
         self.columns: list[Column] = [(key,) for key in ordered]
-        #: Length and sum of each: columns that differ in one of them are not equal.
-        self.sums = [(1, key) for key in ordered]
+        #: Of each, its length and sum: columns that differ in one of them are not equal.
+        self.lengths = [1] * len(ordered)
+        self.sums = ordered.copy()
         self._numbers: dict[Column, int] = {}  # of the columns of several keys
         # Each union joins two boxes or more, so that there are fewer unions than vectors.
         self._bits = (len(ordered) + vectors).bit_length()
@@ -60,7 +61,7 @@ class _Columns:
         self.shifts = [self._bits * axis for axis in reversed(range(axes))]
         whole = (1 << self._bits * axes) - 1
         self.others = [whole ^ self.field << shift for shift in self.shifts]
-        self.orders = _Orders(ordered, vectors, self.sums, self.shifts, self.field)
+        self.orders = _Orders(self._places, vectors, self.lengths, self.shifts, self.field)
 
     def boxes_of(self, axes: Sequence[Sequence[int]]) -> list[_Box]:
         """Return a box for each vector."""
@@ -81,7 +82,8 @@ class _Columns:
         number = self._numbers.setdefault(column, len(self.columns))
         if number == len(self.columns):
             self.columns.append(column)
-            self.sums.append((len(column), sum(column)))
+            self.lengths.append(len(column))
+            self.sums.append(sum(column))
             self.orders.add(column)
         return box & self.others[axis] | number << self.shifts[axis]
 
@@ -94,36 +96,34 @@ class _Orders(dict[_Box, int]):
 
     def __init__(
         self,
-        ordered: Sequence[int],
+        places: Mapping[int, int],
         vectors: int,
-        sums: Sequence[tuple[int, int]],
+        lengths: Sequence[int],
         shifts: Sequence[int],
         field: int,
     ) -> None:
-        """Take the keys in the order of their texts, and parts of the `_Columns` that this belongs to."""
+        """Take the places of the texts of keys, and parts of the `_Columns` that this belongs to."""
         super().__init__()
-        self._sums, self._shifts, self._field = sums, shifts, field
+        self._places, self._lengths = places, lengths
+        self._shifts, self._field = shifts, field
         self._largest = vectors
-        self._longest = len(ordered)
-        self._bits = len(ordered).bit_length()
-        self._texts = {key: place for place, key in enumerate(ordered)}
+        bits = self._bits = len(places).bit_length()
         #: Of each column, the order in boxes of one size: the longest first, then by the texts of its ends.
-        self._ranks: list[int] = []
-        for key in ordered:
-            self.add((key,))
+        short = len(places) - 1 << 2 * bits
+        self._ranks = [short | place << bits | place for place in range(len(places))]
 
     def add(self, column: Column) -> None:
         """Take the column that has the next number."""
-        ends = self._texts[column[0]] << self._bits | self._texts[column[-1]]
-        self._ranks.append(self._longest - len(column) << 2 * self._bits | ends)
+        ends = self._places[column[0]] << self._bits | self._places[column[-1]]
+        self._ranks.append(len(self._places) - len(column) << 2 * self._bits | ends)
 
     def __missing__(self, box: _Box) -> int:
-        size, ranks = 1, 0
+        size, ranks, width = 1, 0, 3 * self._bits
         for shift in self._shifts:
             number = box >> shift & self._field
-            size *= self._sums[number][0]
-            ranks = ranks << 3 * self._bits | self._ranks[number]
-        order = self._largest - size << 3 * self._bits * len(self._shifts) | ranks
+            size *= self._lengths[number]
+            ranks = ranks << width | self._ranks[number]
+        order = self._largest - size << width * len(self._shifts) | ranks
         self[box] = order
         return order
 
@@ -132,7 +132,7 @@ def _joined_neighbours(boxes: Sequence[_Box], columns: _Columns) -> list[_Box]:
     """Return sorted boxes, each joined with those that follow it immediately and differ in one axis."""
     field = columns.field
     # The last axis first: neighbours that differ in one axis mostly differ there.
-    axes = list(enumerate(zip(columns.shifts, columns.others, strict=True)))[::-1]
+    axes = list(zip(count(), columns.shifts, columns.others))[::-1]
     found: list[_Box] = []
     current, axis, shift, others = boxes[0], -1, 0, 0
     parts: list[int] = []  # the columns of `axis`, while `current` is being joined
@@ -143,7 +143,7 @@ def _joined_neighbours(boxes: Sequence[_Box], columns: _Columns) -> list[_Box]:
                 continue
             current, parts = columns.united(current, axis, parts), []
         difference = current ^ box
-        for axis, (shift, others) in axes:
+        for axis, shift, others in axes:  # noqa: B007 - it is the axis of `parts`
             if not difference & others:
                 parts = [current >> shift & field, box >> shift & field]
                 break
@@ -173,24 +173,30 @@ class _Search:
         self.gone = [False] * len(boxes)
         #: Of each axis, the first place of boxes that are equal but for it, and all places of several such.
         self._alike: list[tuple[dict[_Box, int], dict[_Box, list[int]]]] = []
+        places = range(len(boxes))
         for others in columns.others:
-            first: dict[_Box, int] = {}
+            alike = [box & others for box in boxes]
+            first = dict(zip(reversed(alike), reversed(places), strict=True))
             several: dict[_Box, list[int]] = {}
-            for place, box in enumerate(boxes):
-                before = first.setdefault(box & others, place)
-                if before != place:
-                    several.setdefault(box & others, [before]).append(place)
+            for place in [
+                place for place, key in zip(places, alike, strict=True) if first[key] != place
+            ]:
+                several.setdefault(alike[place], [first[alike[place]]]).append(place)
             self._alike.append((first, several))
         #: The boxes that another one differs from in one axis: no join can begin with any other.
         self.shared = {
             place for _, several in self._alike for places in several.values() for place in places
         }
-        #: Length and sum of the columns in each axis.
-        self._sums: set[tuple[int, tuple[int, int]]] = set()
+        #: Length and sum of the columns of several keys in each axis.
+        self._sums: set[tuple[int, int, int]] = set()
         if self.shared:
             for axis, shift in enumerate(columns.shifts):
                 numbers = {box >> shift & columns.field for box in boxes}
-                self._sums.update((axis, columns.sums[number]) for number in numbers)
+                self._sums.update(
+                    (axis, columns.lengths[number], columns.sums[number])
+                    for number in numbers
+                    if columns.lengths[number] > 1
+                )
 
     def joined(self, place: int) -> _Box:
         """Return the box at a place, joined with those that follow it, which are gone."""
@@ -202,7 +208,7 @@ class _Search:
             axes: Sequence[int] = (axis,)
             # In another axis it is joined with a box that has just this column, if there is one.  Its
             # union is made only then, as that would take quadratic time for a long column.
-            if not parts or (axis, (length, total)) in self._sums:
+            if not parts or (axis, length, total) in self._sums:
                 if parts:
                     box, parts = columns.united(box, axis, parts), []
                 axes = range(len(columns.shifts))
@@ -214,10 +220,10 @@ class _Search:
             shift = columns.shifts[in_axis]
             if not parts:
                 axis, parts = in_axis, [box >> shift & columns.field]
-                length, total = columns.sums[parts[0]]
-            parts.append(self._boxes[nearest] >> shift & columns.field)
-            more = columns.sums[parts[-1]]
-            length, total = length + more[0], total + more[1]
+                length, total = columns.lengths[parts[0]], columns.sums[parts[0]]
+            added = self._boxes[nearest] >> shift & columns.field
+            parts.append(added)
+            length, total = length + columns.lengths[added], total + columns.sums[added]
 
     def _nearest(self, box: _Box, axes: Sequence[int], after: int) -> tuple[int, int]:
         """Return the next place, after another, of a box that differs in one of the axes, and that axis."""
