@@ -14,7 +14,7 @@ with it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count, islice
 from math import prod
 
@@ -31,15 +31,97 @@ def fold_columns(axes: Sequence[Sequence[int]]) -> list[tuple[Column, ...]]:
     if prod(map(len, values)) == len(axes[0]):
         # One box, the usual case: it needs no pass.
         return [tuple(tuple(sorted(column)) for column in values)]
-    columns = _Columns(set().union(*values), len(axes[0]), len(axes))
-    # Boxes of one vector have the order of their integers.
-    boxes = sorted(columns.boxes_of(axes))
-    joins: tuple[Callable[[Sequence[_Box], _Columns], list[_Box]], ...]
-    joins = _joined_neighbours, _joined
-    for join in joins:
-        while len(joined := join(boxes, columns)) < len(boxes):
-            boxes = sorted(joined, key=columns.orders.__getitem__)
-    return columns.in_boxes(boxes)
+    rows = _Rows(axes)
+    columns = _Columns(rows.ends(), len(axes[0]), len(axes))
+    boxes = rows.joined(columns)
+    if len(boxes) < len(axes[0]):
+        boxes = _repeated(_joined_neighbours, columns.in_order(boxes), columns)
+    return columns.in_boxes(_repeated(_joined, boxes, columns))
+
+
+def _repeated(
+    join: Callable[[Sequence[_Box], _Columns], list[_Box]], boxes: list[_Box], columns: _Columns
+) -> list[_Box]:
+    """Return sorted boxes after passes over them, until one changes nothing."""
+    while len(joined := join(boxes, columns)) < len(boxes):
+        boxes = columns.in_order(joined)
+    return boxes
+
+
+class _Rows:
+    """The vectors in rows, each of those that differ in the last axis alone."""
+
+    def __init__(self, axes: Sequence[Sequence[int]]) -> None:
+        self._bits = max(map(max, axes)).bit_length()
+        self._shifts = [self._bits * axis for axis in reversed(range(len(axes) - 1))]
+        starts = axes[0]
+        for axis in axes[1:-1]:
+            starts = [start << self._bits | key for start, key in zip(starts, axis, strict=True)]
+        self._other_keys = set().union(*axes[:-1])
+        #: The keys in the last axis, by those in all others as one integer.
+        self._rows: dict[int, list[int]] = {}
+        for start, key in zip(starts, axes[-1], strict=True):
+            if start in self._rows:
+                self._rows[start].append(key)
+            else:
+                self._rows[start] = [key]
+
+    def ends(self) -> set[int]:
+        """Return the keys that may be alone in a column, or at an end of one."""
+        found = self._other_keys
+        for keys in self._rows.values():
+            if len(keys) > 4:
+                keys.sort()
+                # Two at each end, as one vector of a row may be joined with another row's.
+                found.update(keys[:2], keys[-2:])
+            else:
+                found.update(keys)
+        return found
+
+    def joined(self, columns: _Columns) -> list[_Box]:
+        """Return the boxes of the first pass, in which vectors join their neighbours in the order of texts.
+
+        A row is one box, but for its first vector where that is joined with the one before.
+        """
+        boxes: list[_Box] = []
+        alone, axis = (
+            -1,
+            -1,
+        )  # a row of one vector, and the axis in which it was joined with `parts`
+        parts: list[int] = []
+        for row, keys in self._in_order(columns):
+            if alone >= 0:
+                last = alone & columns.field
+                key = columns.columns[last][0]
+                if key in keys and (len(keys) == 1 or min(keys, key=str) == key):
+                    difference = columns.difference(alone, row | last)
+                    if difference >= 0 and (not parts or difference == axis):
+                        axis = difference
+                        parts.append(row >> columns.shifts[axis] & columns.field)
+                        if len(keys) == 1:
+                            continue
+                        keys.remove(key)
+                boxes.append(columns.joined(alone, axis, parts) if parts else alone)
+                alone, parts = -1, []
+            if len(keys) == 1:
+                alone = row | columns.places[keys[0]]
+            else:
+                boxes.append(row | columns.number(tuple(sorted(keys))))
+        if alone >= 0:
+            boxes.append(columns.joined(alone, axis, parts) if parts else alone)
+        return boxes
+
+    def _in_order(self, columns: _Columns) -> Iterator[tuple[_Box, list[int]]]:
+        """Yield the rows in the order of their texts, each as a box without the last axis."""
+        places, bits, field = columns.places, columns.bits, (1 << self._bits) - 1
+        boxes = [0] * len(self._rows)
+        for shift in self._shifts:
+            boxes = [
+                box << bits | places[start >> shift & field]
+                for box, start in zip(boxes, self._rows, strict=True)
+            ]
+        rows = dict(zip(boxes, self._rows.values(), strict=True))
+        return ((row << bits, rows[row]) for row in sorted(rows))
 
 
 class _Columns:
@@ -48,44 +130,53 @@ class _Columns:
     def __init__(self, keys: Iterable[int], vectors: int, axes: int) -> None:
         # Each key begins with the same digit, so that their texts have the order of the indexes' texts.
         ordered = sorted(keys, key=str)
-        self._places = dict(zip(ordered, range(len(ordered)), strict=True))
+        self.places = dict(zip(ordered, range(len(ordered)), strict=True))
         self.columns: list[Column] = [(key,) for key in ordered]
         #: Of each, its length and sum: columns that differ in one of them are not equal.
         self.lengths = [1] * len(ordered)
         self.sums = ordered.copy()
         self._numbers: dict[Column, int] = {}  # of the columns of several keys
         # Each union joins two boxes or more, so that there are fewer unions than vectors.
-        self._bits = (len(ordered) + vectors).bit_length()
-        self.field = (1 << self._bits) - 1
+        self.bits = (len(ordered) + vectors).bit_length()
+        self.field = (1 << self.bits) - 1
         #: Of each axis, the place of its field in a box, and the bits of all other fields.
-        self.shifts = [self._bits * axis for axis in reversed(range(axes))]
-        whole = (1 << self._bits * axes) - 1
+        self.shifts = [self.bits * axis for axis in reversed(range(axes))]
+        whole = (1 << self.bits * axes) - 1
         self.others = [whole ^ self.field << shift for shift in self.shifts]
-        self.orders = _Orders(self._places, vectors, self.lengths, self.shifts, self.field)
-
-    def boxes_of(self, axes: Sequence[Sequence[int]]) -> list[_Box]:
-        """Return a box for each vector."""
-        places, bits = self._places, self._bits
-        boxes = [places[key] for key in axes[0]]
-        for axis in axes[1:]:
-            boxes = [box << bits | places[key] for box, key in zip(boxes, axis, strict=True)]
-        return boxes
+        self.orders = _Orders(self.places, vectors, self.lengths, self.shifts, self.field)
 
     def in_boxes(self, boxes: Iterable[_Box]) -> list[tuple[Column, ...]]:
         """Return the columns of each box."""
         columns, field, shifts = self.columns, self.field, self.shifts
         return [tuple([columns[box >> shift & field] for shift in shifts]) for box in boxes]
 
-    def united(self, box: _Box, axis: int, parts: Sequence[int]) -> _Box:
-        """Return a box whose column of an axis has the keys of disjoint columns, given by their numbers."""
-        column = tuple(sorted(chain.from_iterable(map(self.columns.__getitem__, parts))))
+    def in_order(self, boxes: Iterable[_Box]) -> list[_Box]:
+        """Return the boxes sorted, the largest first."""
+        return sorted(boxes, key=self.orders.__getitem__)
+
+    def number(self, column: Column) -> int:
+        """Return the number of a column of several keys, which are sorted."""
         number = self._numbers.setdefault(column, len(self.columns))
         if number == len(self.columns):
             self.columns.append(column)
             self.lengths.append(len(column))
             self.sums.append(sum(column))
             self.orders.add(column)
-        return box & self.others[axis] | number << self.shifts[axis]
+        return number
+
+    def joined(self, box: _Box, axis: int, parts: Sequence[int]) -> _Box:
+        """Return a box that has the keys of more columns in an axis, given by their numbers."""
+        own = box >> self.shifts[axis] & self.field
+        keys = chain(self.columns[own], *map(self.columns.__getitem__, parts))
+        return box & self.others[axis] | self.number(tuple(sorted(keys))) << self.shifts[axis]
+
+    def difference(self, one: _Box, two: _Box) -> int:
+        """Return the one axis in which two boxes differ, -1 where they differ in several."""
+        bits = one ^ two
+        for axis, others in enumerate(self.others):
+            if not bits & others:
+                return axis
+        return -1
 
 
 class _Orders(dict[_Box, int]):
@@ -106,16 +197,16 @@ class _Orders(dict[_Box, int]):
         super().__init__()
         self._places, self._lengths = places, lengths
         self._shifts, self._field = shifts, field
-        self._largest = vectors
-        bits = self._bits = len(places).bit_length()
+        self._vectors = vectors
+        bits = self._bits = max(len(places), vectors).bit_length()
         #: Of each column, the order in boxes of one size: the longest first, then by the texts of its ends.
-        short = len(places) - 1 << 2 * bits
+        short = vectors - 1 << 2 * bits
         self._ranks = [short | place << bits | place for place in range(len(places))]
 
     def add(self, column: Column) -> None:
         """Take the column that has the next number."""
         ends = self._places[column[0]] << self._bits | self._places[column[-1]]
-        self._ranks.append(len(self._places) - len(column) << 2 * self._bits | ends)
+        self._ranks.append(self._vectors - len(column) << 2 * self._bits | ends)
 
     def __missing__(self, box: _Box) -> int:
         size, ranks, width = 1, 0, 3 * self._bits
@@ -123,7 +214,7 @@ class _Orders(dict[_Box, int]):
             number = box >> shift & self._field
             size *= self._lengths[number]
             ranks = ranks << width | self._ranks[number]
-        order = self._largest - size << width * len(self._shifts) | ranks
+        order = self._vectors - size << width * len(self._shifts) | ranks
         self[box] = order
         return order
 
@@ -135,22 +226,22 @@ def _joined_neighbours(boxes: Sequence[_Box], columns: _Columns) -> list[_Box]:
     axes = list(zip(count(), columns.shifts, columns.others))[::-1]
     found: list[_Box] = []
     current, axis, shift, others = boxes[0], -1, 0, 0
-    parts: list[int] = []  # the columns of `axis`, while `current` is being joined
+    parts: list[int] = []  # more columns of `axis`, while `current` is being joined
     for box in islice(boxes, 1, None):
         if parts:
             if not (current ^ box) & others:
                 parts.append(box >> shift & field)
                 continue
-            current, parts = columns.united(current, axis, parts), []
+            current, parts = columns.joined(current, axis, parts), []
         difference = current ^ box
         for axis, shift, others in axes:  # noqa: B007 - it is the axis of `parts`
             if not difference & others:
-                parts = [current >> shift & field, box >> shift & field]
+                parts = [box >> shift & field]
                 break
         else:
             found.append(current)
             current = box
-    found.append(columns.united(current, axis, parts) if parts else current)
+    found.append(columns.joined(current, axis, parts) if parts else current)
     return found
 
 
@@ -203,24 +294,24 @@ class _Search:
         columns = self._columns
         box, after = self._boxes[place], place
         axis, length, total = -1, 0, 0
-        parts: list[int] = []  # the columns of `axis`, while the box is being joined
+        parts: list[int] = []  # more columns of `axis`, while the box is being joined
         while True:
             axes: Sequence[int] = (axis,)
             # In another axis it is joined with a box that has just this column, if there is one.  Its
             # union is made only then, as that would take quadratic time for a long column.
             if not parts or (axis, length, total) in self._sums:
                 if parts:
-                    box, parts = columns.united(box, axis, parts), []
+                    box, parts = columns.joined(box, axis, parts), []
                 axes = range(len(columns.shifts))
             nearest, in_axis = self._nearest(box, axes, after)
             if in_axis < 0:
-                return columns.united(box, axis, parts) if parts else box
+                return columns.joined(box, axis, parts) if parts else box
             self.gone[nearest] = True
             after = nearest
             shift = columns.shifts[in_axis]
             if not parts:
-                axis, parts = in_axis, [box >> shift & columns.field]
-                length, total = columns.lengths[parts[0]], columns.sums[parts[0]]
+                axis, own = in_axis, box >> shift & columns.field
+                length, total = columns.lengths[own], columns.sums[own]
             added = self._boxes[nearest] >> shift & columns.field
             parts.append(added)
             length, total = length + columns.lengths[added], total + columns.sums[added]
