@@ -20,7 +20,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import TYPE_CHECKING
 
-from mpshell.runtime.uncopied import SharedParts
+from mpshell.runtime.uncopied import allow_copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def install() -> None:
     if loaded:
         setattr(package, SHARED, sys.modules[shared])
     _finder.installed = True
-    SharedParts.is_copied = True
+    allow_copies()
     sys.modules[PEER] = package
 
 

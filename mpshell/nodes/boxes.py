@@ -84,11 +84,9 @@ class _Rows:
         A row is one box, but for its first vector where that is joined with the one before.
         """
         boxes: list[_Box] = []
-        alone, axis = (
-            -1,
-            -1,
-        )  # a row of one vector, and the axis in which it was joined with `parts`
-        parts: list[int] = []
+        alone = -1  # a row of one vector
+        parts: list[int] = []  # more columns of `axis`, while it is being joined
+        axis = -1
         for row, keys in self._in_order(columns):
             if alone >= 0:
                 last = alone & columns.field
@@ -291,43 +289,50 @@ class _Search:
 
     def joined(self, place: int) -> _Box:
         """Return the box at a place, joined with those that follow it, which are gone."""
-        columns = self._columns
         box, after = self._boxes[place], place
-        axis, length, total = -1, 0, 0
-        parts: list[int] = []  # more columns of `axis`, while the box is being joined
-        while True:
-            axes: Sequence[int] = (axis,)
-            # In another axis it is joined with a box that has just this column, if there is one.  Its
-            # union is made only then, as that would take quadratic time for a long column.
-            if not parts or (axis, length, total) in self._sums:
-                if parts:
-                    box, parts = columns.joined(box, axis, parts), []
-                axes = range(len(columns.shifts))
-            nearest, in_axis = self._nearest(box, axes, after)
-            if in_axis < 0:
-                return columns.joined(box, axis, parts) if parts else box
-            self.gone[nearest] = True
-            after = nearest
-            shift = columns.shifts[in_axis]
-            if not parts:
-                axis, own = in_axis, box >> shift & columns.field
-                length, total = columns.lengths[own], columns.sums[own]
-            added = self._boxes[nearest] >> shift & columns.field
-            parts.append(added)
-            length, total = length + columns.lengths[added], total + columns.sums[added]
+        while (found := self._nearest(box, after))[0] < len(self._boxes):
+            box, after = self._joined_in(box, *found)
+        return box
 
-    def _nearest(self, box: _Box, axes: Sequence[int], after: int) -> tuple[int, int]:
-        """Return the next place, after another, of a box that differs in one of the axes, and that axis."""
+    def _nearest(self, box: _Box, after: int) -> tuple[int, int]:
+        """Return the next place, after another, of a box that differs in one axis, and that axis."""
         nearest, in_axis = len(self._boxes), -1
-        for axis in axes:
-            alike = box & self._columns.others[axis]
-            first, several = self._alike[axis]
-            places = several.get(alike)
-            if places is None:
-                places = [first[alike]] if alike in first else []
+        for axis in range(len(self._alike)):
+            places = self._places(box, axis)
             at = bisect_left(places, after + 1)
             while at < len(places) and self.gone[places[at]]:
                 at += 1
             if at < len(places) and places[at] < nearest:
                 nearest, in_axis = places[at], axis
         return nearest, in_axis
+
+    def _places(self, box: _Box, axis: int) -> Sequence[int]:
+        """Return the places of the boxes that are equal to one but for an axis."""
+        first, several = self._alike[axis]
+        alike = box & self._columns.others[axis]
+        if alike in several:
+            return several[alike]
+        return (first[alike],) if alike in first else ()
+
+    def _joined_in(self, box: _Box, place: int, axis: int) -> tuple[_Box, int]:
+        """Return a box joined in an axis with the one at a place and those after it, and the place of the last.
+
+        Only a box that has the very column can be joined with it in another axis: as long as there is none,
+        no other axis is looked at, and no union made, which would take quadratic time for a long column.
+        """
+        columns, shift = self._columns, self._columns.shifts[axis]
+        places = self._places(box, axis)
+        own = box >> shift & columns.field
+        length, total = columns.lengths[own], columns.sums[own]
+        parts: list[int] = []
+        for at in range(bisect_left(places, place), len(places)):
+            if self.gone[places[at]]:
+                continue
+            place = places[at]
+            self.gone[place] = True
+            added = self._boxes[place] >> shift & columns.field
+            parts.append(added)
+            length, total = length + columns.lengths[added], total + columns.sums[added]
+            if (axis, length, total) in self._sums:
+                break
+        return columns.joined(box, axis, parts), place

@@ -28,12 +28,17 @@ class SharedParts(Uncopied):
     one of them is its own. Such programs replace a method of the copy, and hand it on.
     """
 
-    #: Set by `mpshell.compat.install`, once for the process.
-    is_copied = False
+    #: One value for all of these classes.
+    _is_copied = False
 
     def __copy__(self) -> Self:
-        if not SharedParts.is_copied:
+        if not SharedParts._is_copied:
             self.__reduce_ex__(4)
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         return other
+
+
+def allow_copies() -> None:
+    """Let `copy.copy` copy what has shared parts, from now on in this process."""
+    SharedParts._is_copied = True
