@@ -116,8 +116,8 @@ class Proxy:
                 task.cancel()
             await asyncio.wait(left)
         # Sockets of connections that were aborted are closed in the next turn.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def _accepting(
         self, fault: Callable[[], Fault]
@@ -139,12 +139,6 @@ class Proxy:
         up = asyncio.ensure_future(self._copy(reader, to_server, lambda data, before: data))
         try:
             await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            # The proxy stops: what is still to be sent is for nobody.
-            for end in (writer, to_server):
-                end.transport.abort()
-            raise
-        finally:
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
@@ -153,6 +147,12 @@ class Proxy:
             for end in (writer, to_server):
                 with suppress(OSError):
                     await end.wait_closed()
+        finally:
+            # Where the proxy stops in the middle, at whichever of these, what is still to be sent is for nobody.
+            up.cancel()
+            down.cancel()
+            for end in (writer, to_server):
+                end.transport.abort()
 
     async def _copy(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault
