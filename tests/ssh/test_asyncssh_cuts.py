@@ -148,7 +148,7 @@ class Proxy:
                 with suppress(OSError):
                     await end.wait_closed()
         finally:
-            # Where the proxy stops in the middle, at whichever of these, what is still to be sent is for nobody.
+            # Where the proxy stops in the middle of any of these, what is still to be sent is for nobody.
             up.cancel()
             down.cancel()
             for end in (writer, to_server):
