@@ -42,6 +42,7 @@ EVERY: dict[str, tuple[str, Any]] = {
     "relay_least": ("1M", 1 << 20),
     "command_prefix": ("sudo -n", "sudo -n"), "password_prompt": ("yes", True),
     "ssh_kex": ("require", "require"), "ssh_keep": ("60", 60.0), "connect_fanout": ("5", 5),
+    "ssh_keep_password": ("yes", True),
     "connect_rate": ("9", 9.0),
     "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),
     "hosts_options": ("-A", "-A"), "remote_env": ("LANG TZ", "LANG TZ"),
