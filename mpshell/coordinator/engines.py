@@ -8,11 +8,12 @@ Messages about engines end here. The clients that each engine was handed are kep
 lost its announced clients can be told from those that have surely not run. In the thread of the run.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from mpshell.coordinator import engine as states
 from mpshell.coordinator.connects import Connects, LateAffinity
@@ -75,7 +76,7 @@ class EngineSet:
         self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
         #: The receiver of each kind of message: those about engines end here, the others go on.
-        self._handlers: dict[type, Callable[[EngineState, Any], object]] = {
+        self._handlers: dict[type, Callable[..., object]] = {
             messages.Finished: self._on_finished,
             messages.Starting: self._on_starting,
             messages.Bodies: clients.bodies,

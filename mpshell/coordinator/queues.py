@@ -1,8 +1,11 @@
 """The clients that wait for a slot, in the order in which they are to start. Pure."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+
+from mpshell.runtime.lean import NamedTuple, Protocol
 
 #: Slots of an engine in a slot pool without limit.
 UNLIMITED = 1 << 30

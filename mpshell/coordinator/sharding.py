@@ -8,6 +8,8 @@ The coordinator passes events to a slot pool (work came, clients finished, an en
 and asks it for a `plan`. No I/O, no clock.
 """
 
+from __future__ import annotations
+
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 

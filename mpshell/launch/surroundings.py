@@ -1,5 +1,7 @@
 """Working directory, mask and environment that a command has from the process that asks for it."""
 
+from __future__ import annotations
+
 import os
 
 from mpshell.wire.messages import Configure

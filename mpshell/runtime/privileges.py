@@ -4,6 +4,8 @@ Read by the program, and by the processes that run commands in its name: the rig
 within reach of a program that has dropped it. Source: proc_pid_status(5).
 """
 
+from __future__ import annotations
+
 import binascii
 
 #: The effective set is left out: a program raises and lowers it for a moment, and can while it is permitted.

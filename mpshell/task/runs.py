@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import mpshell.task.registry as registry
 from mpshell.coordinator.interrupt import Interrupts
@@ -25,12 +24,15 @@ from mpshell.errors import (
     TimeoutError,
 )
 from mpshell.launch.pool import engine_pool
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread
 from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.coordinator.retry import RetryPolicy
     from mpshell.coordinator.rollout import RolloutPlan

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.kept import KEEPS_NONE
 from mpshell.outcome import NodeOutcome
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, Template
@@ -24,6 +24,8 @@ from mpshell.worker.events import DROPPED, STARTED, WAITING, WorkerEvents
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.wire.logformat import LogFormat
     from mpshell.worker.public import TaskOf
@@ -60,7 +62,6 @@ class Worker(Uncopied, WorkerEvents):
     _only: frozenset[Key] | None = None
     #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
     _in_waves = False
-
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
 
@@ -76,8 +77,7 @@ class Worker(Uncopied, WorkerEvents):
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
-        #: The Task that it is scheduled on; None before. `Any` frees handlers, which are called only after
-        #: that, from a comparison with None.
+        #: The Task that it is scheduled on. `Any` stands for None, so that handlers need not compare with it.
         self.task: TaskOf[Worker] | Any = None
         self._scheduler: Scheduler | None = None
         self._state: str = WAITING

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key
 from mpshell.errors import WorkerError
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.worker.base import Worker, check_command
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mpshell.worker.scheduler import PublicTask
 
 
