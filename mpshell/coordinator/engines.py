@@ -352,7 +352,8 @@ class EngineSet:
         fanout = self._slot_pools.at_once(clients)
         wanted = max(1, min(self._wanted(commands), fanout))
         # Connections that are there are worth an engine more, as far as there may be so many.
-        wanted = max(wanted, min(self._affinity.engines, self._wanted(UNLIMITED)))
+        if connected := self._affinity.engines:
+            wanted = max(wanted, min(connected, self._wanted(UNLIMITED)))
         wanted = self._connects.most_engines(wanted)
         while (able := self._connects.able(self._engines.values())) < wanted:
             try:

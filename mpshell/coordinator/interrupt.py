@@ -54,6 +54,8 @@ class Interrupts:
     def _take_over(self) -> None:
         for number in signal.valid_signals():
             handler = signal.getsignal(number)
+            if type(handler) is int or handler is None:
+                continue  # The default, ignored, or not Python's: nearly all, and looked at in each run.
             # That of an earlier run, which somebody has put back.
             while (
                 isinstance(owner := getattr(handler, "__self__", None), Interrupts) and owner._left

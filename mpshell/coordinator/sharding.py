@@ -168,12 +168,15 @@ class SlotPool:
 
     def _lower(self) -> dict[int, int]:
         """Return the engines that have to give up slots, and how many they keep."""
-        fair = self._fair()
         total = sum(share.slots for share in self.shares.values())
         if total > (self.fanout or 0):
+            fair = self._fair()
             return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
+        if len(self.shares) == 1:
+            return {}  # Nobody else can use its slots.
         if self._has_work:
             # Work for all: level out the slots that an earlier end of work has moved.
+            fair = self._fair()
             if any(self.shares[eid].slots < slots for eid, slots in fair.items()):
                 return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
             return {}
@@ -211,10 +214,12 @@ class SlotPool:
         """Return the engines that get slots which nobody holds, and how many they have then."""
         spare = (self.fanout or 0) - sum(share.bound for share in self.shares.values())
         raised: dict[int, int] = {}
-        fair = self._fair()
+        if spare <= 0:
+            return raised
+        # While there is work for all an even split; then only where clients wait.
+        fair = self._fair() if self._has_work else None
         for engine_id, share in self._movable():
-            # While there is work for all an even split; then only where clients wait.
-            wanted = fair[engine_id] if self._has_work else share.assigned
+            wanted = share.assigned if fair is None else fair[engine_id]
             more = min(spare, wanted - share.slots)
             if more > 0:
                 raised[engine_id] = share.slots + more
@@ -228,6 +233,8 @@ class SlotPool:
         them to another: a client that is handed out may have run once this process has been killed.
         """
         dealt: list[tuple[int, Slice]] = []
+        if not self.queued:
+            return dealt
         # First clients for the free slots, then as many again, to be there when a slot becomes free: the end of
         # a client and the start of the next one are then a matter of the engine alone, without a trip to here.
         for ahead in range(1, rounds + 1):

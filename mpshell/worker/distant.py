@@ -13,7 +13,7 @@ from mpshell.nodeset import NodeSet
 from mpshell.wire.templates import encode_template, fill
 from mpshell.worker.base import Worker, check_command
 from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
-from mpshell.worker.text import check_text
+from mpshell.worker.text import check_texts
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
@@ -163,8 +163,7 @@ class CommandWorker(DistantWorker):
     ) -> None:
         super().__init__(handler, timeout=timeout, stderr=stderr, autoclose=autoclose)
         self.nodes = NodeSet(nodes) if nodes is not None else NodeSet()
-        for node in self.nodes:
-            check_text("a node's name", node)
+        check_texts("a node's name", self.nodes)
         self.remote = remote
         #: Whether its job is to be run, and not only shown.
         self._executes = True
