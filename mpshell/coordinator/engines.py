@@ -351,8 +351,8 @@ class EngineSet:
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = self._slot_pools.at_once(clients)
         wanted = max(1, min(self._wanted(commands), fanout))
-        # Connections that are there are worth an engine more, as far as there may be so many.
         if connected := self._affinity.engines:
+            # Connections that are there are worth an engine more, as far as there may be so many.
             wanted = max(wanted, min(connected, self._wanted(UNLIMITED)))
         wanted = self._connects.most_engines(wanted)
         while (able := self._connects.able(self._engines.values())) < wanted:
@@ -370,8 +370,7 @@ class EngineSet:
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)
-        # A fork takes a millisecond. A host may not answer at all, and would hold the clients that it was
-        # handed.
+        # A fork takes a millisecond. A host may never answer, and would hold the clients that it was handed.
         if not link.far or link.ready is not None:
             self._admit(engine)
         self._affinity.add_engine(link)

@@ -139,6 +139,8 @@ class SlotPool:
             for eid in changed:
                 self.shares[eid].slots = self.shares[eid].bound = UNLIMITED
             return changed
+        if self._is_settled():
+            return {}
         changed = {}
         for engine_id, slots in self._lower().items():
             share = self.shares[engine_id]
@@ -150,6 +152,13 @@ class SlotPool:
             share.slots = share.bound = slots
             changed[engine_id] = slots
         return changed
+
+    def _is_settled(self) -> bool:
+        """Whether no slot can move: no client waits, here or in an engine, and no engine has to give any up."""
+        shares = self.shares.values()
+        if self.queued or any(share.assigned > share.slots for share in shares):
+            return False
+        return sum(share.slots for share in shares) <= (self.fanout or 0)
 
     def _fair(self) -> dict[int, int]:
         """Return an even split of the fanout without the slots that frozen engines hold."""

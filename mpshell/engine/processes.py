@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 _READ_SIZE = 65536
 
-#: Seconds in which a log is not looked at after it was read. ssh(1) writes some twenty lines one by one, and to
-#: wake up for each of them was a third of what a node cost the engine.
+#: Seconds that a log rests after it was read: ssh(1) writes some twenty lines one by one (docs/decisions.md).
 _LOG_PAUSE = 0.1
 
 #: Reads of a log at its end: all that a pipe holds, and more.
@@ -74,7 +73,6 @@ class ProcessCarrier:
         self._stdin = child.stdin
         #: Not before there is something to write: most commands are never written to.
         self._stdin_blocks = True
-        #: When its log is looked at again.
         self._log_pause: TimerHandle | None = None
         self._open(STDOUT, child.stdout)
         if child.stderr >= 0:
@@ -153,7 +151,6 @@ class ProcessCarrier:
     def rest_of_log(self) -> bytes:
         pieces: list[bytes] = []
         fd = self._fds.get(LOG)
-        # A pipe holds little, and its writer has ended or is about to.
         while fd is not None and len(pieces) < _LOG_READS and (data := _read(fd)):
             pieces.append(data)
         return b"".join(pieces)
@@ -400,9 +397,8 @@ class Processes:
     def end_run(self) -> None:
         """Nothing runs any more: all that is still there belongs to no run to come.
 
-        A daemon that a finished command has left is the user's. Processes that a stopped one has left in other
-        sessions goes with this engine: not now, as it may serve others, like the master of ssh's shared
-        connections.
+        A daemon that a finished command has left is the user's. Processes of a stopped one in other sessions end
+        with this engine: not now, as they may serve others, like the master of ssh's shared connections.
         """
         if self._helpers is not None:
             self._helpers.kill_all()
