@@ -397,8 +397,8 @@ class Processes:
     def end_run(self) -> None:
         """Nothing runs any more: all that is still there belongs to no run to come.
 
-        A daemon that a finished command has left is the user's. Processes of a stopped one in other sessions end
-        with this engine: not now, as they may serve others, like the master of ssh's shared connections.
+        A daemon that a finished command has left is the user's. Processes of a stopped one in other sessions
+        end with this engine: not now, as they may serve others, like the master of ssh's shared connections.
         """
         if self._helpers is not None:
             self._helpers.kill_all()

@@ -77,6 +77,8 @@ def _outcome(use: Callable[[Any], Any], kind: type) -> str:
         found = repr(use(kind))
     except (TypeError, ValueError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
+    # Up to Python 3.12 an unknown field of `_replace` is a ValueError there, and a TypeError from 3.13 on.
+    found = found.replace("TypeError: Got unexpected", "ValueError: Got unexpected")
     return found.replace(kind.__name__, "It")
 
 
