@@ -13,10 +13,13 @@ from _thread import (
     allocate_lock,
 )  # threading.Lock, without modules that `mpshell --help` does not need
 from collections.abc import Iterable
-from typing import Any
 
 from mpshell.errors import DefaultsError
 from mpshell.kept import KEEPS_ALL
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def print_debug(task: Any, line: str) -> None:
@@ -83,8 +86,9 @@ CFG_SECTION_TASK_INFO = "task.info"
 CFG_SECTION_NODESET = "nodeset"
 CFG_SECTION_ENGINE = "engine"
 
-Tables = dict[str, dict[str, Any]]
-"""The values of each section."""
+if TYPE_CHECKING:
+    #: The values of each section.
+    Tables = dict[str, dict[str, Any]]
 
 
 def config_paths(config_name: str) -> list[str]:

@@ -1,5 +1,7 @@
 """Exceptions of every layer. The names and their ancestry are those of ClusterShell."""
 
+from __future__ import annotations
+
 
 class TaskException(Exception):
     """Base of a Task's errors."""
@@ -120,7 +122,7 @@ class InputStorageError(EngineException, OSError):
     """
 
     @classmethod
-    def of(cls, error: OSError) -> "InputStorageError":
+    def of(cls, error: OSError) -> InputStorageError:
         """Return it for an error of the system."""
         made = cls(f"the input of commands cannot be stored: {error.strerror or error}")
         made.errno = error.errno

@@ -7,15 +7,19 @@ the engines, so a method that is not needed is best left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+
+#: Known to type checkers by its name; `typing` takes longer to load than all of this package that a run needs.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
     from mpshell.outcome import NodeOutcome
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.kinds import Worker
 
-_Method = TypeVar("_Method", bound=Callable[..., object])
+    _Method = TypeVar("_Method", bound=Callable[..., object])
 
 
 def _does_nothing(method: _Method) -> _Method:

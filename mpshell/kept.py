@@ -1,3 +1,5 @@
 """The output that a journal keeps: a leaf, known to the command line without anything of a run."""
 
+from __future__ import annotations
+
 KEEPS = KEEPS_NONE, KEEPS_FAILED, KEEPS_ALL = "none", "failed", "all"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from mpshell.errors import WorkerError
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 from mpshell.wire.messages import (
     AUTH,
     CANCELLED,
@@ -22,6 +22,9 @@ from mpshell.wire.messages import (
     TRANSPORT,
     UNREACHABLE,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: The reasons: how the command ended; for a transport's own failure, why.
 REASONS = (

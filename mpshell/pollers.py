@@ -6,7 +6,10 @@ and `mpshell.task.settings`.
 
 from __future__ import annotations
 
-from typing import Any
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class EngineSelect:

@@ -8,6 +8,7 @@ them for their own. A test that is about one of these sets it itself.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import resource
 import signal
@@ -41,6 +42,8 @@ def settle() -> None:
             del os.environ[name]
     os.environ["LANG"] = "C.UTF-8"
     os.environ.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    # Without it, as under `env -i`, programs disagree on whose home directory ~ is.
+    os.environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     os.umask(0o022)
     _open_standard_descriptors()
     for name in _SIGNALS:

@@ -53,7 +53,7 @@ def parse(path: str, data: bytes) -> Sections:
     try:
         parser.read_file(parser.numbered(text), path)
     except configparser.Error as error:
-        raise _named(path, error) from None
+        raise _named(path, error, text) from None
     return {
         section: {
             key: ConfEntry(value, f"{path}:{parser.lines[section, key]}")
@@ -63,7 +63,7 @@ def parse(path: str, data: bytes) -> Sections:
     }
 
 
-def _named(path: str, error: configparser.Error) -> ConfError:
+def _named(path: str, error: configparser.Error, text: str) -> ConfError:
     """Return the error of a parser with its file and line, and the forms of a line."""
     if isinstance(error, configparser.DuplicateSectionError):
         return ConfError(f"{path}:{error.lineno}", f"there is a section [{error.section}] already")
@@ -76,10 +76,12 @@ def _named(path: str, error: configparser.Error) -> ConfError:
             f"{path}:{error.lineno}", f"{error.line.strip()!r} stands before any [section]"
         )
     if isinstance(error, configparser.ParsingError) and error.errors:
-        line, text = error.errors[0]
+        # Its own text of the line is a representation up to Python 3.12, and the line itself from 3.13 on.
+        line = error.errors[0][0]
+        wrong = list(io.StringIO(text, newline=None))[line - 1].rstrip()
         return ConfError(
             f"{path}:{line}",
-            f"{text} is not a [section], a 'key: value' or a comment that begins with #",
+            f"{wrong!r} is not a [section], a 'key: value' or a comment that begins with #",
         )
     return ConfError(path, " ".join(str(error).split()))
 

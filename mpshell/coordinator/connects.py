@@ -1,13 +1,15 @@
 """Connections that the engines of a run make themselves: which engines can, how many, with which passwords."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.queues import Slice
 from mpshell.errors import ProtocolError
 from mpshell.launch.link import Link
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.messages import ConnectLimits, PasswordNews, Result
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from mpshell.coordinator import job as states
 from mpshell.coordinator.connects import Connects
@@ -24,12 +23,12 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.results import Interned
-from mpshell.coordinator.rollout import Rollout, RolloutPlan
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.streams import Streams
 from mpshell.coordinator.verdicts import Verdicts
 from mpshell.errors import EngineTimeoutException
 from mpshell.launch.pool import EnginePool
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import messages
 from mpshell.wire.messages import CANCELLED, SPAWN_FAILED, TASK_SLOTS, TIMED_OUT
@@ -37,6 +36,7 @@ from mpshell.wire.messages import CANCELLED, SPAWN_FAILED, TASK_SLOTS, TIMED_OUT
 if TYPE_CHECKING:
     from mpshell.coordinator.places import Places
     from mpshell.coordinator.retry import RetryPolicy
+    from mpshell.coordinator.rollout import Rollout, RolloutPlan
 
 #: Seconds beyond the grace that engines have to finish, before they are killed.
 _PATIENCE = 5.0
@@ -116,6 +116,9 @@ class Coordinator:
         )  # fmt: skip
 
     def _make_rollout(self, plan: RolloutPlan) -> Rollout:
+        # Late: only for runs in waves.
+        from mpshell.coordinator.rollout import Rollout
+
         return Rollout(
             plan,
             release=lambda job, stop: self._engines.release_wave(job, stop),

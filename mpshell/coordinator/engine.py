@@ -1,20 +1,24 @@
 """One engine of a run as the coordinator knows it, and the receiver of the events about its clients."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
 
 import mpshell
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.queues import Slice
 from mpshell.errors import EngineStartError
 from mpshell.launch.link import Link
+from mpshell.runtime.lean import TYPE_CHECKING, Protocol
 from mpshell.runtime.states import Stated
 from mpshell.wire import messages
 from mpshell.wire.credentials import MOST_DESCRIPTORS
 from mpshell.wire.messages import Message, PasswordGiven, client_id, job_and_index
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from mpshell.coordinator.clientinput import ClientInputs
 
 #: Bytes on the way to an engine at which no more stdin is sent.
@@ -160,7 +164,7 @@ class EngineState(Stated):
             sent = -1
         self.jobs[job.id] = sent
 
-    def _feed_each(self, job: Job, inputs: "ClientInputs") -> None:
+    def _feed_each(self, job: Job, inputs: ClientInputs) -> None:
         """Send it the new part of the stdin of each of its clients."""
         self.hungry.discard(job.id)
         room = HIGH_WATER - self.link.pending - self.input_queued

@@ -8,11 +8,12 @@ Messages about engines end here. The clients that each engine was handed are kep
 lost its announced clients can be told from those that have surely not run. In the thread of the run.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from mpshell.coordinator import engine as states
 from mpshell.coordinator.connects import Connects, LateAffinity
@@ -75,7 +76,7 @@ class EngineSet:
         self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
         #: The receiver of each kind of message: those about engines end here, the others go on.
-        self._handlers: dict[type, Callable[[EngineState, Any], object]] = {
+        self._handlers: dict[type, Callable[..., object]] = {
             messages.Finished: self._on_finished,
             messages.Starting: self._on_starting,
             messages.Bodies: clients.bodies,
@@ -350,8 +351,9 @@ class EngineSet:
         commands = sum(job.unfinished * job.weight for job in self._jobs.values())
         fanout = self._slot_pools.at_once(clients)
         wanted = max(1, min(self._wanted(commands), fanout))
-        # Connections that are there are worth an engine more, as far as there may be so many.
-        wanted = max(wanted, min(self._affinity.engines, self._wanted(UNLIMITED)))
+        if connected := self._affinity.engines:
+            # Connections that are there are worth an engine more, as far as there may be so many.
+            wanted = max(wanted, min(connected, self._wanted(UNLIMITED)))
         wanted = self._connects.most_engines(wanted)
         while (able := self._connects.able(self._engines.values())) < wanted:
             try:
@@ -368,8 +370,7 @@ class EngineSet:
         if link.configured != self._configure:
             link.configured = self._configure
             engine.outbox.append(self._configure)
-        # A fork takes a millisecond. A host may not answer at all, and would hold the clients that it was
-        # handed.
+        # A fork takes a millisecond. A host may never answer, and would hold the clients that it was handed.
         if not link.far or link.ready is not None:
             self._admit(engine)
         self._affinity.add_engine(link)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+
+from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import mmap

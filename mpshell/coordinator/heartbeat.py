@@ -1,5 +1,7 @@
 """Which engines of a run are given up because nothing is heard of them."""
 
+from __future__ import annotations
+
 from mpshell.launch.link import Link
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages

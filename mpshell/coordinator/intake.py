@@ -6,6 +6,8 @@
 Called by the engines of a run (`mpshell.coordinator.engine.ClientEvents`), in the thread of the run.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mpshell.coordinator.engine import EngineState

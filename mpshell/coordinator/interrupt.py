@@ -8,6 +8,8 @@ quickly one Ctrl-C follows another, a run ends all that it has begun.
 Made by the Task, around a whole run; used by its coordinator, in the same thread.
 """
 
+from __future__ import annotations
+
 import os
 import threading
 from collections.abc import Callable
@@ -33,7 +35,7 @@ class Interrupts:
         self._handlers: dict[int, Handler] = {}
         self._left = False
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             try:
                 self._take_over()
@@ -52,6 +54,8 @@ class Interrupts:
     def _take_over(self) -> None:
         for number in signal.valid_signals():
             handler = signal.getsignal(number)
+            if type(handler) is int or handler is None:
+                continue  # The default, ignored, or not Python's: nearly all, and looked at in each run.
             # That of an earlier run, which somebody has put back.
             while (
                 isinstance(owner := getattr(handler, "__self__", None), Interrupts) and owner._left

@@ -1,15 +1,19 @@
 """A worker as the coordinator sees it: commands for a list of nodes, and somebody who wants to know."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mpshell.coordinator.results import Key, WorkerResults
 from mpshell.outcome import Outcome
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, Protocol
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.states import Stated
 from mpshell.wire.messages import STDOUT, STREAM, JobSpec, slot_pool_of
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from mpshell.coordinator.clientinput import ClientInputs
     from mpshell.runtime.secret import Secret
     from mpshell.runtime.sourcefile import StagedSource
@@ -40,35 +44,35 @@ HEARD: Final = frozenset((OPEN, WITHDRAWN))
 class Listener(Protocol):
     """The receiver of events about a job's clients: a worker. Called in the coordinator's thread."""
 
-    def job_starting(self, job: "Job", indexes: Sequence[int]) -> None:
+    def job_starting(self, job: Job, indexes: Sequence[int]) -> None:
         """Clients are about to be started."""
 
     def job_output(
-        self, job: "Job", keys: Sequence[Key], stream: int, lines: Iterator[bytes]
+        self, job: Job, keys: Sequence[Key], stream: int, lines: Iterator[bytes]
     ) -> None:
         """Lines have been written; only asked for with `wants_output`."""
 
-    def job_written(self, job: "Job", index: int, size: int) -> None:
+    def job_written(self, job: Job, index: int, size: int) -> None:
         """A client's stdin has taken `size` bytes; only asked for with `report_written`."""
 
-    def stream_written(self, job: "Job", sname: str, size: int) -> None:
+    def stream_written(self, job: Job, sname: str, size: int) -> None:
         """A stream of the user's has taken `size` bytes; only asked for with `report_written`."""
 
     def job_finished(
-        self, job: "Job", keys: Sequence[Key], code: int | None, timed_out: bool
+        self, job: Job, keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
         """Commands have ended, or their time is over."""
 
-    def job_retry(self, job: "Job", attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
+    def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
         """Attempts have failed; the next one of their client is due in `delay` seconds."""
 
-    def job_closed(self, job: "Job", timed_out: bool) -> None:
+    def job_closed(self, job: Job, timed_out: bool) -> None:
         """The last client has ended."""
 
     def job_logged(self, messages: bytes) -> None:
         """A program has written messages to its log; only asked for with a `LogFormat` that is `apart`."""
 
-    def job_trace(self, job: "Job", text: str) -> None:
+    def job_trace(self, job: Job, text: str) -> None:
         """A command line has been executed; only asked for with `trace`."""
 
 
@@ -117,14 +121,14 @@ class Job(Stated):
     here = False
     #: The file of this host that it copies from another one, and the name of its directory there; of a job with
     #: input that of its input.
-    source: "StagedSource | None" = None
+    source: StagedSource | None = None
     token = ""
 
     #: The password for its nodes, over connections of the engines.
-    password: "Secret | None" = None
+    password: Secret | None = None
 
     #: Where each client has a stdin of its own: its bytes (`JobSpec.stdin_each`).
-    inputs: "ClientInputs | None" = None
+    inputs: ClientInputs | None = None
 
     #: Whether a client that has failed may be run again, and whether a journal has its clients.
     repeats = recorded = True

@@ -1,5 +1,7 @@
 """When a run gives up on engines that end before they have done anything. Pure."""
 
+from __future__ import annotations
+
 from mpshell.errors import EngineStartError, NoHostError
 
 #: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an

@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.run import Run
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire import messages
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Reasons that are named of each kind: there may be one a node, as a path or a name is in it.
 _REASONS = 4

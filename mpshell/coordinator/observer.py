@@ -7,12 +7,14 @@
 Called in the thread of the run. An observer does not wait for anybody, and `job_starts` alone may raise.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Protocol
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key
 from mpshell.outcome import Outcome
+from mpshell.runtime.lean import Protocol
 
 
 class Observer(Protocol):

@@ -1,8 +1,11 @@
 """The clients that wait for a slot, in the order in which they are to start. Pure."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+
+from mpshell.runtime.lean import NamedTuple, Protocol
 
 #: Slots of an engine in a slot pool without limit.
 UNLIMITED = 1 << 30
@@ -87,7 +90,8 @@ class InOrder:
                 continue
             first = work.first
             while first < work.stop:
-                part, its = self._part(work._replace(first=first), ahead)
+                rest = work if first == work.first else Slice(work.job_id, first, work.stop)
+                part, its = self._part(rest, ahead)
                 if its is None or its == engine_id:
                     return True
                 ahead -= part.stop - part.first
@@ -120,8 +124,8 @@ class InOrder:
             mine = its is None or its == engine_id
             stop = min(part.stop, part.first + (count if mine else ahead))
             if stop < work.stop:
-                self._slices.appendleft(work._replace(first=stop))
-            part = part._replace(stop=stop)
+                self._slices.appendleft(Slice(work.job_id, stop, work.stop))
+            part = Slice(part.job_id, part.first, stop)
             if mine:
                 taken.append(part)
                 count -= stop - part.first

@@ -3,6 +3,8 @@
 Used by the coordinator when it deals clients out (`mpshell.coordinator.engines`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 

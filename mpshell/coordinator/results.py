@@ -5,13 +5,15 @@ buffer; when it has ended, it is the text that a user reads, one object for equa
 it. Whoever reads it gets that object, and no copy: gathered output may fill most of the memory.
 """
 
+from __future__ import annotations
+
 import operator
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any
 
 from mpshell.coordinator.growing import Growing
 from mpshell.outcome import NodeOutcome, Outcome, node_outcome
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.messages import (
     AUTH,
     CANCELLED,
@@ -25,6 +27,9 @@ from mpshell.wire.messages import (
     TRANSPORT,
     UNREACHABLE,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
 
 Key = Hashable
 

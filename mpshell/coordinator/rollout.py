@@ -10,7 +10,8 @@ every client of the one before has had its last verdict. Workers over nodes take
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,14 +7,19 @@ alone; they do not see how jobs and engines are managed (`mpshell.coordinator.co
 Everything here is for the thread of the run, `post` excepted.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import EngineException, EngineIllegalOperationError
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.loop import EventLoop
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Run:

@@ -8,6 +8,8 @@ The coordinator passes events to a slot pool (work came, clients finished, an en
 and asks it for a `plan`. No I/O, no clock.
 """
 
+from __future__ import annotations
+
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 
@@ -137,6 +139,8 @@ class SlotPool:
             for eid in changed:
                 self.shares[eid].slots = self.shares[eid].bound = UNLIMITED
             return changed
+        if self._is_settled():
+            return {}
         changed = {}
         for engine_id, slots in self._lower().items():
             share = self.shares[engine_id]
@@ -148,6 +152,13 @@ class SlotPool:
             share.slots = share.bound = slots
             changed[engine_id] = slots
         return changed
+
+    def _is_settled(self) -> bool:
+        """Whether no slot can move: no client waits, here or in an engine, and no engine has to give any up."""
+        shares = self.shares.values()
+        if self.queued or any(share.assigned > share.slots for share in shares):
+            return False
+        return sum(share.slots for share in shares) <= (self.fanout or 0)
 
     def _fair(self) -> dict[int, int]:
         """Return an even split of the fanout without the slots that frozen engines hold."""
@@ -166,12 +177,15 @@ class SlotPool:
 
     def _lower(self) -> dict[int, int]:
         """Return the engines that have to give up slots, and how many they keep."""
-        fair = self._fair()
         total = sum(share.slots for share in self.shares.values())
         if total > (self.fanout or 0):
+            fair = self._fair()
             return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
+        if len(self.shares) == 1:
+            return {}  # Nobody else can use its slots.
         if self._has_work:
             # Work for all: level out the slots that an earlier end of work has moved.
+            fair = self._fair()
             if any(self.shares[eid].slots < slots for eid, slots in fair.items()):
                 return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
             return {}
@@ -209,10 +223,12 @@ class SlotPool:
         """Return the engines that get slots which nobody holds, and how many they have then."""
         spare = (self.fanout or 0) - sum(share.bound for share in self.shares.values())
         raised: dict[int, int] = {}
-        fair = self._fair()
+        if spare <= 0:
+            return raised
+        # While there is work for all an even split; then only where clients wait.
+        fair = self._fair() if self._has_work else None
         for engine_id, share in self._movable():
-            # While there is work for all an even split; then only where clients wait.
-            wanted = fair[engine_id] if self._has_work else share.assigned
+            wanted = share.assigned if fair is None else fair[engine_id]
             more = min(spare, wanted - share.slots)
             if more > 0:
                 raised[engine_id] = share.slots + more
@@ -226,6 +242,8 @@ class SlotPool:
         them to another: a client that is handed out may have run once this process has been killed.
         """
         dealt: list[tuple[int, Slice]] = []
+        if not self.queued:
+            return dealt
         # First clients for the free slots, then as many again, to be there when a slot becomes free: the end of
         # a client and the start of the next one are then a matter of the engine alone, without a trip to here.
         for ahead in range(1, rounds + 1):

@@ -12,14 +12,17 @@ import fcntl
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.verdicts import Verdicts
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire.lines import StreamBuffer
 from mpshell.wire.messages import CANCELLED, TIMED_OUT
+
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 _READ_SIZE = 65536
 _PIECE = 65536

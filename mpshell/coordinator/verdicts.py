@@ -13,18 +13,18 @@ a job the job is closed. In the thread of the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.observer import Observer
 from mpshell.coordinator.results import Interned, Key, returncode
-from mpshell.coordinator.rollout import Rollout
 from mpshell.coordinator.run import Run
 from mpshell.outcome import Outcome, reason_of
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire.messages import CANCELLED, EXITED, LOST, TIMED_OUT
 
 if TYPE_CHECKING:
     from mpshell.coordinator.retry import RetryPolicy
+    from mpshell.coordinator.rollout import Rollout
 
 #: The outcome of a client that was called off before any engine had started it.
 NEVER_STARTED = Outcome(CANCELLED, 0, 0.0, 0.0, None, 0, attempt=0)

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from mpshell.engine.helpers import Helper, Helpers
     from mpshell.engine.log import RedialTexts
     from mpshell.engine.work import EngineJob, Execution
-    from mpshell.runtime.loop import EventLoop
+    from mpshell.runtime.loop import EventLoop, TimerHandle
 
 _READ_SIZE = 65536
+
+#: Seconds that a log rests after it was read: ssh(1) writes some twenty lines one by one (docs/decisions.md).
+_LOG_PAUSE = 0.1
 
 #: Reads of a log at its end: all that a pipe holds, and more.
 _LOG_READS = 32
@@ -46,7 +49,8 @@ class ProcessCarrier:
     """A child process and the engine's ends of its pipes."""
 
     __slots__ = (
-        "_family", "_fds", "_loop", "_mark", "_owner", "_paused", "_stdin", "_stdin_blocks", "execution", "pid",
+        "_family", "_fds", "_log_pause", "_loop", "_mark", "_owner", "_paused", "_stdin", "_stdin_blocks",
+        "execution", "pid",
     )  # fmt: skip
 
     def __init__(
@@ -69,27 +73,43 @@ class ProcessCarrier:
         self._stdin = child.stdin
         #: Not before there is something to write: most commands are never written to.
         self._stdin_blocks = True
+        self._log_pause: TimerHandle | None = None
         self._open(STDOUT, child.stdout)
         if child.stderr >= 0:
             self._open(STDERR, child.stderr)
         if log >= 0:
             # No stream whose end is waited for: the log is whole when its program has ended.
             self._fds[LOG] = log
-            self._loop.add_reader(log, self._on_readable, LOG, log)
+            self._watch(LOG, log)
 
     # -- output --------------------------------------------------------------------------------
 
     def _open(self, stream: int, fd: int) -> None:
         self.execution.streams += 1
         self._fds[stream] = fd
-        self._loop.add_reader(fd, self._on_readable, stream, fd)
+        self._watch(stream, fd)
+
+    def _watch(self, stream: int, fd: int) -> None:
+        self._loop.add_reader(fd, self._on_log if stream == LOG else self._on_readable, stream, fd)
+
+    def _waits(self, stream: int, fd: int) -> bool:
+        """Return whether a stream is not read now: the coordinator has to catch up."""
+        if not self._owner.congested:
+            return False
+        self._loop.remove_reader(fd)
+        self._paused.add(stream)
+        self._owner.pause(self)
+        return True
+
+    def _on_log(self, stream: int, fd: int) -> None:
+        if not self._waits(stream, fd) and (data := _read(fd)):
+            self._loop.remove_reader(fd)
+            self._log_pause = self._loop.call_later(_LOG_PAUSE, self._watch, stream, fd)
+            self._owner.received(self.execution, stream, data)
 
     def _on_readable(self, stream: int, fd: int) -> None:
         owner = self._owner
-        if owner.congested:
-            self._loop.remove_reader(fd)
-            self._paused.add(stream)
-            owner.pause(self)
+        if self._waits(stream, fd):
             return
         data = _read(fd)
         if data:
@@ -106,6 +126,8 @@ class ProcessCarrier:
 
     def _close_stream(self, stream: int) -> None:
         fd = self._fds.pop(stream)
+        if stream == LOG and self._log_pause is not None:
+            self._log_pause.cancel()
         if stream in self._paused:
             self._paused.discard(stream)
         else:
@@ -119,8 +141,7 @@ class ProcessCarrier:
     def resume_reading(self) -> None:
         paused, self._paused = self._paused, set()
         for stream in paused:
-            fd = self._fds[stream]
-            self._loop.add_reader(fd, self._on_readable, stream, fd)
+            self._watch(stream, self._fds[stream])
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
         for stream, fd in list(self._fds.items()):
@@ -130,7 +151,6 @@ class ProcessCarrier:
     def rest_of_log(self) -> bytes:
         pieces: list[bytes] = []
         fd = self._fds.get(LOG)
-        # A pipe holds little, and its writer has ended or is about to.
         while fd is not None and len(pieces) < _LOG_READS and (data := _read(fd)):
             pieces.append(data)
         return b"".join(pieces)
@@ -377,9 +397,8 @@ class Processes:
     def end_run(self) -> None:
         """Nothing runs any more: all that is still there belongs to no run to come.
 
-        A daemon that a finished command has left is the user's. Processes that a stopped one has left in other
-        sessions goes with this engine: not now, as it may serve others, like the master of ssh's shared
-        connections.
+        A daemon that a finished command has left is the user's. Processes of a stopped one in other sessions
+        end with this engine: not now, as they may serve others, like the master of ssh's shared connections.
         """
         if self._helpers is not None:
             self._helpers.kill_all()

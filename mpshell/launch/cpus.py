@@ -1,5 +1,7 @@
 """How many processors this process may really use: its affinity mask and its cgroup's quota."""
 
+from __future__ import annotations
+
 import functools
 import math
 import os

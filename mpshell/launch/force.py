@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 
+from mpshell.runtime.lean import signal
 from mpshell.runtime.procfs import children_of
 
 

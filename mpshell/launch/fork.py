@@ -15,18 +15,16 @@ import contextlib
 import errno
 import os
 import select
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import mpshell
 from mpshell.errors import EngineStartError
 from mpshell.launch.cpus import usable_cpus
 from mpshell.launch.outbox import Outbox
 from mpshell.runtime.descriptors import Descriptor
-from mpshell.runtime.lean import NamedTuple
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, signal
 from mpshell.runtime.privileges import privileges_of
 from mpshell.runtime.procfs import started
 from mpshell.wire import control

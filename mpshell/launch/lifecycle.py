@@ -8,9 +8,11 @@ that the table does not hold raises.
 
 from __future__ import annotations
 
-from typing import Final
-
 from mpshell.errors import InvalidTransition
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 STARTING: Final = "STARTING"  # it has been asked for
 READY: Final = "READY"  # it has sent its first message

@@ -8,10 +8,12 @@ A run knows nothing else: engines may be forked here (`mpshell.launch.fork`) or 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from mpshell.runtime.lean import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from threading import RLock
+    from typing import TypeAlias
 
     from mpshell.runtime.loop import EventLoop
     from mpshell.wire.messages import Configure, Message, Ready

@@ -4,6 +4,8 @@ Made by a launcher; from then on it belongs to the thread that leased it (`mpshe
 its actions is the table of `mpshell.launch.lifecycle`; this module sees the events and carries out the effects.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import select

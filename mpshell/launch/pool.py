@@ -10,10 +10,10 @@ import atexit
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mpshell.launch.fork import ForkLauncher
 from mpshell.launch.link import Launcher
+from mpshell.runtime.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mpshell.launch.link import Link

@@ -1,7 +1,10 @@
 """Working directory, mask and environment that a command has from the process that asks for it."""
 
+from __future__ import annotations
+
 import os
 
+from mpshell.runtime.procfs import status_field, status_of
 from mpshell.wire.messages import Configure
 
 
@@ -21,10 +24,7 @@ def surroundings() -> Configure:
 def _umask() -> int | None:
     """Return this process's mask; umask(2) tells it only by changing it, for all threads at once."""
     try:
-        with open("/proc/self/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"Umask:"):
-                    return int(line.split()[1], 8)
+        mask = status_field(status_of("self"), b"Umask")
     except OSError:
         return None
-    return None
+    return int(mask, 8) if mask else None

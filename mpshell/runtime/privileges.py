@@ -4,29 +4,30 @@ Read by the program, and by the processes that run commands in its name: the rig
 within reach of a program that has dropped it. Source: proc_pid_status(5).
 """
 
+from __future__ import annotations
+
 import binascii
 
+from mpshell.runtime.procfs import status_field, status_of
+
 #: The effective set is left out: a program raises and lowers it for a moment, and can while it is permitted.
-_FIELDS = (b"Uid:", b"Gid:", b"Groups:", b"CapInh:", b"CapPrm:", b"CapBnd:", b"CapAmb:")
+_FIELDS = (b"Uid", b"Gid", b"CapInh", b"CapPrm", b"CapBnd", b"CapAmb")
 
 
-def privileges_of(process: str) -> str | None:
+def privileges_of(process: int | str) -> str | None:
     """Return the ids and capabilities of a process; "" for one without id 0 and without capabilities.
 
     `process` is its directory in /proc, "self" for one. None where it cannot be read. A process changes the
     ids of all its threads at once; the directory of a process shows those of its main thread.
     """
     try:
-        with open(f"/proc/{process}/status", "rb", buffering=0) as file:
-            lines = file.read(1 << 20).splitlines()
+        status = status_of(process)
     except OSError:
         return None
-    fields = [line.split() for line in lines if line.startswith(_FIELDS)]
-    found = {name: values for name, *values in fields}
-    ids = [*found.get(b"Uid:", ()), *found.get(b"Gid:", ()), *found.get(b"Groups:", ())]
-    if b"0" not in ids and not int(found.get(b"CapPrm:", [b"0"])[0], 16):
+    uids, gids, *capabilities = (status_field(status, name) for name in _FIELDS)
+    groups = status_field(status, b"Groups")
+    if b"0" not in b" ".join((uids, gids, groups)).split() and not int(capabilities[1] or b"0", 16):
         return ""
     # There may be 65,536 groups, and this has to fit into one argument of a command.
-    groups = binascii.crc32(b" ".join(found.pop(b"Groups:", [])))
-    rest = b" ".join(value for values in found.values() for value in values)
-    return f"{groups:x} {rest.decode()}"
+    rest = b" ".join(b" ".join((uids, gids, *capabilities)).split())
+    return f"{binascii.crc32(groups):x} {rest.decode()}"

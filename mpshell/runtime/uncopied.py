@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Self, SupportsIndex
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn, Self, SupportsIndex
 
 
 class Uncopied:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
 
 from mpshell.errors import EngineIllegalOperationError
 from mpshell.runtime.forks import renewed
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.states import Stated
 from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from mpshell.coordinator.run import Run
 
 # The states of a port. Messages are taken in RUNNING; before that they wait.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, NamedTuple, Protocol
 
 from mpshell.errors import UnknownThreadError
+from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class RegisteredThread(Protocol):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from mpshell.coordinator.results import Key, WorkerResults, as_seen, key_matcher, matcher
 from mpshell.errors import TaskMsgTreeError
-from mpshell.msgtree import MsgTreeElem
 from mpshell.outcome import NodeOutcome
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.task.settings import Settings
 from mpshell.worker.base import records
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mpshell.msgtree import MsgTreeElem
 
 
 class RunResults:
@@ -66,6 +70,9 @@ class RunResults:
             if store is not None:
                 for body, keys in store.groups(match).items():
                     groups.setdefault(body, []).extend(keys)
+        # Late: few programs of one command ask for it.
+        from mpshell.msgtree import MsgTreeElem
+
         return iter([(MsgTreeElem(said), keys) for said, keys in groups.items()])
 
     def flush(self, sname: str) -> None:

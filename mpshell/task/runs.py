@@ -15,7 +15,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import mpshell.task.registry as registry
 from mpshell.coordinator.interrupt import Interrupts
@@ -27,12 +26,15 @@ from mpshell.errors import (
 )
 from mpshell.launch.pool import engine_pool
 from mpshell.outcome import look_at_the_clock
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread
 from mpshell.task.workload import Workload
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.coordinator.retry import RetryPolicy
     from mpshell.coordinator.rollout import RolloutPlan

@@ -8,18 +8,19 @@ from __future__ import annotations
 import functools
 import math
 import os
-import re
-import shlex
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from mpshell.defaults import DEFAULTS, TASK_DEFAULT, Defaults, print_debug
 from mpshell.errors import TaskSettingError
 from mpshell.kept import KEEPS
 from mpshell.launch.fork import ForkLauncher
 from mpshell.pollers import IDENTIFIERS
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.worker.loading import is_worker_class, load_worker_class
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _number(key: str, value: Any, least: float) -> None:
@@ -157,7 +158,9 @@ def _check_relay_ports(value: Any) -> None:
     plain = (
         isinstance(value, str)
         and dash
-        and all(re.fullmatch("[0-9]{1,5}", number) for number in (low, high))
+        and all(
+            number.isascii() and number.isdigit() and len(number) <= 5 for number in (low, high)
+        )
     )
     if plain and 0 < int(low) <= int(high) < 1 << 16:
         return
@@ -175,6 +178,9 @@ def _check_words(key: str, value: Any) -> None:
         return
     if not isinstance(value, str):
         raise TaskSettingError(f"{key} is a text, not {value!r}")
+    # Late: it brings regular expressions along, which a plain run does without.
+    import shlex
+
     try:
         shlex.split(value)
     except ValueError as error:

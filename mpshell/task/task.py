@@ -15,11 +15,11 @@ import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar
 
 import mpshell.task.registry as registry
 from mpshell.defaults import Defaults
 from mpshell.errors import TaskError
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.patched import check_unpatched
 from mpshell.runtime.uncopied import SharedParts
 from mpshell.task.ports import EnginePort
@@ -29,6 +29,9 @@ from mpshell.task.settings import Settings
 from mpshell.task.timers import EngineTimer, check_delays
 from mpshell.task.work import WorkAccess
 from mpshell.worker.dispatch import check_handler
+
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 

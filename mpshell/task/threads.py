@@ -15,14 +15,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import mpshell.task.registry as registry
 from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import InvalidTransition, TaskError
 from mpshell.runtime.forks import renewed
+from mpshell.runtime.lean import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from mpshell.coordinator.run import Run
 
 IDLE: Final = "IDLE"  # no run goes on

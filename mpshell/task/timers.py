@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from mpshell.errors import EngineIllegalOperationError
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.uncopied import Uncopied
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mpshell.coordinator.run import Run
     from mpshell.runtime.loop import TimerHandle
 

@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack, cast, overload
-
 from mpshell.errors import TaskError
-from mpshell.nodeset import Nodes, NodeSet
+from mpshell.runtime.lean import TYPE_CHECKING, cast
 from mpshell.task.runs import Runs
 from mpshell.task.settings import Settings
 from mpshell.worker.base import check_timeout
-from mpshell.worker.kinds import DistantWorker, Worker, WorkerPopen
-from mpshell.worker.public import CommandOptions, IterationOptions, Path
+from mpshell.worker.kinds import WorkerPopen
 
-if TYPE_CHECKING:
+if not TYPE_CHECKING:
+    from mpshell.runtime.lean import overload
+else:
+    from typing import Any, Unpack, overload
+
+    from mpshell.nodeset import Nodes
     from mpshell.task.outcomes import Outcomes
+    from mpshell.worker.kinds import DistantWorker, Worker
+    from mpshell.worker.public import CommandOptions, IterationOptions, Path
 
 
 class WorkAccess:
@@ -72,6 +76,9 @@ class WorkAccess:
         elif key is not None:
             raise ValueError(f"key={key!r}: a command for nodes is known by the nodes' names")
         else:
+            # Late: a run without nodes needs no node sets.
+            from mpshell.nodeset import NodeSet
+
             worker_class = self._settings.default("distant_worker" if remote else "local_worker")
             worker = worker_class(
                 NodeSet(nodes), handler=handler, timeout=timeout, command=command, stderr=stderr,
@@ -224,6 +231,8 @@ class WorkAccess:
         stderr = self._settings.default("stderr") if stderr is None else stderr
         if nodes is None:
             raise ValueError("nodes=None: a copy needs nodes")
+        from mpshell.nodeset import NodeSet
+
         worker_class = self._settings.default("distant_worker")
         if relay is not False and relay is not None:
             # Late: few copies need it.

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
 
 from mpshell.coordinator.job import Job
 from mpshell.errors import WorkerError
+from mpshell.runtime.lean import TYPE_CHECKING, cast
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import RUNNING, TaskThread
 from mpshell.worker.kinds import Worker
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.worker.scheduler import PublicTask, Scheduled
 

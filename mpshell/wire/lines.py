@@ -4,6 +4,8 @@ A block is lines, each ended by a newline: `\\r\\n` has become one, and the last
 got one. A line longer than `LONG_LINE` goes in pieces; a piece does not end with a newline.
 """
 
+from __future__ import annotations
+
 #: A line is sent in pieces from this length on (bytes), so that no line has to fit into memory here.
 LONG_LINE = 1 << 20
 

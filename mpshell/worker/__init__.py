@@ -1,4 +1,6 @@
 """Workers, which users make to have commands run. One module for each kind."""
 
+from __future__ import annotations
+
 #: ClusterShell's module names in lower case, for users.
 __path__.append(f"{__path__[0]}/../compat/lowercase/worker")

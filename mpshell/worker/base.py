@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job, Reader
 from mpshell.coordinator.results import Key, StreamStore, WorkerResults
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.kept import KEEPS_NONE
 from mpshell.outcome import NodeOutcome
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, Template
@@ -24,6 +24,8 @@ from mpshell.worker.events import DROPPED, STARTED, WAITING, WorkerEvents
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.wire.logformat import LogFormat
     from mpshell.worker.scheduler import PublicTask, Scheduler, Tables
@@ -55,7 +57,6 @@ class WorkerParts(Uncopied, WorkerEvents):
     _only: frozenset[Key] | None = None
     #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
     _in_waves = False
-
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
 

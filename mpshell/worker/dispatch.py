@@ -5,9 +5,17 @@ legacy one with fewer parameters, which is told by the number of positional para
 counts) and answered with a DeprecationWarning a call. In the thread of the task.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
-from typing import Any
+
+from mpshell.runtime.lean import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    Method = Callable[..., Any]
 
 #: Positional parameters of the legacy form, the object included: method(self, worker).
 _LEGACY_PARAMETERS = 2
@@ -18,8 +26,6 @@ METHODS = (
     "ev_relay",
     "ev_close", "ev_timeout", "ev_port_start", "ev_msg", "ev_timer", "_ev_routing",
 )  # fmt: skip
-
-Method = Callable[..., Any]
 
 
 def check_handler(handler: Any) -> Any:

@@ -12,7 +12,7 @@ from mpshell.wire.templates import encode_template, fill
 from mpshell.worker.base import WorkerParts, check_command
 from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
 from mpshell.worker.kinds import DistantWorker
-from mpshell.worker.text import check_text
+from mpshell.worker.text import check_texts
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
@@ -52,8 +52,7 @@ class CommandWorker(DistantWorker):
     ) -> None:
         super().__init__(handler, timeout=timeout, stderr=stderr, autoclose=autoclose)
         self.nodes = NodeSet(nodes) if nodes is not None else NodeSet()
-        for node in self.nodes:
-            check_text("a node's name", node)
+        check_texts("a node's name", self.nodes)
         self.remote = remote
         #: Whether its job is to be run, and not only shown.
         self._executes = True

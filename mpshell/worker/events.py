@@ -12,14 +12,17 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
 
 from mpshell.coordinator.job import HEARD, Job
 from mpshell.coordinator.results import Key
 from mpshell.outcome import Outcome
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 from mpshell.wire.messages import STDOUT
 from mpshell.worker.dispatch import Dispatch, warn_legacy
+
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 # The part of its life that a worker remembers. The rest is its job's state: there is none before the run.
 WAITING: Final = "WAITING"  # no event yet

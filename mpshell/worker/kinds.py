@@ -7,16 +7,18 @@ other classes.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key, key_matcher, matcher
 from mpshell.errors import WorkerError
-from mpshell.msgtree import MsgTreeElem
-from mpshell.nodeset import NodeSet
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.worker.base import WorkerParts, check_command
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from mpshell.msgtree import MsgTreeElem
+    from mpshell.nodeset import NodeSet
     from mpshell.worker.public import TaskOf
     from mpshell.worker.scheduler import PublicTask
 
@@ -148,11 +150,13 @@ class DistantWorker(Worker):
     def _iter_texts(
         self, sname: str, match_keys: Iterable[str] | None
     ) -> Iterator[tuple[MsgTreeElem, NodeSet]]:
+        from mpshell.msgtree import MsgTreeElem
+
         store = self._store_of(sname)
         match = key_matcher(match_keys)
         if store is not None:
             for body, keys in store.groups(match).items():
-                yield MsgTreeElem(body), NodeSet.fromnames(map(str, keys))
+                yield MsgTreeElem(body), _node_set(keys)
 
     def iter_node_buffers(
         self, match_keys: Iterable[str] | None = None
@@ -169,6 +173,8 @@ class DistantWorker(Worker):
     def _iter_node_texts(
         self, sname: str, match_keys: Iterable[str] | None
     ) -> Iterator[tuple[str, MsgTreeElem]]:
+        from mpshell.msgtree import MsgTreeElem
+
         store = self._store_of(sname)
         match = key_matcher(match_keys)
         if store is not None:
@@ -186,7 +192,7 @@ class DistantWorker(Worker):
         self._bound()
         for code, keys in self.results.by_code(matcher(match_keys)).items():
             if keys:
-                yield code, NodeSet.fromnames(map(str, keys))
+                yield code, _node_set(keys)
 
     def iter_node_retcodes(self) -> Iterator[tuple[str, int]]:
         """Yield (node, return code) for each node that has one."""
@@ -203,6 +209,13 @@ class DistantWorker(Worker):
         """Yield the nodes that timed out."""
         self._bound()
         return iter(list(self.results.timeouts))
+
+
+def _node_set(keys: Iterable[Key]) -> NodeSet:
+    # Late: a run without nodes needs no node sets.
+    from mpshell.nodeset import NodeSet
+
+    return NodeSet.fromnames(map(str, keys))
 
 
 def _check_key(key: Any) -> Any:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, cast
+
+from mpshell.runtime.lean import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def is_worker_class(value: Any) -> bool:
@@ -33,7 +37,7 @@ def load_worker_class(name: str) -> type[Any]:
             continue
         worker_class = getattr(module, "WORKER_CLASS", None)
         if is_worker_class(worker_class):
-            return cast(type[Any], worker_class)
+            return cast("type[Any]", worker_class)
     raise ImportError(
         f"no transport {name!r}: neither of {candidates} is a module with WORKER_CLASS, a worker over nodes"
     )

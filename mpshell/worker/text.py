@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from mpshell.errors import WorkerBadArgumentError
 
@@ -20,3 +21,11 @@ def check_text(name: str, text: str) -> str:
         except UnicodeEncodeError as error:
             raise WorkerBadArgumentError(f"{name} {text!a} cannot be encoded: {error}") from None
     return text
+
+
+def check_texts(name: str, texts: Iterable[str]) -> None:
+    """Check many texts as `check_text` does, at once where nothing is wrong with them."""
+    together = "".join(texts)
+    if "\0" in together or not together.isascii():
+        for text in texts:
+            check_text(name, text)

@@ -230,7 +230,7 @@ def test_nothing_shows_it(ssh_task: Task, ssh_server: SshServer, tmp_path: Path,
     assert looking.seen == [] and not [text for text in shown if secret in text]
     for file in tmp_path.glob("journal*"):
         assert secret.encode() not in file.read_bytes()
-    with sqlite3.connect(tmp_path / "journal") as journal:
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal")) as journal:
         assert "ssh_password" not in "\n".join(journal.iterdump())
 
 

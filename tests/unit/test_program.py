@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -21,18 +20,16 @@ ORDINARY = {
 }  # fmt: skip
 
 
-def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, str]) -> str | None:
+def status(monkeypatch: pytest.MonkeyPatch, fields: dict[str, str]) -> str | None:
     """Return the privileges of a process with these lines in /proc/PID/status."""
-    file = tmp_path / "status"
-    file.write_text("".join(f"{name}:\t{value}\n" for name, value in fields.items()))
-    monkeypatch.setattr(privileges, "open", lambda *args, **more: file.open("rb"), raising=False)
+    lines = {"Name": "python3", **fields}
+    text = "".join(f"{name}:\t{value}\n" for name, value in lines.items())
+    monkeypatch.setattr(privileges, "status_of", lambda process: text.encode())
     return privileges.privileges_of("self")
 
 
-def test_an_ordinary_user_has_no_privileges(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert status(tmp_path, monkeypatch, ORDINARY) == ""
+def test_an_ordinary_user_has_no_privileges(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert status(monkeypatch, ORDINARY) == ""
 
 
 @pytest.mark.parametrize(
@@ -43,9 +40,9 @@ def test_an_ordinary_user_has_no_privileges(
     ],
 )  # fmt: skip
 def test_id_0_and_capabilities_are_privileges(
-    change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert status(tmp_path, monkeypatch, {**ORDINARY, **change})
+    assert status(monkeypatch, {**ORDINARY, **change})
 
 
 @pytest.mark.parametrize(
@@ -56,20 +53,18 @@ def test_id_0_and_capabilities_are_privileges(
     ],
 )  # fmt: skip
 def test_each_change_changes_the_text(
-    change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = status(tmp_path, monkeypatch, ROOT)
-    after = status(tmp_path, monkeypatch, {**ROOT, **change})
+    before = status(monkeypatch, ROOT)
+    after = status(monkeypatch, {**ROOT, **change})
     assert before and after and before != after
-    assert status(tmp_path, monkeypatch, ROOT) == before
+    assert status(monkeypatch, ROOT) == before
 
 
-def test_a_great_many_groups_are_a_short_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_great_many_groups_are_a_short_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one argument of a command: 131,071 bytes at most (execve(2))."""
     many = {**ROOT, "Groups": " ".join(str(1_000_000 + n) for n in range(65_536))}
-    assert len(status(tmp_path, monkeypatch, many) or "x" * 1000) < 200
+    assert len(status(monkeypatch, many) or "x" * 1000) < 200
 
 
 def test_a_process_that_cannot_be_seen_is_not_watched() -> None:
