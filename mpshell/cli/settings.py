@@ -205,6 +205,9 @@ _HOSTS = (
         _OURS, ("--dask",), "ADDRESS"),
     Setting("hosts_options", _WORDS, "options of the ssh or srun that leads to the hosts", _OURS,
         ("--hosts-options",), "OPTIONS", "repeatable"),
+    Setting("remote_env", Kind(str, "names of variables"),
+        "variables of this machine that the commands on other hosts get as well: LANG LC_ALL", _OURS,
+        info="remote_env"),
     Setting("hosts_python", _TEXT, "the Python on the hosts that has mpshell", _OURS,
         ("--hosts-python",), "PATH", "the path of this one if it is there, else python3"),
 )
