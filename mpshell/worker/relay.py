@@ -111,7 +111,8 @@ untrapped;
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
 kill $sshd $log;
 # A tar that was at work may make another file before it ends.
-for i in 1 2 3 4 5; do rm -f -- ./*; drop; (cd -P .. && rmdir -- "$t") && break; sleep 1; done;
+for i in 1 2 3 4 5; do rm -f -- ./*; drop; (cd -P .. && rmdir -- "$t") && break;
+[ -e "../$t" ] || break; sleep 1; done;
 ) </dev/null 2>/dev/null & eval "tick=$pid";
 trapped;
 """

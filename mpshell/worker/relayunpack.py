@@ -105,7 +105,7 @@ m='for i; do j=$q/$i; if [ -h "$j" ]; then :;
 elif [ -d "$j" ]; then echo "${i#./} is a directory there"; fi; done';
 e=$(find . -type d -exec /bin/sh -c "$c" sh {} + -o -exec /bin/sh -c "$m" sh {} + 2>&1 | head -n 1);
 if [ -n "$e" ]; then echo "$e"; exit 1; fi;
-# A directory that is there gets the files, one that is not is moved whole, which takes the right to write to it.
+# A directory that is there gets the files; another is moved whole, which takes the right to write to it.
 # The braces are written apart for the outer find.
 m='mv -f -- "$@" "$j/"';
 c='j=$q/$1; export j; if [ -d "$j" ]; then chmod u+rwx "$1";

@@ -96,7 +96,8 @@ def test_a_tree_is_relayed_and_goes_on_from_a_journal(nodes: Nodes, tmp_path: Pa
         "-O", f"ssh_path={shlex.quote(str(nodes.program))}", "-w", "n[1-4]", *words
     )  # fmt: skip
     assert done.code == 1
-    assert b"relay: " in done.out and b"is there and no directory" in done.out
+    assert "mpshell: relay: " in done.err and "is there and no directory: n2" in done.err
+    assert b'"counts": {"ok": 3, "failed": 1}' in done.out
     (nodes.homes / "n2" / "image").unlink()
     done = mpshell("--rerun-failed", str(tmp_path / "log"), "-v")
     assert done.code == 0 and "ok 1" in done.err, done.err
