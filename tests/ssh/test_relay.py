@@ -240,7 +240,7 @@ def test_a_node_of_a_tree_is_killed(relay_task: Task, homes: Homes, tree: Path) 
             if parent not in found:
                 os.kill(pid, signal.SIGKILL)
 
-    (tree / "more").write_bytes(os.urandom(40_000_000))
+    (tree / "more").write_bytes(os.urandom(20_000_000))
     worker = relay_task.copy(tree, "~/target", NODES, handler=Sources(kill), relay=True)
     relay_task.resume()
     expected = contents(tree, modes=False)
