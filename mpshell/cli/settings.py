@@ -181,6 +181,8 @@ _CONNECTING = (
         _OURS, info="ssh_kex"),
     Setting("ssh_keep", _SPAN, "connections of asyncssh stay open so long for the next command of the prompt, "
         "or the next run of a program", _OURS, info="ssh_keep"),
+    Setting("ssh_keep_password", _FLAG, "those that a password has opened stay too, for runs with the same one",
+        _OURS, info="ssh_keep_password"),
     Setting("connect_fanout", _COUNT, "connections that asyncssh makes at once, over all engines", _OURS,
         info="connect_fanout"),
     Setting("connect_rate", _RATE, "connections that asyncssh makes, over all engines",
