@@ -37,7 +37,10 @@ p=${d%/*}; b=${d##*/};
 TREE_PLACE = (
     _BARE
     + """
-p=${d%/*}; if [ -d "${d%/}/$t-$k" ]; then p=${d%/}; fi;
+# Of two directories of that name ours: where others may write one of them may be theirs.
+p=${d%/*};
+if [ -O "${d%/}/$t-$k" ] || { [ -d "${d%/}/$t-$k" ] && if [ -O "$p/$t-$k" ]; then false; fi; };
+then p=${d%/}; fi;
 """
 )
 

@@ -203,14 +203,21 @@ def test_what_is_in_the_way_is_left_as_it_was(
 def test_what_comes_to_its_place_meanwhile_is_left_alone(
     source: Path, places: Callable[..., Place]
 ) -> None:
+    """A directory of another user's, which has in it all that the way of the archive leads through."""
     place = places()
     head = tree_head(place, source)
     [one] = head.ready("n1")
-    (place.home("n1") / "target").mkdir()
+    target = place.home("n1") / "target"
+    planted = target / head.part(one).parent.name
+    planted.mkdir(parents=True)
+    os.mkfifo(planted / "in.1")
+    os.chown(planted, 65534, 65534)
+    before = contents(target)
     head.feed_rest(one).end()
     assert " ".join(one.wait("fail")).endswith("target: something has come to its place")
     assert one.over() == 1
-    assert not os.listdir(place.home("n1") / "target")
+    assert contents(target) == before
+    shutil.rmtree(target)
     head.close()
 
 
