@@ -15,6 +15,7 @@ import psutil
 
 from mpshell.worker import relay
 from mpshell.worker.copy import Copy
+from mpshell.worker.relaytree import PackedTree
 from tests.support import eventually
 
 #: How long an answer may take on a machine that is busy, in seconds.
@@ -197,15 +198,22 @@ class Feed:
 
 
 class Head:
-    """A file to be copied to nodes of a place."""
+    """A file or tree to be copied to nodes of a place."""
 
     def __init__(
         self, place: Place, source: Path, dest: str = "~/target", **options: object
     ) -> None:
         self.place = place
         self.source = source
-        self.data = source.read_bytes()
-        self.copy = Copy(str(source), dest, False, False, True, False)
+        preserve = bool(options.get("preserve"))
+        self.unpacked: int | None = None
+        if source.is_dir():
+            packed = PackedTree(str(source), preserve)
+            self.data, self.unpacked = Path(packed.path()).read_bytes(), packed.unpacked
+            packed.close()
+        else:
+            self.data = source.read_bytes()
+        self.copy = Copy(str(source), dest, preserve, False, True, source.is_dir())
         self.token = os.urandom(8).hex()
         self.mode = 0o640
         self.times: tuple[str, str] | None = None
@@ -228,7 +236,7 @@ class Head:
         self.place.home(name)
         command = relay.receive(
             self.copy, len(self.data) if size is None else size, self.mode, self.times, self.token, self.way,
-            self.ports, self.place.pulls,
+            self.ports, self.place.pulls, self.unpacked,
         )  # fmt: skip
         node = Node(self.place.argv(name, command), name, len(self.nodes))
         for line in self.keys:

@@ -224,7 +224,8 @@ class WorkAccess:
         only (ValueError), a node has the old file or the new one and nothing between, whatever happens.
         With `relay` it is atomic, and each node passes the file on to another one while it comes: over the
         logins that nodes have among each other ("ssh", True), or an sshd of each for this run ("sshd").
-        Over ssh and asyncssh only (ValueError); a file below 4 MB (info key `relay_least`) is sent to each.
+        Over ssh and asyncssh only (ValueError); a file below 4 MB (info key `relay_least`) is sent to each. A
+        directory is packed during this call (ValueError, WorkerError), and atomic where its target is new.
         `timeout` is in seconds for each node. ValueError for names that cannot be. `tree` makes no
         difference, as for `shell`.
         """
@@ -238,8 +239,9 @@ class WorkAccess:
             # Late: few copies need it.
             from mpshell.worker.relayed import relaying
 
-            worker_class = relaying(worker_class, relay, source, reverse, self._settings.info)
-            atomic = True
+            worker_class, atomic = relaying(
+                worker_class, relay, source, reverse, atomic, self._settings.info
+            )
         worker: DistantWorker = worker_class(
             NodeSet(nodes), handler=handler, timeout=timeout, source=source, dest=dest, stderr=stderr,
             preserve=preserve, reverse=reverse, atomic=atomic,

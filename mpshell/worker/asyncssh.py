@@ -98,7 +98,8 @@ class WorkerAsyncSsh(WorkerSsh):
 
 def _only_for_scp(copy: Copy) -> str | None:
     """Return why a copy goes over scp(1), None when it may go over a connection."""
-    if copy.tree and not copy.reverse:
+    # An atomic one is relayed, by commands.
+    if copy.tree and not copy.reverse and not copy.atomic:
         return "a directory"
     path = copy.source if copy.reverse else copy.dest
     if path.startswith("~") and not copy.atomic and path != "~" and not path.startswith("~/"):

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from mpshell.worker.copy import Copy
 from mpshell.worker.parts import ENTER, HOME, MAKE, MODE, PREFIX, RENAME, TARGET, script
 from mpshell.worker.relayserve import DECODE, FEED, SERVE
+from mpshell.worker.relayunpack import CHECK, PLACE, TREE_TARGET
 
 #: The two ways of pulls: logins that nodes have among each other, or an sshd of each node for this run.
 SSH, SSHD = "ssh", "sshd"
@@ -54,9 +55,12 @@ if [ -n "$r" ]; then kill $c $x $g $r; for i in $c $x $g; do wait $i; done; wait
 if [ -n "$fed" ]; then : 9<>"in.$fed"; fi;
 c=; x=; g=; r=; fed=; rm -f -- in.* err.* fault.* last.* sum.*;
 };
+# Directories of a tree may be such that not even their owner may write to them.
+drop() { if [ -d tree ]; then chmod -R u+rwx tree; rm -rf -- tree; fi; };
 finish() {
 stop; kill $tick $sshd $log; for i in $tick $sshd $log; do wait $i; done;
-if [ "$o" = in ]; then rm -f -- ./*; cd -P .. && rmdir -- "$t"; elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
+if [ "$o" = in ]; then rm -f -- ./*; drop; cd -P .. && rmdir -- "$t";
+elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
 };
 trap 'finish 2>/dev/null; if [ "$why" = directory ]; then why="$d is a directory"; fi;
 if [ -n "$why" ]; then say "fail $why"; exit 1; fi; exit $z' EXIT;
@@ -83,7 +87,7 @@ die "no program for checksums here: sha256sum, shasum, openssl or cksum"; fi;
 _SPACE = """
 # 1 % more than the size, in units of 1024 bytes; in a mount's name may be spaces.
 a=; for i in $(df -Pk . 2>/dev/null | tail -n 1); do case $i in *[0-9]%) break ;; esac; a=$i; done;
-case $a in [0-9]*) [ "$(expr "$n" / 1013 "<=" "$a")" = 1 ] || die "no space left for $n bytes" ;; esac;
+case $a in [0-9]*) [ "$(expr "$room" / 1013 "<=" "$a")" = 1 ] || die "no space left for $room bytes" ;; esac;
 """
 
 _SHARED = """
@@ -105,7 +109,11 @@ _CLOCK = """
 untrapped;
 ( exec 8>&-; l=0; while sleep 1 && kill -0 $$; do
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
-kill $sshd $log; rm -f -- ./*; cd -P .. && rmdir -- "$t" ) </dev/null 2>/dev/null & eval "tick=$pid";
+kill $sshd $log;
+# A tar that was at work may make another file before it ends.
+for i in 1 2 3 4 5; do rm -f -- ./*; drop; (cd -P .. && rmdir -- "$t") && break;
+[ -e "../$t" ] || break; sleep 1; done;
+) </dev/null 2>/dev/null & eval "tick=$pid";
 trapped;
 """
 
@@ -162,7 +170,7 @@ fi;
 
 #: How a pull or feed has gone. It opens its fifos first: before the trap a signal ends it while it waits there.
 _REPORT = """
-( exec 8>&-;
+( if [ -n "$tree" ]; then exec 4<life; fi; exec 8>&-;
 class=cut; bad=; last=;
 if [ -n "$more" ]; then
 exec 6<"fault.$seq"; if [ "$order" = pull ]; then exec 7<"last.$seq"; fi;
@@ -174,7 +182,7 @@ size;
 if [ "$s" = "$n" ]; then :; else
 # The writer's words: this node's own fault, and no other source would help.
 if [ -n "$bad" ]; then
-case $bad in *"o space left"*) bad="no space left for $n bytes" ;; *) bad="$d: ${bad#*: }" ;; esac;
+case $bad in *"o space left"*) bad="no space left for $room bytes" ;; *) bad="$d: ${bad#*: }" ;; esac;
 say "fail $bad"; kill $$; exit 1; fi;
 if [ "$order" = pull ]; then
 class=login;
@@ -192,6 +200,9 @@ $hash <part >&5 & eval "wait $pid"; echo >&5; read -r v <&5;
 case $sum:$v in
 :*) bad=y ;; *) case $algo:$v in sha256:*"$sum"*|"cksum:$sum "*) ;; *) bad=y ;; esac ;; esac;
 if [ -n "$bad" ]; then make; say "bad $seq"; exit 1; fi;
+if [ -n "$tree" ]; then
+""" + PLACE + """
+fi;
 # From here on it is not ended in the middle.
 trap "" TERM; q=$t; t=part;
 if v=$( {
@@ -216,6 +227,7 @@ more=y; if [ "$left" = 0 ]; then more=; fi;
 untrapped;
 if [ -n "$more" ]; then
 if [ "$order" = pull ]; then q="err.$seq last.$seq"; fi;
+if [ -n "$tree" ]; then kind=tree; fi;
 mkfifo "in.$seq" "fault.$seq" $q || die "$d: no named pipe can be made beside it";
 head -c "$left" <"in.$seq" >>part 2>"fault.$seq" 8>&- 9<&- & eval "c=$pid";
 if [ "$order" = pull ]; then
@@ -241,7 +253,7 @@ if [ "$order" = feed ] && [ -n "$more" ]; then fed=$seq; say "take $seq $s"; fi;
 _RECEIVE = script(
     f"token={PREFIX}$1; n=$2; k=$3; atime=$4; mtime=$5; d=$6; b=$7; way=$8; ports=$9; shift 9;"
     + """
-serve=$1; shift; target=$d; base=$b; home=$PWD;
+serve=$1; tree=$2; shift 2; into=; room=$n; target=$d; base=$b; home=$PWD;
 o=; c=; x=; g=; r=; fed=; tick=; sshd=; log=; port=-; sum=; why=; z=1;
 """
     + _SAY
@@ -254,10 +266,18 @@ x=; t=$token-$rank;
     + _CHECK
     + HOME
     + """
+if [ -n "$tree" ]; then room=$(expr "$n" + "$tree");
+"""
+    + CHECK
+    + TREE_TARGET
+    + """
+fi;
 exec 4>&2 2>/dev/null; why=directory;
+if [ -z "$tree" ]; then
 """
     + TARGET
     + """
+fi;
 o=made; a=$( {
 """
     + MAKE
@@ -299,22 +319,25 @@ done
 
 def receive(
     copy: Copy, size: int, mode: int, times: tuple[str, str] | None, token: str, way: str, ports: str,
-    ssh: Sequence[str],
+    ssh: Sequence[str], unpacked: int | None = None,
 ) -> str:  # fmt: skip
     """Return the command of a node that receives `size` bytes, and passes them on: the same for all nodes.
 
     `times` are the access and modification time as `touch -t` takes them, `way` is SSH or SSHD, `ports` is
-    `LOW-HIGH` or empty, and `ssh` is the program for pulls with its options.
+    `LOW-HIGH` or empty, and `ssh` is the program for pulls with its options. `unpacked` is None for a file; for
+    an archive of a tree it is the number of bytes that the tree takes, and mode and times are those of its top.
     """
     serve = _command(SERVE)
     numbers = (token, str(size), f"{mode:o}", *(times or ("", "")))
-    words = (*numbers, encode(copy.dest), encode(copy.name), way, ports, serve, *ssh)
+    tree = "" if unpacked is None else str(unpacked)
+    words = (*numbers, encode(copy.dest), encode(copy.name), way, ports, serve, tree, *ssh)
     return _command(_RECEIVE, *words)
 
 
 def feed(copy: Copy, token: str, rank: int, seq: int) -> str:
     """Return the command that passes its stdin to the node with this rank, which has answered `take SEQ`."""
-    words = (encode(copy.dest), encode(copy.name), f"{PREFIX}{token}", str(rank), str(seq))
+    tree = "tree" if copy.tree else ""
+    words = (encode(copy.dest), encode(copy.name), f"{PREFIX}{token}", str(rank), str(seq), tree)
     return _command(FEED, *words)
 
 

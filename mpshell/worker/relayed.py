@@ -1,4 +1,4 @@
-"""Relay copies as workers over nodes: the class of a transport, with a file that each node passes on.
+"""Relay copies as workers over nodes: the class of a transport, with a file or tree that each node passes on.
 
     head ── control connections, one a node ──► RECEIVE (`mpshell.worker.relay`)
     head ── the file, once ──► first node ──► second node ──► ... (`mpshell.coordinator.relay`)
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpshell.coordinator.relay import RelayCopy, RelayProgress
 from mpshell.coordinator.relaywire import SHA256
-from mpshell.errors import WorkerBadArgumentError, WorkerError
+from mpshell.errors import InputStorageError, WorkerBadArgumentError, WorkerError
 from mpshell.nodeset import NodeSet
 from mpshell.outcome import RELAY_DETAIL as DETAIL
 from mpshell.wire.messages import NODE, STREAM, Template
@@ -24,6 +24,7 @@ from mpshell.worker import atomic, relay
 from mpshell.worker.base import whole_words
 from mpshell.worker.copy import Copy, check_path
 from mpshell.worker.openssh import connect_seconds, split_setting, ssh_program
+from mpshell.worker.relaytree import PackedTree, survey
 from mpshell.worker.ssh import WorkerSsh
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ _CKSUM = 'exec cksum <"$1"'
 
 
 class Relayed(WorkerSsh):
-    """A copy of a file over ssh(1) that each node passes on to another one."""
+    """A copy of a file or tree over ssh(1) that each node passes on to another one."""
 
     relays_over = relay.SSH
 
@@ -70,10 +71,24 @@ class Relayed(WorkerSsh):
         self._in_waves = False
         self._token = os.urandom(8).hex()
         self._stamp = _stamp_of(self.source or "")
+        #: The archive of a tree, which is what is relayed then.
+        self._packed: PackedTree | None = None
+        if self._copy is not None and self._copy.tree:
+            self._packed = PackedTree(self._copy.source, self._copy.preserve)
+            self._stamp.size = self._packed.size
         self._relay: RelayCopy | None = None
         #: The nodes in the order in which they begin; empty for that of the node set.
         self._order: list[str] = []
         self.results.diagnose = self._diagnosed
+
+    def _check_copy(
+        self, source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic: bool
+    ) -> Copy:
+        tree = atomic and os.path.isdir(check_path("source", source))
+        copy = super()._check_copy(
+            source, dest, preserve=preserve, reverse=reverse, atomic=atomic and not tree
+        )
+        return copy._replace(atomic=atomic)
 
     def _diagnosed(self, detail: str) -> str | None:
         # The words of a node's own ssh are no verdict on ours.
@@ -104,12 +119,21 @@ class Relayed(WorkerSsh):
         job.reader = self._relay = RelayCopy(
             run,
             job,
-            _Source(self, task, job.nodes),
-            stays=self.relays_over == relay.SSHD,
+            self._source_of(task, job.nodes),
+            # A node that has unpacked a tree still has the archive, for others.
+            stays=self.relays_over == relay.SSHD or self._packed is not None,
             on_source=told,
         )
         run.start(job)
         self._relay.begin()
+
+    def _source_of(self, task: PublicTask, nodes: list[str]) -> _Source:
+        if self._packed is None:
+            return _Source(self, task, nodes)
+        try:
+            return _TreeSource(self, task, nodes, self._packed)
+        except InputStorageError as error:
+            raise WorkerError(f"the archive of source {self.source!r} is gone: {error}") from error
 
     def _tell_source(self, node: str, source: str | None, offset: int) -> None:
         if self._dispatch.relay is not None:
@@ -119,6 +143,8 @@ class Relayed(WorkerSsh):
     def job_closed(self, job: Job, timed_out: bool) -> None:
         if self._relay is not None:
             self._relay.close()
+        if self._packed is not None:
+            self._packed.close()
         super().job_closed(job, timed_out)
 
     def _make_job(self, task: PublicTask) -> Job:
@@ -164,7 +190,8 @@ class Relayed(WorkerSsh):
             ssh.append(f"-oConnectTimeout={limit}")
         ssh += [*split_setting(task, "relay_options", ""), *_ALIVE]
         way = self.relays_over or relay.SSH
-        return relay.receive(copy, size, mode, times, self._token, way, ports, ssh)
+        unpacked = None if self._packed is None else self._packed.unpacked
+        return relay.receive(copy, size, mode, times, self._token, way, ports, ssh, unpacked)
 
     def command_lines(self, task: PublicTask) -> Iterator[tuple[NodeSet, list[str]]]:
         super().command_lines(task)
@@ -172,7 +199,8 @@ class Relayed(WorkerSsh):
         yield (
             NodeSet(self.nodes),
             [
-                f"relay over {self.relays_over} of {self.source} ({self._stamp.size} bytes), "
+                f"relay over {self.relays_over} of {self.source} ({self._stamp.size} bytes"
+                f"{', packed' if self._packed is not None else ''}), "
                 f"in the order in which the nodes answer: {chain}"
             ],
         )
@@ -215,6 +243,8 @@ class _Source:
     def __init__(self, worker: Relayed, task: PublicTask, nodes: list[str]) -> None:
         self._worker = worker
         self.name = worker.source or ""
+        #: From where it is read.
+        self._path = self.name
         self.size = worker.stamp.size
         # Their log is not read: what it says of a failure is on stderr.
         words = ssh_program(task, []).words
@@ -223,13 +253,13 @@ class _Source:
 
     def sum_words(self, algorithm: str) -> Sequence[Template]:
         text = _SHA256 if algorithm == SHA256 else _CKSUM
-        return whole_words(["/bin/sh", "-c", text, "sh", self.name])
+        return whole_words(["/bin/sh", "-c", text, "sh", self._path])
 
     def key_words(self) -> Sequence[Template]:
         return whole_words(relay.keys()) if self._worker.relays_over == relay.SSHD else ()
 
     def send_words(self, rank: int, seq: int, offset: int) -> Sequence[Template]:
-        before = whole_words(["/bin/sh", "-c", _SEND, "sh", self.name, str(offset + 1)])
+        before = whole_words(["/bin/sh", "-c", _SEND, "sh", self._path, str(offset + 1)])
         after = [*_ALIVE, self._nodes[rank], self._worker.feed_command(rank, seq)]
         return (*before, *self._program, *whole_words(after))
 
@@ -240,16 +270,36 @@ class _Source:
             return True
 
 
+class _TreeSource(_Source):
+    """The archive of a worker's tree, which does not change any more."""
+
+    def __init__(
+        self, worker: Relayed, task: PublicTask, nodes: list[str], packed: PackedTree
+    ) -> None:
+        super().__init__(worker, task, nodes)
+        self._path, self._sha256 = packed.path(), packed.sha256
+
+    def sum_words(self, algorithm: str) -> Sequence[Template]:
+        if algorithm != SHA256:
+            return super().sum_words(algorithm)
+        return whole_words(["/bin/sh", "-c", 'echo "$1"', "sh", self._sha256])
+
+    def has_changed(self) -> bool:
+        return False
+
+
 def relaying(
     worker_class: type[Any],
     way: bool | str,
     source: Any,
     reverse: bool,
+    atomic: bool,
     info: Callable[[str], Any],
-) -> type[Any]:
-    """Return the class of workers for a relay copy over a transport; its own for a file that is too small.
+) -> tuple[type[Any], bool]:
+    """Return the class of workers for a relay copy over a transport, and whether it is atomic.
 
-    ValueError for what cannot be relayed.
+    What is too small goes by the transport itself, a tree of that size over scp -r. That follows symbolic
+    links: a tree that has some is relayed in any size. ValueError for what cannot be relayed.
     """
     if way is not True and way not in WAYS:
         raise WorkerBadArgumentError(f"relay is True, 'ssh' or 'sshd', not {way!r}")
@@ -267,15 +317,23 @@ def relaying(
             "relay is for engines on this host, and the info key 'launcher' is set"
         )
     path = check_path("source", source)
-    if os.path.isdir(path):
-        raise WorkerBadArgumentError(f"source {path!r} is a directory: only a file can be relayed")
-    if _stamp_of(path).size < info("relay_least") and os.path.isfile(path):
-        return worker_class
-    return relay_class(worker_class, "ssh" if way is True else str(way))
+    relayed = relay_class(worker_class, relay.SSH if way is True else str(way))
+    if not os.path.isdir(path):
+        is_small = os.path.isfile(path) and _stamp_of(path).size < info("relay_least")
+        return worker_class if is_small else relayed, True
+    if atomic:
+        raise WorkerBadArgumentError(
+            f"source {path!r} is a directory: only a file can arrive in one step on every node"
+        )
+    if os.path.basename(path.rstrip("/")) in ("", ".."):
+        raise WorkerBadArgumentError(f"source {path!r} has no name to be copied under")
+    found = survey(path)
+    is_small = found.size < info("relay_least") and not found.has_links
+    return (worker_class, False) if is_small else (relayed, True)
 
 
 def relay_class(worker_class: Any, way: str) -> type[Relayed]:
-    """Return the class of a transport over ssh whose workers relay a file."""
+    """Return the class of a transport over ssh whose workers relay a file or tree."""
     namespace = {
         "__module__": worker_class.__module__,
         "relays_over": way,

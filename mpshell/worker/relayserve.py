@@ -6,6 +6,7 @@ See `mpshell.worker.relay`, which has the receiving script.
 from __future__ import annotations
 
 from mpshell.worker.parts import HOME, TARGET, script
+from mpshell.worker.relayunpack import TREE_PLACE
 
 # Variables as in the scripts of atomic copies: $d target, $b its name, $p its directory, $t the name of ours.
 # In an argument list $d and $b are encoded (`relay.encode`).
@@ -22,9 +23,9 @@ b=$(printf "%b." "$(printf %s "$b" | tr @ "$e$e")"); b=${b%.};
 #: Not every sleep takes a fraction.
 _NAP = "{ sleep .05 2>/dev/null || sleep 1; }"
 
-#: The part or target of this node to stdout. Arguments: target, name in a directory, TOKEN, size, rank, `part`
-#: or `done`, the first byte (from 1) and the number of bytes. With - for the rank the target is the directory
-#: in /proc of a RECEIVE, whose descriptor 9 is the file.
+#: The part or target of this node to stdout. Arguments: target, name in a directory, TOKEN, size, rank, `part`,
+#: `done` or `tree` (the part of a tree, which stays), the first byte (from 1) and the number of bytes. With -
+#: for the rank the target is the directory in /proc of a RECEIVE, whose descriptor 9 is the file.
 #: The sum protects the child from whatever is read here, so our directory needs no proof as in ENTER.
 SERVE = script(
     "d=$1; b=$2; t=$3; n=$4; k=$5; kind=$6; from=$7; left=$8; a=; c=; w=; v=;"
@@ -34,8 +35,14 @@ if [ "$k" = - ]; then f=$d/fd/9; g=$d/cwd; d=$f; kind=part;
 else
 """
     + HOME
+    + """
+if [ "$kind" = tree ]; then kind=part;
+"""
+    + TREE_PLACE
+    + "else"
     + TARGET
     + """
+fi;
 g=$p/$t-$k; f=$g/part;
 fi;
 if [ "$kind" = done ]; then f=$d; fi;
@@ -75,13 +82,19 @@ echo "mpshell gone" >&2; exit 1
 """
 )
 
-#: stdin to the fifo of a node. Arguments: target, name in a directory, TOKEN, rank, SEQ.
+#: stdin to the fifo of a node. Arguments: target, name in a directory, TOKEN, rank, SEQ, `tree` or nothing.
 FEED = script(
-    "d=$1; b=$2; t=$3; k=$4; q=$5; a=; v=;"
+    "d=$1; b=$2; t=$3; k=$4; q=$5; x=$6; a=; v=;"
     + DECODE
     + HOME
+    + """
+if [ "$x" = tree ]; then
+"""
+    + TREE_PLACE
+    + "else"
     + TARGET
     + """
+fi;
 g=$p/$t-$k;
 [ -p "$g/in.$q" ] || { echo "mpshell: $d: no feed is waited for" >&2; exit 1; };
 exec 3<&0;

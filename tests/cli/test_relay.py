@@ -14,6 +14,7 @@ from mpshell.cli.relayed import news, ordered
 from mpshell.coordinator.relay import RelayProgress
 from tests.cli.program import Done, mpshell
 from tests.relaynodes import Nodes
+from tests.trees import contents, make_tree
 
 
 @pytest.fixture
@@ -78,6 +79,39 @@ def test_a_journal_has_relay_copies_and_they_go_on_as_such(nodes: Nodes, tmp_pat
     nodes.check_clean()
 
 
+def test_a_tree_is_relayed_and_goes_on_from_a_journal(nodes: Nodes, tmp_path: Path) -> None:
+    (nodes.homes / "n2" / "image").write_text("in the way")
+    source = make_tree(tmp_path / "tree")
+    words = (
+        "--relay",
+        "--journal",
+        str(tmp_path / "log"),
+        "--json",
+        "-c",
+        str(source),
+        "--dest",
+        "~/image",
+    )
+    done = mpshell(
+        "-O", f"ssh_path={shlex.quote(str(nodes.program))}", "-w", "n[1-4]", *words
+    )  # fmt: skip
+    assert done.code == 1
+    assert "mpshell: relay: " in done.err and "is there and no directory: n2" in done.err
+    assert b'"counts": {"ok": 3, "failed": 1}' in done.out
+    (nodes.homes / "n2" / "image").unlink()
+    done = mpshell("--rerun-failed", str(tmp_path / "log"), "-v")
+    assert done.code == 0 and "ok 1" in done.err, done.err
+    for name in ("n1", "n2", "n3", "n4"):
+        assert contents(nodes.homes / name / "image", modes=False) == contents(source, modes=False)
+    nodes.check_clean()
+
+
+def test_a_dry_run_of_a_tree_shows_its_size(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    done = mpshell("-w", "n1", "--relay", "--dry-run", "-c", str(tree), "--dest", "/tmp/x")
+    assert done.code == 0 and " bytes, packed), in the order" in done.lines[0]
+
+
 def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
     nodes.refused.mkdir()
     for name in ("n1", "n2", "n3", "n4"):
@@ -96,7 +130,15 @@ def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
         (("-c", "/etc/hosts", "--relay=rsync"), "invalid choice: 'rsync'"),
         (("-c", "/etc/hosts", "--relay-order=by-name"), "--relay-order is for relay copies"),
         (("-c", "/etc/hosts", "--relay-options=-v"), "--relay-options is for relay copies"),
-        (("-c", "/etc", "--relay"), "'/etc' is a directory: only a file can be relayed"),
+        (
+            ("-c", "/etc", "--relay", "--atomic"),
+            "'/etc' is a directory: only a file can arrive in one",
+        ),
+        (("-c", "/dev/shm/..", "--relay"), "source '/dev/shm/..' has no name to be copied under"),
+        (
+            ("-c", "/dev", "--relay"),
+            " is a device, and a tree that is relayed has files, directories and",
+        ),
         (("-c", "/dev/null", "--relay"), "'/dev/null' is no regular file"),
         (("-c", "/etc/hosts", "--relay", "-R", "exec"), "relay='ssh' needs nodes with ssh"),
         (("-c", "/etc/hosts", "--relay", "-R", "rsh"), "relay='ssh' needs nodes with ssh"),

@@ -19,6 +19,7 @@ from mpshell import EventHandler, Task
 from tests.faults.conftest import engines
 from tests.ssh.conftest import SshServer
 from tests.support import eventually
+from tests.trees import contents, make_tree
 
 NODES = "node[1-6]"
 SIZE = 5_000_001
@@ -149,10 +150,7 @@ def test_the_end_of_the_program_leaves_nothing(
     source = tmp_path / "large"
     with source.open("wb") as file:
         file.truncate(400_000_000)
-    keys = ("ssh_options", "ssh_path", "relay_options", "relay_least", "connect_timeout")
-    info = {key: relay_task.info(key) for key in keys}
-    words = [sys.executable, "-c", PROGRAM, json.dumps([info, transport, str(source), NODES])]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
+    with started(relay_task, transport, source) as program:
         assert program.stdout is not None
         for _ in range(6):
             assert program.stdout.readline()
@@ -160,3 +158,114 @@ def test_the_end_of_the_program_leaves_nothing(
         program.send_signal(number)
         program.wait(30)
     homes.check_clean()
+
+
+def started(task: Task, transport: str, source: Path) -> subprocess.Popen[bytes]:
+    """Start a program that copies with the settings of a task, and tells the nodes that are to fetch."""
+    keys = ("ssh_options", "ssh_path", "relay_options", "relay_least", "connect_timeout")
+    info = {key: task.info(key) for key in keys}
+    words = [sys.executable, "-c", PROGRAM, json.dumps([info, transport, str(source), NODES])]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = make_tree(tmp_path / "tree")
+    (root / "deep" / "large").write_bytes(os.urandom(SIZE))
+    return root
+
+
+@pytest.mark.parametrize("way", ["ssh", "sshd"])
+def test_a_tree_gets_to_each_node(way: str, relay_task: Task, homes: Homes, tree: Path) -> None:
+    """To a new name, into a directory, into a tree of that name; one has a file in the way, one a link."""
+    (homes.of["node2"] / "target").mkdir()
+    (homes.of["node3"] / "target" / "tree" / "own").mkdir(parents=True)
+    (homes.of["node4"] / "target").write_text("in the way")
+    (homes.of["node5"] / "target").mkdir()
+    (homes.of["node5"] / "target" / "tree").symlink_to(homes.directory)
+    handler = Sources()
+    worker = relay_task.copy(tree, "~/target", NODES, handler=handler, relay=way, preserve=True)
+    relay_task.resume()
+    found = {outcome.node: outcome for outcome in worker.outcomes()}
+    expected = contents(tree)
+    for node in ("node1", "node6"):
+        assert found[node].ok, found[node]
+        assert contents(homes.of[node] / "target") == expected
+    assert found["node2"].ok and contents(homes.of["node2"] / "target" / "tree") == expected
+    assert found["node3"].ok
+    merged = contents(homes.of["node3"] / "target" / "tree", modes=False)
+    assert merged == {**contents(tree, modes=False), "own": ("directory",)}
+    for node, reason in (("node4", "is there and no directory"), ("node5", "is a symbolic link")):
+        assert (found[node].returncode, found[node].reason) == (1, "exit")
+        detail = str(found[node].detail)
+        assert detail.startswith("relay: ") and reason in detail
+    assert (homes.of["node4"] / "target").read_text() == "in the way"
+    # It is sent once, and kept for others by those that have unpacked it.
+    assert [where for _, where in handler.seen].count(None) == 1
+    homes.check_clean()
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_a_small_tree_goes_flat_unless_its_links_would_be_followed(
+    links: bool, relay_task: Task, homes: Homes, tmp_path: Path
+) -> None:
+    relay_task.set_info("relay_least", 4_000_000)
+    source = tmp_path / "tree"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "file").write_text("file")
+    if links:
+        (source / "link").symlink_to("deep")
+    handler = Sources()
+    worker = relay_task.copy(source, "~/target", NODES, handler=handler, relay=True)
+    relay_task.resume()
+    assert [outcome for outcome in worker.outcomes() if not outcome.ok] == []
+    assert bool(handler.seen) == links
+    for home in homes.of.values():
+        assert contents(home / "target") == contents(source)
+    homes.check_clean()
+
+
+def test_a_node_of_a_tree_is_killed(relay_task: Task, homes: Homes, tree: Path) -> None:
+    """Its shell is, while it receives or unpacks: it has nothing or all, the others have all."""
+
+    def kill(worker: Any) -> None:
+        found = {}
+        for process in psutil.process_iter():
+            try:
+                if Path(process.cwd()).parent == homes.of["node2"]:
+                    found[process.pid] = process.ppid()
+            except (psutil.Error, OSError):
+                continue
+        for pid, parent in found.items():
+            if parent not in found:
+                os.kill(pid, signal.SIGKILL)
+
+    (tree / "more").write_bytes(os.urandom(20_000_000))
+    worker = relay_task.copy(tree, "~/target", NODES, handler=Sources(kill), relay=True)
+    relay_task.resume()
+    expected = contents(tree, modes=False)
+    for outcome in worker.outcomes():
+        target = homes.of[outcome.node] / "target"
+        assert outcome.ok or outcome.node == "node2"
+        if outcome.ok or target.exists():
+            assert contents(target, modes=False) == expected
+    homes.check_clean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_the_program_leaves_no_half_of_a_tree(
+    number: int, relay_task: Task, transport: str, homes: Homes, tmp_path: Path
+) -> None:
+    source = tmp_path / "tree"
+    for folder in range(40):
+        (source / str(folder)).mkdir(parents=True)
+        for name in range(100):
+            (source / str(folder) / str(name)).touch()
+    with started(relay_task, transport, source) as program:
+        assert eventually(lambda: list(homes.directory.rglob(".mpshell-*/tree/*")))
+        program.send_signal(number)
+        program.wait(30)
+    homes.check_clean()
+    for home in homes.of.values():
+        if (home / "target").exists():
+            assert len(contents(home / "target")) == 1 + 40 * 101
