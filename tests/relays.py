@@ -99,6 +99,32 @@ def running_in(homes: Path, tokens: list[str]) -> list[str]:
     return found
 
 
+def kill_node(home: Path) -> None:
+    """Kill everything that runs on the node with this home, its connections included, as its end would."""
+    found = [p for p in psutil.process_iter() if _environment(p).get("HOME") == str(home)]
+    servers = {q for p in found for q in _parents(p) if q.name().startswith("sshd")}
+    for process in [*servers, *found]:
+        try:
+            if process.ppid() != 1 and "listener" not in " ".join(process.cmdline()):
+                process.kill()
+        except psutil.Error:
+            continue
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def _parents(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.parents()[:2]
+    except psutil.Error:
+        return []
+
+
 class Node:
     """One node: its control connection, with the answers so far."""
 

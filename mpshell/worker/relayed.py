@@ -14,11 +14,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.relay import RelayCopy, RelayProgress
+from mpshell.coordinator.relay import RelayCopy
+from mpshell.coordinator.relayprogress import RelayProgress
 from mpshell.coordinator.relaywire import SHA256
 from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.nodeset import NodeSet
 from mpshell.outcome import RELAY_DETAIL as DETAIL
+from mpshell.wire.connect import Connect, FileCopy
 from mpshell.wire.messages import NODE, STREAM, Template
 from mpshell.worker import atomic, relay
 from mpshell.worker.base import whole_words
@@ -71,6 +73,8 @@ class Relayed(WorkerSsh):
         self._token = os.urandom(8).hex()
         self._stamp = _stamp_of(self.source or "")
         self._relay: RelayCopy | None = None
+        #: How engines reach nodes by themselves, None where ssh(1) does.
+        self._over_connection: Connect | None = None
         #: The nodes in the order in which they begin; empty for that of the node set.
         self._order: list[str] = []
         self.results.diagnose = self._diagnosed
@@ -129,6 +133,7 @@ class Relayed(WorkerSsh):
             # By the engines' own connections: the script reads its orders there.
             options, command = (*connect.options, *_ALIVE), self.receive_command(task)
             connect = connect._replace(copy=None, command=command, options=options)
+            self._over_connection = connect
         job.spec = job.spec._replace(
             stdin=True, stdin_each=True, separate_stderr=True, stdout_mode=STREAM, connect=connect
         )
@@ -191,6 +196,16 @@ class Relayed(WorkerSsh):
             raise WorkerError("a relay has a file to copy")
         return relay.feed(copy, self._token, rank, seq)
 
+    def feed_connect(self, rank: int, seq: int, offset: int) -> Connect | None:
+        """Return the work of an engine that sends the file from an offset on by itself; None for ssh(1)."""
+        if self._over_connection is None:
+            return None
+        copy = FileCopy(
+            source=self.source or "", target=(), name="", preserve=False, reverse=False,
+            script=(self.feed_command(rank, seq),), temporary=(), first=offset,
+        )  # fmt: skip
+        return self._over_connection._replace(command="", copy=copy, keep=0.0)
+
 
 class SourceStamp:
     """By which a file is known to be the same: size in bytes, mode, times in seconds, and where it is."""
@@ -232,6 +247,9 @@ class _Source:
         before = whole_words(["/bin/sh", "-c", _SEND, "sh", self.name, str(offset + 1)])
         after = [*_ALIVE, self._nodes[rank], self._worker.feed_command(rank, seq)]
         return (*before, *self._program, *whole_words(after))
+
+    def send_connect(self, rank: int, seq: int, offset: int) -> Connect | None:
+        return self._worker.feed_connect(rank, seq, offset)
 
     def has_changed(self) -> bool:
         try:

@@ -17,6 +17,7 @@ import pytest
 
 from mpshell import EventHandler, Task
 from tests.faults.conftest import engines
+from tests.relays import kill_node
 from tests.ssh.conftest import SshServer
 from tests.support import eventually
 
@@ -99,6 +100,49 @@ def test_each_node_passes_it_on(way: str, relay_task: Task, homes: Homes, large:
         assert (found.st_mtime, found.st_mode & 0o777) == (1_100_000_000, 0o640)
     assert {node for node, _ in handler.seen} == set(homes.of)
     assert [node for node, source in handler.seen if source is None] == [handler.seen[0][0]]
+    homes.check_clean()
+
+
+class EndOfTheFirst(Sources):
+    """The end of the node that the head sends to, when it has some of the file."""
+
+    def __init__(self, homes: Homes) -> None:
+        super().__init__()
+        self._homes = homes
+        self.ended: str | None = None
+
+    def ev_timer(self, timer: Any) -> None:
+        first = next((node for node, source in self.seen if source is None), None)
+        if first is None:
+            return
+        home = self._homes.of[first]
+        if any(path.stat().st_size > 1_000_000 for path in home.glob(".mpshell-*/part")):
+            timer.invalidate()
+            self.ended = first
+            kill_node(home)
+
+
+@pytest.mark.parametrize("transport", ["asyncssh"], indirect=True)
+def test_the_head_sends_over_connections_of_its_engines_too(
+    relay_task: Task, homes: Homes, tmp_path: Path
+) -> None:
+    """No ssh(1) runs here; and a node gets the rest of the file alone when another one was killed."""
+    source = tmp_path / "larger"
+    source.write_bytes(os.urandom(1 << 20) * 60)
+    relay_task.set_info("ssh_path", "false")
+    handler = EndOfTheFirst(homes)
+    worker = relay_task.copy(source, "~/target", "node[1-3]", handler=handler, relay=True)
+    relay_task.timer(0.02, handler, interval=0.02, autoclose=True)
+    relay_task.resume()
+    found = {outcome.node: outcome.ok for outcome in worker.outcomes()}
+    assert handler.ended is not None and found.pop(handler.ended) is False
+    assert found and all(found.values())
+    for node in found:
+        assert (homes.of[node] / "target").read_bytes() == source.read_bytes()
+    # Once more from the head, and never from the begin: a sum that differs would have it sent again.
+    assert [source for _, source in handler.seen].count(None) == 2
+    # Nobody was left to clear away there.
+    shutil.rmtree(homes.of[handler.ended])
     homes.check_clean()
 
 

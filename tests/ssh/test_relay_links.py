@@ -15,10 +15,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.relays import running_in
+from tests.relays import kill_node, running_in
 from tests.ssh.conftest import SCRIPT, call_script
 from tests.support import eventually
 
@@ -151,38 +150,11 @@ def test_every_node_has_the_file_and_the_head_sends_it_once(way: str, links: Lin
     assert links.sent() - before < 1.3 * SIZE
 
 
-def kill_node(links: Links, node: int) -> None:
-    """Kill everything that runs on a node, its connections included, as its end would."""
-    home = str(links.home(node))
-    found = [p for p in psutil.process_iter() if environment(p).get("HOME") == home]
-    servers = {q for p in found for q in parents(p) if q.name().startswith("sshd")}
-    for process in [*servers, *found]:
-        try:
-            if process.ppid() != 1 and "listener" not in " ".join(process.cmdline()):
-                process.kill()
-        except psutil.Error:
-            continue
-
-
-def environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        return process.environ()
-    except (psutil.Error, OSError):
-        return {}
-
-
-def parents(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.parents()[:2]
-    except psutil.Error:
-        return []
-
-
 def test_a_receiver_that_is_killed(links: Links) -> None:
     before = links.sent()
     copy = links.copy("--relay")
     assert links.underway()
-    kill_node(links, 3)
+    kill_node(links.home(3))
     found = codes(copy)
     assert found.pop("node3") != 0
     assert set(found.values()) == {0} and len(found) == NODES - 1
