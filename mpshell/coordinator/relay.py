@@ -46,6 +46,8 @@ class RelaySource(Protocol):
 
     name: str
     size: int
+    #: What there is to do where nodes cannot log in to each other.
+    instead: str
 
     def sum_words(self, algorithm: str) -> Sequence[Template]:
         """Return the command that writes the checksum, as its first word, here."""
@@ -88,7 +90,7 @@ class RelayCopy:
         self._stays = stays
         self._on_source = on_source
         self._inputs = job.inputs = ClientInputs()
-        self.line = RelayLine([str(key) for key in job.keys], source.size)
+        self.line = RelayLine([str(key) for key in job.keys], source.size, source.instead)
         #: Checksums by algorithm, and the nodes that wait for one.
         self._sums: dict[str, str] = {}
         self._waiting: dict[str, list[tuple[int, int | None]]] = {}
@@ -273,9 +275,7 @@ class RelayCopy:
     ) -> Beside:
         return start_beside(self._coordinator, self._job, words, self._beside, on_end)
 
-    def _start_sending(
-        self, effect: Send, on_end: Callable[[int, bytes, bytes], object]
-    ) -> Beside:
+    def _start_sending(self, effect: Send, on_end: Callable[[int, bytes, bytes], object]) -> Beside:
         return start_beside(
             self._coordinator, self._job, self._source.send_words(*effect), self._beside, on_end,
             self._source.send_connect(*effect), self._job.nodes[effect.rank],
@@ -287,6 +287,7 @@ class RelayCopy:
 
     def _send(self, effect: Send) -> None:
         self._stop_sending(effect.rank)
+
         def on_end(status: int, out: bytes, err: bytes) -> None:
             self._sends.pop(effect.rank, None)
             self._check_source()

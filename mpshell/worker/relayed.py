@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 #: The ways in which a node logs in to another one.
 WAYS = (relay.SSH, relay.SSHD)
 
+#: What there is to do where nodes cannot log in to each other, by the way that was tried.
+_INSTEAD = {
+    relay.SSH: "use --relay=sshd, or copy without --relay",
+    relay.SSHD: "copy without --relay, or name ports that nodes reach in the info key relay_ports",
+}
+
 #: Nodes that receive at once.
 MOST_NODES = 1024
 
@@ -231,6 +237,7 @@ class _Source:
         self._worker = worker
         self.name = worker.source or ""
         self.size = worker.stamp.size
+        self.instead = _INSTEAD[worker.relays_over or relay.SSH]
         # Their log is not read: what it says of a failure is on stderr.
         words = ssh_program(task, []).words
         self._program = [word if isinstance(word, tuple) else (word,) for word in words]

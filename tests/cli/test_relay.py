@@ -142,9 +142,7 @@ def test_a_terminal_shows_bytes_rate_nodes_and_the_slowest_link(
         str(tmp_path / "image"), "--dest", "~/image",
     ]  # fmt: skip
     with on_a_terminal(line, environment(TERM="xterm"), dimensions=(24, 160)) as child:
-        child.expect(
-            r"\d\.\d/5\.1 MB at \d+\.\d MB/s, \d/4 nodes, slowest n\d <- n\d \d+\.\d MB/s"
-        )
+        child.expect(r"\d\.\d/5\.1 MB at \d+\.\d MB/s, \d/4 nodes, slowest n\d <- n\d \d+\.\d MB/s")
         rest(child)
         assert child.exitstatus == 0
     nodes.check_clean()

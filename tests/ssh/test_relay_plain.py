@@ -1,13 +1,14 @@
 """relay=sshd among nodes whose user is an ordinary one: neither sshd of theirs has a right of root's.
 
-Where the tests run as root that user is in a passwd(5) of a mount namespace alone. As an ordinary user each test
-of this directory is about one.
+That user is in a passwd(5) of a mount namespace alone. Where the tests are an ordinary user's, all of those in
+this directory are about one.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -46,6 +47,7 @@ class PlainPlace(SshPlace):
         for name in ("login", "sshd_config", "ssh_config"):
             text = (server.directory / name).read_text()
             text = text.replace(f"{server.directory}/", f"{directory}/")
+            text = text.replace("PidFile none\n", f"PidFile {directory}/pid\n")
             text = text.replace(f"HOME={server.directory}/home", f"HOME={directory}")
             text = text.replace(f"Port {server.address('node1')[1]}\n", f"Port {self.port}\n")
             (directory / name).write_text(text.replace("User root\n", f"User {USER}\n"))
@@ -58,10 +60,14 @@ class PlainPlace(SshPlace):
             os.chown(path, UID, UID)
 
     def server_words(self, sshd: str) -> list[str]:
-        """Return the words that become the server, as the user."""
-        become = f"mount --bind {self.passwd} /etc/passwd && exec setpriv --reuid={UID} --regid={UID} "
+        """Return the words that start the server, as the user."""
+        become = (
+            f"mount --bind {self.passwd} /etc/passwd && exec setpriv --reuid={UID} --regid={UID} "
+        )
         become += f"--clear-groups {sshd} -D -f {self.directory}/sshd_config -p {self.port} "
-        return ["unshare", "--mount", "/bin/sh", "-c", f"{become} -E {self.directory}/sshd.log"]
+        # No child of the test's: what the title of its process counts is nothing that a test leaves behind.
+        start = ["setsid", "--fork", "unshare", "--mount", "/bin/sh", "-c"]
+        return [*start, f"{become} -E {self.directory}/sshd.log"]
 
     def listens(self) -> bool:
         """Return whether the server takes connections by now."""
@@ -84,12 +90,12 @@ def server_place(ssh_server: SshServer) -> Iterator[PlainPlace]:
     # Not below the directory of the tests, which is root's alone.
     directory = Path(tempfile.mkdtemp(prefix="mpshell-plain-"))
     place = PlainPlace(directory, ssh_server)
-    with subprocess.Popen(place.server_words(openssh(installed_version()).sshd)) as server:
-        try:
-            assert eventually(place.listens), (directory / "sshd.log").read_text()
-            yield place
-        finally:
-            server.terminate()
+    subprocess.run(place.server_words(openssh(installed_version()).sshd), check=True)
+    try:
+        assert eventually(place.listens), (directory / "sshd.log").read_text()
+        yield place
+    finally:
+        os.kill(int((directory / "pid").read_text()), signal.SIGTERM)
     shutil.rmtree(directory)
 
 
@@ -110,16 +116,15 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def users(place: PlainPlace) -> set[int]:
-    """Return the users of the servers that nodes have started."""
+def users(head: Head) -> set[int]:
+    """Return the users of the servers of a run: of their processes the words are left, the environment is not."""
     found = set()
     for process in psutil.process_iter():
         try:
-            home = process.environ().get("HOME", "")
-            ours = home.startswith(f"{place.directory}/homes/")
-            if ours and any(word.endswith("/cwd/config") for word in process.cmdline()):
+            words = " ".join(process.cmdline())
+            if any(f"/cwd/config -p {node.port}" in words for node in head.nodes):
                 found.add(process.uids().effective)
-        except (psutil.Error, OSError):
+        except psutil.Error:
             continue
     return found
 
@@ -132,7 +137,7 @@ def test_each_node_serves_by_an_sshd_of_that_user(place: PlainPlace, source: Pat
     two.pull(one)
     three.pull(two)
     assert head.has(three, SIZE // 2 - 30_000)
-    assert users(place) == {UID}
+    assert users(head) == {UID}
     feed.write(head.data[SIZE // 2 :])
     assert feed.end() == 0
     for node in head.nodes:
@@ -140,7 +145,7 @@ def test_each_node_serves_by_an_sshd_of_that_user(place: PlainPlace, source: Pat
         assert head.target(node).read_bytes() == head.data
         assert head.target(node).stat().st_uid == UID
     head.close()
-    assert not users(place)
+    assert eventually(lambda: not users(head))
 
 
 def test_the_end_of_the_head_leaves_nothing(place: PlainPlace, source: Path) -> None:
@@ -158,9 +163,7 @@ def test_the_end_of_the_head_leaves_nothing(place: PlainPlace, source: Path) -> 
 
 
 @pytest.mark.parametrize("transport", ["ssh", "asyncssh"], indirect=True)
-def test_a_copy_of_a_task(
-    place: PlainPlace, source: Path, ssh_task: Task, transport: str
-) -> None:
+def test_a_copy_of_a_task(place: PlainPlace, source: Path, ssh_task: Task, transport: str) -> None:
     ssh_task.set_info("ssh_options", f"-F {place.directory}/ssh_config")
     ssh_task.set_info("relay_options", f"-F {place.directory}/ssh_config")
     ssh_task.set_info("relay_least", 0)

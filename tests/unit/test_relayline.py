@@ -217,7 +217,7 @@ def test_a_stall_is_found_as_soon_after_long_pulls(event: str) -> None:
 
 
 def test_a_refused_login_is_one_also_with_bytes_of_an_earlier_order() -> None:
-    line = RelayLine(["a", "b"], SIZE)
+    line = RelayLine(["a", "b"], SIZE, "use --relay=sshd")
     line.ready(0, None, 0.0)
     line.ready(1, None, 0.0)
     answer = relaywire.parse(b"mpshell need 1 4096 login Permission denied (publickey).")

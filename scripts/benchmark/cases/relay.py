@@ -48,7 +48,16 @@ class _Copies:
         self.found.append(Contender(label, run, rounds=rounds, point=point))
 
     def mpshell(self, line: str, nodes: int, rounds: int, *more: str, **fault: Any) -> None:
-        words = [sys.executable, "-m", "mpshell", "-w", f"node[1-{nodes}]", "-o", self._config, "-c"]
+        words = [
+            sys.executable,
+            "-m",
+            "mpshell",
+            "-w",
+            f"node[1-{nodes}]",
+            "-o",
+            self._config,
+            "-c",
+        ]
         words += [self._source, "--dest", "relayed", *more]
         self.add(line, nodes, rounds, words, **fault)
 
@@ -106,12 +115,18 @@ CASES = (
             Target("never slower than pdcp", "over_least", at_most=1.0, against=_PDCP),
             Target("the head sends at most 1.05 of the size", "head_sent", at_most=1.05),
             Target(
-                "a killed node costs at most 10 %", "unstalled", at_most=1.1, against=MPSHELL,
+                "a killed node costs at most 10 %",
+                "unstalled",
+                at_most=1.1,
+                against=MPSHELL,
                 who=_KILLED,
             ),
             Target(
-                "a cut link costs at most 15 % and the 4 s in which it is found", "unstalled",
-                at_most=1.15, against=MPSHELL, who=_CUT,
+                "a cut link costs at most 15 % and the 4 s in which it is found",
+                "unstalled",
+                at_most=1.15,
+                against=MPSHELL,
+                who=_CUT,
             ),
             Target(f"{_SSHD}: at most 1.6 of size/bandwidth", "over_least", at_most=1.6, who=_SSHD),
         ),

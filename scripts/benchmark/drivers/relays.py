@@ -34,7 +34,7 @@ def copy(
     """Run the command of a copy at the place of the head; RuntimeError unless all other nodes have the file.
 
     The fault, KILL or CUT or "" for none, happens to the node `victim` after so many seconds. `head_sent` is
-    what left the head, over the size of the file, and `unstalled` the seconds but for those until a cut is known.
+    what left the head, over the size of the file; `unstalled` is the time without that until a cut is known.
     """
     homes = [Path(server) / "homes" / address(node) for node in range(1, nodes + 1)]
     for home in homes:
