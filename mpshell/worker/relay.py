@@ -103,7 +103,8 @@ exec 8<>life;
 # Nothing else looks after this shell: when it has been killed, the clock clears away.
 _CLOCK = """
 untrapped;
-( exec 8>&-; l=0; while sleep 1 && kill -0 $$; do
+# Its sleep outlives it, and would keep the connection open with stdout.
+( exec 8>&-; l=0; while sleep 1 >/dev/null && kill -0 $$; do
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
 kill $sshd $log; rm -f -- ./*; cd -P .. && rmdir -- "$t" ) </dev/null 2>/dev/null & eval "tick=$pid";
 trapped;
@@ -123,7 +124,9 @@ read -r x kind private type public && [ "$x" = key ] || exit 1;
 echo "-----END OPENSSH PRIVATE KEY-----"; } >"$kind.key" &&
 case $kind in
 host) echo "* $type $public" >known ;;
-*) echo "restrict,command=@exec /bin/sh $here/serve@ $type $public" | tr @ '"' >authorized ;;
+# A home without start-up files of the login shell: one took 1.2 s a pull, and what one writes would be data.
+*) echo "restrict,command=@exec /bin/sh $here/serve@,environment=@HOME=$here@ $type $public" |
+tr @ '"' >authorized ;;
 esac || die "the keys of this run cannot be kept beside $d";
 done;
 echo "$serve /proc/$$ - $token $n - "'$SSH_ORIGINAL_COMMAND' >serve &&
@@ -136,7 +139,7 @@ allow= && case $(printf %s "$u" | tr -d "A-Za-z0-9._-") in "") allow=",AllowUser
 # does the server.
 echo "HostKey $here/host.key,AuthorizedKeysFile $here/authorized,PidFile none,StrictModes no,UsePAM $pam,\
 UseDNS no,AuthenticationMethods publickey,PermitRootLogin yes,MaxStartups 200,LoginGraceTime 30,\
-PrintMotd no,PermitUserRC no,ClientAliveInterval 3,ClientAliveCountMax 3,LogLevel INFO$allow" |
+PrintMotd no,PermitUserRC no,PermitUserEnvironment yes,ClientAliveInterval 3,ClientAliveCountMax 3,LogLevel INFO$allow" |
 tr , "$(printf "%b" "${e}0012.")" >config ||
 die "the files of an sshd cannot be kept beside $d";
 umask $umask;

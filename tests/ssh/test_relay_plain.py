@@ -39,8 +39,10 @@ class PlainPlace(SshPlace):
         addresses = {node: server.address(node)[0] for node in NODES}
         self.passwd = directory / "passwd"
         self.passwd.write_text(
-            Path("/etc/passwd").read_text() + f"{USER}:x:{UID}:{UID}::{directory}:/bin/sh\n"
+            Path("/etc/passwd").read_text() + f"{USER}:x:{UID}:{UID}::{directory}:/bin/bash\n"
         )
+        # bash reads it for each command of a login: what it writes is neither an answer nor data.
+        (directory / ".bashrc").write_text("echo a start-up file\n")
         self.port = free_port(addresses)
         for name in ("host_key", "user_key", "authorized_keys", "known_hosts"):
             shutil.copy(server.directory / name, directory / name)

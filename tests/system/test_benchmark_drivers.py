@@ -129,7 +129,7 @@ def test_the_driver_of_copies_measures_what_leaves_the_head(tmp_path: Path) -> N
         given = {"server": str(links), "words": words, "source": str(tmp_path / "file")}
         found = measure("relays.copy", {**LINKS["relays.copy"], **given}, tmp_path)
         assert is_measured(found) and 2 < found["head_sent"] < 3
-        with pytest.raises(AssertionError, match="exit status 0 with the fault 'kill'"):
+        with pytest.raises(AssertionError, match="kill"):
             measure("relays.copy", {**LINKS["relays.copy"], **given, "fault": "kill", "victim": 1,
                                     "after": 60.0}, tmp_path)  # fmt: skip
     finally:
