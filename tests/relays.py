@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,9 @@ from tests.support import eventually
 
 #: How long an answer may take on a machine that is busy, in seconds.
 PATIENCE = 30
+
+#: How long the end of a copy may take there, which takes less than a second on an idle one.
+SOON = 10
 
 
 class Place:
@@ -85,7 +89,12 @@ class SshPlace(Place):
         return [*self.ssh, node, command]
 
 
-def running_in(homes: Path, tokens: list[str]) -> list[str]:
+def tokens_in(homes: Path) -> set[str]:
+    """Return the tokens of the relay copies that have directories in homes."""
+    return {path.name.split("-")[1] for path in homes.glob("*/.mpshell-*")}
+
+
+def running_in(homes: Path, tokens: Iterable[str]) -> list[str]:
     """Return the processes whose home is below a directory, or that have a token among their words."""
     found = []
     for process in psutil.process_iter():
@@ -321,7 +330,7 @@ class Head:
             feed.end()
         for node in self.nodes:
             node.end()
-        assert eventually(lambda: not self.place.processes(), 20), self.place.processes()
+        assert eventually(lambda: not self.place.processes(), SOON), self.place.processes()
         assert not list((self.place.directory / "homes").rglob(".mpshell-*"))
 
 

@@ -124,7 +124,7 @@ read -r x kind private type public && [ "$x" = key ] || exit 1;
 echo "-----END OPENSSH PRIVATE KEY-----"; } >"$kind.key" &&
 case $kind in
 host) echo "* $type $public" >known ;;
-# A home without start-up files of the login shell: one took 1.2 s a pull, and what one writes would be data.
+# A home without start-up files of the login shell: one took 1.2 s a pull.
 *) echo "restrict,command=@exec /bin/sh $here/serve@,environment=@HOME=$here@ $type $public" |
 tr @ '"' >authorized ;;
 esac || die "the keys of this run cannot be kept beside $d";
@@ -224,7 +224,9 @@ untrapped;
 if [ -n "$more" ]; then
 if [ "$order" = pull ]; then q="err.$seq last.$seq"; fi;
 mkfifo "in.$seq" "fault.$seq" $q || die "$d: no named pipe can be made beside it";
-head -c "$left" <"in.$seq" >>part 2>"fault.$seq" 8>&- 9<&- & eval "c=$pid";
+# What comes before that word was written by a start-up file of the parent's login shell.
+( if [ "$order" = pull ]; then while read -r v; do case $v in *"mpshell begin") break ;; esac; done; fi;
+exec head -c "$left" ) <"in.$seq" >>part 2>"fault.$seq" 8>&- 9<&- & eval "c=$pid";
 if [ "$order" = pull ]; then
 ( cd -- "$home" 2>/dev/null;
 if [ "$way" = sshd ]; then

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relays import kill_node, running_in
+from tests.relays import SOON, kill_node, running_in, tokens_in
 from tests.ssh.conftest import SCRIPT, call_script
 from tests.support import eventually
 
@@ -37,6 +37,8 @@ class Links:
         self.source = directory / "source"
         self.source.write_bytes(os.urandom(SIZE))
         self.copies: list[subprocess.Popen[str]] = []
+        #: Of copies that were seen: a process of an sshd of theirs has another home.
+        self.tokens: set[str] = set()
 
     def call(self, *words: str) -> str:
         """Run scripts/sshd."""
@@ -92,6 +94,7 @@ class Links:
 
     def parts(self) -> list[int]:
         """Return the sizes of parts that have grown."""
+        self.tokens |= tokens_in(self.homes)
         found = []
         for path in self.homes.glob("*/.mpshell-*/part"):
             try:
@@ -101,7 +104,10 @@ class Links:
         return [size for size in found if size > 100_000]
 
     def nothing_left(self) -> bool:
-        return not running_in(self.homes, []) and not list(self.homes.glob("*/.mpshell-*"))
+        return not self.running() and not list(self.homes.glob("*/.mpshell-*"))
+
+    def running(self) -> list[str]:
+        return running_in(self.homes, self.tokens)
 
 
 def codes(copy: subprocess.Popen[str]) -> dict[str, int]:
@@ -130,7 +136,7 @@ def links(server: Links) -> Iterator[Links]:
         copy.kill()
         copy.communicate()
     server.copies.clear()
-    assert eventually(server.nothing_left, 60), running_in(server.homes, [])
+    assert eventually(server.nothing_left, 60), server.running()
     for node in range(1, NODES + 1):
         server.target(node).unlink(missing_ok=True)
 
@@ -225,4 +231,4 @@ def test_the_end_of_the_head_leaves_nothing_on_the_nodes(
 
     assert eventually(over)
     assert copy.returncode != 0
-    assert eventually(links.nothing_left, 20), running_in(links.homes, [])
+    assert eventually(links.nothing_left, SOON), links.running()

@@ -20,7 +20,7 @@ import pytest
 
 from mpshell import Task
 from mpshell.worker import relay
-from tests.relays import Head, Place, SshPlace
+from tests.relays import SOON, Head, Place, SshPlace
 from tests.ssh.conftest import SshServer
 from tests.ssh.openssh import installed_version, openssh
 from tests.support import eventually
@@ -159,7 +159,7 @@ def test_the_end_of_the_head_leaves_nothing(place: PlainPlace, source: Path) -> 
     assert head.has(two, SIZE // 2 - 30_000)
     for node in head.nodes:
         node.process.kill()
-    assert eventually(lambda: not place.processes(), 20), place.processes()
+    assert eventually(lambda: not place.processes(), SOON), place.processes()
     assert not list((place.directory / "homes").rglob(".mpshell-*"))
     head.close()
 
@@ -174,7 +174,7 @@ def test_a_copy_of_a_task(place: PlainPlace, source: Path, ssh_task: Task, trans
     assert [outcome for outcome in worker.outcomes() if not outcome.ok] == []
     for node in NODES:
         assert (place.home(node) / "target").read_bytes() == source.read_bytes()
-    assert eventually(lambda: not place.processes(), 20), place.processes()
+    assert eventually(lambda: not place.processes(), SOON), place.processes()
 
 
 class WithoutSshd(Place):
