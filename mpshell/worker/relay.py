@@ -139,7 +139,8 @@ allow= && case $(printf %s "$u" | tr -d "A-Za-z0-9._-") in "") allow=",AllowUser
 # does the server.
 echo "HostKey $here/host.key,AuthorizedKeysFile $here/authorized,PidFile none,StrictModes no,UsePAM $pam,\
 UseDNS no,AuthenticationMethods publickey,PermitRootLogin yes,MaxStartups 200,LoginGraceTime 30,\
-PrintMotd no,PermitUserRC no,PermitUserEnvironment yes,ClientAliveInterval 3,ClientAliveCountMax 3,LogLevel INFO$allow" |
+PrintMotd no,PermitUserRC no,PermitUserEnvironment yes,ClientAliveInterval 3,ClientAliveCountMax 3,\
+LogLevel INFO$allow" |
 tr , "$(printf "%b" "${e}0012.")" >config ||
 die "the files of an sshd cannot be kept beside $d";
 umask $umask;

@@ -119,7 +119,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def users(head: Head) -> set[int]:
-    """Return the users of the servers of a run: of their processes the words are left, the environment is not."""
+    """Return the users of the servers of a run, by their words: their title takes the environment's place."""
     found = set()
     for process in psutil.process_iter():
         try:
