@@ -202,12 +202,12 @@ class Relayed(WorkerSsh):
             raise WorkerError("a relay has a file to copy")
         return relay.feed(copy, self._token, rank, seq)
 
-    def feed_connect(self, rank: int, seq: int, offset: int) -> Connect | None:
-        """Return the work of an engine that sends the file from an offset on by itself; None for ssh(1)."""
+    def feed_connect(self, path: str, rank: int, seq: int, offset: int) -> Connect | None:
+        """Return the work of an engine that sends a file from an offset on by itself; None for ssh(1)."""
         if self._over_connection is None:
             return None
         copy = FileCopy(
-            source=self.source or "", target=(), name="", preserve=False, reverse=False,
+            source=path, target=(), name="", preserve=False, reverse=False,
             script=(self.feed_command(rank, seq),), temporary=(), first=offset,
         )  # fmt: skip
         return self._over_connection._replace(command="", copy=copy, keep=0.0)
@@ -236,6 +236,8 @@ class _Source:
     def __init__(self, worker: Relayed, task: PublicTask, nodes: list[str]) -> None:
         self._worker = worker
         self.name = worker.source or ""
+        #: From where it is read.
+        self._path = self.name
         self.size = worker.stamp.size
         self.instead = _INSTEAD[worker.relays_over or relay.SSH]
         # Their log is not read: what it says of a failure is on stderr.
@@ -256,7 +258,7 @@ class _Source:
         return (*before, *self._program, *whole_words(after))
 
     def send_connect(self, rank: int, seq: int, offset: int) -> Connect | None:
-        return self._worker.feed_connect(rank, seq, offset)
+        return self._worker.feed_connect(self._path, rank, seq, offset)
 
     def has_changed(self) -> bool:
         try:
