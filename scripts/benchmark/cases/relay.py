@@ -87,12 +87,12 @@ def _copies(work: Workplace) -> list[Contender]:
     few, half = most // 4, most // 2
     sizes = [nodes for nodes in (most, half, few) if nodes > 2]
     for nodes in sizes:
-        copies.relay(MPSHELL, nodes, 3, "ssh")
+        copies.relay(MPSHELL, nodes, 3 if nodes == most else 2, "ssh")
     victim = {"victim": most // 2, "after": 6.0}
     copies.relay(_KILLED, most, 3, "ssh", fault="kill", **victim)
     copies.relay(_CUT, most, 3, "ssh", fault="cut", **victim)
     for nodes in sizes:
-        copies.relay(_SSHD, nodes, 2, "sshd")
+        copies.relay(_SSHD, nodes, 3 if nodes == most else 1, "sshd")
     # Each takes as long as all its nodes one after the other: once, and nothing in the middle for two of them.
     for nodes in sizes:
         copies.mpshell(_FLAT, nodes, 1)
