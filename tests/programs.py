@@ -64,6 +64,7 @@ PROGRAMS = {
     "services": Program("/etc/services", "netbase"),
     "tc": Program("tc", "iproute2"),
     "nsenter": Program("nsenter", "util-linux"),
+    "unshare": Program("unshare", "util-linux"),
     "root": Program(ROOT, ""),
 }
 

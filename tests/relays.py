@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,9 @@ from tests.support import eventually
 
 #: How long an answer may take on a machine that is busy, in seconds.
 PATIENCE = 30
+
+#: How long the end of a copy may take there, which takes less than a second on an idle one.
+SOON = 10
 
 
 class Place:
@@ -86,7 +90,12 @@ class SshPlace(Place):
         return [*self.ssh, node, command]
 
 
-def running_in(homes: Path, tokens: list[str]) -> list[str]:
+def tokens_in(homes: Path) -> set[str]:
+    """Return the tokens of the relay copies that have directories in homes."""
+    return {path.name.split("-")[1] for path in homes.glob("*/.mpshell-*")}
+
+
+def running_in(homes: Path, tokens: Iterable[str]) -> list[str]:
     """Return the processes whose home is below a directory, or that have a token among their words."""
     found = []
     for process in psutil.process_iter():
@@ -98,6 +107,32 @@ def running_in(homes: Path, tokens: list[str]) -> list[str]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def kill_node(home: Path) -> None:
+    """Kill everything that runs on the node with this home, its connections included, as its end would."""
+    found = [p for p in psutil.process_iter() if _environment(p).get("HOME") == str(home)]
+    servers = {q for p in found for q in _parents(p) if q.name().startswith("sshd")}
+    for process in [*servers, *found]:
+        try:
+            if process.ppid() != 1 and "listener" not in " ".join(process.cmdline()):
+                process.kill()
+        except psutil.Error:
+            continue
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def _parents(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.parents()[:2]
+    except psutil.Error:
+        return []
 
 
 class Node:
@@ -303,7 +338,7 @@ class Head:
             feed.end()
         for node in self.nodes:
             node.end()
-        assert eventually(lambda: not self.place.processes(), 20), self.place.processes()
+        assert eventually(lambda: not self.place.processes(), SOON), self.place.processes()
         assert not list((self.place.directory / "homes").rglob(".mpshell-*"))
 
 

@@ -134,7 +134,7 @@ class Feeding(CopyCarrier):
         return self._filled(self._copy.script)
 
     async def _open(self, way: Login) -> None:
-        source = SourceFile(self._from)
+        source = SourceFile(self._from, self._copy.first or 0)
         try:
             await self._files.open(source)
             if self.state is not carrier.OPENING or not await self._start(way):

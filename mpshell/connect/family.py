@@ -155,6 +155,9 @@ class Connections:
 
     def _note_fallback(self, execution: Execution, reason: str) -> None:
         connect = execution.job.spec.connect
+        if connect is not None and connect.copy is not None and connect.copy.first is not None:
+            # The node has been counted with the connection that takes the part.
+            return
         without = ", which gets no password" if connect is not None and connect.password else ""
         self.owner.notice(f"{OVER_SSH}{without}{NOTICE_REASON}{spelled(reason)}")
 

@@ -90,7 +90,11 @@ class LocalFile(ABC):
 
 
 class SourceFile(LocalFile):
-    """A regular file that is read from its beginning to its end."""
+    """A regular file that is read from its byte `first` to its end."""
+
+    def __init__(self, path: bytes, first: int = 0) -> None:
+        super().__init__(path)
+        self._first = first
 
     def _open(self) -> os.stat_result:
         # Before it is opened: a FIFO would wait for its writer.
@@ -98,6 +102,7 @@ class SourceFile(LocalFile):
             self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
             found = os.fstat(self._fd)
             if stat.S_ISREG(found.st_mode):
+                os.lseek(self._fd, self._first, os.SEEK_SET)
                 return found
         raise OSError(errno.EINVAL, "not a regular file")
 

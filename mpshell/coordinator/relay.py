@@ -10,7 +10,7 @@ jobs of the same run that no journal has, without a slot of the fanout. In the t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from mpshell.coordinator import relaywire as wire
 from mpshell.coordinator.clientinput import ClientInputs
@@ -28,8 +28,10 @@ from mpshell.coordinator.relaynode import (
     StopSending,
     Take,
 )
+from mpshell.coordinator.relayprogress import RelayProgress, progress_of
 from mpshell.outcome import RELAY_DETAIL as DETAIL
 from mpshell.runtime.loop import TimerHandle
+from mpshell.wire.connect import Connect
 from mpshell.wire.messages import CANCELLED, EXITED, STDERR, STDOUT, Template
 
 #: Seconds between two looks for nodes that have stalled or are slow.
@@ -44,6 +46,8 @@ class RelaySource(Protocol):
 
     name: str
     size: int
+    #: What there is to do where nodes cannot log in to each other.
+    instead: str
 
     def sum_words(self, algorithm: str) -> Sequence[Template]:
         """Return the command that writes the checksum, as its first word, here."""
@@ -54,20 +58,11 @@ class RelaySource(Protocol):
     def send_words(self, rank: int, seq: int, offset: int) -> Sequence[Template]:
         """Return the command that sends the file from an offset on to a node."""
 
+    def send_connect(self, rank: int, seq: int, offset: int) -> Connect | None:
+        """Return the same over a connection of the engine; None where that is not how nodes are reached."""
+
     def has_changed(self) -> bool:
         """Return whether the file is another one than at the beginning."""
-
-
-class RelayProgress(NamedTuple):
-    """How far a relay copy is; `offset` in bytes, the mean over all nodes; rates in bytes a second."""
-
-    size: int
-    offset: int
-    rate: float
-    done: int
-    nodes: int
-    slowest: str  # "" or "node <- source"
-    slowest_rate: float
 
 
 class RelayCopy:
@@ -95,7 +90,7 @@ class RelayCopy:
         self._stays = stays
         self._on_source = on_source
         self._inputs = job.inputs = ClientInputs()
-        self.line = RelayLine([str(key) for key in job.keys], source.size)
+        self.line = RelayLine([str(key) for key in job.keys], source.size, source.instead)
         #: Checksums by algorithm, and the nodes that wait for one.
         self._sums: dict[str, str] = {}
         self._waiting: dict[str, list[tuple[int, int | None]]] = {}
@@ -155,24 +150,7 @@ class RelayCopy:
 
     def progress(self) -> RelayProgress:
         """Return how far it is."""
-        now, size = self._loop.time(), self.line.size
-        nodes = [node for node in self.line.nodes if node.is_live or node.state is DONE]
-        rates = [
-            (rate, node) for node in nodes if node.is_live and (rate := node.rate(now)) is not None
-        ]
-        slowest, rate = "", 0.0
-        if rates:
-            rate, node = min(rates, key=lambda found: found[0])
-            slowest = f"{node.name} <- {self.line.name_of(node.source)}"
-        return RelayProgress(
-            size=size,
-            offset=sum(node.offset for node in nodes) // max(1, len(nodes)),
-            rate=max((found[0] for found in rates), default=0.0),
-            done=sum(node.state is DONE for node in nodes),
-            nodes=len(self.line.nodes),
-            slowest=slowest,
-            slowest_rate=rate,
-        )
+        return progress_of(self.line, self._loop.time())
 
     def source_of(self, node: str) -> str | None:
         """Return the node that a node has the file from, or fetches it from; None for the head, or for none."""
@@ -297,13 +275,18 @@ class RelayCopy:
     ) -> Beside:
         return start_beside(self._coordinator, self._job, words, self._beside, on_end)
 
+    def _start_sending(self, effect: Send, on_end: Callable[[int, bytes, bytes], object]) -> Beside:
+        return start_beside(
+            self._coordinator, self._job, self._source.send_words(*effect), self._beside, on_end,
+            self._source.send_connect(*effect), self._job.nodes[effect.rank],
+        )  # fmt: skip
+
     def _cancel(self, beside: Beside) -> None:
         beside.on_end = None
         self._coordinator.cancel(beside.job)
 
     def _send(self, effect: Send) -> None:
         self._stop_sending(effect.rank)
-        words = self._source.send_words(effect.rank, effect.seq, effect.offset)
 
         def on_end(status: int, out: bytes, err: bytes) -> None:
             self._sends.pop(effect.rank, None)
@@ -313,7 +296,7 @@ class RelayCopy:
                 now = self._loop.time()
                 self._do(self.line.feed_failed(effect.rank, effect.seq, text, now))
 
-        self._sends[effect.rank] = effect.seq, self._run_beside(words, on_end)
+        self._sends[effect.rank] = effect.seq, self._start_sending(effect, on_end)
 
     def _stop_sending(self, rank: int) -> None:
         found = self._sends.pop(rank, None)

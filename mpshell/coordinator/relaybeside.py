@@ -11,6 +11,7 @@ from mpshell.coordinator.coordinator import Coordinator
 from mpshell.coordinator.job import Ended, Job, Said
 from mpshell.coordinator.results import Key, WorkerResults, returncode
 from mpshell.outcome import Outcome
+from mpshell.wire.connect import Connect
 from mpshell.wire.messages import GATHER, STDOUT, Template
 
 #: The status of a command that has none.
@@ -93,20 +94,28 @@ def start_beside(
     words: Sequence[Template],
     others: set[Beside],
     on_end: Callable[[int, bytes, bytes], object],
+    connect: Connect | None = None,
+    node: str = "",
 ) -> Beside:
-    """Start a command with the surroundings of a job's, and put it among others while it runs."""
+    """Start a command with the surroundings of a job's, and put it among others while it runs.
+
+    With `connect` it is that work over a connection of the engine to `node`, and the command where ssh(1) has
+    to be used for that node.
+    """
     beside = Beside(others, on_end, job.listener.job_trace)
     spec = job.spec._replace(
         shell=None, argv=tuple(words), timeout=None, stdin=False, stdin_each=False, separate_stderr=True,
         stdout_mode=GATHER, stderr_mode=GATHER, report_written=False, diagnose=0, log=None, own_slots=True,
-        connect=None,
+        connect=connect,
     )  # fmt: skip
     own = Job(
-        spec, [""], [_KEY], beside, WorkerResults(), fanout=-1, autoclose=job.autoclose,
+        spec, [node], [_KEY], beside, WorkerResults(), fanout=-1, autoclose=job.autoclose,
         wants_events=spec.trace, reader=beside,
     )  # fmt: skip
     own.input_closed = True
     own.recorded = own.repeats = False
+    if connect is not None:
+        own.password = job.password
     beside.job = own
     coordinator.start(own)
     return beside

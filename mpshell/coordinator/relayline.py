@@ -63,8 +63,10 @@ _REFUSALS = ("denied", "Host key verification failed", "Too many authentication 
 class RelayLine:
     """The nodes of one relay copy of `size` bytes. Each method returns what is to be done now, in order."""
 
-    def __init__(self, names: Sequence[str], size: int) -> None:
+    def __init__(self, names: Sequence[str], size: int, instead: str = "") -> None:
         self.size = size
+        #: What there is to do where nodes cannot log in to each other.
+        self._instead = instead
         self.nodes = [Receiver(rank, name) for rank, name in enumerate(names)]
         #: Why all were given up.
         self.stopped = ""
@@ -237,7 +239,7 @@ class RelayLine:
         if first and kind == LOGIN and self._refuses(text):
             self._give_up_all(
                 f"nodes cannot log in to each other ({node.name} -> {self.name_of(source)}: {text}): "
-                "use --relay=sshd, or copy without --relay"
+                f"{self._instead}"
             )
         elif source == HEAD:
             self._head_failed(node, now)

@@ -10,7 +10,8 @@ Orders, words with a space between, a newline at the end; the end of stdin means
     pull SEQ RANK part|done PORT NODE   fetch the rest from that node: from its part, or from its target
     feed SEQ                        the head sends the rest
 
-Answers, each behind the word `mpshell`: a line without it was written by a start-up file of the node.
+Answers, each behind the word `mpshell`: a line without it was written by a start-up file of the node, and so
+was what stands before the first answer in its line.
 
     ready ALGO PORT                 it can receive; ALGO is what it makes checksums with
     shared RANK                     it sees another node's part: their targets are one file
@@ -27,11 +28,15 @@ newer order is known by its number, and dropped: without that one death was seen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 #: The word before each answer.
 MARK: Final = b"mpshell "
+
+#: The first answer, where it is.
+_FIRST: Final = re.compile(rb"mpshell (?:ready|shared|fail) ")
 
 #: How a node makes checksums.
 SHA256: Final = "sha256"
@@ -118,7 +123,10 @@ def feed_order(seq: int) -> bytes:
 def parse(line: bytes) -> Answer | None:
     """Return the answer in a line; None for one without the mark, ValueError for an answer that is none."""
     if not line.startswith(MARK):
-        return None
+        found = _FIRST.search(line)
+        if found is None:
+            return None
+        line = line[found.start() :]
     text = line[len(MARK) :].decode(errors="backslashreplace").strip()
     word, _, rest = text.partition(" ")
     try:

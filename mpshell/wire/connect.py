@@ -24,6 +24,7 @@ class FileCopy(NamedTuple):
     temporary: (
         _Template  # with `reverse`: its name until it is whole; () where it is written in place
     )
+    first: int | None = None  # of a part for the script: its first byte, from 0 on; None: the whole
 
 
 class Connect(NamedTuple):
@@ -44,7 +45,9 @@ class Connect(NamedTuple):
 
 _STR, _BOOL = checks.kind(str), checks.kind(bool)
 _TEMPLATE = checks.series(tuple, checks.kind(str, int))
-_FILE_COPY = checks.fields(_STR, _TEMPLATE, _STR, _BOOL, _BOOL, _TEMPLATE, _TEMPLATE)
+_FILE_COPY = checks.fields(
+    _STR, _TEMPLATE, _STR, _BOOL, _BOOL, _TEMPLATE, _TEMPLATE, checks.maybe(checks.kind(int))
+)
 
 CHECK_CONNECT = checks.fields(
     _STR, _STR, _STR, checks.kind(int, float), checks.series(tuple, _STR), _STR,

@@ -107,7 +107,8 @@ exec 8<>life;
 # Nothing else looks after this shell: when it has been killed, the clock clears away.
 _CLOCK = """
 untrapped;
-( exec 8>&-; l=0; while sleep 1 && kill -0 $$; do
+# Its sleep outlives it, and would keep the connection open with stdout.
+( exec 8>&-; l=0; while sleep 1 >/dev/null && kill -0 $$; do
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
 kill $sshd $log;
 # A tar that was at work may make another file before it ends.
@@ -131,23 +132,28 @@ read -r x kind private type public && [ "$x" = key ] || exit 1;
 echo "-----END OPENSSH PRIVATE KEY-----"; } >"$kind.key" &&
 case $kind in
 host) echo "* $type $public" >known ;;
-*) echo "restrict,command=@exec /bin/sh $here/serve@ $type $public" | tr @ '"' >authorized ;;
+# A home without start-up files of the login shell: one took 1.2 s a pull.
+*) echo "restrict,command=@exec /bin/sh $here/serve@,environment=@HOME=$here@ $type $public" |
+tr @ '"' >authorized ;;
 esac || die "the keys of this run cannot be kept beside $d";
 done;
 echo "$serve /proc/$$ - $token $n - "'$SSH_ORIGINAL_COMMAND' >serve &&
 # Without PAM sshd refuses an account that is locked, as root often is.
 pam=no && case $(grep "^$u:" /etc/shadow 2>/dev/null) in
 "$u:"[*$./a-zA-Z0-9]*|"$u::"*|"") ;; *) pam=yes ;; esac &&
+# A name of a domain, user@domain or domain and user with a backslash, means something else in a pattern.
+allow= && case $(printf %s "$u" | tr -d "A-Za-z0-9._-") in "") allow=",AllowUsers $u" ;; esac &&
 # Nothing but the key of this run, nothing but SERVE. The client ends the connection when it is cut off, and so
 # does the server.
 echo "HostKey $here/host.key,AuthorizedKeysFile $here/authorized,PidFile none,StrictModes no,UsePAM $pam,\
-UseDNS no,AuthenticationMethods publickey,PermitRootLogin yes,AllowUsers $u,MaxStartups 200,LoginGraceTime 30,\
-PrintMotd no,PermitUserRC no,ClientAliveInterval 3,ClientAliveCountMax 3,LogLevel INFO" |
+UseDNS no,AuthenticationMethods publickey,PermitRootLogin yes,MaxStartups 200,LoginGraceTime 30,\
+PrintMotd no,PermitUserRC no,PermitUserEnvironment yes,ClientAliveInterval 3,ClientAliveCountMax 3,\
+LogLevel INFO$allow" |
 tr , "$(printf "%b" "${e}0012.")" >config ||
 die "the files of an sshd cannot be kept beside $d";
 umask $umask;
 low=${ports%-*}; high=${ports#*-}; low=${low:-20000}; high=${high:-60999};
-span=$(expr $high - $low + 1); port=$(expr $low + $$ % $span); last=;
+span=$(expr $high - $low + 1); port=$(expr $low + $$ % $span); last=; cr=$(printf "%b" "${e}0015");
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 rm -f -- log; mkfifo log || die "no named pipe can be made beside $d";
 "$prog" -D -e -f $here/config -p $port </dev/null >/dev/null 2>log 8>&- & eval "sshd=$pid";
@@ -155,13 +161,15 @@ exec 7<log;
 up=; bad=; while read -r v; do case $v in
 *"listening on"*) if [ -z "$bad" ]; then up=y; break; fi ;;
 # On one address of all: there another program would be taken for this one.
-*"Bind to port"*) bad=y; last=$v; kill $sshd ;;
+**"Bind to port"*) bad=y; last=$v; kill $sshd ;;
 *) last=$v ;; esac; done <&7;
 [ -z "$up" ] || break;
 wait $sshd 2>/dev/null; sshd=; exec 7<&-;
+# Only another port helps against one that is taken.
+[ -n "$bad" ] || break;
 [ $port -lt $high ] && port=$(expr $port + 1) || port=$low;
 done;
-[ -n "$up" ] || die "sshd cannot be started: $last";
+[ -n "$up" ] || die "sshd cannot be started: ${last%"$cr"}";
 # Its log would fill the pipe, and stop it.
 cat <&7 >/dev/null 2>&1 8>&- & eval "log=$pid";
 exec 7<&-;
@@ -229,7 +237,9 @@ if [ -n "$more" ]; then
 if [ "$order" = pull ]; then q="err.$seq last.$seq"; fi;
 if [ -n "$tree" ]; then kind=tree; fi;
 mkfifo "in.$seq" "fault.$seq" $q || die "$d: no named pipe can be made beside it";
-head -c "$left" <"in.$seq" >>part 2>"fault.$seq" 8>&- 9<&- & eval "c=$pid";
+# What comes before that word was written by a start-up file of the parent's login shell.
+( if [ "$order" = pull ]; then while read -r v; do case $v in *"mpshell begin") break ;; esac; done; fi;
+exec head -c "$left" ) <"in.$seq" >>part 2>"fault.$seq" 8>&- 9<&- & eval "c=$pid";
 if [ "$order" = pull ]; then
 ( cd -- "$home" 2>/dev/null;
 if [ "$way" = sshd ]; then

@@ -14,11 +14,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.relay import RelayCopy, RelayProgress
+from mpshell.coordinator.relay import RelayCopy
+from mpshell.coordinator.relayprogress import RelayProgress
 from mpshell.coordinator.relaywire import SHA256
 from mpshell.errors import InputStorageError, WorkerBadArgumentError, WorkerError
 from mpshell.nodeset import NodeSet
 from mpshell.outcome import RELAY_DETAIL as DETAIL
+from mpshell.wire.connect import Connect, FileCopy
 from mpshell.wire.messages import NODE, STREAM, Template
 from mpshell.worker import atomic, relay
 from mpshell.worker.base import whole_words
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
 
 #: The ways in which a node logs in to another one.
 WAYS = (relay.SSH, relay.SSHD)
+
+#: What there is to do where nodes cannot log in to each other, by the way that was tried.
+_INSTEAD = {
+    relay.SSH: "use --relay=sshd, or copy without --relay",
+    relay.SSHD: "copy without --relay, or name ports that nodes reach in the info key relay_ports",
+}
 
 #: Nodes that receive at once.
 MOST_NODES = 1024
@@ -77,6 +85,8 @@ class Relayed(WorkerSsh):
             self._packed = PackedTree(self._copy.source, self._copy.preserve)
             self._stamp.size = self._packed.size
         self._relay: RelayCopy | None = None
+        #: How engines reach nodes by themselves, None where ssh(1) does.
+        self._over_connection: Connect | None = None
         #: The nodes in the order in which they begin; empty for that of the node set.
         self._order: list[str] = []
         self.results.diagnose = self._diagnosed
@@ -155,6 +165,7 @@ class Relayed(WorkerSsh):
             # By the engines' own connections: the script reads its orders there.
             options, command = (*connect.options, *_ALIVE), self.receive_command(task)
             connect = connect._replace(copy=None, command=command, options=options)
+            self._over_connection = connect
         job.spec = job.spec._replace(
             stdin=True, stdin_each=True, separate_stderr=True, stdout_mode=STREAM, connect=connect
         )
@@ -219,6 +230,16 @@ class Relayed(WorkerSsh):
             raise WorkerError("a relay has a file to copy")
         return relay.feed(copy, self._token, rank, seq)
 
+    def feed_connect(self, path: str, rank: int, seq: int, offset: int) -> Connect | None:
+        """Return the work of an engine that sends a file from an offset on by itself; None for ssh(1)."""
+        if self._over_connection is None:
+            return None
+        copy = FileCopy(
+            source=path, target=(), name="", preserve=False, reverse=False,
+            script=(self.feed_command(rank, seq),), temporary=(), first=offset,
+        )  # fmt: skip
+        return self._over_connection._replace(command="", copy=copy, keep=0.0)
+
 
 class SourceStamp:
     """By which a file is known to be the same: size in bytes, mode, times in seconds, and where it is."""
@@ -246,6 +267,7 @@ class _Source:
         #: From where it is read.
         self._path = self.name
         self.size = worker.stamp.size
+        self.instead = _INSTEAD[worker.relays_over or relay.SSH]
         # Their log is not read: what it says of a failure is on stderr.
         words = ssh_program(task, []).words
         self._program = [word if isinstance(word, tuple) else (word,) for word in words]
@@ -262,6 +284,9 @@ class _Source:
         before = whole_words(["/bin/sh", "-c", _SEND, "sh", self._path, str(offset + 1)])
         after = [*_ALIVE, self._nodes[rank], self._worker.feed_command(rank, seq)]
         return (*before, *self._program, *whole_words(after))
+
+    def send_connect(self, rank: int, seq: int, offset: int) -> Connect | None:
+        return self._worker.feed_connect(self._path, rank, seq, offset)
 
     def has_changed(self) -> bool:
         try:

@@ -23,9 +23,10 @@ b=$(printf "%b." "$(printf %s "$b" | tr @ "$e$e")"); b=${b%.};
 #: Not every sleep takes a fraction.
 _NAP = "{ sleep .05 2>/dev/null || sleep 1; }"
 
-#: The part or target of this node to stdout. Arguments: target, name in a directory, TOKEN, size, rank, `part`,
-#: `done` or `tree` (the part of a tree, which stays), the first byte (from 1) and the number of bytes. With -
-#: for the rank the target is the directory in /proc of a RECEIVE, whose descriptor 9 is the file.
+#: The part or target of this node to stdout, behind a line "mpshell begin". Arguments: target, name in a
+#: directory, TOKEN, size, rank, `part`, `done` or `tree` (the part of a tree, which stays), the first byte (from 1)
+#: and the number of bytes. With - for the rank the target is the directory in /proc of a RECEIVE, whose
+#: descriptor 9 is the file.
 #: The sum protects the child from whatever is read here, so our directory needs no proof as in ENTER.
 SERVE = script(
     "d=$1; b=$2; t=$3; n=$4; k=$5; kind=$6; from=$7; left=$8; a=; c=; w=; v=;"
@@ -52,7 +53,7 @@ if [ -f "$f" ]; then {
 size;
 # Another file may have come to the place of the target.
 if [ "$kind" = part ] || [ "$s" = "$n" ]; then
-echo "mpshell serving" >&2;
+echo "mpshell serving" >&2; echo "mpshell begin";
 # It is whole: there is nothing to wait for, and a child that has gone ends this with the pipe.
 if [ "$kind" = done ]; then exec tail -c "+$from" <&5; fi;
 mkfifo "$g/serve.$$" || exit 1;

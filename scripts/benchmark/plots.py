@@ -14,6 +14,9 @@ from scripts.benchmark.report import head
 #: The case whose figures are shown in the README.
 _HEADLINE = "tiny"
 
+#: So many sizes each have their own place on the axis.
+_FEW = 4
+
 _PANELS = ("over_least", "rate", "cpu_us", "coordinator_memory_mb", "memory_mb")
 
 
@@ -63,10 +66,11 @@ def _draw_panels(case: Case, found: Mapping[str, Any], path: Path, scheme: str) 
                 *zip(*points, strict=True), color=drawn.colour, marker=drawn.marker,
                 linestyle=drawn.dash, markersize=5, label=line,
             )  # fmt: skip
-        if case.over != "engines":
+        sizes = sorted({x for points in plotted.values() for x, _ in points})
+        if len(sizes) > _FEW:
             axis.set_xscale("log")
         else:
-            axis.set_xticks(range(1, 5))
+            axis.set_xticks(sizes)
         if metric == "cpu_us":
             axis.set_yscale("log")
         else:

@@ -13,6 +13,7 @@ _NOTES = Path(__file__).parent / "notes"
 _HEADS = {
     "seconds": "seconds",
     "over_least": "time over size/bandwidth",
+    "head_sent": "the head sent, times the size",
     "rate": "{units}/s",
     "tree_cpu_us": "CPU of all processes, start included, us a {unit}",
     "cpu_us": "own CPU, us a {unit}",

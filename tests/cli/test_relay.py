@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 
 from mpshell import NodeSet
 from mpshell.cli.relayed import news, ordered
-from mpshell.coordinator.relay import RelayProgress
-from tests.cli.program import Done, mpshell
+from mpshell.coordinator.relayprogress import RelayProgress
+from tests.cli.program import PROGRAM, Done, environment, mpshell
+from tests.cli.terminals import on_a_terminal, rest
 from tests.relaynodes import Nodes
 from tests.trees import contents, make_tree
 
@@ -164,6 +166,28 @@ def test_the_progress_line_has_bytes_rate_nodes_and_the_slowest_link() -> None:
     assert news(Copying(later)) == (
         "17.2/25.0 MB at 2.4 MB/s, 1/4 nodes, slowest n7 <- n6 0.3 MB/s"
     )
+
+
+#: Passes on what it reads, so many bytes ten times a second.
+THROTTLE = "import os, time\nwhile data := os.read(0, 1 << 17): os.write(1, data), time.sleep(0.1)"
+
+
+def test_a_terminal_shows_bytes_rate_nodes_and_the_slowest_link(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    (tmp_path / "throttle").write_text(THROTTLE)
+    reach = nodes.program.read_text()
+    slow = f'[ -z "$ON_NODE" ] || exec > >(exec {sys.executable} {tmp_path}/throttle)\n'
+    nodes.program.write_text(reach.replace("host=$1; shift\n", f"host=$1; shift\n{slow}"))
+    line = [
+        *PROGRAM, "-O", f"ssh_path={shlex.quote(str(nodes.program))}", "-w", "n[1-4]", "--relay", "-c",
+        str(tmp_path / "image"), "--dest", "~/image",
+    ]  # fmt: skip
+    with on_a_terminal(line, environment(TERM="xterm"), dimensions=(24, 160)) as child:
+        child.expect(r"\d\.\d/5\.1 MB at \d+\.\d MB/s, \d/4 nodes, slowest n\d <- n\d \d+\.\d MB/s")
+        rest(child)
+        assert child.exitstatus == 0
+    nodes.check_clean()
 
 
 def test_the_order_of_nodes_as_they_are_given() -> None:

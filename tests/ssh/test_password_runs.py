@@ -176,6 +176,12 @@ def test_files_are_copied_with_it_and_directories_refuse_it(
         ssh_task.resume()
         assert [outcome.ok for outcome in worker.outcomes()] == [True], worker.node_buffer("p1")
         assert Path(place, "copy").read_bytes() == Path(__file__).read_bytes()
+        # What the head of a relay copy sends has it too.
+        ssh_task.set_info("relay_least", 0)
+        worker = ssh_task.copy(__file__, f"{place}/relayed", nodes="p1", relay="sshd")
+        ssh_task.resume()
+        assert [outcome.detail for outcome in worker.outcomes()] == [None]
+        assert Path(place, "relayed").read_bytes() == Path(__file__).read_bytes()
         ssh_task.copy(tmp_path / "tree", place, nodes="p1")
         with pytest.raises(WorkerError, match=r"scp\(1\), which copies a directory, is given no"):
             ssh_task.resume()

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from mpshell import EventHandler, Task
 from tests.faults.conftest import engines
+from tests.relays import SOON, kill_node, running_in, tokens_in
 from tests.ssh.conftest import SshServer
 from tests.support import eventually
 from tests.trees import contents, make_tree
@@ -31,6 +31,8 @@ class Homes:
     def __init__(self, server: SshServer) -> None:
         self.directory = server.directory / "homes"
         self.of = {}
+        #: Of copies that were seen: a process of an sshd of theirs has another home.
+        self.tokens: set[str] = set()
         for number in range(1, 7):
             node = f"node{number}"
             self.of[node] = self.directory / server.address(node)[0]
@@ -38,19 +40,12 @@ class Homes:
 
     def left(self) -> list[str]:
         """Return what is left of a relay copy: files, and processes of the nodes."""
-        found = [str(path) for path in self.directory.rglob(".mpshell-*")]
-        for process in psutil.process_iter():
-            try:
-                home = process.environ().get("HOME", "")
-                if home.startswith(f"{self.directory}/"):
-                    found.append(" ".join(process.cmdline())[-100:])
-            except psutil.Error:
-                continue
-        return found
+        self.tokens |= tokens_in(self.directory)
+        files = [str(path) for path in self.directory.rglob(".mpshell-*")]
+        return files + running_in(self.directory, self.tokens)
 
     def check_clean(self) -> None:
-        # It is to be so after 2 s; here on a machine with other work.
-        assert eventually(lambda: not self.left(), 20), self.left()
+        assert eventually(lambda: not self.left(), SOON), self.left()
 
 
 @pytest.fixture
@@ -103,6 +98,49 @@ def test_each_node_passes_it_on(way: str, relay_task: Task, homes: Homes, large:
     homes.check_clean()
 
 
+class EndOfTheFirst(Sources):
+    """The end of the node that the head sends to, when it has some of the file."""
+
+    def __init__(self, homes: Homes) -> None:
+        super().__init__()
+        self._homes = homes
+        self.ended: str | None = None
+
+    def ev_timer(self, timer: Any) -> None:
+        first = next((node for node, source in self.seen if source is None), None)
+        if first is None:
+            return
+        home = self._homes.of[first]
+        if any(path.stat().st_size > 1_000_000 for path in home.glob(".mpshell-*/part")):
+            timer.invalidate()
+            self.ended = first
+            kill_node(home)
+
+
+@pytest.mark.parametrize("transport", ["asyncssh"], indirect=True)
+def test_the_head_sends_over_connections_of_its_engines_too(
+    relay_task: Task, homes: Homes, tmp_path: Path
+) -> None:
+    """No ssh(1) runs here; and a node gets the rest of the file alone when another one was killed."""
+    source = tmp_path / "larger"
+    source.write_bytes(os.urandom(1 << 20) * 60)
+    relay_task.set_info("ssh_path", "false")
+    handler = EndOfTheFirst(homes)
+    worker = relay_task.copy(source, "~/target", "node[1-3]", handler=handler, relay=True)
+    relay_task.timer(0.02, handler, interval=0.02, autoclose=True)
+    relay_task.resume()
+    found = {outcome.node: outcome.ok for outcome in worker.outcomes()}
+    assert handler.ended is not None and found.pop(handler.ended) is False
+    assert found and all(found.values())
+    for node in found:
+        assert (homes.of[node] / "target").read_bytes() == source.read_bytes()
+    # Once more from the head, and never from the begin: a sum that differs would have it sent again.
+    assert [source for _, source in handler.seen].count(None) == 2
+    # Nobody was left to clear away there.
+    shutil.rmtree(homes.of[handler.ended])
+    homes.check_clean()
+
+
 def test_an_abort_leaves_nothing(relay_task: Task, homes: Homes, large: Path) -> None:
     worker = relay_task.copy(
         large, "~/target", NODES, handler=Sources(lambda worker: worker.abort()), relay=True
@@ -112,9 +150,15 @@ def test_an_abort_leaves_nothing(relay_task: Task, homes: Homes, large: Path) ->
     homes.check_clean()
 
 
-def test_a_lost_engine_leaves_nothing(relay_task: Task, homes: Homes, large: Path) -> None:
-    handler = Sources(lambda worker: os.kill(engines()[0].pid, signal.SIGKILL))
-    worker = relay_task.copy(large, "~/target", NODES, handler=handler, relay=True)
+@pytest.mark.parametrize("way", ["ssh", "sshd"])
+def test_a_lost_engine_leaves_nothing(
+    way: str, relay_task: Task, homes: Homes, large: Path
+) -> None:
+    def kill(worker: Any) -> None:
+        assert homes.left()
+        os.kill(engines()[0].pid, signal.SIGKILL)
+
+    worker = relay_task.copy(large, "~/target", NODES, handler=Sources(kill), relay=way)
     relay_task.resume()
     found = {outcome.node: outcome for outcome in worker.outcomes()}
     assert set(found) == set(homes.of)
@@ -133,38 +177,41 @@ class Told(EventHandler):
     def ev_relay(self, worker, node, source, offset):
         print(node, flush=True)
 
-info, transport, source, nodes = json.loads(sys.argv[1])
+info, transport, source, nodes, way = json.loads(sys.argv[1])
 task = task_self()
 task.set_default("distant_workername", transport)
 for key, value in info.items():
     task.set_info(key, value)
-task.copy(source, "~/target", nodes, handler=Told(), relay=True)
+task.copy(source, "~/target", nodes, handler=Told(), relay=way)
 task.resume()
 """
 
 
+@pytest.mark.parametrize("way", ["ssh", "sshd"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_end_of_the_program_leaves_nothing(
-    number: int, relay_task: Task, transport: str, homes: Homes, tmp_path: Path
+    number: int, way: str, relay_task: Task, transport: str, homes: Homes, tmp_path: Path
 ) -> None:
     source = tmp_path / "large"
     with source.open("wb") as file:
         file.truncate(400_000_000)
-    with started(relay_task, transport, source) as program:
+    with started(relay_task, transport, source, way) as program:
         assert program.stdout is not None
         for _ in range(6):
             assert program.stdout.readline()
         assert eventually(lambda: list(homes.directory.rglob(".mpshell-*/part")))
+        assert homes.left()
         program.send_signal(number)
         program.wait(30)
     homes.check_clean()
 
 
-def started(task: Task, transport: str, source: Path) -> subprocess.Popen[bytes]:
+def started(task: Task, transport: str, source: Path, way: str = "ssh") -> subprocess.Popen[bytes]:
     """Start a program that copies with the settings of a task, and tells the nodes that are to fetch."""
     keys = ("ssh_options", "ssh_path", "relay_options", "relay_least", "connect_timeout")
     info = {key: task.info(key) for key in keys}
-    words = [sys.executable, "-c", PROGRAM, json.dumps([info, transport, str(source), NODES])]
+    given = json.dumps([info, transport, str(source), NODES, way])
+    words = [sys.executable, "-c", PROGRAM, given]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 

@@ -15,10 +15,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.relays import running_in
+from tests.relays import SOON, kill_node, running_in, tokens_in
 from tests.ssh.conftest import SCRIPT, call_script
 from tests.support import eventually
 
@@ -38,6 +37,8 @@ class Links:
         self.source = directory / "source"
         self.source.write_bytes(os.urandom(SIZE))
         self.copies: list[subprocess.Popen[str]] = []
+        #: Of copies that were seen: a process of an sshd of theirs has another home.
+        self.tokens: set[str] = set()
 
     def call(self, *words: str) -> str:
         """Run scripts/sshd."""
@@ -93,6 +94,7 @@ class Links:
 
     def parts(self) -> list[int]:
         """Return the sizes of parts that have grown."""
+        self.tokens |= tokens_in(self.homes)
         found = []
         for path in self.homes.glob("*/.mpshell-*/part"):
             try:
@@ -102,7 +104,10 @@ class Links:
         return [size for size in found if size > 100_000]
 
     def nothing_left(self) -> bool:
-        return not running_in(self.homes, []) and not list(self.homes.glob("*/.mpshell-*"))
+        return not self.running() and not list(self.homes.glob("*/.mpshell-*"))
+
+    def running(self) -> list[str]:
+        return running_in(self.homes, self.tokens)
 
 
 def codes(copy: subprocess.Popen[str]) -> dict[str, int]:
@@ -131,7 +136,7 @@ def links(server: Links) -> Iterator[Links]:
         copy.kill()
         copy.communicate()
     server.copies.clear()
-    assert eventually(server.nothing_left, 60), running_in(server.homes, [])
+    assert eventually(server.nothing_left, 60), server.running()
     for node in range(1, NODES + 1):
         server.target(node).unlink(missing_ok=True)
 
@@ -151,38 +156,11 @@ def test_every_node_has_the_file_and_the_head_sends_it_once(way: str, links: Lin
     assert links.sent() - before < 1.3 * SIZE
 
 
-def kill_node(links: Links, node: int) -> None:
-    """Kill everything that runs on a node, its connections included, as its end would."""
-    home = str(links.home(node))
-    found = [p for p in psutil.process_iter() if environment(p).get("HOME") == home]
-    servers = {q for p in found for q in parents(p) if q.name().startswith("sshd")}
-    for process in [*servers, *found]:
-        try:
-            if process.ppid() != 1 and "listener" not in " ".join(process.cmdline()):
-                process.kill()
-        except psutil.Error:
-            continue
-
-
-def environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        return process.environ()
-    except (psutil.Error, OSError):
-        return {}
-
-
-def parents(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.parents()[:2]
-    except psutil.Error:
-        return []
-
-
 def test_a_receiver_that_is_killed(links: Links) -> None:
     before = links.sent()
     copy = links.copy("--relay")
     assert links.underway()
-    kill_node(links, 3)
+    kill_node(links.home(3))
     found = codes(copy)
     assert found.pop("node3") != 0
     assert set(found.values()) == {0} and len(found) == NODES - 1
@@ -253,4 +231,4 @@ def test_the_end_of_the_head_leaves_nothing_on_the_nodes(
 
     assert eventually(over)
     assert copy.returncode != 0
-    assert eventually(links.nothing_left, 20), running_in(links.homes, [])
+    assert eventually(links.nothing_left, SOON), links.running()

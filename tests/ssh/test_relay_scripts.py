@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from mpshell.worker import relay
-from tests.relays import Head, Node, SshPlace
+from tests.relays import SOON, Head, Node, SshPlace
 from tests.ssh.conftest import SshServer
 from tests.support import eventually
 
@@ -89,7 +89,7 @@ def test_the_end_of_a_control_connection_leaves_nothing(
         else:
             for pid in receivers(head, node):
                 os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: not place.processes(), 20), place.processes()
+    assert eventually(lambda: not place.processes(), SOON), place.processes()
     assert not list((place.directory / "homes").rglob(".mpshell-*"))
     head.close()
 
@@ -178,7 +178,8 @@ def test_an_sshd_of_a_run_serves_its_file_and_nothing_else(
     assert refused.returncode == 255 and b"Permission denied" in refused.stderr
     made = tmp_path / "made"
     for words in (["touch", str(made)], ["part", "1", f"$(touch {made})"], [f"part;touch {made}"]):
-        assert call(key, *words).stdout in (b"", head.data)
+        begin = b"mpshell begin\n"
+        assert call(key, *words).stdout in (b"", begin, begin + head.data)
     assert not made.exists()
     one.end()
     # It has ended with the control connection.

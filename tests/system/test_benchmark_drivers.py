@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.ssh.conftest import SshServer
+from tests.ssh.conftest import SshServer, call_script
 from tests.ssh.conftest import ssh_server as ssh_server
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +46,9 @@ SSH: dict[str, dict[str, Any]] = {
     "kept.sweeps": {"nodes": 6, "command": "true", "keep": 60.0, "runs": 2, "fanout": 3},
     "parallel_ssh.sweep": {"nodes": 2, "port": 0, "user": "root", "command": "true", "fanout": 2},
 }
+
+#: Over links with a cap.
+LINKS: dict[str, dict[str, Any]] = {"relays.copy": {"dest": "copied", "nodes": 2}}
 
 #: As much of parallel-ssh as the driver uses: the library is in the extra `bench` alone.
 PSSH = """
@@ -114,6 +117,25 @@ def test_the_driver_of_parallel_ssh_measures_a_stand_in(tmp_path: Path) -> None:
     assert is_measured(measure("parallel_ssh.sweep", parameters, tmp_path))
 
 
+@pytest.mark.needs("root", "ssh", "sshd", "tc", "nsenter")
+def test_the_driver_of_copies_measures_what_leaves_the_head(tmp_path: Path) -> None:
+    links = tmp_path / "links"
+    started = call_script("start", links, "--netns", "2", "--mbit", "100", "--lifetime", "300")
+    assert started.returncode == 0, started.stderr
+    try:
+        (tmp_path / "file").write_bytes(os.urandom(1_000_000))
+        words = [sys.executable, "-m", "mpshell", "-w", "node[1-2]", "-o", f"-F {links}/ssh_config"]
+        words += ["-c", str(tmp_path / "file"), "--dest", "copied"]
+        given = {"server": str(links), "words": words, "source": str(tmp_path / "file")}
+        found = measure("relays.copy", {**LINKS["relays.copy"], **given}, tmp_path)
+        assert is_measured(found) and 2 < found["head_sent"] < 3
+        with pytest.raises(AssertionError, match="kill"):
+            measure("relays.copy", {**LINKS["relays.copy"], **given, "fault": "kill", "victim": 1,
+                                    "after": 60.0}, tmp_path)  # fmt: skip
+    finally:
+        assert call_script("stop", links).returncode == 0
+
+
 def test_there_is_no_other_driver() -> None:
     found = {
         f"{module.stem}.{function.name}"
@@ -122,7 +144,7 @@ def test_there_is_no_other_driver() -> None:
         if isinstance(function, ast.FunctionDef)
         and [arg.arg for arg in function.args.args[:1]] == ["library"]
     }
-    assert found - {"libraries.load", "cold.one"} == {*LOCAL, *SSH}
+    assert found - {"libraries.load", "cold.one"} == {*LOCAL, *SSH, *LINKS}
 
 
 def test_a_driver_that_measures_the_wrong_thing_fails(tmp_path: Path) -> None:

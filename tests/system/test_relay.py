@@ -160,6 +160,19 @@ def test_a_fault_of_the_node_itself_is_its_reason(
     nodes.check_clean()
 
 
+def test_too_little_space_is_reported_before_a_byte_is_sent(
+    relaying: Task, nodes: Nodes, source: Path, small_disk: Path
+) -> None:
+    names = nodes.make(1)
+    handler = Sources()
+    worker = relaying.copy(source, small_disk / "image", names, handler=handler, relay=True)
+    relaying.resume()
+    size = source.stat().st_size
+    assert outcomes(worker)["n1"].detail == f"relay: no space left for {size} bytes"
+    assert not handler.sources
+    nodes.check_clean()
+
+
 def test_no_relayed_copy_is_tried_again(relaying: Task, nodes: Nodes, source: Path) -> None:
     names = nodes.make(3)
     (nodes.homes / "n2" / "image" / "image").mkdir(parents=True)

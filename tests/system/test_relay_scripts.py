@@ -467,6 +467,20 @@ def test_a_node_that_cannot_be_reached_is_named(place: Place, source: Path) -> N
     head.close()
 
 
+def test_what_a_start_up_file_writes_is_no_data(
+    places: Callable[..., Place], source: Path, tmp_path: Path
+) -> None:
+    """Lines, and one that ends in the middle."""
+    shell = tmp_path / "shell"
+    # The end of a line is its own here: the small head of the tests reads whole lines.
+    shell.write_text(
+        '#!/bin/sh\necho "a start-up file"; [ -z "$ON_NODE" ] || printf "a prompt> "\n'
+        'ON_NODE=y; export ON_NODE; exec /bin/sh "$@"\n'
+    )
+    shell.chmod(0o755)
+    whole(Head(places(shell=str(shell)), source), "n1", "n2", "n3")
+
+
 def test_what_a_start_up_file_writes_is_no_answer_and_nothing_is_on_the_command_line(
     place: Place,
 ) -> None:

@@ -55,7 +55,9 @@ class SimNet:
         self.size, self.bandwidth, self.login, self.lag = size, bandwidth, login, lag
         #: Seconds after which the control connection of a node that is cut off ends.
         self.control_lost = control_lost
-        self.line = RelayLine([f"n{rank}" for rank in range(nodes)], size)
+        self.line = RelayLine(
+            [f"n{rank}" for rank in range(nodes)], size, "use --relay=sshd, or copy without --relay"
+        )
         self.nodes = [SimNode(rank, bandwidth) for rank in range(nodes)]
         self.now = 0.0
         self.head_sent = 0.0

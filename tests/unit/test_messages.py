@@ -290,6 +290,7 @@ FIELDS: dict[tuple[type, str], Any] = {
     **dict.fromkeys(
         ((FileCopy, name) for name in ("target", "script", "temporary")), lambda v: template(v)
     ),
+    (FileCopy, "first"): (int, NONE),
     (m.HostKeys, "lines"): lambda v: rows(v, str, str),
     (Connect, "timeout"): (float, int),
     (Connect, "keep"): (float, int),

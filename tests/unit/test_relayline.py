@@ -10,6 +10,7 @@ import pytest
 from mpshell.coordinator import relaywire
 from mpshell.coordinator.relayline import RelayLine
 from mpshell.coordinator.relaynode import EVENTS, HEAD, STATES, TABLE, Pull, Take
+from mpshell.coordinator.relayprogress import RelayProgress, progress_of
 from tests.unit.relaynet import MB, SimNet
 
 SIZE = 25 * MB
@@ -216,7 +217,7 @@ def test_a_stall_is_found_as_soon_after_long_pulls(event: str) -> None:
 
 
 def test_a_refused_login_is_one_also_with_bytes_of_an_earlier_order() -> None:
-    line = RelayLine(["a", "b"], SIZE)
+    line = RelayLine(["a", "b"], SIZE, "use --relay=sshd")
     line.ready(0, None, 0.0)
     line.ready(1, None, 0.0)
     answer = relaywire.parse(b"mpshell need 1 4096 login Permission denied (publickey).")
@@ -306,6 +307,20 @@ def test_nodes_that_have_the_file_make_room_but_for_some() -> None:
     assert line.retire(0) == [] and len(line.retire(5)) == 5
     assert len(line.retire(100)) == 50 - 5 - 32
     assert line.retire(100) == []
+
+
+def test_the_progress_names_the_slowest_link() -> None:
+    net = made(6, 50 * MB)
+    net.nodes[5].bandwidth /= 2
+    seen: list[RelayProgress] = []
+    for when in (0.1, 10.0):
+        net.at(when, lambda: seen.append(progress_of(net.line, net.now)))
+    net.run()
+    early, midway, last = *seen, progress_of(net.line, net.now)
+    assert early == RelayProgress(50 * MB, 0, 0.0, 0, 6, "", 0.0)
+    assert midway.slowest == "n5 <- n4" and 0 < midway.slowest_rate < 0.6 * midway.rate
+    assert 2.4 * MB < midway.rate < 2.6 * MB and 15 * MB < midway.offset < 25 * MB
+    assert last == RelayProgress(50 * MB, 50 * MB, 0.0, 6, 6, "", 0.0)
 
 
 def test_the_states_of_a_node_are_those_of_its_table() -> None:

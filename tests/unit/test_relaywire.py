@@ -35,6 +35,12 @@ def test_what_a_start_up_file_writes_is_no_answer(line: bytes) -> None:
     assert w.parse(line) is None
 
 
+def test_the_first_answer_may_stand_behind_what_a_start_up_file_writes() -> None:
+    assert w.parse(b"a prompt> mpshell ready sha256 -\n") == w.ReadyAnswer("sha256", None)
+    assert w.parse(b"\xffmpshell fail no ssh here\n") == w.FailAnswer("no ssh here")
+    assert w.parse(b"a prompt> mpshell at 5\n") is None
+
+
 @pytest.mark.parametrize(
     "line",
     [
