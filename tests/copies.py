@@ -1,4 +1,4 @@
-"""What tests of copies share, whatever they go over: odd names, leftovers, a copy cut in the middle."""
+"""Shared by the tests of copies over any transport: odd names, leftovers, a copy cut in the middle."""
 
 from __future__ import annotations
 
