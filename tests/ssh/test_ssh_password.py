@@ -26,7 +26,7 @@ RIGHT = "correct horse"
 
 
 class Server(asyncssh.SSHServer):
-    """Takes the right password, by one method, and counts what it is sent."""
+    """Takes the right password, by one method, and records each password that arrives."""
 
     def __init__(self, method: str, sent: list[str]) -> None:
         self.method = method
