@@ -1,4 +1,4 @@
-"""What is killed and stopped between a program and its far commands, and what holds whatever it is."""
+"""Kills and stops of each process between a program and its far commands, and the check after each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Hurt = Callable[[Chain], object]
 
 
 def hurt(name: str, number: int = signal.SIGKILL) -> Hurt:
-    """Return what sends a signal to a process between the engine and this program."""
+    """Return an action that sends a signal to a process between the engine and this program."""
     return lambda chain: os.kill(chain.of(name).pid, number)
 
 
@@ -32,7 +32,7 @@ def hurt_switchboard(number: int) -> Hurt:
     return lambda chain: os.kill(switchboard().pid, number)
 
 
-#: Those that are there whatever leads to the hosts.
+#: The faults that exist with any way to the hosts.
 EVERYWHERE: dict[str, Hurt] = {
     "engine killed": hurt("engine"),
     "engine stopped": hurt("engine", signal.SIGSTOP),

@@ -1,4 +1,4 @@
-"""Hosts that are reached with ssh: the whole chain, what is killed in it, and the hosts that cannot be used."""
+"""Hosts that are reached with ssh: the whole chain, kills in it, and the hosts that cannot be used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kill_session(chain: Chain) -> None:
 
 
 def hurt_ssh(number: int) -> Hurt:
-    """Return what sends a signal to the ssh that leads to the host of an engine."""
+    """Return an action that sends a signal to the ssh that leads to the host of an engine."""
 
     def send(chain: Chain) -> None:
         # Node K of the server has the address 127.100.0.(K + 1).

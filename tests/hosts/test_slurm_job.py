@@ -56,7 +56,7 @@ def test_commands_run_on_the_nodes_of_the_job(task: Task, hosts: HostsLauncher, 
 
 
 def hurt_srun(number: int) -> Hurt:
-    """Return what sends a signal to the srun that leads to the host of an engine."""
+    """Return an action that sends a signal to the srun that leads to the host of an engine."""
 
     def send(chain: Chain) -> None:
         node = chain.of("outpost").environ()["SLURMD_NODENAME"]
