@@ -52,7 +52,7 @@ def test_a_new_engine_takes_the_place_of_a_lost_one(task: Task, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_node_is_reported_when_its_processes_are_gone(
+def test_a_lost_node_is_told_when_its_processes_are_gone(
     number: int, task: Task, tmp_path: Path
 ) -> None:
     """A look at known ones, at once; `test_processes.py` looks for unknown ones too, which takes a while."""

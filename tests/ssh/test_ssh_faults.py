@@ -227,7 +227,7 @@ def test_the_command_s_own_255_is_an_exit(ssh_task: Task) -> None:
     assert (found["node1"].reason, found["node1"].returncode) == ("exit", 255)
 
 
-def test_timeouts_and_signals_are_ended_apart(ssh_task: Task, transport: str) -> None:
+def test_timeouts_and_signals_are_told_apart(ssh_task: Task, transport: str) -> None:
     found = outcomes(ssh_task, "node1", "sleep 60", timeout=1)
     assert (found["node1"].reason, found["node1"].timed_out) == ("timeout", True)
     assert found["node1"].returncode is None
