@@ -19,6 +19,8 @@ from tests.cli.terminals import on_a_terminal, rest
 from tests.support import eventually
 from tests.system.recorder import until
 
+BASH = ["bash", "--norc", "--noediting"]
+
 #: The program in an interpreter that has no tqdm and no shtab.
 BARE = [
     sys.executable,
@@ -120,11 +122,7 @@ def test_progress_names_a_node_that_is_not_utf8(program: list[str], tmp_path: Pa
 def test_in_the_background(tmp_path: Path) -> None:
     """It leaves the terminal to the shell: it reads nothing, and shows no progress."""
     script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] 'cat; sleep 1.5; echo end'"
-    shell = pexpect.spawn(
-        "bash", ["--norc", "--noediting"], env=environment(TERM="xterm", PS1="> "), timeout=30,
-        encoding="utf-8",
-    )  # fmt: skip
-    try:
+    with on_a_terminal(BASH, environment(TERM="xterm", PS1="> ")) as shell:
         shell.setecho(False)
         shell.sendline(f"{script} & wait $!; echo status $?")
         shell.sendline("echo the shell is there")
@@ -133,19 +131,13 @@ def test_in_the_background(tmp_path: Path) -> None:
         shown = shell.before or ""
         assert shown.count("\033[0m end") == 2 and "0/2" not in shown
         shell.expect("the shell is there")
-    finally:
-        shell.close(force=True)
 
 
 @pytest.mark.parametrize("how", ["", "-q"])
 def test_nothing_remains_of_ctrl_z(how: str, tmp_path: Path) -> None:
     """Neither the line nor the ^Z that the terminal shows; the line is there again when the program goes on."""
     script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] {how} 'echo begun; {until(tmp_path / 'go')}; echo end'"
-    shell = pexpect.spawn(
-        "bash", ["--norc", "--noediting"], env=environment(TERM="xterm", PS1="> "), timeout=30,
-        encoding="utf-8",
-    )  # fmt: skip
-    try:
+    with on_a_terminal(BASH, environment(TERM="xterm", PS1="> ")) as shell:
         # The key would discard output of the terminal that is not read yet.
         shell.sendline("stty noflsh; set +H")
         shell.sendline(f"{script}; echo stopped with $?")
@@ -159,8 +151,6 @@ def test_nothing_remains_of_ctrl_z(how: str, tmp_path: Path) -> None:
         shell.expect(r"status (\d+)")
         assert isinstance(shell.match, re.Match) and shell.match.group(1) == "0"
         assert (shell.before or "").count("end\r\n") == 2
-    finally:
-        shell.close(force=True)
 
 
 def test_lines_and_progress_do_not_mix() -> None:
@@ -212,24 +202,19 @@ def test_the_line_keeps_within_a_terminal_that_gets_narrow(
 def test_no_progress_over_a_reader_of_the_output(where: str, tmp_path: Path) -> None:
     """A pager writes to the terminal itself."""
     script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' {where}"
-    child = pexpect.spawn("/bin/sh", ["-c", script], env=environment(TERM="xterm"), timeout=30,
-                          encoding="utf-8")  # fmt: skip
-    try:
+    with on_a_terminal(["/bin/sh", "-c", script], environment(TERM="xterm")) as child:
         shown = rest(child)
-    finally:
-        child.close(force=True)
     assert shown.count("end\r\n") == 2
     assert not re.search(r"0/2|\x1b\[\??[0-9]*[JKlh]", shown), repr(shown)
 
 
 def test_progress_beside_a_file(tmp_path: Path) -> None:
-    script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] 'sleep 1.5; echo end' >{tmp_path}/out"
-    child = pexpect.spawn("/bin/sh", ["-c", script], env=environment(TERM="xterm"), timeout=30,
-                          encoding="utf-8")  # fmt: skip
-    try:
-        assert "0/2" in lines_of(rest(child))[0]
-    finally:
-        child.close(force=True)
+    command = f"{until(tmp_path / 'go')}; echo end"
+    script = f"{shlex.join(PROGRAM)} -R exec -w n[1-2] '{command}' >{tmp_path}/out"
+    with on_a_terminal(["/bin/sh", "-c", script], environment(TERM="xterm")) as child:
+        child.expect(r"\x1b\[\?7l0/2")
+        (tmp_path / "go").touch()
+        assert "0/2" in lines_of(f"{child.after}{rest(child)}")[0]
     assert sorted((tmp_path / "out").read_text().splitlines()) == ["n1: end", "n2: end"]
 
 

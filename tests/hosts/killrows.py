@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import psutil
+
 from mpshell import Task
 from mpshell.hosts.launcher import HostsLauncher
 from tests.hosts.conftest import Chain, Lag, Ledger, switchboard
@@ -26,6 +28,20 @@ Hurt = Callable[[Chain], object]
 def hurt(name: str, number: int = signal.SIGKILL) -> Hurt:
     """Return an action that sends a signal to a process between the engine and this program."""
     return lambda chain: os.kill(chain.of(name).pid, number)
+
+
+def hurt_way(number: int, host_of: Callable[[psutil.Process], str]) -> Hurt:
+    """Return an action that sends a signal to the program that leads to the host of an engine.
+
+    `host_of` returns the name of an outpost's host, which is an argument of that program.
+    """
+
+    def send(chain: Chain) -> None:
+        host = host_of(chain.of("outpost"))
+        [way] = [p for p in switchboard().children() if host in p.cmdline()]
+        os.kill(way.pid, number)
+
+    return send
 
 
 def hurt_switchboard(number: int) -> Hurt:

@@ -55,9 +55,10 @@ def password_sshd(server: SshServer, path: Path, text: str = "") -> Iterator[int
 class Counting(asyncssh.SSHServer):
     """Takes the right password, and notes each that it is sent."""
 
-    def __init__(self, sent: list[str], method: str) -> None:
+    def __init__(self, sent: list[str], method: str, prompt: str = "Password: ") -> None:
         self._sent = sent
         self._method = method
+        self._prompt = prompt
 
     def public_key_auth_supported(self) -> bool:
         return False
@@ -75,7 +76,7 @@ class Counting(asyncssh.SSHServer):
     def get_kbdint_challenge(
         self, username: str, lang: str, submethods: str
     ) -> tuple[str, str, str, Sequence[tuple[str, bool]]]:
-        return "", "", "", [("Password: ", False)]
+        return "", "", "", [(self._prompt, False)]
 
     def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
         self._sent += responses

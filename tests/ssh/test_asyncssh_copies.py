@@ -17,14 +17,14 @@ import psutil
 import pytest
 
 from mpshell import DistantWorker, EventHandler, NodeOutcome, Task
-from tests.copies import has_no_leftovers, holders
+from tests.copies import check_killed_copy, has_no_leftovers, holders
 from tests.faults.test_data import MB, peak_memory
 from tests.ssh.conftest import SshServer
 from tests.ssh.servers import another_sshd
 from tests.ssh.test_asyncssh_cuts import cut, proxy
 from tests.ssh.test_copies import BOTH, codes
 from tests.ssh.test_ssh_faults import write_config
-from tests.support import eventually, run_script
+from tests.support import eventually
 
 #: The behaviour of scp(1) is OpenSSH's own.
 pytestmark = [
@@ -317,26 +317,8 @@ def test_a_killed_program_leaves_nothing_of_an_atomic_copy(
     os.truncate(tmp_path / "big", 3_000_000_000)
     (tmp_path / "to").mkdir()
     for number in (signal.SIGTERM, signal.SIGKILL):
-        done = run_script(
-            "import os, sys, signal\n"
-            "from pathlib import Path\n"
-            "from mpshell import task_self, EventHandler\n"
-            "class Watch(EventHandler):\n"
-            "    def ev_timer(self, timer):\n"
-            "        if list(Path(sys.argv[2]).glob('.mpshell-*/*')):\n"
-            "            os.kill(os.getpid(), int(sys.argv[4]))\n"
-            "task = task_self()\n"
-            "task.set_default('distant_workername', 'asyncssh')\n"
-            "task.set_info('ssh_options', sys.argv[3])\n"
-            f"call = task.{'rcopy' if reverse else 'copy'}\n"
-            "call(sys.argv[1], sys.argv[2], 'node1', atomic=True)\n"
-            "task.timer(0.05, Watch(), interval=0.05)\n"
-            "task.resume(60)\n",
-            args=[str(tmp_path / "big"), str(tmp_path / "to"), ssh_task.info("ssh_options"), str(int(number))],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
-        assert done.returncode == -number, done.stderr
-        assert eventually(lambda: os.listdir(tmp_path / "to") == [])
+        way = "rcopy" if reverse else "copy"
+        check_killed_copy(ssh_task, "asyncssh", way, tmp_path / "big", tmp_path / "to", number)
 
 
 @pytest.mark.parametrize("how", ["timeout", "abort"])

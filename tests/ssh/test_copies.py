@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import threading
@@ -16,10 +17,10 @@ import psutil
 import pytest
 
 from mpshell import Task, WorkerError
-from tests.copies import NAMES, leftovers
+from tests.copies import NAMES, check_killed_copy, leftovers
 from tests.ssh.conftest import SshServer
 from tests.ssh.forced import forced
-from tests.support import eventually, run_script
+from tests.support import eventually
 from tests.system.recorder import Recorder
 
 BOTH = pytest.mark.parametrize("atomic", [False, True], ids=["scp", "atomic"])
@@ -363,24 +364,9 @@ def test_a_killed_program_leaves_nothing_on_the_node(
     """SIGKILL of the program in the middle of an atomic copy: the node clears up by itself."""
     (tmp_path / "big").write_bytes(bytes(BIG))
     (tmp_path / "to").mkdir()
-    done = run_script(
-        "import os, sys, signal\n"
-        "from pathlib import Path\n"
-        "from mpshell import task_self, EventHandler\n"
-        "class Watch(EventHandler):\n"
-        "    def ev_timer(self, timer):\n"
-        "        if list(Path(sys.argv[2]).glob('.mpshell-*')):\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "task = task_self()\n"
-        "task.set_info('ssh_options', sys.argv[3])\n"
-        "task.copy(sys.argv[1], sys.argv[2] + '/file', 'node1', atomic=True)\n"
-        "task.timer(0.1, Watch(), interval=0.1)\n"
-        "task.resume(60)\n",
-        args=[str(tmp_path / "big"), str(tmp_path / "to"), ssh_task.info("ssh_options")],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    check_killed_copy(
+        ssh_task, "ssh", "copy", tmp_path / "big", tmp_path / "to" / "file", signal.SIGKILL
     )
-    assert done.returncode == -9, done.stderr
-    assert eventually(lambda: os.listdir(tmp_path / "to") == [])
 
 
 @BOTH

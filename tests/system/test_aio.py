@@ -363,7 +363,7 @@ def test_descriptors_are_given_back() -> None:
         ({"nodes": "n1", "default": {"distant_workername": "nowhere"}}, ImportError),
     ],
 )
-def test_what_is_wrong_is_an_error_at_the_call(
+def test_a_bad_option_is_an_error_at_the_call(
     options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):

@@ -308,7 +308,7 @@ def test_another_thread_speaks_to_the_run(
         ({"nodes": "n1", "fanout": 3}, TypeError),
     ],
 )
-def test_what_is_wrong_is_an_error_at_the_call(
+def test_a_bad_option_is_an_error_at_the_call(
     local: Task, options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
