@@ -181,6 +181,8 @@ _CONNECTING = (
         _OURS, info="ssh_kex"),
     Setting("ssh_keep", _SPAN, "connections of asyncssh stay open so long for the next command of the prompt, "
         "or the next run of a program", _OURS, info="ssh_keep"),
+    Setting("ssh_keep_password", _FLAG, "those that a password has opened stay too, for runs with the same one",
+        _OURS, info="ssh_keep_password"),
     Setting("connect_fanout", _COUNT, "connections that asyncssh makes at once, over all engines", _OURS,
         info="connect_fanout"),
     Setting("connect_rate", _RATE, "connections that asyncssh makes, over all engines",
@@ -205,6 +207,9 @@ _HOSTS = (
         _OURS, ("--dask",), "ADDRESS"),
     Setting("hosts_options", _WORDS, "options of the ssh or srun that leads to the hosts", _OURS,
         ("--hosts-options",), "OPTIONS", "repeatable"),
+    Setting("remote_env", Kind(str, "names of variables"),
+        "variables of this machine that the commands on other hosts get as well: LANG LC_ALL", _OURS,
+        info="remote_env"),
     Setting("hosts_python", _TEXT, "the Python on the hosts that has mpshell", _OURS,
         ("--hosts-python",), "PATH", "the path of this one if it is there, else python3"),
 )

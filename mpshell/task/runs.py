@@ -11,6 +11,7 @@ In the thread of the Task, or in any thread while no run goes on.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from mpshell.errors import (
     TimeoutError,
 )
 from mpshell.launch.pool import engine_pool
+from mpshell.outcome import look_at_the_clock
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread
@@ -187,6 +189,7 @@ class Runs:
 
     def _make_coordinator(self, interrupts: Interrupts, loop: EventLoop | None) -> Coordinator:
         self.results.reset()
+        look_at_the_clock()
         pool = self._engine_pool()
         if self.work.needs_engines:
             pool.prepare()
@@ -200,6 +203,7 @@ class Runs:
                 pool,
                 interrupts,
                 here=None if self._settings.info("launcher") is None else engine_pool,
+                remote_env=self._remote_env(),
                 fanout=self._fanout(),
                 engines=self._settings.info("engines"),
                 records=self.results.records,
@@ -216,6 +220,11 @@ class Runs:
         except BaseException as error:
             self._end_journal(error)
             raise
+
+    def _remote_env(self) -> tuple[tuple[str, str], ...]:
+        """Return the variables that commands on other hosts get from here, those that are set."""
+        names = str(self._settings.info("remote_env")).split()
+        return tuple((name, os.environ[name]) for name in names if name in os.environ)
 
     def _begin_journal(self) -> None:
         """Have a run recorded, if that is asked for; JournalError before anything runs."""

@@ -70,6 +70,11 @@ def _check_keep(value: Any) -> None:
         raise TaskSettingError(f"ssh_keep is a finite number of seconds, not {value!r}")
 
 
+def _check_keep_password(value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TaskSettingError(f"ssh_keep_password is True or False, not {value!r}")
+
+
 def _check_password(value: Any) -> None:
     if value is None or callable(value):
         return
@@ -111,6 +116,11 @@ def _check_launcher(value: Any) -> None:
         raise TaskSettingError(
             f"launcher is that of ssh_hosts(), srun() or dask(), or None, not {value!r}"
         )
+
+
+def _check_remote_env(value: Any) -> None:
+    if not isinstance(value, str) or "=" in value or "\0" in value:
+        raise TaskSettingError(f"remote_env is names of variables in one text, not {value!r}")
 
 
 def _check_journal(value: Any) -> None:
@@ -189,6 +199,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "heartbeat": _check_heartbeat,
     "ssh_kex": _check_kex,
     "ssh_keep": _check_keep,
+    "ssh_keep_password": _check_keep_password,
     "ssh_password": _check_password,
     "connect_fanout": functools.partial(_count, "connect_fanout"),
     "connect_rate": functools.partial(_check_rate, "connect_rate"),
@@ -198,6 +209,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     **{key: functools.partial(_check_limit, key) for key in ("canary", "batch", "max_fail")},
     "print_debug": _check_print_debug,
     "launcher": _check_launcher,
+    "remote_env": _check_remote_env,
     "journal": _check_journal,
     "journal_output": _check_journal_output,
     "journal_limit": _check_journal_limit,

@@ -57,6 +57,7 @@ EVILS = {
     "a file that it was not sent": "report(engine, READY, Kept('/etc/passwd', 3, ''))",
     "a command": "report(engine, READY, m.EndRun())",
     "the end of no engine": "report(engine, READY); send(frames.GONE, engine, b'!lies'); sys.exit(3)",
+    "a clock without end": "send(frames.BEAT, 0, frames.pack_clock(float('inf')))",
     "a clock that is none": "send(frames.BEAT, 0, b'12345678' * 3)",
 }
 

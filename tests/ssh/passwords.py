@@ -30,11 +30,13 @@ def hashed(password: str) -> str:
 
 
 @contextmanager
-def password_sshd(server: SshServer, path: Path, text: str = "") -> Iterator[int]:
-    """Give the port of an sshd that takes the right password of USER, in a mount namespace of its own."""
+def password_sshd(
+    server: SshServer, path: Path, text: str = "", password: str = RIGHT
+) -> Iterator[int]:
+    """Give the port of an sshd that takes the password of USER, in a mount namespace of its own."""
     users = Path("/etc/passwd").read_text()
     (path / "passwd").write_text(f"{users}{USER}:x:4242:4242::/:/bin/sh\n")
-    (path / "shadow").write_text(f"{USER}:{hashed(RIGHT)}:19000:0:99999:7:::\n")
+    (path / "shadow").write_text(f"{USER}:{password and hashed(password)}:19000:0:99999:7:::\n")
     files = ["passwd", "shadow"]
     if os.path.exists("/etc/sudoers"):
         # It may do anything with its password, which is asked for each time.
