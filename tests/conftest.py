@@ -24,7 +24,7 @@ pytest_plugins = ["tests.programs"]
 
 settle()
 
-# On a machine that is busy an example may take any time: how long one took says nothing.
+# On a busy machine an example may take any time: its duration means nothing.
 settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -49,7 +49,7 @@ def nothing_left() -> Iterator[None]:
     assert eventually(lambda: threads() <= old_threads), threads() - old_threads
     assert eventually(lambda: set(commands()) <= old_commands), set(commands()) - old_commands
     if unexplained_descriptors() > old_unexplained:
-        # What remains without the engines that stay warm from test to test is a leak.
+        # A descriptor that remains after the warm engines are ended is a leak.
         end_warm_engines()
         check_descriptors(old_descriptors)
 
@@ -66,7 +66,7 @@ def nothing_left_of_a_module() -> Iterator[None]:
 
 @pytest.fixture(params=[1, 2, 4], ids=lambda count: f"engines{count}")
 def engines(request: pytest.FixtureRequest) -> int:
-    """Give a number of engine processes: what is about nodes holds for each."""
+    """Give a number of engine processes: behaviour towards nodes is the same for each."""
     return int(request.param)
 
 

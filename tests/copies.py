@@ -1,4 +1,4 @@
-"""What tests of copies share, whatever they go over: odd names, leftovers, a copy cut in the middle."""
+"""Shared by the tests of copies over any transport: odd names, leftovers, a copy cut in the middle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from mpshell import Task, WorkerError
-from tests.support import eventually
+from tests.support import eventually, run_script
 
 #: Names that a shell, an option parser or scp would take for something else.
 NAMES = [
@@ -78,6 +78,41 @@ def check_cut_copy(
         assert 0 < cut.copied.stat().st_size < cut.big.stat().st_size
     codes = dict(worker.iter_node_retcodes())
     assert set(codes) == {node} and codes[node] != 0
+
+
+#: Copies a file to or from node1, and kills itself when a temporary file of the copy is beside the target.
+KILLED = """
+import os, sys
+from pathlib import Path
+from mpshell import EventHandler, task_self
+transport, options, way, source, target, number = sys.argv[1:]
+place = Path(target) if os.path.isdir(target) else Path(target).parent
+class Watch(EventHandler):
+    def ev_timer(self, timer):
+        if list(place.glob(".mpshell-*/*")):
+            os.kill(os.getpid(), int(number))
+task = task_self()
+task.set_default("distant_workername", transport)
+task.set_info("ssh_options", options)
+getattr(task, way)(source, target, "node1", atomic=True)
+task.timer(0.05, Watch(), interval=0.05)
+task.resume(60)
+"""
+
+
+def check_killed_copy(
+    task: Task, transport: str, way: str, source: Path, target: Path, number: int
+) -> None:
+    """Kill a program in the middle of an atomic copy over ssh: nothing is left of the copy."""
+    options = str(task.info("ssh_options"))
+    done = run_script(
+        KILLED,
+        args=[transport, options, way, str(source), str(target), str(int(number))],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.returncode == -number, done.stderr
+    place = target if target.is_dir() else target.parent
+    assert eventually(lambda: os.listdir(place) == []), os.listdir(place)
 
 
 def holders(path: Path) -> list[psutil.Process]:

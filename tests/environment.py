@@ -15,13 +15,16 @@ import signal
 import tempfile
 
 #: Variables of the programs that tests run, and of the interpreter: no test rests on a value from outside.
-_PREFIXES = ("PYTHON", "SLURM_", "PDSH_", "DSH", "SSH_", "LC_", "MPSHELL_FORK", "CLICOLOR")
+_PREFIXES = (
+    "PYTHON", "SLURM_", "SLURMD_", "PDSH_", "DSH", "SSH_", "LC_", "MPSHELL_FORK", "CLICOLOR", "KRB5", "DASK_",
+)  # fmt: skip
 _NAMES = {
     "LANG", "LANGUAGE", "TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WCOLL", "FANOUT", "ENV",
-    "BASH_ENV", "CDPATH", "POSIXLY_CORRECT", "CLUSTERSHELL_CFGDIR", "XDG_CONFIG_HOME", "TZ", "DISPLAY",
-    "ZDOTDIR",
+    "BASH_ENV", "CDPATH", "POSIXLY_CORRECT", "CLUSTERSHELL_CFGDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TZ",
+    "DISPLAY", "ZDOTDIR", "SHELL", "SHELLOPTS", "BASHOPTS", "TMOUT", "INPUTRC", "HOSTALIASES", "LOCALDOMAIN",
+    "RES_OPTIONS",
 }  # fmt: skip
-#: What the process of a suite that runs in several is given by its parent.
+#: Set by pytest-xdist for each process of a suite that runs in several.
 _KEPT = {"PYTHONHASHSEED"}
 
 #: Signals that a parent may ignore, as nohup, a script's background or a daemon does. SIGPIPE and SIGXFSZ are

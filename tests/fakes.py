@@ -1,7 +1,7 @@
-"""Engines that are nowhere: a launcher, the far ends of its links, and a loop whose time is the test's.
+"""Engines without processes: a launcher, the far ends of its links, and a loop on the test's clock.
 
-The engines take real frames and answer with real ones, in this process. A history decides what they do and
-when: nothing here waits, and no time passes but what the history or a deadline lets pass.
+The engines take real frames and answer with real ones, in this process. A history decides their actions and
+the moments: nothing here waits, and time passes only by the history or to a deadline.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class FakeEngine(Leased):
         if self.loop is not None:
             self.loop.call_soon(call)
 
-    # -- what it is sent -----------------------------------------------------------------------
+    # -- messages to it ------------------------------------------------------------------------
 
     def take(self, command: m.Message) -> None:
         if isinstance(command, m.Submit):
@@ -151,7 +151,7 @@ class FakeEngine(Leased):
         job_id, _ = m.job_and_index(client)
         return m.slot_pool_of(job_id, self.jobs[job_id])
 
-    # -- what it does --------------------------------------------------------------------------
+    # -- its actions ---------------------------------------------------------------------------
 
     def act(self) -> bool:
         """Do the next thing there is to do, and send it; return whether there was any."""
@@ -203,13 +203,13 @@ class FakeEngine(Leased):
             self.report.append(m.Bodies([(number, body)], 0))
         self.report.append(m.Finished([(client, reason, status, number, -1, 1.0, 0.5, None)]))
 
-    def say(self, *events: m.Message) -> None:
+    def emit(self, *events: m.Message) -> None:
         """Have it send messages, behind those that wait to be sent."""
         self.report += events
         self.flush()
 
     def flush(self) -> bool:
-        """Send what waits to be sent; return whether there was any."""
+        """Send the queued messages; return whether there were any."""
         self.settle_slots()
         report, self.report = self.report, []
         if report:
@@ -228,18 +228,18 @@ class FakeEngine(Leased):
             self.on_frame(self, decode(encode(report)))
 
     def die(self, detail: str = "signal 9", unread: bool = False) -> None:
-        """End it, with all that it runs; with `unread` what waits to be sent is lost, and its end uncertain."""
+        """End it, with all that it runs; with `unread` its queued messages are lost, and its end uncertain."""
         if self.gone:
             return
         if unread:
             self.certain = False
         else:
-            # What it has announced has left it: that is when it starts it.
+            # The announcement of a client has left the engine: at that moment it starts the client.
             self.flush()
         self.later(lambda: self._go(detail))
 
     def fall_silent(self) -> None:
-        """Send and hear nothing any more; what it runs goes on, until it dies."""
+        """Send and receive nothing any more; its commands go on until it dies."""
         self.stopped = self.silent = True
         self.later(lambda: None if self.gone else self.on_silent(self))
 

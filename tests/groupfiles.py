@@ -7,7 +7,7 @@ from textwrap import dedent
 
 
 def write_groups(folder: Path) -> Path:
-    """Write a groups.conf and what it refers to, and return its path.
+    """Write a groups.conf and the files that it refers to, and return its path.
 
     Its sources: `local` (a file and sed, the default), `roles` and `racks` (YAML), `batch` (of confdir, with a
     script beside it that counts its calls in a file `calls`), `fresh` (the same without a cache), and `bad`,

@@ -1,7 +1,7 @@
 """The programs of the system that tests need: which test needs which, and how they come here.
 
 A test names its programs with the mark `needs`, a fixture in FIXTURES. With MPSHELL_TEST_INSTALL in the
-environment (`scripts/test` sets it) what the chosen tests need is installed when they have been collected; a
+environment (`scripts/test` sets it) the programs of the chosen tests are installed after their collection; a
 test whose program is still missing fails, and its message names the package.
 """
 
@@ -20,7 +20,7 @@ import pytest
 
 
 class Program(NamedTuple):
-    """What is here when the program is: its name, or a path; and the Debian package that brings it."""
+    """The sign that a program is installed, its name or a path; and the Debian package that brings it."""
 
     file: str
     package: str
@@ -68,7 +68,7 @@ PROGRAMS = {
     "root": Program(ROOT, ""),
 }
 
-#: What a test needs that uses the fixture.
+#: The programs that a test needs which uses the fixture.
 FIXTURES = {
     "ssh_server": ("ssh", "sshd"),
     "pdsh_task": ("pdsh",),
@@ -78,8 +78,8 @@ FIXTURES = {
     "browser": ("chromium", "chromedriver"),
 }
 
-#: What a test needs when a fixture has this parameter; without the program the test is left out, and the
-#: summary says so: the other parameters of the fixture are the stand-in for it.
+#: The program that a test needs for this parameter of a fixture; without it the test is left out, and the
+#: summary names it: the other parameters of the fixture are the stand-in for it.
 PARAMETERS = {
     ("rsh_client", "netkit"): ("netkit-rsh", "services"),
     ("shell", "csh"): ("csh",),
@@ -162,7 +162,7 @@ def _apt_get(*words: str) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Install what the chosen tests need; leave out those of a program that has a stand-in and is not here."""
+    """Install the programs of the chosen tests; leave out the tests of a missing one that has a stand-in."""
     provide({name for item in items for name in needs(item) | alternatives(item)})
     left_out = [item for item in items if missing(alternatives(item))]
     if left_out:

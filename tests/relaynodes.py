@@ -10,7 +10,7 @@ from tests.support import eventually
 
 
 class Nodes:
-    """Nodes whose login is a shell here with a home of its own; a wrapper stands for ssh, there too."""
+    """Nodes: each login is a local shell with a home of its own, and a wrapper stands for ssh, there too."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

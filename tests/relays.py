@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -66,7 +67,7 @@ class Place:
         return [str(self.wrapper), "--", node, command]
 
     def processes(self) -> list[str]:
-        """Return what runs for a node of this place: by its home, or by the token of a copy in its words."""
+        """Return the processes of the nodes here: by their home, or by the token of a copy in an argument."""
         tokens = [head.token for head in self.heads]
         return running_in(self.directory / "homes", tokens)
 
@@ -96,7 +97,7 @@ def tokens_in(homes: Path) -> set[str]:
 
 
 def running_in(homes: Path, tokens: Iterable[str]) -> list[str]:
-    """Return the processes whose home is below a directory, or that have a token among their words."""
+    """Return the processes with a home below a directory, or with a token in an argument."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -166,13 +167,13 @@ class Node:
 
     def order(self, *words: object) -> None:
         assert self.process.stdin is not None
-        # One that is over has said so in its answers.
+        # A node that is over has reported that in its answers.
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(" ".join(map(str, words)) + "\n")
             self.process.stdin.flush()
 
     def wait(self, *words: object) -> list[str]:
-        """Return the next answer that begins with these words, and drop those before it."""
+        """Return the next answer with this beginning, and drop those before it."""
         wanted = ["mpshell", *map(str, words)]
         deadline = time.monotonic() + PATIENCE
         with self._cond:
@@ -288,7 +289,7 @@ class Head:
         return nodes
 
     def feed(self, node: Node) -> tuple[Feed, int]:
-        """Feed a node by hand: return what takes bytes, and the first that is wanted."""
+        """Feed a node by hand: return the feed, and the offset of the first byte that is wanted."""
         seq, offset = node.feed()
         argv = self.place.argv(node.name, relay.feed(self.copy, self.token, node.rank, seq))
         feed = Feed(argv)
@@ -312,6 +313,36 @@ class Head:
         """Return whether a node gets to serve its part to another one."""
         return eventually(lambda: self.served(node) > 0)
 
+    def pull(self, child: Node, parent: Node) -> None:
+        """Have a node pull from another one, and check that that one then serves one node more."""
+        count = self.served(parent)
+        child.pull(parent)
+        assert eventually(lambda: self.served(parent) > count)
+
+    def line(self, *names: str, until: int) -> tuple[Feed, list[Node]]:
+        """Start nodes that each pull from the one before; the head feeds the first one up to a byte."""
+        nodes = self.ready(*names)
+        feed, _ = self.feed(nodes[0])
+        feed.write(self.data[:until])
+        for parent, child in pairwise(nodes):
+            child.pull(parent)
+        assert self.has(nodes[-1], until - 30_000)
+        return feed, nodes
+
+    def check_done(self, *nodes: Node) -> None:
+        """Wait until nodes report that they are done, and check their files."""
+        for node in nodes:
+            node.wait("done")
+        for node in nodes:
+            assert self.target(node).read_bytes() == self.data
+
+    def failure(self, node: Node) -> str:
+        """Wait for the failure of a node and for its end, with the rest of the copy; return the reason."""
+        reason = " ".join(node.wait("fail"))
+        assert node.over() == 1
+        self.close()
+        return reason
+
     def served(self, node: Node) -> int:
         """Return to how many a node serves its part."""
         return len(list(self.part(node).parent.glob("serve.*")))
@@ -321,7 +352,7 @@ class Head:
         return eventually(lambda: self.part(node).stat().st_size >= count)
 
     def abandon(self) -> None:
-        """Kill what a test has left behind when it has failed."""
+        """Kill the processes that a failed test has left behind."""
         for feed in self.feeds:
             feed.process.kill()
             with contextlib.suppress(BrokenPipeError):

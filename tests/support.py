@@ -1,4 +1,4 @@
-"""What tests of every kind need: waiting for something, running a script, looking at processes."""
+"""Shared by all tests: waiting for something, running a script, looking at processes."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def is_engine(process: psutil.Process) -> bool:
 
 
 def command_line(process: psutil.Process) -> list[str]:
-    """Return the words of a process that runs; empty for one that has ended, a zombie included.
+    """Return the arguments of a process that runs; empty for one that has ended, a zombie included.
 
-    In the middle of its exec or of its exit a process has none for a moment, which is waited for; one
-    that goes on without is a real one, and called "?".
+    In the middle of its exec or of its exit a process has none for a moment, which is waited for; a process
+    that goes on without any is a real one, and called "?".
     """
     words: list[str] = []
 
@@ -101,7 +101,7 @@ def commands() -> list[str]:
 
 
 def descriptors() -> dict[int, str]:
-    """Return the open descriptors of this process and what they are."""
+    """Return the open descriptors of this process, each with its target."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:

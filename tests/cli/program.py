@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return an environment without what the program looks at, but for `changes`."""
+    """Return an environment without the variables that the program reads, but for `changes`."""
     dropped = ("SLURM_JOB_NODELIST", "NO_COLOR", "TERM", "COLUMNS", "PYTHONHOME")
     kept = {key: value for key, value in os.environ.items() if key not in dropped}
     return {**kept, "PYTHONPATH": str(ROOT), **changes}
 
 
 class Done:
-    """How a run of the program has ended, and what it has said."""
+    """A run of the program that has ended: its exit status and its output."""
 
     def __init__(self, done: subprocess.CompletedProcess[bytes]) -> None:
         self.code = done.returncode

@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, for the tests of what it shows and asks there."""
+"""A program on a terminal of its own, for the tests of its displays and questions there."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def on_a_terminal(
     """Give a program that runs on a terminal; it is killed at the end when it still runs."""
     settings: dict[str, Any] = {"timeout": 60, "encoding": "utf-8", **options}
     child: pexpect.spawn[str] = pexpect.spawn(line[0], list(line[1:]), env=env, **settings)
-    # An interrupt from a terminal discards what its reader has not read yet, so a key that follows at once
-    # would take away what the program had written before it.
+    # An interrupt from a terminal discards output that its reader has not read yet: a key sent at once
+    # would remove the program's earlier output.
     mode = termios.tcgetattr(child.child_fd)
     mode[3] |= termios.NOFLSH
     termios.tcsetattr(child.child_fd, termios.TCSANOW, mode)

@@ -1,4 +1,4 @@
-"""--resume and --rerun-failed: which nodes run again, as what, and what is refused."""
+"""--resume and --rerun-failed: which nodes run again, and how, and which requests are refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cut_off(path: Path, command: str, *words: str, fails: int = 2, **options: An
     }
 
 
-def test_what_has_not_run_runs_and_keeps_its_rank(tmp_path: Path) -> None:
+def test_nodes_that_have_not_run_do_and_keep_their_rank(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     cut_off(journal, "echo %n of %h")
     done = mpshell("--resume", str(journal))
@@ -67,7 +67,7 @@ def test_all_nodes_folded_are_all_nodes_of_the_first_run(tmp_path: Path) -> None
     assert rows(journal, "SELECT count(*) FROM attempts") == [(12,)]
 
 
-def test_what_failed_runs_once_more_by_its_last_verdict(tmp_path: Path) -> None:
+def test_failed_nodes_run_once_more_by_their_last_verdict(tmp_path: Path) -> None:
     journal, ledger = tmp_path / "journal", tmp_path / "ledger"
     command = f"echo %h >> {ledger}; test %n -ge 2 || test $(grep -cx %h {ledger}) -gt $((%n + 1))"
     assert local("-w", "n[0-5]", "--journal", str(journal), command).code == 1
@@ -90,7 +90,7 @@ def test_what_failed_runs_once_more_by_its_last_verdict(tmp_path: Path) -> None:
     ]
 
 
-def test_what_may_have_run_is_left_alone_unless_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_node_that_may_have_run_is_left_alone_unless_asked_for(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     cut_off(journal, "echo %h")
     change(journal, "UPDATE attempts SET reason = NULL WHERE rank = 1")
@@ -178,7 +178,9 @@ def test_neither_command_nor_nodes_are_given(option: str, given: list[str], tmp_
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_what_does_not_go_together_is_a_wrong_usage(words: list[str], tmp_path: Path) -> None:
+def test_options_that_exclude_each_other_are_a_wrong_usage(
+    words: list[str], tmp_path: Path
+) -> None:
     done = mpshell(*words, cwd=tmp_path)
     assert done.code == 64, done.err
     assert not list(tmp_path.iterdir())
@@ -203,7 +205,7 @@ def test_limits_and_tries_are_those_of_the_run_unless_they_are_given(tmp_path: P
         assert settings["retry"]["retries"] == 1 and settings["retry"]["on"] == ["exit"]
 
 
-def test_what_a_canary_has_held_back_goes_on(tmp_path: Path) -> None:
+def test_nodes_held_back_by_a_canary_go_on(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     words = ["-w", "n[0-5]", "--canary", "2", "--journal", str(journal), "echo %n; test %n -ne 1"]
     assert local(*words).code == 1
@@ -239,7 +241,7 @@ def test_a_run_without_input_gets_none(tmp_path: Path) -> None:
 
 
 def copy_cut_off(tmp_path: Path) -> tuple[Path, Path]:
-    """Have a journal of a copy to n[0-5] that ended at n2, whose directory was not there."""
+    """Make a journal of a copy to n[0-5] that ended at n2, because its directory was missing."""
     source, journal = tmp_path / "source", tmp_path / "journal"
     source.write_text("one")
     for name in ("n0", "n1", "n3", "n4", "n5"):
@@ -337,7 +339,7 @@ def test_copies_from_nodes_and_several_files(tmp_path: Path) -> None:
         "UPDATE runs SET directory = ''",
     ],
 )  # fmt: skip
-def test_what_stands_in_a_journal_is_checked(statement: str, tmp_path: Path) -> None:
+def test_the_contents_of_a_journal_are_checked(statement: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     cut_off(journal, f"touch {tmp_path}/ran-%h")
     for path in tmp_path.glob("ran-*"):

@@ -1,4 +1,4 @@
-"""Settings of the command from real files: the places and their order, what each key does, --config."""
+"""Settings of the command from real files: the places and their order, the effect of each key, --config."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_settings_of_transports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "error"),
     [
         (("-O", "fanout"), "mpshell: -O: 'fanout' is not KEY=VALUE"),
         (("-O", "fan=1"), "mpshell: -O: there is no key 'fan'; 'fanout' is one"),
@@ -200,10 +200,10 @@ def test_settings_of_transports(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_bad_settings_are_wrong_usage(words: tuple[str, ...], says: str) -> None:
+def test_bad_settings_are_wrong_usage(words: tuple[str, ...], error: str) -> None:
     done = mpshell("-w", "n1", *words, "true")
     assert done.code == 64 and done.out == b""
-    assert says in done.err and "Try 'mpshell --help'" in done.err
+    assert error in done.err and "Try 'mpshell --help'" in done.err
 
 
 def test_a_bad_line_is_named_with_file_and_line(tmp_path: Path) -> None:

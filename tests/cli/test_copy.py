@@ -114,7 +114,7 @@ def test_dry_run_of_a_copy(places: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (("-c", "/no/such/file"), "-c '/no/such/file': there is no such file"),
         (
@@ -143,10 +143,10 @@ def test_dry_run_of_a_copy(places: Path) -> None:
         (("-c", "/etc/hosts", "/etc/../etc/hosts"), "would be the same file"),
     ],
 )
-def test_copies_that_cannot_be(words: tuple[str, ...], said: str) -> None:
+def test_copies_that_cannot_be(words: tuple[str, ...], error: str) -> None:
     done = local("-w", "n1", *words)
     assert done.code == 64
-    assert said in done.err
+    assert error in done.err
 
 
 def test_over_ssh(ssh_server: SshServer, places: Path) -> None:

@@ -139,7 +139,7 @@ def agent(place: Path, answer: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "figure"),
     [
         (struct.pack(">IBI", 5, 12, 0), "0 keys"),
         (struct.pack(">IBI", 5, 12, 2), "2 keys"),
@@ -149,12 +149,12 @@ def agent(place: Path, answer: bytes) -> Iterator[str]:
     ],
 )
 def test_the_agent_is_asked(
-    answer: bytes, said: str, machine: dict[str, str], tmp_path: Path
+    answer: bytes, figure: str, machine: dict[str, str], tmp_path: Path
 ) -> None:
     with agent(tmp_path / "agent", answer) as path:
         found = findings(mpshell("--doctor", "--json", env={**machine, "SSH_AUTH_SOCK": path}))
     finding = found["ssh agent"]
-    assert said in finding["figure"] and finding["advised"] == (said != "2 keys")
+    assert figure in finding["figure"] and finding["advised"] == (figure != "2 keys")
 
 
 def test_an_agent_that_is_gone_is_reported(machine: dict[str, str], tmp_path: Path) -> None:

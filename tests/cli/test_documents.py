@@ -53,10 +53,10 @@ def test_every_option_is_used_by_a_test() -> None:
 
 
 @pytest.mark.parametrize("clash", ["-b", "-q", "-L", "-d", "-v", "-S", "-w"])
-def test_each_clash_is_told_in_both_places(clash: str) -> None:
-    told = mpshell("--help").out.decode().rpartition("Where they clash")[2]
+def test_each_clash_is_documented_in_both_places(clash: str) -> None:
+    clashes = mpshell("--help").out.decode().rpartition("Where they clash")[2]
     table = PAGE.partition("## Beside clush and pdsh")[2]
-    assert clash in told
+    assert clash in clashes
     assert re.search(rf"^\|[^|]*`{clash}\b", table, re.M)
 
 
@@ -67,7 +67,7 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[pexpect.sp
     script = mpshell("--print-completion", name)
     assert script.code == 0
     (tmp_path / "_mpshell").write_bytes(script.out)
-    # A file to complete, and the program: zsh asks for no completion of what is not there.
+    # A file to complete, and the program: zsh asks for no completion of a program that does not exist.
     (tmp_path / "hosts-of-rack-1").write_text("n1")
     (tmp_path / "mpshell").write_text("")
     (tmp_path / "mpshell").chmod(0o755)
@@ -104,7 +104,7 @@ def test_completion(shell: pexpect.spawn[str], typed: str, completed: str) -> No
     shell.expect_exact(completed)
 
 
-def test_completion_offers_what_there_is(shell: pexpect.spawn[str]) -> None:
+def test_completion_offers_the_choices(shell: pexpect.spawn[str]) -> None:
     shell.send("mpshell --max\t\t")
     shell.expect_exact("--max-fail")
     shell.expect_exact("--maxrc")

@@ -85,7 +85,7 @@ def test_a_group_is_asked_for_once(site: dict[str, str], tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (("-g", "bad:status"), "-g 'bad:status': \"@bad:status\": group source \"bad\" failed: its upcall map "
          "ended with status 3: ./fails status"),
@@ -99,9 +99,9 @@ def test_a_group_is_asked_for_once(site: dict[str, str], tmp_path: Path) -> None
         (("--groupsconf", "/no/such", "-a"), "--groupsconf '/no/such' cannot be read: No such file"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_groups(site: dict[str, str], words: tuple[str, ...], said: str) -> None:
+def test_errors_of_groups(site: dict[str, str], words: tuple[str, ...], error: str) -> None:
     done = local(*words, "true", env=site)
-    assert said in done.err
+    assert error in done.err
     assert (done.code, done.out) == (64, b"")
 
 

@@ -1,4 +1,4 @@
-"""--hosts, --srun and their options: what is wrong with them is one sentence, before anything runs."""
+"""--hosts, --srun and their options: each error is one sentence, before anything runs."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_without_the_extra(home: Path) -> None:
     assert "needs shtab: pip install 'mpshell[cli]'" in done.err
 
 
-def test_what_is_installed(home: Path) -> None:
+def test_the_installed_files(home: Path) -> None:
     manual = home / "share" / "man" / "man1" / "mpshell.1"
     assert manual.read_bytes() == (ROOT / "docs" / "mpshell.1").read_bytes()
     (package,) = home.glob("lib/python*/site-packages/mpshell")
@@ -144,7 +144,7 @@ def test_what_is_installed(home: Path) -> None:
 
 
 def test_typed_programs_pass_the_type_checker_at_its_strictest(home: Path, tmp_path: Path) -> None:
-    """From the wheel: what a checkout shows to mypy may be more than a user has."""
+    """From the wheel: a checkout may show mypy more than a user has."""
     shutil.copy(ROOT / "tests" / "system" / "typed_program.py", tmp_path)
     (tmp_path / "mistaken_program.py").write_text(MISTAKEN)
     mypy = [

@@ -35,43 +35,43 @@ def begun(folder: Path, count: int) -> bool:
 
 
 def read_until(program: Program, *words: bytes) -> bytes:
-    """Return what the program says on stderr until it has said one of `words`."""
+    """Return the program's stderr until it contains one of `words`."""
     assert program.stderr is not None
-    said = b""
-    while not any(word in said for word in words):
-        assert select.select([program.stderr], [], [], 30)[0], said
+    shown = b""
+    while not any(word in shown for word in words):
+        assert select.select([program.stderr], [], [], 30)[0], shown
         data = os.read(program.stderr.fileno(), 4096)
-        assert data, said
-        said += data
-    return said
+        assert data, shown
+        shown += data
+    return shown
 
 
 def interrupt_twice(program: Program) -> bytes:
-    """Send Ctrl-C, and again when it is answered, until two were within a second; return what is said."""
+    """Send Ctrl-C, and again after each answer, until two were within a second; return the answers."""
     for _ in range(40):
         # Any but the first may be within a second of the one before.
         program.send_signal(signal.SIGINT)
-        said = read_until(program, b"stops everything\n", b"mpshell: stopped\n")
-        if b"mpshell: stopped\n" in said:
-            return said
+        shown = read_until(program, b"stops everything\n", b"mpshell: stopped\n")
+        if b"mpshell: stopped\n" in shown:
+            return shown
     raise AssertionError("two within a second were never seen")
 
 
-def test_ctrl_c_once_says_who_is_slow_and_goes_on(tmp_path: Path, mark: str) -> None:
+def test_ctrl_c_once_names_slow_nodes_and_goes_on(tmp_path: Path, mark: str) -> None:
     go = tmp_path.with_name("go")
     command = f"echo %h; until [ -e {go} ]; do sleep 0.05; done"
     with started(
         "-f", "2", "-w", "n[1-9]", command, env={"MPSHELL_TEST_MARK": mark}
     ) as program:  # fmt: skip
         assert program.stdout is not None
-        # What it shows of a node tells that it knows of its start.
+        # Output of a node proves that the program knows of its start.
         shown = [program.stdout.readline() for _ in range(2)]
         program.send_signal(signal.SIGINT)
-        said = read_until(program, b"stops everything\n").decode()
-        assert "mpshell: 0 of 9 nodes done, 0 failed\n" in said
-        # Two engines may tell of their first in either order.
-        assert re.search(r"mpshell: running: n\[1-2\] \(longest: n[12], for \d+\.\d s\)\n", said)
-        assert "mpshell: not started yet: n[3-9]\n" in said
+        answer = read_until(program, b"stops everything\n").decode()
+        assert "mpshell: 0 of 9 nodes done, 0 failed\n" in answer
+        # Two engines may report their first in either order.
+        assert re.search(r"mpshell: running: n\[1-2\] \(longest: n[12], for \d+\.\d s\)\n", answer)
+        assert "mpshell: not started yet: n[3-9]\n" in answer
         go.touch()
         out, _ = program.communicate(timeout=60)
         assert program.returncode == 0
@@ -96,7 +96,7 @@ def test_ctrl_c_twice_in_more_than_a_second_stops_nothing(tmp_path: Path, mark: 
 
 
 @pytest.mark.parametrize("words", [("-b",), ("--json",)])
-def test_ctrl_c_twice_stops_and_shows_what_is_there(
+def test_ctrl_c_twice_stops_and_shows_the_output_so_far(
     words: tuple[str, ...], tmp_path: Path, mark: str
 ) -> None:
     command = f"echo %h; touch {tmp_path}/%h; [ %n = 0 ] || sleep 300"
@@ -104,10 +104,10 @@ def test_ctrl_c_twice_stops_and_shows_what_is_there(
         *words, "-f", "3", "-w", "n[1-9]", command, env={"MPSHELL_TEST_MARK": mark}
     ) as program:  # fmt: skip
         assert begun(tmp_path, 4)
-        said = interrupt_twice(program)
+        shown = interrupt_twice(program)
         out, err = program.communicate(timeout=60)
         assert program.returncode == 130
-        err = said + err
+        err = shown + err
         assert b"ok 1, stopped 3, not run 5, in " in err
         assert b"mpshell: stopped: n[2-4]\nmpshell: not run: n[5-9]\n" in err
         if words == ("-b",):
@@ -121,7 +121,7 @@ def test_ctrl_c_twice_stops_and_shows_what_is_there(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_sigterm_writes_what_is_there(number: int, tmp_path: Path, mark: str) -> None:
+def test_sigterm_writes_the_output_so_far(number: int, tmp_path: Path, mark: str) -> None:
     ran, out = tmp_path / "ran", tmp_path / "out"
     ran.mkdir()
     command = f"trap '' TERM; echo %h; touch {ran}/%h; [ %n = 0 ] || sleep 300"
@@ -132,9 +132,9 @@ def test_sigterm_writes_what_is_there(number: int, tmp_path: Path, mark: str) ->
         # The third begins only when the first is known to have ended.
         assert begun(ran, 3)
         program.send_signal(number)
-        said, err = program.communicate(timeout=60)
+        shown, err = program.communicate(timeout=60)
         assert program.returncode == 128 + number
-        assert said == b"n1: n1\nn2: n2\nn3: n3\n"
+        assert shown == b"n1: n1\nn2: n2\nn3: n3\n"
         assert b"mpshell: stopped: n[2-3]\n" in err
         assert {path.read_text() for path in out.iterdir()} == {"n1\n", "n2\n", "n3\n"}
 
@@ -146,9 +146,9 @@ def test_jsonl_has_a_line_for_each_node_after_sigterm(tmp_path: Path, mark: str)
     ) as program:  # fmt: skip
         assert begun(tmp_path, 2)
         program.send_signal(signal.SIGTERM)
-        said, _ = program.communicate(timeout=60)
+        shown, _ = program.communicate(timeout=60)
         assert program.returncode == 143
-        reasons = {r["node"]: r["reason"] for r in map(json.loads, said.splitlines())}
+        reasons = {r["node"]: r["reason"] for r in map(json.loads, shown.splitlines())}
         assert reasons == {
             "n1": "cancelled", "n2": "cancelled", "n3": "not run", "n4": "not run",
         }  # fmt: skip
@@ -238,7 +238,7 @@ def test_a_stdout_that_takes_nothing_is_told(words: str) -> None:
     for where, message in ((">/dev/full", _NO_SPACE), (">&-", _CLOSED)):
         done = redirected(words, where)
         assert (done.returncode, done.stderr) == (74, message), where
-        # Not even that can be told.
+        # The error message cannot be written either.
         for more in ("2>/dev/full", "2>&-", "<&- 2>&-"):
             assert redirected(words, f"{where} {more}").returncode == 74, more
 
@@ -251,7 +251,7 @@ def test_a_stderr_that_takes_nothing_of_the_nodes(how: str, where: str) -> None:
 
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", ">&- 2>&-"])
 def test_what_the_program_says_itself_is_no_reason_to_stop(where: str, tmp_path: Path) -> None:
-    """The exit status tells of a failure as well; without one that something is missing."""
+    """The exit status shows a failure as well; without a failure it shows that output is missing."""
     for words, code in (
         (f"-f 1 -w n[1-3] 'touch {tmp_path}/%h; exit 3'", 3), ("-v -w n1 true", 74),
         ("-d -w n1 true", 74), ("-w n1 true", 0), ("--no-such-option", 64), ("true", 64),

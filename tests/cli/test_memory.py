@@ -1,4 +1,4 @@
-"""What is gathered takes about its own size in memory, and is shown when there is no room for more."""
+"""Gathered output takes about its own size in memory, and is shown when there is no room for more."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DISTINCT = f"yes 'of %h: some more words, as lines are about so long' | head -c 
 EQUAL = f"yes 'of no node: some more words, as lines are about so long' | head -c {EACH}"
 
 
-#: Runs a program, and prints its status and the most memory in KiB that it, or what it has waited for, took.
-#: In a process between: an exec keeps the most of before, and so a child of a test would begin with the test's.
+#: Runs a program, and prints its status and the most memory in KiB that it, or a child of it, took.
+#: In a process between: an exec keeps the peak of before, and so a child of a test would begin with the test's.
 RUN = """
 import os, resource, subprocess, sys
 if int(sys.argv[1]) > 0:
@@ -46,7 +46,7 @@ def peak(
 
 @pytest.fixture(scope="module")
 def least(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """What the program takes with next to no output."""
+    """Give the memory that the program takes with next to no output."""
     return peak(tmp_path_factory.mktemp("least") / "out", "-b", "echo x")[1]
 
 
@@ -111,7 +111,7 @@ def test_out_of_memory_is_one_sentence_with_the_output_so_far(option: str, tmp_p
 
 @pytest.mark.parametrize("option", ["-b", "-L", "--json", "--diff"])
 def test_an_output_that_takes_too_much_itself_costs_no_other(option: str, tmp_path: Path) -> None:
-    """There is room for it once: the run goes on, and what else there is is shown."""
+    """There is room for it once: the run goes on, and the other output is shown."""
     out = tmp_path / "out"
     code, _, text = peak(out, option, ONE, limit=240_000_000, nodes="n[1-2]")
     named = "but not of n1, which takes too much itself"

@@ -16,7 +16,7 @@ from tests.ssh.conftest import SshServer
 from tests.ssh.passwords import RIGHT, hosts, password_sshd
 from tests.ssh.test_ssh_faults import write_config
 
-#: clush of ClusterShell, whose modes these are.
+#: clush of ClusterShell, where these modes come from.
 CLUSH = [sys.executable, "-c", "from ClusterShell.CLI.Clush import main; main()"]
 
 #: Reads a password from stdin byte by byte, as sudo -S does, and executes the rest of its words.
@@ -37,10 +37,23 @@ def folder(tmp_path: Path) -> Path:
     sudo.chmod(0o755)
     (tmp_path / "clush.conf.d").mkdir()
     (tmp_path / "clush.conf").write_text("[Main]\nconfdir: $CFGDIR/clush.conf.d\n")
-    (tmp_path / "clush.conf.d" / "sudo.conf").write_text(
-        f"[mode:sudo]\npassword_prompt: yes\ncommand_prefix: {sudo} -S -p \"''\"\n"
-    )
+    write_mode(tmp_path, "sudo", f"command_prefix: {sudo} -S -p \"''\"")
     return tmp_path
+
+
+def write_mode(folder: Path, name: str, *settings: str) -> None:
+    """Write a mode with a password into a directory of settings."""
+    lines = [f"[mode:{name}]", "password_prompt: yes", *settings, ""]
+    (folder / "clush.conf.d" / f"{name}.conf").write_text("\n".join(lines))
+
+
+@pytest.fixture
+def password_options(ssh_server: SshServer, tmp_path: Path) -> Iterator[str]:
+    """Give options of ssh for nodes p1 and so on: a real sshd that takes the right password, and no key."""
+    place = tmp_path / "server"
+    place.mkdir()
+    with password_sshd(ssh_server, place) as port:
+        yield write_config(tmp_path, ssh_server, hosts("p*", port))
 
 
 @contextmanager
@@ -98,7 +111,7 @@ def test_a_wrong_password_is_the_program_s_to_refuse(folder: Path) -> None:
 
 
 def test_no_argument_environment_journal_or_trace_has_the_password(folder: Path) -> None:
-    """What the commands see of each other, and all that the program writes."""
+    """Neither the commands, as they see each other, nor anything that the program writes shows it."""
     look = (
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | "
         "tr '\\\\0' '\\\\n' | grep -c 'correct[ ]horse'; true"
@@ -168,52 +181,28 @@ def test_a_dry_run_shows_the_prefix_and_asks_for_nothing(folder: Path) -> None:
 
 
 @pytest.mark.needs("sshpass", "root")
-def test_sshpass_logs_in_with_the_password(
-    folder: Path, ssh_server: SshServer, tmp_path: Path
-) -> None:
+def test_sshpass_logs_in_with_the_password(folder: Path, password_options: str) -> None:
     """The mode of ClusterShell's example, with the host key checked, over a real sshd that takes no key."""
-    place = tmp_path / "server"
-    place.mkdir()
-    (folder / "clush.conf.d" / "sshpass.conf").write_text(
-        "[mode:sshpass]\npassword_prompt: yes\nssh_path: sshpass ssh\nssh_options: -oBatchMode=no\n"
-    )
-    with password_sshd(ssh_server, place) as port:
-        options = write_config(tmp_path, ssh_server, hosts("p*", port))
-        words = (
-            "-m",
-            "sshpass",
-            "-O",
-            f"ssh_options=-oBatchMode=no {options}",
-            "-w",
-            "p[1-3]",
-            "id -u",
-        )
-        with asked(folder, *words) as child:
-            shown = lines_left(child)
-            assert child.exitstatus == 0, shown
+    write_mode(folder, "sshpass", "ssh_path: sshpass ssh", "ssh_options: -oBatchMode=no")
+    options = f"ssh_options=-oBatchMode=no {password_options}"
+    with asked(folder, "-m", "sshpass", "-O", options, "-w", "p[1-3]", "id -u") as child:
+        shown = lines_left(child)
+        assert child.exitstatus == 0, shown
     assert [line for line in shown if ": " in line and "4242" in line] == [
         "p1: 4242", "p2: 4242", "p3: 4242"
     ]  # fmt: skip
 
 
 @pytest.mark.needs("sudo", "root")
-def test_one_question_serves_the_login_and_sudo(
-    folder: Path, ssh_server: SshServer, tmp_path: Path
-) -> None:
+def test_one_question_serves_the_login_and_sudo(folder: Path, password_options: str) -> None:
     """-m sudo with --password: the login over asyncssh, to a real sshd, and the real sudo there."""
-    place = tmp_path / "server"
-    place.mkdir()
-    (folder / "clush.conf.d" / "sudo.conf").write_text(
-        "[mode:sudo]\npassword_prompt: yes\ncommand_prefix: sudo -S -p \"''\"\n"
-    )
-    with password_sshd(ssh_server, place) as port:
-        options = write_config(tmp_path, ssh_server, hosts("p*", port))
-        words = ("-R", "asyncssh", "--password", "-m", "sudo", "-o", options, "-w", "p[1-3]")
-        with asked(folder, *words, "sh", "-c", "'id -u; cat'") as child:
-            shown = lines_left(child)
-            assert child.exitstatus == 0, shown
-        with asked(folder, *words, "id", "-u", password="wrong") as child:
-            refused = lines_left(child)
-            assert child.exitstatus != 0, refused
+    write_mode(folder, "sudo", "command_prefix: sudo -S -p \"''\"")
+    words = ("-R", "asyncssh", "--password", "-m", "sudo", "-o", password_options, "-w", "p[1-3]")
+    with asked(folder, *words, "sh", "-c", "'id -u; cat'") as child:
+        shown = lines_left(child)
+        assert child.exitstatus == 0, shown
+    with asked(folder, *words, "id", "-u", password="wrong") as child:
+        refused = lines_left(child)
+        assert child.exitstatus != 0, refused
     assert [line for line in shown if line.startswith("p")] == ["p1: 0", "p2: 0", "p3: 0"]
     assert not any("Password" in line or RIGHT in line for line in shown)

@@ -1,4 +1,4 @@
-"""Names of nodes are data: no terminal and no shell interprets what they hold."""
+"""Names of nodes are data: no terminal and no shell interprets their characters."""
 
 from __future__ import annotations
 

@@ -70,14 +70,14 @@ def test_machine_files_of_mpi(tmp_path: Path) -> None:
 def test_a_number_behind_a_host_is_shown_where_it_goes(worker: str, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("n1 slots=4\n")
-    for text, said in (
+    for text, error in (
         ("n[1-2]:22", "'n1:22' has a number behind the node 'n1': a port is given with -o, a machine "
          "file of MPI with --machinefile"),
         (f"^{hosts}", "'slots=4' is no node (a machine file of MPI is read with --machinefile)"),
         ("n1 n2", "'n1 n2' has a blank in it: nodes are joined by commas"),
     ):  # fmt: skip
         done = mpshell("-R", worker, "-w", text, "true")
-        assert done.code == 64 and said in done.err
+        assert done.code == 64 and error in done.err
     # A local command's node may be anything.
     assert dry("-w", "n[1-2]:22,x=1") == ["n1", "n2", "x=1"]
 
@@ -109,7 +109,7 @@ def test_the_nodes_of_a_slurm_job() -> None:
     assert dry("-x", "cn[008-011]", env=env) == ["gpu1"]
 
 
-def test_a_slurm_list_whose_numbers_gain_a_digit(tmp_path: Path) -> None:
+def test_a_slurm_list_with_numbers_that_gain_a_digit(tmp_path: Path) -> None:
     text = "n[098-100,1],n[08-101]"
     hosts = tmp_path / "hosts"
     hosts.write_text(text)
@@ -122,7 +122,7 @@ def test_a_slurm_list_whose_numbers_gain_a_digit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (
             (),
@@ -142,10 +142,10 @@ def test_a_slurm_list_whose_numbers_gain_a_digit(tmp_path: Path) -> None:
         (("--hostfile", "/no/such/file"), "--hostfile '/no/such/file' cannot be read"),
     ],
 )
-def test_nothing_found_is_a_clear_error(words: tuple[str, ...], said: str) -> None:
+def test_nothing_found_is_a_clear_error(words: tuple[str, ...], error: str) -> None:
     done = local(*words, "true")
     assert (done.code, done.out) == (64, b"")
-    assert said in done.err
+    assert error in done.err
 
 
 def test_a_name_that_ssh_would_take_for_an_option() -> None:

@@ -28,7 +28,7 @@ SETS = (
 NOT_RECTANGULAR = ("a1b1,a2b2", "r1c[1-3]n[2-3],r2c1n1")
 RANGES = ("1-9", "3-12", "5", "01-05", "1-20/2", "7,9", "1,3,5,7")
 
-#: Runs command lines of ClusterShell's nodeset: [words, stdin] a line in, [status, stdout] a line out.
+#: Runs command lines of ClusterShell's nodeset: [arguments, stdin] a line in, [status, stdout] a line out.
 PEER = """
 import io, json, sys
 from ClusterShell.CLI import Nodeset
@@ -129,7 +129,7 @@ def drawn(draw: random.Random, groups: str) -> tuple[list[str], str]:
 
 
 def outcomes(program: str, lines: list[tuple[list[str], str]]) -> list[tuple[bool, str]]:
-    """Return of each command line whether it succeeds, and what it writes then."""
+    """Return, for each command line, whether it succeeds, and its output if so."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         input="\n".join(map(json.dumps, lines)),
@@ -240,7 +240,7 @@ def test_nodes_at_random() -> None:
         ("-f n1 -x", "option -x needs a value"),
     ],
 )
-def test_what_is_wrong_is_said_with_64(words: str, message: str) -> None:
+def test_an_error_is_one_message_and_status_64(words: str, message: str) -> None:
     done = nodeset(*words.split(), stdin="")
     assert (done.code, done.out) == (64, b"")
     assert done.err.startswith("mpshell-nodeset: ") and message in done.err, done.err

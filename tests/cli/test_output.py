@@ -1,4 +1,4 @@
-"""How the program shows what nodes say."""
+"""How the program shows the output of nodes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from mpshell.cli.files import safe_name
 from tests.cli.program import PROGRAM, local, mpshell
 
-#: Says its rank's parity on stdout, and its name on stderr.
+#: Prints its rank's parity on stdout, and its name on stderr.
 BOTH = "echo parity $((%n % 2)); echo %h oops >&2".replace("% 2", "%% 2")
 RAW = b"\xff\xfe caf\xe9 \x00 \xe2\x82\xac"
-#: Writes those bytes, whatever the shell.
-SAYS_RAW = "printf '\\377\\376 caf\\351 \\000 \\342\\202\\254\\n'"
+#: Writes those bytes in any shell.
+PRINT_RAW = "printf '\\377\\376 caf\\351 \\000 \\342\\202\\254\\n'"
 
 
 def test_labelled_lines_by_default() -> None:
@@ -27,7 +27,7 @@ def test_labelled_lines_by_default() -> None:
     assert sorted(done.err.splitlines()) == ["n1: n1 oops", "n2: n2 oops", "n3: n3 oops"]
 
 
-def test_a_good_run_says_nothing_else() -> None:
+def test_a_good_run_prints_nothing_else() -> None:
     done = local("-w", "n[1-3]", "true")
     assert (done.out, done.err) == (b"", "")
 
@@ -56,7 +56,7 @@ def test_gathered_by_line() -> None:
     done = local("-bL", "-w", "n[1-3]", BOTH)
     assert done.lines == ["n[1,3]: parity 0", "n2: parity 1"]
     assert local("-BL", "-w", "n[1-2]", "echo e >&2").lines == ["n[1-2]: e"]
-    # Line by line, as clush does: what follows a line that differs is gathered all the same.
+    # Line by line, as clush does: lines after one that differs are gathered all the same.
     command = "echo parity $((%n %% 2)); echo same; [ %n -lt 2 ] || echo last"
     assert local("-bL", "-w", "n[1-3]", command).lines == [
         "n[1,3]: parity 0", "n2: parity 1", "n[1-3]: same", "n3: last",
@@ -90,23 +90,23 @@ def test_quiet_verbose_and_debug() -> None:
     failing = ("-w", "n[1-2]", "exit 3")
     assert local("-q", *failing).err == ""
     assert "mpshell: exited with code 3: n[1-2]" in local(*failing).err
-    told = local("-v", "-w", "n[1-2]", "true").err.splitlines()
-    assert told[0] == "mpshell: n[1-2] (2) over exec, fanout 64: true"
-    assert told[1].startswith("mpshell: ok 2, in ")
+    lines = local("-v", "-w", "n[1-2]", "true").err.splitlines()
+    assert lines[0] == "mpshell: n[1-2] (2) over exec, fanout 64: true"
+    assert lines[1].startswith("mpshell: ok 2, in ")
     assert "EXECCLIENT: echo n1" in local("-d", "-w", "n1", "echo %h").err
 
 
-def test_failures_are_told_as_they_come_and_summed_up() -> None:
+def test_failures_are_reported_as_they_come_and_summed_up() -> None:
     command = "case %n in 0) exit 0;; 1) exit 4;; 2) kill -9 $$;; *) exit 4;; esac"
-    told = local("-w", "n[1-5]", command).err.splitlines()
-    assert sorted(told[:4]) == [
+    lines = local("-w", "n[1-5]", command).err.splitlines()
+    assert sorted(lines[:4]) == [
         "mpshell: n2: exited with code 4",
         "mpshell: n3: ended by SIGKILL",
         "mpshell: n4: exited with code 4",
         "mpshell: n5: exited with code 4",
     ]
-    assert told[4].startswith("mpshell: ok 1, failed 4, in ")
-    assert told[5:] == [
+    assert lines[4].startswith("mpshell: ok 1, failed 4, in ")
+    assert lines[5:] == [
         "mpshell: ended by SIGKILL: n3",
         "mpshell: exited with code 4: n[2,4-5]",
     ]
@@ -132,11 +132,11 @@ def test_color(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", [(), ("-b",), ("-B",), ("-L",), ("-bL",), ("-N",), ("-bN",)])
 def test_any_bytes_survive_in_text(words: tuple[str, ...]) -> None:
-    assert RAW in local(*words, "-w", "n[1-2]", SAYS_RAW).out
+    assert RAW in local(*words, "-w", "n[1-2]", PRINT_RAW).out
 
 
 def test_any_bytes_survive_in_diffs_names_and_commands() -> None:
-    assert b"+" + RAW in local("--diff", "-w", "n[1-3]", f"[ %n -lt 2 ] || {SAYS_RAW}").out
+    assert b"+" + RAW in local("--diff", "-w", "n[1-3]", f"[ %n -lt 2 ] || {PRINT_RAW}").out
     assert local("-w", b"n\xe9", b"echo %h \xff").out == b"n\xe9: n\xe9 \xff\n"
 
 
@@ -147,7 +147,7 @@ def test_a_file_for_each_node(words: tuple[str, ...], tmp_path: Path) -> None:
     (outdir / "n1").write_text("of an earlier run\n")
     done = local(
         *words, "--outdir", str(outdir), "--errdir", str(errdir), "-w", "n[1-80]",
-        "-u", "8", f"{SAYS_RAW}; echo %h >&2; [ %n -ne 3 ] || exec sleep 60",
+        "-u", "8", f"{PRINT_RAW}; echo %h >&2; [ %n -ne 3 ] || exec sleep 60",
     )  # fmt: skip
     assert done.code != 64
     assert sorted(p.name for p in outdir.iterdir()) == sorted(f"n{i}" for i in range(1, 81))
@@ -245,7 +245,7 @@ def test_a_full_disk_for_a_file_is_that_node_s_error(tmp_path: Path) -> None:
 #: Every kind of end, by rank.
 KINDS = (
     f"case %n in 0) echo out; echo err >&2;; 1) exit 3;; 2) kill -9 $$;; 3) echo slow; sleep 60;; "
-    f"4) {SAYS_RAW};; esac"
+    f"4) {PRINT_RAW};; esac"
 )
 KEYS = {"node", "reason", "rc", "signal", "stdout", "stderr", "started_at", "duration", "engine"}
 
@@ -254,8 +254,8 @@ def check_records(records: list[dict[str, object]]) -> None:
     found = {record["node"]: record for record in records}
     assert len(records) == len(found) == 5
     assert all(set(record) >= KEYS for record in records)
-    told = {node: (r["reason"], r["rc"], r["signal"]) for node, r in found.items()}
-    assert told == {
+    verdicts = {node: (r["reason"], r["rc"], r["signal"]) for node, r in found.items()}
+    assert verdicts == {
         "n1": ("exit", 0, None),
         "n2": ("exit", 3, None),
         "n3": ("signal", 137, 9),

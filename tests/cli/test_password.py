@@ -1,4 +1,4 @@
-"""--password: asked for once on the terminal, without an echo; the terminal is as before whatever happens."""
+"""--password: asked for once on the terminal, without an echo; the terminal is always restored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SSH = ("-R", "asyncssh", "--password")
 
 @contextmanager
 def on_terminal(*words: str, shell: str = "") -> Iterator[pexpect.spawn[str]]:
-    """Give the program on a terminal of its own, which keeps what it shows when a signal comes."""
+    """Give the program on a terminal of its own, which keeps pending output when a signal comes."""
     line = ["sh", "-c", shell, *PROGRAM, *words] if shell else [*PROGRAM, *words]
     with on_a_terminal(line, environment(TERM="dumb"), echo=True) as child:
         yield child
@@ -56,7 +56,9 @@ def test_it_is_asked_for_once_and_not_shown(ssh_server: SshServer, tmp_path: Pat
     assert RIGHT not in shown and "Password" not in shown and shown.count("let in") == 5
 
 
-def test_a_wrong_one_is_told_from_others(ssh_server: SshServer, tmp_path: Path) -> None:
+def test_a_wrong_one_is_distinguished_from_other_failures(
+    ssh_server: SshServer, tmp_path: Path
+) -> None:
     with (
         nodes(ssh_server, tmp_path) as (options, sent),
         on_terminal(*options, "-w", "p[1-9]", "true") as child,
@@ -102,7 +104,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(number: signal.Signals) -> None:
 
 def test_it_is_asked_for_again_after_a_stop(ssh_server: SshServer, tmp_path: Path) -> None:
     with nodes(ssh_server, tmp_path) as (options, sent):
-        # A shell with job control, whose child it is: nobody could continue the leader of a session.
+        # Under a shell with job control: the leader of a session could not be continued.
         shell = 'set -m; "$0" "$@"; kill -l; fg'
         with on_terminal(*options, "-w", "p1", "true", shell=shell) as child:
             child.expect_exact("Password: ")
@@ -118,7 +120,7 @@ def test_it_is_asked_for_again_after_a_stop(ssh_server: SshServer, tmp_path: Pat
     ("typed", "message"),
     [("\n", "no password was given"), ("\x04", "no password was given"), ("caf\xe9\n", "UTF-8")],
 )
-def test_what_is_no_password(typed: str, message: str) -> None:
+def test_input_that_is_no_password(typed: str, message: str) -> None:
     with on_terminal(*SSH, "-w", "p1", "true") as child:
         child.expect_exact("Password: ")
         os.write(child.child_fd, typed.encode("latin-1"))

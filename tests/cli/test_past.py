@@ -17,7 +17,7 @@ import pytest
 from tests.cli.program import Done, local, mpshell, started
 from tests.support import eventually
 
-#: Says something on both streams, with a byte that is no UTF-8, and ends in each way.
+#: Prints on both streams, with a byte that is no UTF-8, and ends in each way.
 COMMAND = r"""
 case %n in
     0|1) printf 'a\nb\n' ;;
@@ -35,8 +35,8 @@ FORMS = [
 ]  # fmt: skip
 
 
-def said(done: Done) -> list[str]:
-    """Return the lines of both streams without what differs from run to run, in the order of the alphabet."""
+def comparable(done: Done) -> list[str]:
+    """Return the lines of both streams, sorted, without the parts that differ from run to run."""
     lines = [*done.lines, *done.err.splitlines()]
     lines = [line for line in lines if " over exec, fanout" not in line and ": run 1, " not in line]
     return sorted(re.sub(r"in [\d.]+ s \(.*/s\)", "", line) for line in lines)
@@ -44,7 +44,7 @@ def said(done: Done) -> list[str]:
 
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A journal of one run, which nobody changes."""
+    """Give a journal of one run; no test changes it."""
     path = tmp_path_factory.mktemp("past") / "journal"
     local("-w", "n[0-6]", "-u", "1", "--journal", str(path), COMMAND)
     return path
@@ -64,7 +64,7 @@ def test_a_past_run_looks_as_it_did(form: list[str], tmp_path: Path) -> None:
         # Which of a node's streams came first is not in the journal.
         assert sorted(b"".join(live.out.split())) == sorted(b"".join(shown.out.split()))
     else:
-        assert said(shown) == said(live)
+        assert comparable(shown) == comparable(live)
 
 
 def test_files_of_nodes_are_written_again(journal: Path, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_run_without_a_journal_does_not_load_sqlite(tmp_path: Path) -> None:
     assert "sqlite3" in with_one.err
 
 
-# -- what is no journal ------------------------------------------------------------------------------
+# -- other files than journals -----------------------------------------------------------------------
 
 
 def of_another_program(path: Path) -> None:

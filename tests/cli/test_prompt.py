@@ -32,7 +32,7 @@ def session(
     state: Path, *words: str, nodes: str = "n[1-3]", env: dict[str, str] | None = None
 ) -> Iterator[pexpect.spawn[str]]:
     """Give a session at its first prompt."""
-    # No bells between what is typed and what is completed, no escapes around what is pasted.
+    # No bells between the typed and the completed text, no escapes around pasted text.
     inputrc = state / "inputrc"
     inputrc.write_text("set bell-style none\nset enable-bracketed-paste off\n")
     with terminal(
@@ -46,7 +46,7 @@ def session(
         yield child
 
 
-def said(child: pexpect.spawn[str], line: str) -> str:
+def answer(child: pexpect.spawn[str], line: str) -> str:
     """Type a line, and return what comes until the next prompt, without the echo."""
     child.sendline(line)
     if line.isprintable() and line:
@@ -72,19 +72,19 @@ def interrupt(child: pexpect.spawn[str]) -> None:
 def test_commands_run_on_the_nodes_of_the_moment(tmp_path: Path) -> None:
     with session(tmp_path) as child:
         assert "nodes: n[1-3] (3)" in str(child.before)
-        assert sorted(said(child, "echo on %h").splitlines()[:3]) == [
+        assert sorted(answer(child, "echo on %h").splitlines()[:3]) == [
             "n1: on n1",
             "n2: on n2",
             "n3: on n3",
         ]
-        assert "nodes: n[1-2] (2)" in said(child, "-n3")
-        assert "nodes: gw[7-8],n[1-2] (4)" in said(child, "+ gw[7-8]")
-        assert "nodes: N5 (1)" in said(child, "@N5")
-        assert "N5: x" in said(child, "echo x")
-        assert "nodes: N5 (1)" in said(child, "?")
-        assert said(child, "") == "" and said(child, "   ") == ""
-        assert "nodes: none" in said(child, "-N5")
-        assert "no nodes: set them with @NODES" in said(child, "echo x")
+        assert "nodes: n[1-2] (2)" in answer(child, "-n3")
+        assert "nodes: gw[7-8],n[1-2] (4)" in answer(child, "+ gw[7-8]")
+        assert "nodes: N5 (1)" in answer(child, "@N5")
+        assert "N5: x" in answer(child, "echo x")
+        assert "nodes: N5 (1)" in answer(child, "?")
+        assert answer(child, "") == "" and answer(child, "   ") == ""
+        assert "nodes: none" in answer(child, "-N5")
+        assert "no nodes: set them with @NODES" in answer(child, "echo x")
         child.sendline("QUIT")
         rest(child)
         assert child.exitstatus == 0
@@ -92,22 +92,22 @@ def test_commands_run_on_the_nodes_of_the_moment(tmp_path: Path) -> None:
 
 def test_the_output_is_gathered_or_not(tmp_path: Path) -> None:
     with session(tmp_path) as child:
-        assert "output is gathered" in said(child, "=")
-        assert "---------------\nn[1-3] (3)\n---------------\nsame\n" in said(child, "echo same")
-        assert "lines are shown as they come" in said(child, "=")
-        assert "n2: same\n" in said(child, "echo same")
+        assert "output is gathered" in answer(child, "=")
+        assert "---------------\nn[1-3] (3)\n---------------\nsame\n" in answer(child, "echo same")
+        assert "lines are shown as they come" in answer(child, "=")
+        assert "n2: same\n" in answer(child, "echo same")
     with session(tmp_path, "--diff") as child:
-        assert "-x0\n+x1\n" in said(child, "[ %n -gt 0 ]; echo x$?")
-        said(child, "=")
-        assert "n2: same\n" in said(child, "echo same")
-        said(child, "=")
-        assert "@@" in said(child, "[ %n -gt 0 ]; echo x$?")
+        assert "-x0\n+x1\n" in answer(child, "[ %n -gt 0 ]; echo x$?")
+        answer(child, "=")
+        assert "n2: same\n" in answer(child, "echo same")
+        answer(child, "=")
+        assert "@@" in answer(child, "[ %n -gt 0 ]; echo x$?")
     with session(tmp_path, "--jsonl") as child:
-        assert "=: the output is JSON" in said(child, "=")
-        assert said(child, "true").count('"reason"') == 3
+        assert "=: the output is JSON" in answer(child, "=")
+        assert answer(child, "true").count('"reason"') == 3
 
 
-def test_what_is_wrong_is_no_end(tmp_path: Path) -> None:
+def test_an_error_does_not_end_the_session(tmp_path: Path) -> None:
     with session(tmp_path) as child:
         for line, words in {
             "@n[": "@ 'n[': ",
@@ -121,9 +121,9 @@ def test_what_is_wrong_is_no_end(tmp_path: Path) -> None:
             "%x %h": "",
             "kill -9 $$": "ended by SIGKILL: n[1-3]",
         }.items():
-            assert words in said(child, line), line
-        assert "nodes: n[1-3] (3)" in said(child, "?")
-        said(child, "exit %n")
+            assert words in answer(child, line), line
+        assert "nodes: n[1-3] (3)" in answer(child, "?")
+        answer(child, "exit %n")
         child.sendeof()
         rest(child)
         # As of a shell: that of the last command.
@@ -132,13 +132,13 @@ def test_what_is_wrong_is_no_end(tmp_path: Path) -> None:
 
 def test_a_command_runs_here_with_the_terminal(tmp_path: Path) -> None:
     with session(tmp_path) as child:
-        assert said(child, "!test -t 0 && test -t 1 && echo here $((6 * 7))") == "here 42\n"
+        assert answer(child, "!test -t 0 && test -t 1 && echo here $((6 * 7))") == "here 42\n"
         child.sendline(f"!trap 'exit 5' INT; echo begun; {until(tmp_path / 'never')}")
         child.expect("begun\r\n")
         child.sendintr()
         child.expect("exited with code 5")
         child.expect_exact(PROMPT)
-        assert "n1: on" in said(child, "echo on")
+        assert "n1: on" in answer(child, "echo on")
 
 
 def test_ctrl_c_ends_the_command_and_not_the_session(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_ctrl_c_ends_the_command_and_not_the_session(tmp_path: Path) -> None:
         child.send("echo dropped")
         child.expect_exact("echo dropped")
         interrupt(child)
-        assert "n1: on" in said(child, "echo on")
+        assert "n1: on" in answer(child, "echo on")
         child.sendline("quit")
         rest(child)
         assert child.exitstatus == 0
@@ -196,12 +196,12 @@ def test_the_history(tmp_path: Path) -> None:
     file = tmp_path / "mpshell/history"
     with session(tmp_path, "-O", "history_size=3") as child:
         for line in ("echo 1", "echo 2", "echo 2", " echo secret", "echo 3", "echo 4"):
-            said(child, line)
+            answer(child, line)
         # From another session, which must not be lost.
         with session(tmp_path, "-O", "history_size=3") as other:
-            said(other, "echo other")
-        # The line before the last one: readline draws what differs alone.
-        assert "n1: 3" in said(child, "\x1b[A\x1b[A")
+            answer(other, "echo other")
+        # The line before the last one: readline draws only the differing part.
+        assert "n1: 3" in answer(child, "\x1b[A\x1b[A")
     assert file.read_text().splitlines() == ["echo 4", "echo other", "echo 3"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -215,7 +215,7 @@ def test_the_history(tmp_path: Path) -> None:
 
 def test_no_history_is_kept_with_a_size_of_nothing(tmp_path: Path) -> None:
     with session(tmp_path, "-O", "history_size=0") as child:
-        said(child, "echo 1")
+        answer(child, "echo 1")
         child.sendline("quit")
         rest(child)
     assert not (tmp_path / "mpshell").exists()
@@ -227,8 +227,8 @@ def test_a_history_that_cannot_be_kept_is_reported_once(tmp_path: Path) -> None:
         assert f"no history is kept in {tmp_path}/mpshell/history: Is a directory" in str(
             child.before
         )
-        assert "no history" not in said(child, "echo 1") + said(child, "echo 2")
-        assert "n1: 1" in said(child, "\x1b[A\x1b[A")
+        assert "no history" not in answer(child, "echo 1") + answer(child, "echo 2")
+        assert "n1: 1" in answer(child, "\x1b[A\x1b[A")
 
 
 def test_without_readline_lines_are_read_as_the_terminal_has_them(tmp_path: Path) -> None:
@@ -263,16 +263,16 @@ def test_completion(tmp_path: Path) -> None:
             child.expect_exact(completed)
             # Away with the line.
             child.send("\x15")
-        assert "nodes: gw[1-2] (2)" in said(child, "@@login")
+        assert "nodes: gw[1-2] (2)" in answer(child, "@@login")
 
 
 def test_many_commands_leave_nothing_behind(tmp_path: Path) -> None:
     with session(tmp_path, nodes="n1") as child:
-        said(child, "true")
+        answer(child, "true")
         before = len(os.listdir(f"/proc/{child.pid}/fd"))
         for number in range(8):
-            assert f"n1: {number}" in said(child, f"echo {number}")
-        said(child, "@n[")
+            assert f"n1: {number}" in answer(child, f"echo {number}")
+        answer(child, "@n[")
         assert len(os.listdir(f"/proc/{child.pid}/fd")) <= before
         assert len(os.listdir(f"/proc/{child.pid}/task")) <= 2
 
@@ -280,7 +280,7 @@ def test_many_commands_leave_nothing_behind(tmp_path: Path) -> None:
 def test_a_wrong_option_is_an_error_of_each_command(tmp_path: Path) -> None:
     with session(tmp_path, "--outdir", "/proc/none") as child:
         for _ in range(2):
-            assert "/proc/none" in said(child, "true")
+            assert "/proc/none" in answer(child, "true")
         child.sendline("quit")
         rest(child)
         assert child.exitstatus in (64, 74)
@@ -306,7 +306,7 @@ def test_without_a_terminal_there_is_no_prompt(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "error"),
     [
         (("-n",), "-n does not go with the prompt"),
         (("-c",), "files to copy must be given"),
@@ -314,17 +314,17 @@ def test_without_a_terminal_there_is_no_prompt(words: tuple[str, ...]) -> None:
         (("-x", "n1"), "no node is left"),
     ],
 )
-def test_what_does_not_go_with_the_prompt(words: tuple[str, ...], says: str) -> None:
+def test_options_that_exclude_the_prompt(words: tuple[str, ...], error: str) -> None:
     with terminal("-w", "n1", *words) as child:
-        assert says in rest(child)
+        assert error in rest(child)
         assert child.exitstatus == 64
 
 
 def test_each_command_is_a_run_of_a_journal(tmp_path: Path) -> None:
     journal = tmp_path / "runs"
     with session(tmp_path, "--journal", str(journal)) as child:
-        said(child, "echo one")
-        said(child, "exit 2")
+        answer(child, "echo one")
+        answer(child, "exit 2")
         child.sendline("quit")
         rest(child)
         assert child.exitstatus == 2
@@ -334,8 +334,8 @@ def test_each_command_is_a_run_of_a_journal(tmp_path: Path) -> None:
 
 def test_a_dry_run_at_the_prompt(tmp_path: Path) -> None:
     with session(tmp_path, "--dry-run") as child:
-        assert said(child, "rm x %h") == "n1: rm x n1\nn2: rm x n2\nn3: rm x n3\n"
-        assert said(child, "ls") == "n1: ls\nn2: ls\nn3: ls\n"
+        assert answer(child, "rm x %h") == "n1: rm x n1\nn2: rm x n2\nn3: rm x n3\n"
+        assert answer(child, "ls") == "n1: ls\nn2: ls\nn3: ls\n"
 
 
 @pytest.mark.needs("ssh", "sshd")
@@ -343,12 +343,12 @@ def test_a_dry_run_at_the_prompt(tmp_path: Path) -> None:
 def test_connections_stay_for_the_next_command(
     ssh_server: SshServer, tmp_path: Path, words: tuple[str, ...], stays: bool
 ) -> None:
-    """The port of the connection and its process are sshd's word for it."""
+    """sshd reports the connection's port, and its process."""
     options = ("-R", "asyncssh", "-o", f"-F {ssh_server.config}", *words)
     with session(tmp_path, *options, nodes="node[1-3]") as child:
-        said_twice = [said(child, "echo $SSH_CONNECTION $PPID") for _ in range(2)]
+        answers = [answer(child, "echo $SSH_CONNECTION $PPID") for _ in range(2)]
         # On a busy machine a progress line stands before one of them, and is cleared.
         lines = r"node\d: [\d.]+ \d+ [\d.]+ \d+ \d+"
-        first, second = (sorted(re.findall(lines, text)) for text in said_twice)
+        first, second = (sorted(re.findall(lines, text)) for text in answers)
         assert len(set(first)) == 3
         assert (first == second) is stays

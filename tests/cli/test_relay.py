@@ -36,7 +36,7 @@ def relay(nodes: Nodes, *words: str) -> Done:
     )  # fmt: skip
 
 
-def test_a_file_is_relayed_and_v_tells_the_sources(nodes: Nodes) -> None:
+def test_a_file_is_relayed_and_v_names_the_sources(nodes: Nodes) -> None:
     done = relay(nodes, "--relay", "-v")
     assert done.code == 0, done.err
     for name in ("n1", "n2", "n3", "n4"):
@@ -61,7 +61,7 @@ def test_a_dry_run_shows_the_line(nodes: Nodes) -> None:
     assert "relay over sshd" in done.lines[0] and done.lines[0].endswith("head -> n3 -> n1 -> n2")
 
 
-def test_a_failure_is_said_with_its_reason(nodes: Nodes) -> None:
+def test_a_failure_is_reported_with_its_reason(nodes: Nodes) -> None:
     (nodes.homes / "n2" / "image" / "image").mkdir(parents=True)
     done = relay(nodes, "--relay")
     assert done.code == 1
@@ -147,7 +147,7 @@ def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
         (("-O", "relay_ports=x", "-c", "/etc/hosts", "--relay=sshd"), "relay_ports is LOW-HIGH"),
     ],
 )
-def test_what_does_not_go_with_it(words: tuple[str, ...], error: str) -> None:
+def test_options_that_exclude_it(words: tuple[str, ...], error: str) -> None:
     done = mpshell("-w", "n1", *words)
     assert done.code == 64 and error in done.err, done.err
 

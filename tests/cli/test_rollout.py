@@ -1,4 +1,4 @@
-"""--retry, --canary and --batch: what is run, what is shown, and the exit status."""
+"""--retry, --canary and --batch: which nodes run, the output, and the exit status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.cli.program import environment, local, mpshell
 from tests.system.recorder import Marks
 
-#: A transport whose scripts say themselves that a node cannot be reached.
+#: A transport whose scripts report by their output that a node cannot be reached.
 LINK = """\
 from mpshell import Transport
 from mpshell.worker.transport import NODE
@@ -71,7 +71,7 @@ def test_a_retry_is_named_and_the_files_are_of_the_last_try(
 @pytest.mark.parametrize(
     ("reasons", "expected"), [((), 1), (("--retry-on", "unreachable, auth"), 2)]
 )
-def test_what_is_not_named_is_not_tried_again(
+def test_a_reason_that_is_not_named_is_not_tried_again(
     reasons: tuple[str, ...], expected: int, tmp_path: Path, link: dict[str, str]
 ) -> None:
     command = f"{tries(tmp_path)} echo auth; exit 255"
@@ -162,7 +162,7 @@ def test_copies_of_several_files_are_in_the_same_waves(tmp_path: Path) -> None:
     assert "failed 1, not run 2" in done.err
 
 
-def test_json_of_what_was_not_run(tmp_path: Path) -> None:
+def test_json_of_nodes_that_were_not_run(tmp_path: Path) -> None:
     done = local("--json", "--canary", "1", "-w", "n[1-2]", "exit 3")
     document = json.loads(done.out)
     assert document["counts"] == {"ok": 0, "failed": 1, "not run": 1} and done.code == 3
@@ -173,7 +173,7 @@ def test_json_of_what_was_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (("--canary", "0"), ("--canary", "'0'", "at least 1")),
         (("--batch", "x"), ("--batch", "'x'", "at least 1")),
@@ -185,7 +185,7 @@ def test_json_of_what_was_not_run(tmp_path: Path) -> None:
         (("-R", "pdsh", "--batch", "1"), ("--batch", "-R pdsh")),
     ],
 )
-def test_what_cannot_be(words: tuple[str, ...], said: tuple[str, ...]) -> None:
+def test_values_that_are_not_allowed(words: tuple[str, ...], error: tuple[str, ...]) -> None:
     done = local(*words, "-w", "n1", "true")
     assert done.code == 64 and done.out == b""
-    assert all(word in done.err for word in said), done.err
+    assert all(word in done.err for word in error), done.err

@@ -1,4 +1,4 @@
-"""Options about how commands run, the exit status, and what is said about wrong ones."""
+"""Options about how commands run, the exit status, and the errors of wrong options."""
 
 from __future__ import annotations
 
@@ -142,21 +142,21 @@ def test_max_fail_starts_no_more(tmp_path: Path) -> None:
 
 
 def local_until_failed(count: int, folder: Path, *words: str) -> Done:
-    """Run the program; when it has told of `count` failures, there is a file `go` in the folder."""
+    """Run the program; when it has reported `count` failures, make a file `go` in the folder."""
     (folder / "begun").mkdir()
     with started(*words) as program:
         assert program.stderr is not None
-        told = b""
-        while told.count(b": exited with code ") < count:
+        lines = b""
+        while lines.count(b": exited with code ") < count:
             data = os.read(program.stderr.fileno(), 4096)
-            assert data, told
-            told += data
+            assert data, lines
+            lines += data
         (folder / "go").touch()
         out, err = program.communicate(timeout=60)
-        return Done(subprocess.CompletedProcess(words, program.returncode, out, told + err))
+        return Done(subprocess.CompletedProcess(words, program.returncode, out, lines + err))
 
 
-def test_max_fail_lets_go_on_what_runs(tmp_path: Path) -> None:
+def test_max_fail_lets_running_commands_go_on(tmp_path: Path) -> None:
     command = meeting(tmp_path / "begun", 4)
     command += f"; [ %n -eq 1 ] || {{ {until(tmp_path / 'go')}; echo went on; }}; exit %n"
     done = local_until_failed(1, tmp_path, "-k", "1", "-f", "4", "-w", "n[1-9]", command)
@@ -164,7 +164,7 @@ def test_max_fail_lets_go_on_what_runs(tmp_path: Path) -> None:
     assert "mpshell: ok 1, failed 3, not run 5, in" in done.err
 
 
-def test_max_fail_of_failures_at_one_time_lets_go_on_what_runs(tmp_path: Path) -> None:
+def test_max_fail_of_failures_at_one_time_lets_running_commands_go_on(tmp_path: Path) -> None:
     """Three fail at once; between the first and the last of them another node may begin, or two."""
     command = meeting(tmp_path / "begun", 4) + "; [ %n -ge 1 ] && [ %n -le 3 ] || "
     command += f"{{ {until(tmp_path / 'go')}; echo went on; }}; exit %n"
@@ -232,7 +232,7 @@ def test_dry_run_shows_the_words_of_ssh() -> None:
 
 
 @pytest.mark.parametrize(
-    ("worker", "options", "said"),
+    ("worker", "options", "error"),
     [
         ("ssh", ["Port=422"], "-o 'Port=422': 'Port=422' is no option of ssh (-o -oPort=422)"),
         ("ssh", ["-p 22", "root"], "'root' is no option of ssh (an option begins with '-')"),
@@ -244,11 +244,11 @@ def test_dry_run_shows_the_words_of_ssh() -> None:
     ],
 )
 def test_a_word_that_is_no_option_is_not_taken_for_a_host(
-    worker: str, options: list[str], said: str
+    worker: str, options: list[str], error: str
 ) -> None:
     given = [word for text in options for word in ("-o", text)]
     done = mpshell("--dry-run", "-R", worker, "-w", "n1", *given, "true")
-    assert done.code == 64 and said in done.err
+    assert done.code == 64 and error in done.err
 
 
 def test_a_warning_of_the_library_is_a_message() -> None:
@@ -419,8 +419,8 @@ def test_each_transport_gets_its_options(worker: str, expected: list[str]) -> No
         assert line.startswith(begins)
 
 
-def test_over_pdsh_stdin_is_lost_and_told(tmp_path: Path) -> None:
-    """A stand-in for pdsh, which says what it says; the real one has tests of its own."""
+def test_over_pdsh_stdin_is_lost_and_reported(tmp_path: Path) -> None:
+    """A stand-in for pdsh, with its output; the real one has tests of its own."""
     pdsh = tmp_path / "pdsh"
     pdsh.write_text("#!/bin/sh\nread go <$HOME/fifo\necho n1: one\necho 'n2: two'\n")
     pdsh.chmod(0o755)
@@ -439,7 +439,7 @@ def test_over_pdsh_stdin_is_lost_and_told(tmp_path: Path) -> None:
 def test_a_secret_on_stdin_is_nowhere_else() -> None:
     """Given where a password belongs, it is in no argv, no environment and no output of the program."""
     secret = f"secret-{uuid.uuid4().hex}"
-    # The words to look for come from stdin, so that grep does not find itself.
+    # The pattern comes from stdin, so that grep does not find itself.
     looks = "grep -saF -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ; echo looked with $?"
     for words in (("-d", "-v"), ("--json",)):
         done = local(*words, "-w", "n[1-2]", looks, stdin=f"{secret}\n".encode())

@@ -1,4 +1,4 @@
-"""One engine process, and a driver that says messages to it and keeps what it answers."""
+"""One engine process, and a driver that sends messages to it and keeps its answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Driver:
     def _on_gone(self, handle: Link) -> None:
         self.gone = True
 
-    def say(self, *commands: m.Message) -> None:
+    def send(self, *commands: m.Message) -> None:
         self.handle.send(list(commands))
 
     def until(self, predicate: Callable[[], object]) -> None:
@@ -49,7 +49,7 @@ class Driver:
         return [event for event in self.events if isinstance(event, kind)]
 
     def results(self) -> dict[int, m.Result]:
-        """Return what has finished, by index; an index that finishes twice is an error."""
+        """Return the results by index; an index that finishes twice is an error."""
         found: dict[int, m.Result] = {}
         for event in self.events:
             if isinstance(event, m.Finished):
@@ -60,7 +60,7 @@ class Driver:
         return found
 
     def text(self, index: int, stream: int = m.STDOUT) -> bytes:
-        """Return what a client has written: passed on, and gathered."""
+        """Return the output of a client: passed on, and gathered."""
         bodies = {n: body for e in self.events if isinstance(e, m.Bodies) for n, body in e.bodies}
         passed = b"".join(
             block
@@ -75,9 +75,9 @@ class Driver:
 
     def run(self, job: m.JobSpec, nodes: list[str], slots: int = 64) -> None:
         """Run a job to its end."""
-        self.say(m.SetSlots(0, slots), m.Submit(1, job, 0, nodes))
+        self.send(m.SetSlots(0, slots), m.Submit(1, job, 0, nodes))
         self.until(lambda: len(self.results()) == len(nodes))
-        self.say(m.EndRun())
+        self.send(m.EndRun())
         self.until(lambda: self.of(m.RunEnded))
 
     def close(self) -> None:

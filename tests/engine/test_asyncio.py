@@ -31,12 +31,17 @@ async def until(number):
     while sum(len(e.results) for e in events if isinstance(e, m.Finished)) < number:
         await asyncio.sleep(0.01)
 
+async def begun():
+    while not any(isinstance(e, m.Output) for e in events):
+        await asyncio.sleep(0.01)
+
 near.send(encode([m.SetSlots(0, 8), m.Submit(1, job("echo hello; exit 3"), 0, ["n"] * 20)]))
 loop.run_until_complete(asyncio.wait_for(until(20), 60))
 near.send(encode([m.Submit(2, job("sleep 600", timeout=0.2), 0, ["n"])]))
 loop.run_until_complete(asyncio.wait_for(until(21), 60))
-near.send(encode([m.Submit(3, job("setsid sleep 600 & sleep 600"), 0, ["n"])]))
-loop.run_until_complete(asyncio.sleep(0.3))
+command = job("setsid sleep 600 & echo begun; sleep 600", stdout_mode=m.STREAM)
+near.send(encode([m.Submit(3, command, 0, ["n"])]))
+loop.run_until_complete(asyncio.wait_for(begun(), 60))
 engine.leave()
 loop.call_later(60, loop.stop)
 while engine.clients.busy:

@@ -1,4 +1,4 @@
-"""One engine: what it runs, says, and leaves."""
+"""One engine: its commands, its messages, and the processes it leaves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pids(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
-def test_it_says_who_it_is(driver: Driver) -> None:
+def test_its_first_message_names_it(driver: Driver) -> None:
     driver.until(lambda: driver.events)
     [ready] = driver.of(m.Ready)
     assert isinstance(ready, m.Ready)
@@ -55,7 +55,7 @@ def test_nothing_starts_before_it_was_announced(driver: Driver, tmp_path: Path) 
     """With the coordinator not reading, nothing that was not announced in time can have run."""
     ledger = tmp_path / "ledger"
     big = "x" * 100_000
-    driver.say(
+    driver.send(
         m.SetSlots(0, 2),
         m.Submit(1, job(f"echo {big}; echo %h >> {ledger}", stdout_mode=m.STREAM), 0, NODES),
     )
@@ -105,94 +105,94 @@ def test_streams_apart_and_together(driver: Driver) -> None:
     assert (driver.text(0), driver.text(0, m.STDERR)) == (b"out\n", b"err\n")
 
 
-def test_a_timeout_is_told_before_the_group_is_gone(driver: Driver, tmp_path: Path) -> None:
+def test_a_timeout_is_reported_before_the_group_is_gone(driver: Driver, tmp_path: Path) -> None:
     command = f"trap '' TERM; echo $$ >> {tmp_path}/pid; printf part; sleep 60"
-    driver.say(m.SetSlots(0, 1), m.Submit(1, job(command, timeout=3, grace=4), 0, ["n1"]))
+    driver.send(m.SetSlots(0, 1), m.Submit(1, job(command, timeout=3, grace=4), 0, ["n1"]))
     driver.until(driver.results)
     assert driver.results()[0][1] == m.TIMED_OUT
     assert driver.text(0) == b"part\n"
     [pid] = pids(tmp_path / "pid")
     assert alive(pid)
-    driver.say(m.EndRun())
+    driver.send(m.EndRun())
     driver.until(lambda: driver.of(m.RunEnded))
     assert not alive(pid)
 
 
 def test_a_group_is_ended_as_a_whole(driver: Driver, tmp_path: Path) -> None:
     command = f"sh -c 'trap \"\" TERM; echo $$ >> {tmp_path}/pid; sleep 60' & sleep 60"
-    driver.say(m.SetSlots(0, 1), m.Submit(1, job(command, grace=0.2), 0, ["n1"]))
+    driver.send(m.SetSlots(0, 1), m.Submit(1, job(command, grace=0.2), 0, ["n1"]))
     driver.until(lambda: eventually(lambda: pids(tmp_path / "pid"), 0.05) or driver.results())
-    driver.say(m.Cancel(1, m.CANCELLED, False), m.EndRun())
+    driver.send(m.Cancel(1, m.CANCELLED, False), m.EndRun())
     driver.until(lambda: driver.of(m.RunEnded))
     assert driver.results()[0][1] == m.CANCELLED
     assert not any(alive(pid) for pid in pids(tmp_path / "pid"))
 
 
 def test_clients_that_have_not_started_are_cancelled_too(driver: Driver) -> None:
-    driver.say(m.SetSlots(0, 1), m.Submit(1, job("sleep 60"), 0, NODES))
+    driver.send(m.SetSlots(0, 1), m.Submit(1, job("sleep 60"), 0, NODES))
     driver.until(lambda: driver.of(m.Starting))
-    driver.say(m.Cancel(None, m.TIMED_OUT, True), m.EndRun())
+    driver.send(m.Cancel(None, m.TIMED_OUT, True), m.EndRun())
     driver.until(lambda: driver.of(m.RunEnded))
     reasons = [result[1] for _, result in sorted(driver.results().items())]
     assert reasons == [m.TIMED_OUT] + [m.CANCELLED] * (len(NODES) - 1)
 
 
-def test_what_a_command_leaves_holds_the_output_for_the_drain_time(driver: Driver) -> None:
+def test_a_process_that_a_command_leaves_holds_the_output_for_the_drain_time(
+    driver: Driver,
+) -> None:
     driver.run(job("echo now; (sleep 0.2; echo late; sleep 5) &", drain=2), ["n1"])
     assert driver.results()[0][1:3] == (m.EXITED, 0)
     assert driver.text(0) == b"now\nlate\n"
 
 
-def test_input_for_all_also_for_who_comes_later(driver: Driver) -> None:
+def test_input_for_all_also_reaches_later_clients(driver: Driver) -> None:
     spec = job("cat", stdin=True, report_written=True)
-    driver.say(m.SetSlots(0, 1), m.Submit(1, spec, 0, ["n1", "n2"]))
-    driver.say(m.Write(1, b"a\n"), m.Write(1, b"b\n"), m.CloseStdin(1), m.EndRun())
+    driver.send(m.SetSlots(0, 1), m.Submit(1, spec, 0, ["n1", "n2"]))
+    driver.send(m.Write(1, b"a\n"), m.Write(1, b"b\n"), m.CloseStdin(1), m.EndRun())
     driver.until(lambda: driver.of(m.RunEnded))
     assert [driver.text(i) for i in (0, 1)] == [b"a\nb\n"] * 2
     written = [write for event in driver.of(m.Written) for write in event.writes]
     assert sum(size for _, size in written) == 8
 
 
-def test_what_was_said_before_the_end_is_kept(driver: Driver, tmp_path: Path) -> None:
-    """Also where the engine hears of the end first."""
-    begun, go, said = (tmp_path / name for name in ("begun", "go", "said"))
-    command = (
-        f"touch {begun}; until [ -e {go} ]; do sleep 0.05; done; echo word; touch {said}; sleep 60"
-    )
-    driver.say(m.SetSlots(0, 1), m.Submit(1, job(command), 0, ["n"]))
+def test_output_before_the_end_is_kept(driver: Driver, tmp_path: Path) -> None:
+    """Also where the order to end reaches the engine first."""
+    begun, go, written_all = (tmp_path / name for name in ("begun", "go", "written_all"))
+    command = f"touch {begun}; until [ -e {go} ]; do sleep 0.05; done; echo word; touch {written_all}; sleep 60"
+    driver.send(m.SetSlots(0, 1), m.Submit(1, job(command), 0, ["n"]))
     engine = driver_pid(driver)
     driver.until(lambda: driver.of(m.Starting))
     assert eventually(begun.exists)
     os.kill(engine, signal.SIGSTOP)
     try:
-        driver.say(m.Cancel(1, m.CANCELLED, False))
+        driver.send(m.Cancel(1, m.CANCELLED, False))
         go.touch()
-        assert eventually(said.exists)
+        assert eventually(written_all.exists)
     finally:
         os.kill(engine, signal.SIGCONT)
     driver.until(driver.results)
     assert (driver.results()[0][1], driver.text(0)) == (m.CANCELLED, b"word\n")
 
 
-def test_what_is_written_in_a_grace_is_not_told(driver: Driver, tmp_path: Path) -> None:
-    """The outcome is out: nothing of the client may follow."""
+def test_input_written_in_a_grace_is_not_reported(driver: Driver, tmp_path: Path) -> None:
+    """The outcome was reported: nothing of the client may follow."""
     go = tmp_path / "go"
     command = f"trap '' TERM; touch {go}; cat"
     spec = job(command, stdin=True, report_written=True, timeout=3, grace=6)
-    driver.say(m.SetSlots(0, 1), m.Submit(1, spec, 0, ["n"]), m.Write(1, b"early"))
+    driver.send(m.SetSlots(0, 1), m.Submit(1, spec, 0, ["n"]), m.Write(1, b"early"))
     driver.until(lambda: driver.of(m.Written))
     assert eventually(go.exists)
     driver.until(driver.results)
-    driver.say(m.Write(1, b"late"), m.Ping())
+    driver.send(m.Write(1, b"late"), m.Ping())
     driver.until(lambda: driver.of(m.Pong))
     assert driver.of(m.Written) == [m.Written([(m.client_id(1, 0), 5)])]
     assert driver.results()[0][1] == m.TIMED_OUT
 
 
 def test_fewer_slots_are_answered_when_they_are_held(driver: Driver) -> None:
-    driver.say(m.SetSlots(0, 4), m.Submit(1, job("sleep 0.3"), 0, NODES[:6]))
+    driver.send(m.SetSlots(0, 4), m.Submit(1, job("sleep 0.3"), 0, NODES[:6]))
     driver.until(lambda: driver.of(m.Starting))
-    driver.say(m.SetSlots(0, 1))
+    driver.send(m.SetSlots(0, 1))
     driver.until(lambda: driver.of(m.SlotsHeld))
     assert len(driver.results()) >= 3
     assert driver.of(m.SlotsHeld) == [m.SlotsHeld(0, 1)]
@@ -200,7 +200,7 @@ def test_fewer_slots_are_answered_when_they_are_held(driver: Driver) -> None:
 
 
 def test_a_ping_is_answered(driver: Driver) -> None:
-    driver.say(m.Ping())
+    driver.send(m.Ping())
     driver.until(lambda: driver.of(m.Pong))
 
 
@@ -209,7 +209,7 @@ def test_a_ping_is_answered(driver: Driver) -> None:
 )
 def test_however_it_ends_its_commands_end_first(end: str, driver: Driver, tmp_path: Path) -> None:
     command = f"echo $$ >> {tmp_path}/pid; sh -c 'echo $$ >> {tmp_path}/pid; sleep 61' & sleep 60"
-    driver.say(m.SetSlots(0, 4), m.Submit(1, job(command), 0, NODES[:4]))
+    driver.send(m.SetSlots(0, 4), m.Submit(1, job(command), 0, NODES[:4]))
     engine = driver_pid(driver)
     driver.until(lambda: eventually(lambda: len(pids(tmp_path / "pid")) == 8, 0.05))
     if end == "engine killed":
@@ -230,7 +230,7 @@ def test_however_it_ends_its_commands_end_first(end: str, driver: Driver, tmp_pa
 
 
 def test_a_job_that_is_forgotten_in_a_grace_is_forgotten_after_it(driver: Driver) -> None:
-    """What was written to it is not kept to the end of the run."""
+    """Input written to it is not kept to the end of the run."""
     driver.until(lambda: driver.of(m.Ready))
     [ready] = driver.of(m.Ready)
     engine = psutil.Process(ready.pid)
@@ -242,19 +242,19 @@ def test_a_job_that_is_forgotten_in_a_grace_is_forgotten_after_it(driver: Driver
     command = job("trap '' TERM; sleep 0.3", timeout=0.05, stdin=True, grace=0.1, own_slots=True)
     for number in range(1, 51):
         submit = m.Submit(number, command, 0, ["n"])
-        driver.say(m.SetSlots(number, 1), submit, m.Write(number, bytes(4 << 20)))
+        driver.send(m.SetSlots(number, 1), submit, m.Write(number, bytes(4 << 20)))
         driver.until(functools.partial(has_ended, number))
-        driver.say(m.ForgetJob(number))
+        driver.send(m.ForgetJob(number))
     assert eventually(lambda: engine.memory_info().rss - before < 50 << 20)
-    driver.say(m.EndRun())
+    driver.send(m.EndRun())
     driver.until(lambda: driver.of(m.RunEnded))
 
 
 def test_a_part_comes_with_its_client(driver: Driver) -> None:
-    """Each slice brings the texts of its own clients, whatever its place in the job."""
+    """Each slice brings the texts of its own clients, at any place in the job."""
     spec = job(argv=(("/bin/echo",), (m.NODE, "-", m.PART)))
-    driver.say(m.SetSlots(0, 4), m.Submit(1, spec, 5, ["a", "b"], ("x", "y")))
-    driver.say(m.Submit(1, None, 9, ["c"], ("z",)), m.Submit(1, None, 12, ["d"]))
+    driver.send(m.SetSlots(0, 4), m.Submit(1, spec, 5, ["a", "b"], ("x", "y")))
+    driver.send(m.Submit(1, None, 9, ["c"], ("z",)), m.Submit(1, None, 12, ["d"]))
     driver.until(lambda: len(driver.results()) == 4)
     texts = [driver.text(index) for index in (5, 6, 9, 12)]
     assert texts == [b"a-x\n", b"b-y\n", b"c-z\n", b"d-\n"]

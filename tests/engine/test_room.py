@@ -56,17 +56,17 @@ def holding(driver: Driver, go: Path, nodes: list[str]) -> None:
     folder = go.with_name("begun")
     folder.mkdir()
     command = f"touch {folder}/%h; until [ -e {go} ]; do sleep 0.05; done"
-    driver.say(m.SetSlots(0, 4), m.Submit(1, job(command), 0, nodes))
+    driver.send(m.SetSlots(0, 4), m.Submit(1, job(command), 0, nodes))
     driver.until(lambda: eventually(lambda: len(list(folder.iterdir())) == len(nodes), 0.05))
 
 
 def test_room_that_others_make_is_seen_while_a_command_runs(driver: Driver, tmp_path: Path) -> None:
-    """Nothing is said to the engine, and nothing of its own ends."""
+    """No message reaches the engine, and none of its commands ends."""
     engine = pid_of(driver)
     go = tmp_path / "go"
     holding(driver, go, ["a"])
     with no_room(engine):
-        driver.say(m.Submit(2, job("echo %h"), 1, ["b"]))
+        driver.send(m.Submit(2, job("echo %h"), 1, ["b"]))
         driver.until(lambda: driver.of(m.Warn))
         assert not driver.results()
     driver.until(lambda: 1 in driver.results())
@@ -83,10 +83,10 @@ def test_a_log_is_a_descriptor_more_for_each_client(driver: Driver, logs: bool, 
     resource.prlimit(pid_of(driver), resource.RLIMIT_NOFILE, (256, min(256, hard)))
     log = LogFormat(None, (), ()) if logs else None
     spec = job("cat", stdin=True, separate_stderr=True, log=log)
-    driver.say(m.SetSlots(0, fits), m.Submit(1, spec, 0, ["a"]), m.CloseStdin(1))
+    driver.send(m.SetSlots(0, fits), m.Submit(1, spec, 0, ["a"]), m.CloseStdin(1))
     driver.until(driver.results)
     assert not driver.of(m.Warn)
-    driver.say(m.SetSlots(0, fits + 1), m.Ping())
+    driver.send(m.SetSlots(0, fits + 1), m.Ping())
     driver.until(lambda: driver.of(m.Warn))
     [warning] = driver.of(m.Warn)
     assert f"open files has room for {fits} commands" in str(warning)
@@ -114,16 +114,16 @@ def test_who_is_behind_one_that_waited_for_room_is_next(monkeypatch: pytest.Monk
         loop.call_soon(lambda: None)
         loop.run_once()
 
-    def say(*commands: m.Message) -> None:
+    def send(*commands: m.Message) -> None:
         channel.send(encode(list(commands)))
         turn()
         turn()
 
-    say(m.SetSlots(0, 3), m.Submit(1, job("true"), 0, ["a", "b"]))
+    send(m.SetSlots(0, 3), m.Submit(1, job("true"), 0, ["a", "b"]))
     assert list(runs) == ["a", "b"]
     room = False
-    say(m.Submit(2, job("true"), 2, ["c"]))
-    say(m.Submit(3, job("true"), 3, ["d"]))
+    send(m.Submit(2, job("true"), 2, ["c"]))
+    send(m.Submit(3, job("true"), 3, ["d"]))
     room = True
     for node in ("a", "b"):
         engine.clients.carry_out(runs[node], runs[node].exited(0, False))

@@ -1,4 +1,4 @@
-"""What the fault table needs: a sweep that keeps a ledger, and the processes to hurt."""
+"""For the fault table: a sweep that keeps a ledger, and the processes to hurt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 from mpshell import EventHandler, ExecWorker, Task
 from tests.support import eventually, is_engine
 
-#: Forks all the time, so that whatever ends it comes in the middle of one.
+#: Forks all the time, so that its end comes in the middle of a fork.
 STORM = "echo x; i=0; while [ $i -lt 80 ]; do (setsid sleep 77 &); i=$((i+1)); done; sleep 78"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,7 +29,7 @@ _PIDFD_GETFD = 438  # the number of the system call, on every architecture
 
 
 class Observer(EventHandler):
-    """Counts what a handler is told, by node, and calls an action at the pickup of a node."""
+    """Counts the events of a handler, by node, and calls an action at the pickup of a node."""
 
     def __init__(self, actions: dict[int, Callable[[], object]] | None = None) -> None:
         self.pickups: collections.Counter[str] = collections.Counter()
@@ -71,7 +71,7 @@ def engines() -> list[psutil.Process]:
 
 
 def hurt(processes: list[psutil.Process], number: int = signal.SIGKILL) -> list[psutil.Process]:
-    """Send a signal, and return to whom: who has ended meanwhile feels nothing."""
+    """Send a signal, and return the processes that got it: one that has ended meanwhile does not."""
     hit = []
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
@@ -81,7 +81,7 @@ def hurt(processes: list[psutil.Process], number: int = signal.SIGKILL) -> list[
 
 
 def channel_of(engine: psutil.Process) -> socket.socket:
-    """Return a copy of an engine's end of its channel: what is said there the engine has said."""
+    """Return a copy of an engine's end of its channel: bytes sent there appear as the engine's."""
     [server] = fork_servers()
     common = {
         os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.pid}/fd")
@@ -99,11 +99,11 @@ def channel_of(engine: psutil.Process) -> socket.socket:
     raise LookupError(f"no channel in {engine}")
 
 
-def say_as(engine: psutil.Process, said: bytes, cut: bool = False) -> list[psutil.Process]:
-    """Say something in an engine's place, and cut its channel after that; return it."""
+def send_as(engine: psutil.Process, data: bytes, cut: bool = False) -> list[psutil.Process]:
+    """Send bytes in an engine's place, and cut its channel after that with `cut`; return the engine."""
     with channel_of(engine) as channel:
         channel.setblocking(True)
-        channel.sendall(said)
+        channel.sendall(data)
         channel.setblocking(False)
         if cut:
             channel.shutdown(socket.SHUT_RDWR)
@@ -111,7 +111,7 @@ def say_as(engine: psutil.Process, said: bytes, cut: bool = False) -> list[psuti
 
 
 class Sweep:
-    """A worker over nodes n1 to nN whose commands write their node into a ledger as they begin."""
+    """A worker over nodes n1 to nN; each command writes its node into a ledger as it begins."""
 
     def __init__(
         self,
@@ -140,10 +140,10 @@ class Sweep:
         return [o.node for o in self.worker.outcomes() if o.reason == "lost"]
 
     def check(self, at_most_lost: int, once: bool = True) -> None:
-        """Hold what was seen against the contract; see docs/reliability.md."""
+        """Check the results against the contract; see docs/reliability.md."""
         codes = dict(self.worker.iter_node_retcodes())
         assert sorted(codes) == sorted(self.nodes), "every node has one verdict"
-        assert {node: len(told) for node, told in self.observer.hups.items()} == dict.fromkeys(
+        assert {node: len(hups) for node, hups in self.observer.hups.items()} == dict.fromkeys(
             self.nodes, 1
         )
         assert (self.observer.starts, self.observer.closes) == (1, [False])
@@ -200,7 +200,7 @@ def marked(mark: str, node: str | None = None) -> list[str]:
 
 
 def running(ledger: Path) -> list[str]:
-    """Return the processes, whoever's children they are, that have a file in their command line."""
+    """Return the processes, of any parent, that have a file in their command line."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -220,12 +220,12 @@ def all_gone(mark: str, left: int = 0) -> bool:
     return eventually(lambda: len(marked(mark)) <= left, GONE)
 
 
-def run_to_its_end(source: str, mark: str, said: Path) -> int:
-    """Run a marked program whose output goes to a file; return its exit status as soon as it has ended.
+def run_to_its_end(source: str, mark: str, output: Path) -> int:
+    """Run a marked program with its output in a file; return its exit status as soon as it has ended.
 
-    What it leaves may hold its output: who reads that from a pipe, to its end, waits for them as well.
+    Processes that it leaves may hold its output open: a reader of a pipe would wait for their end as well.
     """
-    with said.open("w") as out:
+    with output.open("w") as out:
         return subprocess.run(
             [sys.executable, "-c", source],
             env={**os.environ, "MPSHELL_TEST_MARK": mark},
@@ -234,9 +234,9 @@ def run_to_its_end(source: str, mark: str, said: Path) -> int:
 
 
 def own_memory(pid: int) -> int:
-    """Return the bytes of a process that are of no file, those shared with another one in parts.
+    """Return the bytes of a process that belong to no file; of shared ones its part.
 
-    What a page of a file counts for depends on who else has it, and other tests come and go.
+    The share of a page of a file depends on the other processes that map it, and other tests come and go.
     """
     with open(f"/proc/{pid}/smaps_rollup") as file:
         fields = dict(line.split(":") for line in file if line.startswith("Pss_"))

@@ -24,7 +24,7 @@ from tests.faults.conftest import hurt, later
 from tests.support import commands, eventually
 from tests.system.recorder import until
 
-#: What is written, and no process may take: 64 MiB and what it takes without.
+#: The bytes of the input, and the bound of each process: 64 MiB beside the memory that it takes without input.
 SIZE, MOST = 200_000_000, 125_000_000
 PIECE = b"".join(b"line %d of the input\n" % i for i in range(50_000))
 
@@ -39,7 +39,7 @@ def most_memory(process: str = "self") -> int:
         return next(sizes, 0)
 
 
-def said(text: bytes) -> tuple[str, int]:
+def parsed(text: bytes) -> tuple[str, int]:
     """Return the sum and the bytes of an answer to SUM."""
     digest, _, size, _ = text.decode().split()
     return digest, int(size) << 10
@@ -116,7 +116,7 @@ def test_the_command_without_room_ends_with_one_sentence(tmp_path: Path) -> None
     )
     assert (code, out) == (74, b"")
     assert err == b"mpshell: the input of commands cannot be stored: File too large\n"
-    # What has ended a command is not the end of its input.
+    # No command took the failure for the end of its input.
     assert list(tmp_path.iterdir()) == []
     assert eventually(lambda: commands() == [])
 
@@ -145,7 +145,7 @@ def test_the_library_gives_all_of_it_to_who_starts_late(task: Task) -> None:
     task.schedule(worker)
     task.timer(0.1, More(), interval=0.1)
     task.resume()
-    answers = [said(bytes(text)) for _, text in worker.iter_node_buffers()]
+    answers = [parsed(bytes(text)) for _, text in worker.iter_node_buffers()]
     assert {answer for answer, _ in answers} == {digest.hexdigest()} and len(answers) == 4
     assert all(size < MOST for _, size in answers)
 
@@ -175,7 +175,7 @@ def test_a_second_try_gets_all_of_it(task: Task, tmp_path: Path) -> None:
     task.schedule(worker)
     task.resume()
     assert [outcome.reason for outcome in worker.outcomes()] == ["exit"] * 4
-    answers = [said(bytes(text)) for _, text in worker.iter_node_buffers()]
+    answers = [parsed(bytes(text)) for _, text in worker.iter_node_buffers()]
     assert {answer for answer, _ in answers} == {digest.hexdigest()} and len(answers) == 4
 
 
@@ -241,7 +241,7 @@ def stored(pid: int) -> list[tuple[int, int]]:
 def test_the_engines_of_a_machine_share_one_file(
     shared: bool, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many they are, what does not fit in memory is on the disk once; two inputs are two files."""
+    """For any number of engines, the part beyond memory is on the disk once; two inputs are two files."""
     monkeypatch.setattr(LocalLink, "passes_descriptors", shared)
     task.set_info("fanout", 16)
     go, digests, workers = tmp_path / "go", [], []
@@ -304,7 +304,7 @@ def test_an_engine_without_room_for_the_descriptor_is_one_error(task: Task, tmp_
 
 @pytest.mark.parametrize("engines", [1], indirect=True)
 def test_what_fits_in_memory_makes_no_file(task: Task) -> None:
-    """Neither here nor in the engine, of which the command looks at the open files."""
+    """Neither here nor in the engine; the command looks at the engine's open files."""
     # The engine closes some meanwhile, of which find complains.
     files = "find -L /proc/$PPID/fd -type f -size +1000k 2>/dev/null | wc -l"
     worker = ExecWorker("n[1-2]", command=f"wc -c; {files}")

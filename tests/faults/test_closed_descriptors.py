@@ -50,8 +50,8 @@ def check(taken):
         if not isinstance(one, select.epoll):
             ready.register(fd, select.POLLIN)
     # Nothing was written to any: no socket, pipe or eventfd has something to read.
-    heard = [fd for fd, _ in ready.poll(0) if what(fd)[0].startswith(("socket", "pipe", "anon_inode:[eventfd"))]
-    assert not heard, [(fd, what(fd)) for fd in heard]
+    full = [fd for fd, _ in ready.poll(0) if what(fd)[0].startswith(("socket", "pipe", "anon_inode:[eventfd"))]
+    assert not full, [(fd, what(fd)) for fd in full]
     assert all(os.fstat(fd).st_size == 0 for fd in taken if what(fd)[0].startswith("/tmp"))
 
 def ours():
@@ -66,7 +66,7 @@ def ours():
 
 
 def script(source: str, way: str = "") -> str:
-    """Run a program; return what it has printed."""
+    """Run a program; return its output."""
     done = run_script(PROGRAM + source, args=[way])
     assert done.stderr == ""
     return done.stdout
@@ -91,7 +91,7 @@ print(psutil.Process().children())
 
 
 def test_what_the_program_has_at_its_end_is_left_alone() -> None:
-    """What is closed at the end of the interpreter is not what has the numbers by then."""
+    """The end of the interpreter does not close descriptors that others have under these numbers by then."""
     source = """
 import atexit
 taken = {}
@@ -139,11 +139,11 @@ if os.fork() == 0:
         keep = os.dup2(write, 2)
         os.closerange(3, 4096)
         taken = take()
-        said = run(), run()
+        results = run(), run()
         check(taken)
         pool.shutdown()
         check(taken)
-        os.write(2, str(said).encode())
+        os.write(2, str(results).encode())
     os._exit(0)
 os.close(write)
 print(os.read(read, 100).decode(), run())

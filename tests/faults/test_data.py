@@ -71,7 +71,7 @@ def test_a_flood_with_a_slow_handler_stays_small(size: int, task: Task) -> None:
         task.schedule(ExecWorker("n[1-16]", handler=counter, command=command))
         task.resume()
     assert counter.bytes == 16 * size
-    # The program is the test suite here, and more than a program needs: what it had before does not count.
+    # The program is the test suite here, larger than a program needs to be: its memory before does not count.
     assert growth[0] < 250 * MB
 
 
@@ -141,13 +141,13 @@ def test_much_for_nodes_that_do_not_read(task: Task) -> None:
     assert worker.node_buffer("n4") == b"%s  -" % hashlib.sha256(data).hexdigest().encode()
     assert {worker.node_buffer(f"n{i}") for i in range(5, 13)} == {b"%d" % len(data)}
     engines = int(task.info("engines"))
-    # One copy here, one an engine, and what is on the way.
+    # One copy here, one an engine, and the data on its way.
     assert growth[0] < (2 + engines) * 64 * MB + 100 * MB
 
 
 @pytest.mark.parametrize("engines", [1, 2], indirect=True)
 def test_more_distinct_output_than_an_engine_remembers(task: Task) -> None:
-    """Beside output that it has remembered, and that many more nodes say again."""
+    """Beside output that it has remembered, and that many more nodes print again."""
     task.set_info("fanout", 40)
     command = (
         "case %n in *0|*5) head -c 700000 /dev/urandom | base64;; *) sleep 0.0%n; echo ok;; esac"

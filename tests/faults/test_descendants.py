@@ -1,4 +1,4 @@
-"""At the end of the program only the daemon of a finished command stays, whatever other sessions there are."""
+"""At the end of the program only the daemon of a finished command stays, of all sessions."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_only_the_daemon_of_a_finished_command_outlives_the_program(
     way: str, engines: int, tmp_path: Path
 ) -> None:
     mark = uuid.uuid4().hex
-    daemon, said = tmp_path / "daemon", tmp_path / "said"
+    daemon, output = tmp_path / "daemon", tmp_path / "output"
     stop, options, run = WAYS[way]
     source = PROGRAM.format(
         root=ROOT, stop=stop, options=options, run=run, engines=engines, daemon=daemon
     )
-    assert run_to_its_end(source, mark, said) == 0, said.read_text()
+    assert run_to_its_end(source, mark, output) == 0, output.read_text()
     try:
         assert all_gone(mark, left=1), marked(mark)
         [left] = marked(mark)

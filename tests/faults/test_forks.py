@@ -120,7 +120,7 @@ def test_a_child_that_leaves_a_handler_does_not_touch_the_run(
 
 
 def in_a_child_of_its_program(thread_task: Task, port: EnginePort) -> int:
-    """Use a Task whose thread is the parent's; return 2 when it is dead, and another one works."""
+    """Use a Task with a thread of the parent's; return 2 when it is dead, and another one works."""
     thread_task.join()
     if thread_task.suspend() or port.msg("x") or port.msg_send("x"):
         return 5
@@ -159,7 +159,7 @@ def test_a_task_with_a_thread_of_the_parent_s_is_dead_in_the_child() -> None:
 
 
 def test_forks_of_another_thread_hold_nothing_of_an_engine(task: Task, ledger: Path) -> None:
-    """A child that lives on has no copy of an end whose closing tells of a death."""
+    """A child that lives on has no copy of an end of a pipe that shows a death by its closing."""
     children: list[int] = []
     done = threading.Event()
 
@@ -189,7 +189,7 @@ def test_forks_of_another_thread_hold_nothing_of_an_engine(task: Task, ledger: P
 
 
 def test_busy_threads_hold_no_lock_in_an_engine() -> None:
-    """Engines are forked by a process of one thread: what this one's threads hold does not matter."""
+    """Engines are forked by a process of one thread: locks held by threads of this one do not matter."""
     source = f"""
 import sys
 sys.path.insert(0, {ROOT!r})

@@ -27,13 +27,13 @@ task_self().run("true")
 
 THREADS = """
 began = threading.Barrier(count + 1)
-said = []
+answers = []
 def run(number):
     began.wait()
     try:
-        said.append(task_self().run(f"echo {number}").read().decode())
+        answers.append(task_self().run(f"echo {number}").read().decode())
     except EngineStartError as error:
-        said.append(str(error))
+        answers.append(str(error))
     task_terminate()
 threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
 for thread in threads:
@@ -45,8 +45,8 @@ STOP
 began.wait()
 for thread in threads:
     thread.join()
-errors = [text for text in said if not text.isdigit()]
-print(len(said), len(set(said)), errors[:3])
+errors = [text for text in answers if not text.isdigit()]
+print(len(answers), len(set(answers)), errors[:3])
 print(eventually(lambda: not any(t.name == "mpshell-outbox" for t in threading.enumerate())))
 """
 
@@ -62,12 +62,12 @@ def script(source: str, count: int, timeout: float = 60) -> str:
     "stop", ["", "os.kill(server.pid, signal.SIGSTOP)"], ids=["busy", "stopped"]
 )
 def test_a_thousand_threads_begin_a_run_at_once(stop: str) -> None:
-    said = script(THREADS.replace("STOP", stop), 1000, timeout=580)
-    assert said == "1000 1000 []\nTrue\n"
+    answers = script(THREADS.replace("STOP", stop), 1000, timeout=580)
+    assert answers == "1000 1000 []\nTrue\n"
 
 
 def test_a_fork_server_that_takes_nothing_is_replaced() -> None:
-    """It stays stopped, as if somebody stopped it again whenever it is woken; the wait is bounded."""
+    """It stays stopped, as if it were stopped again after each wake-up; the wait is bounded."""
     source = """
 outbox._PATIENCE = 2.0
 server._signal = lambda number: number == signal.SIGKILL and os.kill(server.pid, number) is None

@@ -1,4 +1,4 @@
-"""A Task driven through random sequences: whatever is done to it, the contract of events holds."""
+"""A Task driven through random sequences: after any of them the contract of events holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mpshell import EngineStartError, EventHandler, ExecWorker, NodeOutcome, Tas
 from tests.faults.conftest import engines, fork_servers, hurt
 from tests.support import commands, eventually, is_engine
 
-#: Each is preceded by a line in the ledger. What waits for an end of file, and what hangs, costs its timeout.
+#: Each first writes a line to the ledger. One that waits for an end of file, or hangs, costs its timeout.
 COMMANDS = {
     "quick": "echo %h",
     "talks": "echo %h; echo err >&2; sleep 0.03; echo end; exit %n",
@@ -43,12 +43,12 @@ JOBS = st.lists(
     st.tuples(st.sampled_from(sorted(COMMANDS)), st.integers(0, 6)), min_size=1, max_size=3
 )
 
-#: What has been done to Tasks that ran, over all sequences.
+#: Counts of the actions on Tasks that ran, over all sequences.
 done: collections.Counter[str] = collections.Counter()
 
 
 class Log(EventHandler):
-    """Everything that one worker's handler is told, in order."""
+    """All events of one worker's handler, in order."""
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -84,7 +84,7 @@ class Log(EventHandler):
 
 
 class Scheduled:
-    """A worker that was scheduled, and what may be expected of it."""
+    """A worker that was scheduled, and its expected events."""
 
     def __init__(self, worker: ExecWorker, log: Log, nodes: list[str]) -> None:
         self.worker = worker
@@ -121,9 +121,9 @@ class Scheduled:
             return None
         assert names[-1] == "outcome", (node, seen)
         outcome: NodeOutcome = seen[-1][2]
-        told = [] if outcome.timed_out else ["hup"]
-        assert names == ["pickup", *middle, *told, "outcome"], (node, seen)
-        if told:
+        ends = [] if outcome.timed_out else ["hup"]
+        assert names == ["pickup", *middle, *ends, "outcome"], (node, seen)
+        if ends:
             assert seen[-2][2] == outcome.returncode
         assert outcome.reason in ("exit", "signal", "timeout", *(["lost"] if lost_may_be else []))
         assert (outcome.returncode is None) == outcome.timed_out
@@ -167,7 +167,7 @@ class Driven(RuleBasedStateMachine):
         self.killed: list[psutil.Process] = []
         self.errors: list[type[BaseException]] = []
         self.task.excepthook = lambda kind, error, tb: self.errors.append(kind)
-        # A port holds a run: what follows is then said to a run that goes on.
+        # A port holds a run: later calls then reach a run that goes on.
         self.port = self.task.port() if held else None
         self.schedule(first, False)
         if held:
@@ -175,7 +175,7 @@ class Driven(RuleBasedStateMachine):
 
     @contextmanager
     def unless_dead(self) -> Iterator[None]:
-        """Whoever kills engine after engine before one has begun kills the Task in the end."""
+        """Killing engine after engine before one has begun kills the Task in the end."""
         try:
             yield
         except TaskError:
@@ -217,7 +217,7 @@ class Driven(RuleBasedStateMachine):
     @precondition(live)
     @rule()
     def suspend(self) -> None:
-        # What may come next has to follow from what was drawn, not from who was faster.
+        # The next steps have to follow from the draws, not from the faster thread.
         self.suspended = True
         done["suspend"] += self.task.suspend()
 
@@ -255,7 +255,7 @@ class Driven(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["kill one", "kill all", "stop one", "kill the fork server"]))
     def hurt_engines(self, how: str) -> None:
         if how == "kill the fork server":
-            # Who kills both at one moment leaves nobody to clear up (docs/reliability.md).
+            # After a kill of both at one moment no process is left to clear up (docs/reliability.md).
             assert eventually(
                 lambda: not any(p.is_running() for p in self.killed) and all_cleared()
             )
@@ -275,7 +275,7 @@ class Driven(RuleBasedStateMachine):
             scheduled.worker.set_write_eof()
         if self.port is not None:
             self.task.remove_port(self.port)
-        # What was said after the end of a run waits for the next.
+        # Calls after the end of a run wait for the next.
         for _ in range(2):
             with self.unless_dead():
                 self.task.resume()
@@ -283,7 +283,7 @@ class Driven(RuleBasedStateMachine):
         assert not self.task.running()
         if self.errors:
             self.check_death()
-            # What had not begun by then is not told, as after an abort.
+            # Work that had not begun by then is not reported, as after an abort.
             for scheduled in self.scheduled:
                 scheduled.aborted = True
         ran = self.ran()
@@ -310,7 +310,7 @@ def test_random_sequences() -> None:
     done.clear()
     examples = os.environ.get("MPSHELL_FUZZ_EXAMPLES")
     missing = list(_KINDS)
-    # The draws are random: what none has done to a running Task yet, one of the next rounds does.
+    # The draws are random: an action that no round has taken on a running Task yet comes in a later one.
     for _ in range(5):
         run_state_machine_as_test(
             Driven,

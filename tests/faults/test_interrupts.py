@@ -18,7 +18,7 @@ from tests.faults.conftest import all_gone, marked
 
 ROOT = str(Path(mpshell.__path__[0]).parent)
 
-#: Runs until it has been told "ready" on its terminal; each Ctrl-C ends a run, or comes between two.
+#: Runs until it reads "ready" from its terminal; each Ctrl-C ends a run, or comes between two.
 PROGRAM = f"""
 import os, signal, sys, time
 sys.path.insert(0, {ROOT!r})
@@ -82,10 +82,10 @@ def test_ctrl_c_at_any_moment_and_twice(count: int) -> None:
         elif b"go" in text:
             for _ in range(moments.choice([1, 2, 2, 3])):
                 os.write(terminal, b"\x03")
-                # How soon the next one follows is what is tried: within what the one before has begun.
+                # The delay is under test: the next one comes while the effects of the one before are under way.
                 time.sleep(moments.random() * 0.002)
     os.close(terminal)
-    # What the terminal shows of the key may come in the middle of a word.
+    # The terminal's echo of the key may come in the middle of a word.
     text = text.replace(b"^C", b"")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, text
     assert b"fine True True" in text

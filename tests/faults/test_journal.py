@@ -18,12 +18,12 @@ FANOUT, NODES = 8, 240
 
 
 def ledger_of(path: Path) -> Counter[str]:
-    """Return how often each node has run, by the words that its command has added to a file."""
+    """Return how often each node has run, by the names that its command has added to a file."""
     return Counter(path.read_text().split()) if path.exists() else Counter()
 
 
 def states(path: Path) -> dict[str, str]:
-    """Return what a journal knows of each node, by the view for other programs; {} before it begins."""
+    """Return each node's state in a journal, by the view for other programs; {} before it begins."""
     if not path.exists():
         return {}
     with closing(sqlite3.connect(path)) as journal:
@@ -82,7 +82,7 @@ def test_a_kill_at_any_moment_runs_no_node_twice_and_forgets_none(tmp_path: Path
         assert set(ran.values()) <= {1}, (seed, ran)
         assert ended <= set(ran) <= ended | unknown, seed
         assert len(unknown) <= 2 * FANOUT * runs, (seed, runs, unknown)
-    # What may have run is run again where that is asked for, and then nothing is left.
+    # Nodes that may have run are run again on request, and then none is left.
     done = mpshell("--resume", str(journal), "--rerun-unknown", "-q")
     assert done.code == 0, done.err
     assert set(states(journal).values()) == {"ended"}
@@ -92,7 +92,7 @@ def test_a_kill_at_any_moment_runs_no_node_twice_and_forgets_none(tmp_path: Path
 
 
 def on_a_disk(size: str, disk: Path, script: str, *words: str) -> Done:
-    """Run a shell script with words in a mount namespace, which has a small file system at `disk`."""
+    """Run a shell script with arguments in a mount namespace, which has a small file system at `disk`."""
     disk.mkdir()
     mounted = f"mount -t tmpfs -o size={size} none {disk} || exit 99\n{script}"
     return mpshell(*words, program=["unshare", "-Urm", "sh", "-c", mounted, "sh"])
@@ -101,9 +101,9 @@ def on_a_disk(size: str, disk: Path, script: str, *words: str) -> Done:
 def test_a_disk_that_fills_in_the_middle_of_a_run_ends_the_journal_and_not_the_run(
     tmp_path: Path,
 ) -> None:
-    """The file is copied from the full disk before that ends: it says itself that it is incomplete."""
+    """The file is copied from the full disk before that ends: the file itself records that it is incomplete."""
     disk, ledger = tmp_path / "disk", tmp_path / "ledger"
-    # Each says 50 kB, and the disk has room for a few of them beside what is set aside.
+    # Each prints 50 kB, and the disk has room for a few of them beside the reserved space.
     command = f"echo %h >> {ledger}; head -c 50000 /dev/zero | tr '\\0' x; echo %h"
     script = f'"$@"; code=$?; cp {disk}/journal* {tmp_path}; exit $code'
     done = on_a_disk(
@@ -148,7 +148,7 @@ def test_a_read_only_disk_is_an_error_before_anything_runs(tmp_path: Path) -> No
     assert not ran.exists()
 
 
-#: As a user who is not root: root without its capabilities is bound to the modes of files.
+#: As a user other than root: root without its capabilities is bound to the modes of files.
 PLAIN_USER = [
     "unshare", "-Ur", "setpriv", "--securebits", "+noroot", "--inh-caps=-all", "--bounding-set=-all",
 ]  # fmt: skip

@@ -110,7 +110,7 @@ print(len(ends), sorted(map(str, set(ends))))
 
 @pytest.mark.parametrize("room", range(1, 7))
 def test_without_room_for_a_fork_server_there_is_one_clear_error(room: int) -> None:
-    """It is told once, and the fork server itself says nothing."""
+    """It is reported once, and the fork server itself prints nothing."""
     source = f"""
 import os, resource, sys
 sys.path.insert(0, {ROOT!r})
@@ -215,8 +215,8 @@ class Watch(EventHandler):
             print("ready", flush=True)
 task = task_self()
 task.set_info("engines", int(sys.argv[1]))
-said = f"echo got %h; touch {{sys.argv[2]}}/%h"
-worker = ExecWorker("n[1-12]", command=said + "; test %n -lt 6 || sleep 76; exit 3")
+answer = f"echo got %h; touch {{sys.argv[2]}}/%h"
+worker = ExecWorker("n[1-12]", command=answer + "; test %n -lt 6 || sleep 76; exit 3")
 task.schedule(worker)
 task.timer(0.1, Watch(), interval=0.1)
 try:
@@ -237,7 +237,7 @@ def test_ctrl_c_on_a_terminal(count: int, tmp_path: Path) -> None:
         os.environ["MPSHELL_TEST_MARK"] = mark
         os.execv(sys.executable, [sys.executable, "-c", INTERRUPTED, str(count), str(tmp_path)])
     text = b""
-    # What is typed at which word. Not before its newline: a terminal throws away what waits to be read
+    # The input for each output. Not before its newline: a terminal discards unread output
     # when Ctrl-C is typed.
     typed = [(rb"ready\r\n", b"\x03"), (rb"interrupted.*\r\n", b"go on\n")]
     running: list[list[str]] = []
@@ -250,7 +250,7 @@ def test_ctrl_c_on_a_terminal(count: int, tmp_path: Path) -> None:
             break
         text += data
         if typed and re.search(typed[0][0], text):
-            # The program waits: what runs now beside it and its engines are commands.
+            # The program waits: the processes beside it and its engines are commands.
             running.append([line for line in marked(mark) if sys.executable not in line])
             os.write(terminal, typed.pop(0)[1])
     os.close(terminal)
@@ -297,7 +297,7 @@ def test_a_handler_that_raises(where: str, error: type[BaseException], task: Tas
     assert dict(first.iter_node_retcodes()) == {f"a{i}": 0 for i in (1, 2, 3, 4)}
     assert before.hups == {f"a{i}": [0] for i in (1, 2, 3, 4)}
     assert (before.starts, before.closes) == (1, [False])
-    # The end of a worker is told whatever one of its events has raised, and once.
+    # The end of a worker is reported once, after an exception in any of its events.
     assert len(handler.closes) == (where != "ev_close")
     assert eventually(lambda: commands() == [])
     assert task.run("echo again", handler=after).read() == b"again"
@@ -340,7 +340,7 @@ def open_path() -> Iterator[Path]:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_command_that_cannot_be_killed_holds_no_slot(count: int, open_path: Path) -> None:
-    """Another user's by now: its timeout is told, what waits for its slot runs, and it is left."""
+    """Another user's by now: its timeout is reported, the node that waits for its slot runs, and it is left."""
     pids = open_path / "pids"
     pids.touch()
     pids.chmod(0o666)
@@ -415,6 +415,6 @@ def test_children_that_misbehave(name: str, task: Task) -> None:
     assert dict(worker.iter_node_retcodes()) == codes
     assert worker.num_timeout() == (3 if code is None else 0)
     assert {bytes(text) for text, _ in worker.iter_buffers()} == {output}
-    # What a command that ended by itself has left in the background is the user's.
+    # Background processes of a command that ended by itself are the user's.
     assert eventually(lambda: not kill_left("sleep 51", "sleep 0.8", "sleep 53"))
     assert task.run("echo again").read() == b"again"

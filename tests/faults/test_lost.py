@@ -1,4 +1,4 @@
-"""The fault table: what comes after an engine was lost, another engine and, where asked for, another try."""
+"""The fault table: after the loss of an engine come another engine and, on request, another try."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def test_a_new_engine_takes_the_place_of_a_lost_one(task: Task, tmp_path: Path) 
 
     def holders() -> set[int]:
         """Return the living engines that run a command now."""
-        said = [path.read_text() for path in tmp_path.glob("n*")]
-        return {int(pid) for pid in said if pid and alive(int(pid))}
+        texts = [path.read_text() for path in tmp_path.glob("n*")]
+        return {int(pid) for pid in texts if pid and alive(int(pid))}
 
     def replace() -> None:
         try:
             if eventually(lambda: len(holders()) == count):
                 victim = min(holders())
                 os.kill(victim, signal.SIGKILL)
-                eventually(lambda: not alive(victim))
-                replaced.append(eventually(lambda: len(holders()) == count))
+                died = eventually(lambda: not alive(victim))
+                replaced.append(died and eventually(lambda: len(holders()) == count))
         finally:
             go.touch()
 
@@ -56,7 +56,7 @@ def test_a_lost_node_is_told_when_its_processes_are_gone(
     number: int, task: Task, tmp_path: Path
 ) -> None:
     """A look at known ones, at once; `test_processes.py` looks for unknown ones too, which takes a while."""
-    told: dict[str, list[int]] = {}
+    reported: dict[str, list[int]] = {}
 
     class Handler(EventHandler):
         begun = 0
@@ -67,7 +67,7 @@ def test_a_lost_node_is_told_when_its_processes_are_gone(
                 hurt(engines(), number)
 
         def ev_hup(self, worker: Any, node: str, rc: int | None) -> None:
-            told[node] = [pid for pid in read_pids(tmp_path / node) if alive(pid)]
+            reported[node] = [pid for pid in read_pids(tmp_path / node) if alive(pid)]
 
     task.set_info("fanout", 6)
     task.set_info("heartbeat", 1.5)
@@ -78,7 +78,7 @@ def test_a_lost_node_is_told_when_its_processes_are_gone(
     task.resume()
     assert [outcome.reason for outcome in worker.outcomes()] == ["lost"] * 6
     assert {len(read_pids(tmp_path / f"n{i}")) for i in range(1, 7)} == {5}
-    assert told == {f"n{i}": [] for i in range(1, 7)}
+    assert reported == {f"n{i}": [] for i in range(1, 7)}
 
 
 # -- retry_lost --------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def run_twice(
     nodes: int = NODES,
     **options: Any,
 ) -> ExecWorker:
-    """Run a command whose first try says that it has begun, and waits to be killed."""
+    """Run a command; its first try reports that it has begun, and waits to be killed."""
     task.set_info("retry_lost", True)
     task.set_info("fanout", NODES)
     command = f"mkdir {folder}/%h 2>&- && {{ {first}; exec sleep 77; }}; {second}"
@@ -143,7 +143,7 @@ def run_twice(
 
 
 def test_the_second_try_gets_all_of_the_stdin(task: Task, tmp_path: Path) -> None:
-    """What was written before the engine died, what was before that was noticed, and what is after that."""
+    """Written before the engine died, before its death was noticed, and after that."""
 
     def end(worker: ExecWorker) -> None:
         worker.write(b"after\n")

@@ -6,49 +6,24 @@ from pathlib import Path
 
 import pytest
 
-import mpshell
-from tests.support import run_script
-
-ROOT = str(Path(mpshell.__path__[0]).parent)
+from tests import attacks
 
 #: A program of root's that has run something; `attack` has an idle engine of it run a command.
 PROGRAM = f"""
-import os, signal, socket, struct, sys, threading, time
-sys.path.insert(0, {ROOT!r})
+import os, signal, socket, sys, time
+sys.path.insert(0, {attacks.ROOT!r})
 import psutil
 from mpshell import ExecWorker, task_cleanup, task_self
 from mpshell.launch import pool
 from mpshell.wire import control, messages as m
-from mpshell.wire.codec import encode
+from tests.attacks import alive, drop, fork, framed, write
 from tests.engine.conftest import job
-from tests.support import ENGINE_MARK, eventually
-
-def alive():
-    found = []
-    for process in me.children(recursive=True):
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and ENGINE_MARK in " ".join(process.cmdline()):
-                found.append(process.pid)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+from tests.support import eventually
 
 def frame(path):
     spec = job(f"id -u > {{path}}")
-    words = encode([m.Configure(b"/", None, {{b"PATH": b"/usr/bin:/bin"}}), m.SetSlots(0, 8),
-                      m.Submit(1, spec, 0, ["n1"])])
-    return struct.pack("!i", len(words)) + words
-
-def drop():
-    os.setgroups([])
-    os.setresgid(54322, 54322, 54322)
-    os.setresuid(54321, 54321, 54321)
-
-def write(fd, data):
-    try:
-        os.write(fd, data)
-    except BrokenPipeError:
-        pass  # nobody is there any more
+    return framed([m.Configure(b"/", None, {{b"PATH": b"/usr/bin:/bin"}}), m.SetSlots(0, 8),
+                   m.Submit(1, spec, 0, ["n1"])])
 
 def start(fd, path):
     # A new engine on a channel of the attacker's own.
@@ -63,15 +38,6 @@ def start(fd, path):
         except BrokenPipeError:
             pass
     return ours, theirs, sentinel
-
-def fork(call, *args):
-    pid = os.fork()
-    if not pid:
-        try:
-            call(*args)
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
 
 me = psutil.Process()
 where, way, when = sys.argv[1:]
@@ -90,14 +56,8 @@ path = os.path.join(where, "ran")
 
 
 def attack(script: str, where: Path, way: str = "", when: str = "", program: str = PROGRAM) -> str:
-    """Run a program that attacks; return what it has printed."""
-    where.chmod(0o777)
-    for parent in where.parents:
-        if parent != Path("/tmp") and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o711)
-    done = run_script(program + script, args=[str(where), way, when], env={"PATH": "/usr/bin:/bin"})
-    assert done.stderr == ""
-    return done.stdout
+    """Run a script behind a program of the kind above; return its output."""
+    return attacks.attack(program + script, where, way, when)
 
 
 ATTACK = """
@@ -150,15 +110,15 @@ def test_a_program_that_has_dropped_root_has_no_root_engine(
 
 @pytest.mark.parametrize("way", ["frame from a fork", "passed on", "engine from a fork"])
 def test_an_engine_obeys_its_program_alone(way: str, tmp_path: Path) -> None:
-    """Another process is not obeyed, of whatever user it is; the program's next run is an ordinary one."""
-    said = attack(
+    """Another process is not obeyed, under any user; the program's next run is an ordinary one."""
+    printed = attack(
         f"""
 {ATTACK}
 print(os.path.exists(path), task.run("id -u").read())
 """,
         tmp_path, way, "same user",
     )  # fmt: skip
-    assert said == "False\nFalse b'0'\n"
+    assert printed == "False\nFalse b'0'\n"
 
 
 @pytest.mark.parametrize("way", ["frame", "engine"])
@@ -183,7 +143,7 @@ def test_the_real_ids_of_a_set_user_id_program_tell_nothing(way: str, tmp_path: 
     ids=["group", "groups", "effective user", "bounding set"],
 )
 def test_whatever_is_dropped_no_idle_process_keeps_it(change: str, tmp_path: Path) -> None:
-    """Without any call, within two seconds; and nothing ends without a change."""
+    """The processes end without any call, within two seconds; and none ends without a change."""
     assert (
         attack(
             f"""
@@ -214,7 +174,7 @@ print(eventually(lambda: not alive(), 10))
 
 
 def test_a_change_in_the_middle_of_a_run_costs_no_node(tmp_path: Path) -> None:
-    """What an engine of before has, it ends; all else runs with the ids of now."""
+    """An engine of before ends the clients that it has; all others run with the ids of now."""
     script = """
 from mpshell import EventHandler
 class Drop(EventHandler):
@@ -232,9 +192,9 @@ for engines in (1, 2):
     task.resume()
     outcomes = {o.reason for o in worker.outcomes()}
     ran = open(log).read().split()
-    said = {n: bytes(b).decode() for b, nodes in worker.iter_buffers() for n in nodes}
-    print(outcomes, len(ran), len(set(ran)), sorted(set(said.values())))
-    old = sum(text == "0" for text in said.values())
+    printed = {n: bytes(b).decode() for b, nodes in worker.iter_buffers() for n in nodes}
+    print(outcomes, len(ran), len(set(ran)), sorted(set(printed.values())))
+    old = sum(text == "0" for text in printed.values())
     assert 1 <= old < 30, old
 print(eventually(lambda: not set(alive()) & set(before), 10))
 """

@@ -32,7 +32,7 @@ from tests.faults.conftest import (
     later,
     marked,
     running,
-    say_as,
+    send_as,
 )
 from tests.support import commands, end_warm_engines, eventually
 from tests.system.recorder import alive, within
@@ -56,8 +56,8 @@ def framed(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-#: fault -> what it hurts, at which numbers of finished nodes, and how many times the fanout may be lost: twice
-#: where nobody can read any more which of those that were handed out ahead it has announced.
+#: fault -> its action, the numbers of finished nodes at which it comes, and how many times the fanout may be
+#: lost: twice where its announcements of clients that were handed out ahead cannot be read any more.
 FAULTS: dict[str, tuple[Fault, tuple[int, ...], int]] = {
     "one engine killed": (lambda: hurt(engines()[:1]), (10,), 1),
     "engines killed repeatedly": (lambda: hurt(engines()[:1]), (5, 15, 25, 35, 45), 5),
@@ -76,19 +76,19 @@ FAULTS: dict[str, tuple[Fault, tuple[int, ...], int]] = {
         lambda: hurt(engines(), signal.SIGSTOP) + hurt(fork_servers()), (10,), 1,
     ),
     "engine ended politely": (lambda: hurt(engines()[:1], signal.SIGTERM), (10,), 1),
-    "garbage on a channel": (lambda: say_as(engines()[0], b"\xff" * 40), (10,), 2),
-    "a frame of no message": (lambda: say_as(engines()[0], framed(pickle.dumps([1]))), (10,), 2),
+    "garbage on a channel": (lambda: send_as(engines()[0], b"\xff" * 40), (10,), 2),
+    "a frame of no message": (lambda: send_as(engines()[0], framed(pickle.dumps([1]))), (10,), 2),
     "a message that no engine says": (
-        lambda: say_as(engines()[0], framed(encode([m.EndRun()]))), (10,), 1,
+        lambda: send_as(engines()[0], framed(encode([m.EndRun()]))), (10,), 1,
     ),
     "a channel cut in the middle of a frame": (
-        lambda: say_as(engines()[0], framed(b"x" * 100)[:50], cut=True), (10,), 1,
+        lambda: send_as(engines()[0], framed(b"x" * 100)[:50], cut=True), (10,), 1,
     ),
-    "a channel cut between two frames": (lambda: say_as(engines()[0], b"", cut=True), (10,), 1),
+    "a channel cut between two frames": (lambda: send_as(engines()[0], b"", cut=True), (10,), 1),
 }  # fmt: skip
 FANOUT = 8
 
-#: What hits one engine costs no more than the slots of that.
+#: A fault of one engine costs no more than the slots of that engine.
 OF_ONE = [fault for fault in FAULTS if not fault.startswith(("engines", "all", "fork server"))]
 
 
@@ -109,7 +109,7 @@ def test_every_node_has_one_verdict_whatever_dies(fault: str, task: Task, ledger
     action, moments, times = FAULTS[fault]
     victims: list[psutil.Process] = []
     task.set_info("fanout", FANOUT)
-    # Who spawns on a machine that is busy may be silent for a while.
+    # An engine that spawns on a busy machine may be silent for a while.
     task.set_info("heartbeat", 1.5)
     act: dict[int, Callable[[], object]] = dict.fromkeys(moments, lambda: victims.extend(action()))
     sweep = Sweep(task, ledger, 80, Observer(act))
@@ -118,9 +118,9 @@ def test_every_node_has_one_verdict_whatever_dies(fault: str, task: Task, ledger
     assert commands() == []
     slots = -(-FANOUT // int(task.info("engines"))) if fault in OF_ONE else FANOUT
     sweep.check(at_most_lost=times * slots)
-    # Also of what is nobody's child any more; with both killed in one moment nobody is there to see to it.
+    # Orphans too; with both killed in one moment no process is left to end them.
     assert fault == "fork server and engines killed" or eventually(lambda: not running(ledger))
-    assert victims, "there was somebody to hurt"
+    assert victims, "a process was hurt"
     assert eventually(lambda: not any(alive(victim.pid) for victim in victims))
 
 
@@ -154,7 +154,7 @@ def test_a_command_that_kills_its_engine_is_not_run_for_ever(task: Task, tmp_pat
     assert len(outcomes) == 30
     assert (outcomes.pop("n8").reason, worker.node_retcode("n8")) == ("lost", 255)
     assert {outcome.reason for outcome in outcomes.values()} == {"exit"}
-    assert {len(told) for told in observer.hups.values()} == {1} and len(observer.hups) == 30
+    assert {len(hups) for hups in observer.hups.values()} == {1} and len(observer.hups) == 30
     assert (observer.starts, observer.closes) == (1, [False])
     # The first try, and ten more.
     assert len((tmp_path / "tries").read_text().split()) == 11
@@ -163,7 +163,7 @@ def test_a_command_that_kills_its_engine_is_not_run_for_ever(task: Task, tmp_pat
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_output_of_a_dead_attempt_is_dropped(number: int, task: Task, tmp_path: Path) -> None:
-    """Lines that were told and recorded before the engine died are not in the results of the next try."""
+    """Lines that were reported and recorded before the engine died are not in the results of the next try."""
 
     class Reader(Observer):
         begun = 0
@@ -178,15 +178,15 @@ def test_the_output_of_a_dead_attempt_is_dropped(number: int, task: Task, tmp_pa
     task.set_info("heartbeat", 1.5)
     task.set_info("fanout", 6)
     reader = Reader()
-    # What it says tells that its mark is there: the blow may follow at once.
-    say = "echo begun; echo begun >&2"
+    # Its output proves that its mark is there: the kill may follow at once.
+    begin = "echo begun; echo begun >&2"
     command = (
-        f"mkdir {tmp_path}/%h 2>&- && hold=79; {say}; sleep ${{hold-0}}; echo out; echo err >&2"
+        f"mkdir {tmp_path}/%h 2>&- && hold=79; {begin}; sleep ${{hold-0}}; echo out; echo err >&2"
     )
     worker = ExecWorker("n[1-6]", handler=reader, command=command, stderr=True)
     task.schedule(worker)
     task.resume()
-    assert reader.begun == 24, "each had said something to each attempt, on both streams"
+    assert reader.begun == 24, "each attempt of each node had printed on both streams"
     for texts, last in ((worker.iter_buffers(), b"out"), (worker.iter_errors(), b"err")):
         assert [(bytes(text), len(nodes)) for text, nodes in texts] == [(b"begun\n" + last, 6)]
     assert {outcome.reason for outcome in worker.outcomes()} == {"exit"}
@@ -231,8 +231,8 @@ def test_an_engine_hurt_between_runs_costs_no_node(
         if server_too:
             victims += hurt(fork_servers())
         worker = task.run("echo ok", nodes="n[1-40]", remote=False)
-        told = {(outcome.reason, outcome.detail or "") for outcome in worker.outcomes()}
-        assert told == {("exit", "")}
+        ends = {(outcome.reason, outcome.detail or "") for outcome in worker.outcomes()}
+        assert ends == {("exit", "")}
         assert len(dict(worker.iter_node_retcodes())) == 40
         assert eventually(functools.partial(none, is_alive, victims))
 
@@ -260,7 +260,7 @@ def test_engines_outlive_the_thread_that_started_them(task: Task) -> None:
 
 
 def test_a_killed_fork_server_leaves_nothing_of_the_commands(task: Task, tmp_path: Path) -> None:
-    """Nor of what a command has started in a session of its own, with another parent."""
+    """Nor of processes that a command has started in a session of its own, with another parent."""
     pids = tmp_path / "pids"
     command = f"(setsid sh -c 'echo $$ >> {pids}; exec sleep 77' &); sleep 0.3; sleep 78"
 
@@ -278,7 +278,7 @@ def test_a_killed_fork_server_leaves_nothing_of_the_commands(task: Task, tmp_pat
 
 
 def test_a_daemon_of_an_earlier_run_is_the_user_s(task: Task, tmp_path: Path) -> None:
-    """What ended by itself may have left something on purpose; the end of a later run leaves it alone."""
+    """A command that ended by itself may leave a process on purpose; the end of a later run leaves it alone."""
     pid_file = tmp_path / "pid"
     task.run(f"setsid sleep 60 >/dev/null 2>&1 & echo $! > {pid_file}")
     daemon = psutil.Process(int(pid_file.read_text()))
@@ -298,7 +298,7 @@ def test_a_daemon_of_an_earlier_run_is_the_user_s(task: Task, tmp_path: Path) ->
 def test_one_engine_s_daemons_are_not_taken_for_what_another_has_lost(
     lost_first: bool, task: Task, tmp_path: Path
 ) -> None:
-    """One engine is killed and another ends cleanly while nobody looks: which orphan is whose?"""
+    """One engine is killed and another ends cleanly between two looks: which orphan belongs to which?"""
     lost, kept = tmp_path / "lost", tmp_path / "kept"
     pids = tmp_path / "pids"
     leave = f"setsid sleep 60 >/dev/null 2>&1 & echo $! > {kept}"

@@ -63,11 +63,11 @@ CODES = {"terminated": -15, "os._exit": 3, "exit": 4, "exception": 1, "exec": 0}
 def test_the_end_of_the_program_is_the_end_of_all_it_started(
     end: str, count: int, tmp_path: Path
 ) -> None:
-    said = tmp_path / "said"
+    output = tmp_path / "output"
     mark = uuid.uuid4().hex
     more = "(setsid sleep 75 &); setsid sleep 76 &"
     source = PROGRAM.format(root=ROOT, end=ENDS[end], engines=count, more=more)
-    assert run_to_its_end(source, mark, said) == CODES.get(end, -9), said.read_text()
+    assert run_to_its_end(source, mark, output) == CODES.get(end, -9), output.read_text()
     assert all_gone(mark), marked(mark)
 
 
@@ -78,7 +78,7 @@ def test_the_end_of_the_program_is_the_end_of_all_it_started(
 def test_a_fork_in_c_that_outlives_the_program(end: str, count: int, tmp_path: Path) -> None:
     """It holds all descriptors of the program, and knows nothing of them."""
     mark = uuid.uuid4().hex
-    daemon, said = tmp_path / "daemon", tmp_path / "said"
+    daemon, output = tmp_path / "daemon", tmp_path / "output"
     leave = (
         f"env -u MPSHELL_TEST_MARK setsid sleep 79 </dev/null >/dev/null 2>&1 & echo $! > {daemon}"
     )
@@ -87,11 +87,11 @@ def test_a_fork_in_c_that_outlives_the_program(end: str, count: int, tmp_path: P
     ).replace("task.schedule(", f"task.run({leave!r})\ntask.schedule(")
     source = "import ctypes; libc = ctypes.PyDLL(None)\n" + source
     try:
-        assert run_to_its_end(source, mark, said) == CODES.get(end, -9), said.read_text()
+        assert run_to_its_end(source, mark, output) == CODES.get(end, -9), output.read_text()
         assert all_gone(mark, left=1), marked(mark)
         assert len(marked(mark)) == 1
-        assert said.read_text() == ""
-        # What a finished command has left on purpose is the user's, as ever.
+        assert output.read_text() == ""
+        # A process that a finished command has left on purpose is the user's, as ever.
         os.kill(int(daemon.read_text()), signal.SIGKILL)
     finally:
         for line in marked(mark):
@@ -103,7 +103,7 @@ def test_a_fork_in_c_that_outlives_the_program(end: str, count: int, tmp_path: P
 @pytest.mark.parametrize("end", ["killed", "os._exit", "exec"])
 def test_the_end_of_the_program_in_a_storm_of_forks(end: str, tmp_path: Path) -> None:
     """A fork that is under way when its process is stopped still makes a child."""
-    said = tmp_path / "said"
+    output = tmp_path / "output"
     mark = uuid.uuid4().hex
     source = f"""
 import os, signal, sys
@@ -117,13 +117,13 @@ task.set_info("engines", 2)
 task.schedule(ExecWorker("n[1-4]", handler=Handler(), command={STORM!r}))
 task.resume()
 """
-    assert run_to_its_end(source, mark, said) == CODES.get(end, -9), said.read_text()
+    assert run_to_its_end(source, mark, output) == CODES.get(end, -9), output.read_text()
     assert all_gone(mark), marked(mark)
-    assert said.read_text() == ""
+    assert output.read_text() == ""
 
 
 EXITS = {
-    "Tasks that nobody ended": (
+    "Tasks that were not ended": (
         "task = Task(); task.shell('sleep 0.3; echo x'); task.resume()\nother = Task()\n", 0,
     ),
     "runs in daemon threads": (
@@ -147,7 +147,7 @@ EXITS = {
 
 @pytest.mark.parametrize("name", EXITS)
 def test_the_interpreter_ends_whatever_tasks_there_are(name: str, tmp_path: Path) -> None:
-    said = tmp_path / "said"
+    output = tmp_path / "output"
     mark = uuid.uuid4().hex
     body, code = EXITS[name]
     source = f"""
@@ -155,13 +155,13 @@ import os, sys, threading, time
 sys.path.insert(0, {ROOT!r})
 from mpshell import EventHandler, Task, task_self
 {body}"""
-    assert run_to_its_end(source, mark, said) == code, said.read_text()
+    assert run_to_its_end(source, mark, output) == code, output.read_text()
     assert all_gone(mark), marked(mark)
-    assert said.read_text() == ""
+    assert output.read_text() == ""
 
 
 def test_a_program_that_ends_in_the_middle_of_its_runs_of_threads(tmp_path: Path) -> None:
-    said = tmp_path / "said"
+    output = tmp_path / "output"
     mark = uuid.uuid4().hex
     source = f"""
 import os, sys, threading
@@ -179,5 +179,5 @@ for _ in range(4):
     begun.acquire()
 os._exit(5)
 """
-    assert run_to_its_end(source, mark, said) == 5, said.read_text()
+    assert run_to_its_end(source, mark, output) == 5, output.read_text()
     assert all_gone(mark), marked(mark)

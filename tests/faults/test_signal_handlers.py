@@ -25,7 +25,7 @@ from tests.faults.conftest import Observer, Sweep, later
 
 
 class OopsError(Exception):
-    """What a handler of the program's raises."""
+    """Raised by a handler of the program's."""
 
 
 @pytest.fixture
@@ -101,11 +101,11 @@ def test_a_signal_in_the_middle_of_a_message_waits_for_its_end(
     def oops(number: int, frame: Any) -> None:
         raise raises
 
-    def encode(said: list[messages.Message]) -> bytes:
-        if any(isinstance(message, messages.Submit) for message in said) and not sent:
+    def encode(batch: list[messages.Message]) -> bytes:
+        if any(isinstance(message, messages.Submit) for message in batch) and not sent:
             sent.append(1)
             os.kill(os.getpid(), signal.SIGUSR1)
-        return plain(said)
+        return plain(batch)
 
     sent: list[int] = []
     plain = codec.encode
@@ -198,7 +198,7 @@ def test_what_a_signal_handler_asks_for_is_done_at_once(task: Task) -> None:
 
 
 def test_an_error_at_the_end_goes_before_what_another_thread_still_says(task: Task) -> None:
-    """Of a worker that ends with nothing left to run: the run ends with the error, whatever is posted."""
+    """Of a worker that ends with nothing left to run: the run ends with the error, after any posted call."""
 
     class Ends(Observer):
         def ev_close(self, worker: Any, timedout: bool) -> None:
@@ -247,7 +247,7 @@ def test_a_fork_in_a_signal_handler_is_let_out(when: str, leaves: str, task: Tas
         pid = os.fork()
         if pid:
             children.append(pid)
-            # No more grace, or an end to what would run for ever.
+            # No more grace, or an end to commands that would run for ever.
             raise KeyboardInterrupt
         if leaves == "by exit":
             sys.exit(3)
@@ -260,7 +260,7 @@ def test_a_fork_in_a_signal_handler_is_let_out(when: str, leaves: str, task: Tas
         task.resume()
     except BaseException as error:
         if os.getpid() != parent:
-            # What ends the run comes out of it in the child too.
+            # The exception that ends the run comes out of it in the child too.
             returned = OopsError if at_the_end else EngineIllegalOperationError
             os._exit(5 if type(error) is (SystemExit if leaves == "by exit" else returned) else 6)
         if not isinstance(error, KeyboardInterrupt):
@@ -278,13 +278,13 @@ def test_a_fork_in_a_signal_handler_is_let_out(when: str, leaves: str, task: Tas
 def test_what_an_error_from_nowhere_has_torn_off_is_lost(
     task: Task, ledger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without memory, say: what was in hand then may have run."""
+    """Without memory, for example: clients in hand at that moment may have run."""
 
-    def encode(said: list[messages.Message]) -> bytes:
-        if any(isinstance(message, messages.Submit) for message in said) and not failed:
+    def encode(batch: list[messages.Message]) -> bytes:
+        if any(isinstance(message, messages.Submit) for message in batch) and not failed:
             failed.append(1)
             raise MemoryError
-        return plain(said)
+        return plain(batch)
 
     failed: list[int] = []
     plain = codec.encode

@@ -1,4 +1,4 @@
-"""The fault table: what went wrong in other tools of this kind, and has no better place among the tests."""
+"""The fault table: known faults of other tools of this kind that have no better place among the tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = str(Path(mpshell.__path__[0]).parent)
 
 
 def run_program(source: str, **options: Any) -> str:
-    """Run a program that finds the library; return what it prints."""
+    """Run a program that finds the library; return its output."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\nsys.path.insert(0, {ROOT!r})\n{source}"],
         capture_output=True, text=True, timeout=90, **options,
@@ -86,7 +86,7 @@ def test_who_waits_neither_polls_nor_works(task: Task) -> None:
 
 @pytest.mark.parametrize("engines", [4], indirect=True)
 def test_equal_output_of_many_nodes_is_held_once(task: Task) -> None:
-    """400 times a megabyte; scaled down from 10,000, as it costs a body an engine whatever the nodes."""
+    """400 times a megabyte; scaled down from 10,000, as it costs one body an engine for any number of nodes."""
     with peak_memory() as growth:
         worker = ExecWorker("n[1-400]", command="head -c 1000000 /dev/zero | tr '\\0' a")
         task.schedule(worker)
@@ -112,7 +112,7 @@ def test_names_that_do_not_fold(task: Task) -> None:
 
 
 def test_a_large_program_forks_no_large_engines() -> None:
-    """What a start costs does not depend on the program: engines are not copies of it."""
+    """The cost of a start does not depend on the program: engines are not copies of it."""
     source = """
 import psutil
 from mpshell import task_self
@@ -195,7 +195,7 @@ def test_a_line_in_very_many_pieces(task: Task) -> None:
 
 @pytest.mark.parametrize("engines", [2], indirect=True)
 def test_a_million_nodes_can_be_given_up(task: Task) -> None:
-    """What has not started costs little, and goes at once."""
+    """Nodes that have not started cost little, and end at once."""
     started: list[str] = []
 
     def pickup(handler: object, worker: ExecWorker, node: str) -> None:
@@ -229,7 +229,7 @@ def test_a_run_without_room_for_an_engine_is_a_clear_error(task: Task) -> None:
         except mpshell.EngineStartError:
             ends.append([])
         except OSError as error:
-            # For what the run itself needs, before any engine.
+            # For a descriptor of the run itself, before any engine.
             errors.add(error.errno)
             ends.append([])
         finally:
@@ -248,7 +248,7 @@ def worker_lost(task: Task) -> list[object]:
 
 
 def test_handlers_of_any_kind(task: Task, tmp_path: Path) -> None:
-    """They never cross to an engine: what cannot be pickled is no matter."""
+    """They never cross to an engine: attributes that cannot be pickled do not matter."""
     with open(tmp_path / "file", "w") as file:
 
         class Handler(mpshell.EventHandler):
@@ -274,7 +274,7 @@ def test_within_a_coroutine(task: Task) -> None:
 
 
 class Extra(Observer):
-    """Hears of the work that a handler gives, timers included."""
+    """Gets the events of the work that a handler submits, timers included."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ class Extra(Observer):
         self.timers += 1
 
 
-#: What a handler gives, three times.
+#: Work that a handler submits, three times.
 ACTIONS: dict[str, Callable[[Task, Path, Extra], object]] = {
     "shell": lambda task, path, extra: task.shell(
         f"echo %h >> {path}.ran", nodes="x[1-3]", remote=False, handler=extra
@@ -330,6 +330,6 @@ def test_the_program_tells_of_a_lost_engine(tmp_path: Path) -> None:
         assert eventually(lambda: len(list(tmp_path.iterdir())) == 2, 30)
         [server] = psutil.Process(program.pid).children()
         hurt(engines_under(server))
-        _, said = program.communicate(timeout=60)
+        _, shown = program.communicate(timeout=60)
     assert program.returncode == 255
-    assert b"n[1-2]" in said and b"lost" in said
+    assert b"n[1-2]" in shown and b"lost" in shown

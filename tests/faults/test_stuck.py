@@ -1,6 +1,6 @@
 """Engines that hang in the kernel: between vfork and exec, when the command's file does not answer.
 
-The file system that hangs is a lease here (fcntl(2), F_SETLEASE): who opens the file waits in the kernel
+The file system that hangs is a lease here (fcntl(2), F_SETLEASE): open(2) of the file waits in the kernel
 until its holder lets go, and exec opens it.
 """
 
@@ -23,7 +23,7 @@ from tests.support import eventually, is_engine
 
 
 class Lease:
-    """A program that nobody can execute while the lease is held."""
+    """A program that cannot be executed while the lease is held."""
 
     def __init__(self, path: Path) -> None:
         shutil.copy("/bin/true", path)
@@ -70,7 +70,7 @@ STUCK = {
 
 @pytest.fixture
 def task() -> Iterator[Task]:
-    """Give a Task whose commands share one engine."""
+    """Give a Task with one engine for all commands."""
     task_terminate()
     task = task_self()
     task.set_info("engines", 1)
@@ -90,7 +90,7 @@ def task() -> Iterator[Task]:
 def test_an_exec_that_hangs_ends_no_run(
     fault: str, heartbeat: float | None, lease: Lease, task: Task
 ) -> None:
-    """Without a heartbeat the death of the fork server is what tells."""
+    """Without a heartbeat the death of the fork server is the sign."""
     task.set_info("heartbeat", heartbeat)
     beside = ExecWorker("m1", handler=Observer(), command=f"sleep 71; : {lease.path}")
     worker = ExecWorker("n1", handler=Observer(), command=str(lease.path))

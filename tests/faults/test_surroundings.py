@@ -1,4 +1,4 @@
-"""The fault table: what the program is changes: its user, its interpreter, its encoding."""
+"""The fault table: changes of the program itself: its user, its interpreter, its encoding."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ROOT = str(Path(mpshell.__path__[0]).parent)
 
 
 def test_commands_run_as_who_the_program_is_now() -> None:
-    """What was dropped is not kept by an engine of before (which takes root)."""
+    """An engine of before does not keep dropped privileges (which takes root)."""
     done = run_script(f"""
 import os, sys
 sys.path.insert(0, {ROOT!r})
 from mpshell import task_self
-who = "echo $(id -u) $(id -g) $(id -G)"
+ids = "echo $(id -u) $(id -g) $(id -G)"
 def run():
     task = task_self()
-    task.run(who, nodes="n[1-20]", remote=False)
+    task.run(ids, nodes="n[1-20]", remote=False)
     assert task.max_retcode() == 0
     return {{bytes(body).decode() for body, nodes in task.iter_buffers()}}
 first = run()
@@ -108,7 +108,7 @@ def test_engines_that_run_for_another_task_stay_when_the_user_changes(
     assert fork_servers() == []
 
 
-#: A program whose `sys.executable` starts the program itself.
+#: A program with a `sys.executable` that starts the program itself.
 ITSELF = f"""
 import os, sys
 sys.path.insert(0, {ROOT!r})
@@ -161,20 +161,20 @@ def test_no_interpreter_is_a_clear_error(
     ids=["ascii", "utf8", "locale"],
 )
 def test_text_has_the_same_bytes_for_commands_as_for_the_program(encoding: dict[str, str]) -> None:
-    """Those of an argument are what the user typed, whatever the program takes them for."""
+    """The bytes of an argument are those that the user typed, in any encoding of the program."""
     done = run_script(
         f"""
 import sys
 sys.path.insert(0, {ROOT!r})
 from mpshell import task_self
-said = task_self().run("printf %s " + sys.argv[1]).read()
-assert said == b"x\\xc3\\xa9", said
+read = task_self().run("printf %s " + sys.argv[1]).read()
+assert read == b"x\\xc3\\xa9", read
 try:
-    said = task_self().run("printf %s \\u65e5").read()
+    read = task_self().run("printf %s \\u65e5").read()
 except ValueError as error:
     assert "cannot be encoded" in str(error), error
-    said = None
-print(sys.getfilesystemencoding(), said == "\\u65e5".encode(), said is None)
+    read = None
+print(sys.getfilesystemencoding(), read == "\\u65e5".encode(), read is None)
 """,
         args=["x\u00e9"],
         env={"PATH": os.environ["PATH"], "LC_ALL": "C", **encoding},
@@ -189,7 +189,7 @@ print(sys.getfilesystemencoding(), said == "\\u65e5".encode(), said is None)
 def test_a_package_that_is_replaced_under_a_running_program_is_a_clear_error(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine loads what is on the disk by then, and its messages may be others."""
+    """An engine loads the files on the disk by then, and its messages may differ."""
     pool.shutdown()
     with monkeypatch.context() as older:
         older.setattr(mpshell, "__version__", "0.0.9")
@@ -201,7 +201,7 @@ def test_a_package_that_is_replaced_under_a_running_program_is_a_clear_error(
     assert task.run("echo again").read() == b"again"
 
 
-#: What the patches of gevent and eventlet do to a process, as far as Tasks see it.
+#: The effects of the patches of gevent and eventlet on a process, as far as Tasks see them.
 PATCHES = {
     "threads": "import _thread; _real = _thread.start_new_thread; "
     "_thread.start_new_thread = threading._start_new_thread = lambda *args: _real(*args)",
@@ -248,7 +248,7 @@ PROC = {
 
 @pytest.mark.parametrize("proc", PROC)
 def test_without_proc_no_command_starts(proc: str, tmp_path: Path) -> None:
-    """Nothing could end what the commands of a killed engine leave, so none is started."""
+    """Nothing could end leftover processes of a killed engine's commands, so no command is started."""
     program = tmp_path / "program.py"
     program.write_text(
         f"""

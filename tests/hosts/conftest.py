@@ -27,7 +27,7 @@ def local_hosts(number: int = 2, engines: int | None = None) -> HostsLauncher:
 
 @pytest.fixture
 def task() -> Iterator[Task]:
-    """Give a Task whose engines end with the test."""
+    """Give a Task; its engines end with the test."""
     task = task_self()
     yield task
     task_terminate()
@@ -81,12 +81,12 @@ class Lag:
             self._most, before = max(self._most, now - before - 0.1), now
 
     def within(self, seconds: float) -> float:
-        """Return the bound for what takes so long on an idle machine, and passes through some ten processes."""
+        """Return the bound for an action of so many seconds on an idle machine, through some ten processes."""
         return seconds + 20 * self._most
 
 
 class Ledger(EventHandler):
-    """What really ran, by its own account, and what was alive when a loss was reported."""
+    """The commands that really ran, by their own records, and those alive when a loss was reported."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -15,7 +15,7 @@ import psutil
 from tests.engine.conftest import alive
 from tests.support import eventually
 
-#: Hosts are told apart by their addresses, and those of 127.0.0.0/8 are all this machine.
+#: Hosts are distinguished by their addresses, and those of 127.0.0.0/8 are all this machine.
 HOSTS = ("127.101.0.1", "127.101.0.2")
 
 

@@ -1,4 +1,4 @@
-"""What is killed and stopped between a program and its far commands, and what holds whatever it is."""
+"""Kills and stops of each process between a program and its far commands, and the check after each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+
+import psutil
 
 from mpshell import Task
 from mpshell.hosts.launcher import HostsLauncher
@@ -24,15 +26,29 @@ Hurt = Callable[[Chain], object]
 
 
 def hurt(name: str, number: int = signal.SIGKILL) -> Hurt:
-    """Return what sends a signal to a process between the engine and this program."""
+    """Return an action that sends a signal to a process between the engine and this program."""
     return lambda chain: os.kill(chain.of(name).pid, number)
+
+
+def hurt_way(number: int, host_of: Callable[[psutil.Process], str]) -> Hurt:
+    """Return an action that sends a signal to the program that leads to the host of an engine.
+
+    `host_of` returns the name of an outpost's host, which is an argument of that program.
+    """
+
+    def send(chain: Chain) -> None:
+        host = host_of(chain.of("outpost"))
+        [way] = [p for p in switchboard().children() if host in p.cmdline()]
+        os.kill(way.pid, number)
+
+    return send
 
 
 def hurt_switchboard(number: int) -> Hurt:
     return lambda chain: os.kill(switchboard().pid, number)
 
 
-#: Those that are there whatever leads to the hosts.
+#: The faults that exist with any way to the hosts.
 EVERYWHERE: dict[str, Hurt] = {
     "engine killed": hurt("engine"),
     "engine stopped": hurt("engine", signal.SIGSTOP),

@@ -78,7 +78,7 @@ class Link:
         assert eventually(lambda: log.exists() and "listening on" in log.read_text()), "sshd"
 
     def launcher(self) -> HostsLauncher:
-        """Return a launcher whose one host is the gateway."""
+        """Return a launcher with the gateway as its one host."""
         options = f"-F {self._server.config} -oHostName={ADDRESSES['far']} -oPort={PORT} -oConnectTimeout=60"
         [way] = ssh_hosts("node1", options=options).ways
         inside = ("ip", "netns", "exec", self._names["near"], *way.argv)
@@ -99,7 +99,7 @@ class Link:
             self._sshd.kill()
             self._sshd.wait()
         for name in self._names.values():
-            # Sessions of sshd, and ssh: on a link that is cut they would hear of no end.
+            # Sessions of sshd, and ssh: over a cut link no end would reach them.
             for pid in ip("netns", "pids", name, check=False).split():
                 try:
                     os.kill(int(pid), signal.SIGKILL)

@@ -45,7 +45,7 @@ SlurmdTimeout=30
 
 
 def _free_ports(count: int) -> int:
-    """Return the first of so many neighbouring ports that nobody listens on."""
+    """Return the first of so many neighbouring ports that are free."""
     # Another process of a test run may look at the same moment.
     begin = 20100 + os.getpid() % 1000 * count
     for first in range(begin, 32000, count):
@@ -96,7 +96,7 @@ class Slurm:
 
 @contextmanager
 def running_slurm(top: Path) -> Iterator[Slurm]:
-    """Give a cluster whose nodes are idle."""
+    """Give a cluster with idle nodes."""
     for name in ("state", "log", "munge", *(f"spool{n}" for n in range(1, NODES + 1))):
         (top / name).mkdir(parents=True)
     for path in (top, *top.parents[:2]):

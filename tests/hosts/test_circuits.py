@@ -22,7 +22,7 @@ from mpshell.wire.channel import MAX_FRAME, Channel, channel_pair
 
 
 class Pair:
-    """A coordinator's channel, two circuits, an engine's channel; `way` has what is between them."""
+    """A coordinator's channel, two circuits, an engine's channel; `way` holds the frames between them."""
 
     def __init__(self) -> None:
         self.loop = EventLoop()
@@ -42,7 +42,7 @@ class Pair:
         )  # fmt: skip
 
     def deliver(self, only: str = "down up") -> None:
-        """Deliver what is on the way, and what comes of it, until nothing is."""
+        """Deliver the frames on the way, and those that follow from them, until there are none."""
         for _ in range(2000):
             self.loop.run_once(poll_only=True)
             now = [item for item in self.way if item[0] in only]
@@ -82,7 +82,7 @@ def test_a_frame_of_any_size_arrives_whole(size: int, pair: Pair) -> None:
 
 
 def test_no_more_is_on_the_way_than_a_window(pair: Pair) -> None:
-    """The other end reads nothing: what is sent to it waits in its own channel, and not here."""
+    """The other end reads nothing: data for it waits in its own channel, and not here."""
     for _ in range(64):
         pair.engine.send(b"x" * (1 << 16))
     pair.engine.send(b"y" * WINDOW)
@@ -105,7 +105,7 @@ def test_more_than_the_window_is_refused(pair: Pair) -> None:
             pair.near.take(frames.LAST, b"x" * frames.BODY)
 
 
-def test_what_an_engine_has_sent_is_passed_on_before_its_end(pair: Pair) -> None:
+def test_data_of_an_engine_is_passed_on_before_its_end(pair: Pair) -> None:
     for number in range(40):
         pair.engine.send(b"%d" % number * 1000)
     ended: list[str] = []
@@ -120,8 +120,8 @@ def test_what_an_engine_has_sent_is_passed_on_before_its_end(pair: Pair) -> None
     assert found == [b"%d" % number * 1000 for number in range(40)]
 
 
-def test_what_waits_for_a_circuit_is_called_when_that_is_closed(pair: Pair) -> None:
-    """Nothing would call it later: what was to be passed on is dropped."""
+def test_a_callback_that_waits_for_a_circuit_is_called_at_its_close(pair: Pair) -> None:
+    """Nothing would call it later: the data to be passed on is dropped."""
     called: list[str] = []
     for _ in range(WINDOW // frames.BODY):
         pair.near.take(frames.LAST, b"x" * frames.BODY)

@@ -1,4 +1,4 @@
-"""-R asyncssh with engines on other hosts: connections with what those hosts have."""
+"""-R asyncssh with engines on other hosts: connections by the programs and files of those hosts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Host node93
 
 
 def hosts(home: Path, *programs: tuple[str, ...]) -> HostsLauncher:
-    """Return hosts with a home of their own, whose configuration of ssh is in there."""
+    """Return hosts with a home of their own, which holds their configuration of ssh."""
     env = (("HOME", str(home)),)
     return HostsLauncher([Way(f"gw{n + 1}", argv, 60.0, env) for n, argv in enumerate(programs)], 1)
 
@@ -114,9 +114,9 @@ def test_a_host_without_the_library_takes_ssh(task: Task, home: Path) -> None:
     task.set_info("launcher", hosts(home, WITHOUT))
     with pytest.warns(
         RuntimeWarning, match=r"6 nodes over ssh\(1\) in place of asyncssh: gw1: .*asyncssh"
-    ) as told:
+    ) as logged:
         worker = task.run("exit 4", nodes="node[1-6]")
-    assert len(told) == 1
+    assert len(logged) == 1
     assert {(o.reason, o.returncode, o.host) for o in worker.outcomes()} == {("exit", 4, "gw1")}
 
 

@@ -82,7 +82,7 @@ def test_a_cut_that_heals_in_time_costs_nothing(task: Task, ledger: Ledger, link
 def test_a_cut_that_heals_after_the_lease_makes_the_loss_certain(
     task: Task, ledger: Ledger, link: Link
 ) -> None:
-    """The outpost has ended what ran, and says so: each loss is reported with the end of its engine."""
+    """The outpost has ended the commands, and reports it: each loss is reported with the end of its engine."""
     reasons, _ = run_with_a_cut(task, ledger, link, ("up", "down"), 6.5, 30)
     assert reasons == ["lost"] * FANOUT
     assert not any(alive(pid) for _, _, pid in ledger.lines())

@@ -178,7 +178,7 @@ def test_a_stopped_outpost_ends_with_its_worker(
 
 
 def chain_of_a_run(task: Task, ledger: Ledger, hosts: HostsLauncher) -> Chain:
-    """Run a command, and return what leads to it, which stays for the next one."""
+    """Run a command, and return the chain of processes to its engine, which stays for the next one."""
     task.set_info("launcher", hosts)
     worker = task.run(ledger.command, nodes="n1", remote=False)
     assert worker.node_retcode("n1") == 0
@@ -193,7 +193,7 @@ def gone(*processes: psutil.Process) -> bool:
 
 @contextmanager
 def stop(process: psutil.Process) -> Iterator[None]:
-    """Stop a process whose end is then awaited; it is not left behind."""
+    """Stop a process, and wait for its end afterwards; it is not left behind."""
     process.suspend()
     try:
         assert eventually(lambda: process.status() == psutil.STATUS_STOPPED)

@@ -1,4 +1,4 @@
-"""What engines on other hosts read of this one: input and the sources of copies, once a host."""
+"""Data of this host that engines on other hosts read: input and the sources of copies, once a host."""
 
 from __future__ import annotations
 
@@ -181,7 +181,9 @@ def test_a_copy_over_ssh_from_there(
     assert copied.stat().st_mtime == 1_100_000_000
 
 
-def test_what_is_not_brought_there_is_refused_at_the_call(task: Task, tmp_path: Path) -> None:
+def test_a_source_that_is_not_brought_there_is_refused_at_the_call(
+    task: Task, tmp_path: Path
+) -> None:
     task.set_info("launcher", local_hosts(1))
     (source := tmp_path / "%h").write_text("x")
     os.mkfifo(tmp_path / "fifo")

@@ -1,4 +1,4 @@
-"""Hosts that are reached with ssh: the whole chain, what is killed in it, and the hosts that cannot be used."""
+"""Hosts that are reached with ssh: the whole chain, kills in it, and the hosts that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mpshell import Task, ssh_hosts
 from mpshell.hosts.launcher import HostsLauncher
 from tests.groupfiles import write_groups
-from tests.hosts.conftest import Chain, Ledger, switchboard
-from tests.hosts.killrows import EVERYWHERE, Hurt, check
+from tests.hosts.conftest import Chain, Ledger
+from tests.hosts.killrows import EVERYWHERE, check, hurt_way
 from tests.hosts.test_runs import digest
 from tests.ssh.conftest import SshServer, ssh_server
 
@@ -33,23 +34,16 @@ def kill_session(chain: Chain) -> None:
     os.kill(sshd.pid, signal.SIGKILL)
 
 
-def hurt_ssh(number: int) -> Hurt:
-    """Return what sends a signal to the ssh that leads to the host of an engine."""
-
-    def send(chain: Chain) -> None:
-        # Node K of the server has the address 127.100.0.(K + 1).
-        address = chain.of("outpost").environ()["SSH_CONNECTION"].split()[2]
-        node = f"node{int(address.rpartition('.')[2]) - 1}"
-        [ssh] = [p for p in switchboard().children() if node in p.cmdline()]
-        os.kill(ssh.pid, number)
-
-    return send
+def node_of(outpost: psutil.Process) -> str:
+    # Node K of the server has the address 127.100.0.(K + 1).
+    address = outpost.environ()["SSH_CONNECTION"].split()[2]
+    return f"node{int(address.rpartition('.')[2]) - 1}"
 
 
 FAULTS = {
     **EVERYWHERE,
-    "ssh killed": hurt_ssh(signal.SIGKILL),
-    "ssh stopped": hurt_ssh(signal.SIGSTOP),
+    "ssh killed": hurt_way(signal.SIGKILL, node_of),
+    "ssh stopped": hurt_way(signal.SIGSTOP, node_of),
     "sshd killed": kill_session,
 }
 

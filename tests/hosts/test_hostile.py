@@ -12,7 +12,7 @@ from mpshell.hosts.launcher import HostsLauncher
 from mpshell.hosts.packets import Way
 from tests.hosts.conftest import OUTPOST
 
-#: An outpost that greets as it should, confirms the start of an engine, and then does as `evil` says.
+#: An outpost that greets as it should, confirms the start of an engine, and then runs the code in `evil`.
 SOURCE = """
 import json, struct, sys, time
 import mpshell
@@ -23,7 +23,7 @@ from mpshell.wire.codec import encode
 out = sys.stdout.buffer
 def send(kind, engine=0, body=b""):
     out.write(frames.pack(kind, engine, body)); out.flush()
-def say(engine, *events):
+def report(engine, *events):
     send(frames.LAST, engine, encode(list(events)))
 out.write(frames.GREETING)
 send(frames.HELLO, 0, json.dumps({"version": mpshell.__version__, "cpus": 1, "boottime": now(),
@@ -47,16 +47,16 @@ EVILS = {
     "a frame without end": "[send(frames.PIECE, engine, b'x' * 65536) for _ in range(400)]",
     "a pickle of a callable": "import os, pickle; send(frames.LAST, engine, pickle.dumps(os.system))",
     "garbage for an engine": "send(frames.LAST, engine, b'garbage')",
-    "an unknown kind": "send(b'?', engine, b'x'); say(engine, READY); sys.exit(3)",
+    "an unknown kind": "send(b'?', engine, b'x'); report(engine, READY); sys.exit(3)",
     "credit that was not used": "send(frames.CREDIT, engine, frames.pack_number(1 << 31))",
     "a short number": "send(frames.CREDIT, engine, b'x')",
     "a second greeting": "send(frames.HELLO, 0, b'{}')",
-    "another engine's frames": "say(engine + 1, READY); sys.exit(3)",
-    "a client that it does not have": "say(engine, READY, m.Starting([(9 << 32) | 1]))",
-    "the switchboard's own words": "say(engine, READY, m.Located(0.0, 1000000, '/', ''))",
-    "a file that it was not sent": "say(engine, READY, Kept('/etc/passwd', 3, ''))",
-    "a command": "say(engine, READY, m.EndRun())",
-    "an end of what never started": "say(engine, READY); send(frames.GONE, engine, b'!lies'); sys.exit(3)",
+    "another engine's frames": "report(engine + 1, READY); sys.exit(3)",
+    "a client that it does not have": "report(engine, READY, m.Starting([(9 << 32) | 1]))",
+    "a message of the switchboard's own": "report(engine, READY, m.Located(0.0, 1000000, '/', ''))",
+    "a file that it was not sent": "report(engine, READY, Kept('/etc/passwd', 3, ''))",
+    "a command": "report(engine, READY, m.EndRun())",
+    "the end of no engine": "report(engine, READY); send(frames.GONE, engine, b'!lies'); sys.exit(3)",
     "a clock without end": "send(frames.BEAT, 0, frames.pack_clock(float('inf')))",
     "a clock that is none": "send(frames.BEAT, 0, b'12345678' * 3)",
 }

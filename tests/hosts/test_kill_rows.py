@@ -33,7 +33,7 @@ def test_one_verdict_a_node_whatever_is_hurt(fault: str, task: Task, ledger: Led
 def test_when_all_hosts_are_lost_the_rest_is_reported(
     task: Task, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """What may have run is lost, the rest is not started, with the reason; the results so far are there."""
+    """Nodes that may have run are lost, the others not started, with the reason; earlier results are kept."""
     once = f'mkdir {tmp_path}/once || {{ echo closed for today >&2; exit 1; }}; exec "$@"'
     task.set_info(
         "launcher", HostsLauncher([Way("gw1", ("sh", "-c", once, "sh", *OUTPOST), 60.0)], 1)
@@ -81,7 +81,7 @@ class Killing(EventHandler):
 
 
 def test_more_output_than_a_window_is_passed_on_after_the_end_of_its_engine(task: Task) -> None:
-    """What waits for credit there, and then the reason; else the host would be silent for ever."""
+    """Output that waits for credit comes, then the reason; otherwise the host would be silent for ever."""
     task.set_info("launcher", local_hosts(1, engines=1))
     task.set_info("heartbeat", None)
     worker = task.shell(
@@ -109,7 +109,7 @@ def test_lost_nodes_run_again_where_that_is_asked_for(task: Task, ledger: Ledger
     thread.start()
     task.resume()
     thread.join()
-    # A directory that the first attempt has left is the user's: exit 9 says that it was left, and not removed.
+    # A directory that the first attempt has left is the user's: exit 9 proves that it was not removed.
     assert {outcome.reason for outcome in worker.outcomes()} == {"exit"}
     assert len(ledger.lines()) > 12
 

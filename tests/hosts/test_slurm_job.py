@@ -7,12 +7,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mpshell import Task, srun
 from mpshell.hosts.launcher import HostsLauncher
-from tests.hosts.conftest import Chain, Ledger, switchboard
-from tests.hosts.killrows import EVERYWHERE, Hurt, check
+from tests.hosts.conftest import Chain, Ledger
+from tests.hosts.killrows import EVERYWHERE, check, hurt_way
 from tests.hosts.slurm import NODES, Slurm, running_slurm
 from tests.hosts.test_runs import digest
 
@@ -55,15 +56,8 @@ def test_commands_run_on_the_nodes_of_the_job(task: Task, hosts: HostsLauncher, 
     assert {outcome.host for outcome in worker.outcomes()} <= {f"c{n + 1}" for n in range(NODES)}
 
 
-def hurt_srun(number: int) -> Hurt:
-    """Return what sends a signal to the srun that leads to the host of an engine."""
-
-    def send(chain: Chain) -> None:
-        node = chain.of("outpost").environ()["SLURMD_NODENAME"]
-        [found] = [p for p in switchboard().children() if node in p.cmdline()]
-        os.kill(found.pid, number)
-
-    return send
+def node_of(outpost: psutil.Process) -> str:
+    return outpost.environ()["SLURMD_NODENAME"]
 
 
 def kill_step(chain: Chain) -> None:
@@ -74,8 +68,8 @@ def kill_step(chain: Chain) -> None:
 
 FAULTS = {
     **EVERYWHERE,
-    "srun killed": hurt_srun(signal.SIGKILL),
-    "srun stopped": hurt_srun(signal.SIGSTOP),
+    "srun killed": hurt_way(signal.SIGKILL, node_of),
+    "srun stopped": hurt_way(signal.SIGSTOP, node_of),
     "slurmstepd killed": kill_step,
 }
 

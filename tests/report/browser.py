@@ -58,7 +58,7 @@ class Page:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 asked.append(message["params"]["request"]["url"])
-        # The browser's own pages, and what stands in the page itself.
+        # The browser's own pages, and data in the page itself.
         return console, [url for url in asked if not url.startswith(("chrome:", "data:", "about:"))]
 
     def _log(self, name: str) -> list[dict[str, Any]]:

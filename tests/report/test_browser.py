@@ -64,7 +64,7 @@ def test_outcomes_are_filtered(page: Page) -> None:
     assert len(rows(page)) == 19
 
 
-def test_failures_stand_together_by_reason_and_last_words(page: Page) -> None:
+def test_failures_stand_together_by_reason_and_last_line(page: Page) -> None:
     heads = [element.text for element in page.all("#failures summary")]
     assert heads == [
         "2 nodes: exited with code 3: disk of %h is full", "1 node: ended by SIGKILL",
@@ -75,7 +75,7 @@ def test_failures_stand_together_by_reason_and_last_words(page: Page) -> None:
     assert "disk of n16 is full" in page.text("#failures details[open] pre")
 
 
-def test_outputs_stand_together_with_what_differs(page: Page) -> None:
+def test_outputs_stand_together_with_their_differences(page: Page) -> None:
     heads = [element.text for element in page.all("#outputs summary")]
     assert heads == [
         "10 nodes: 13 bytes, the output of most nodes", "5 nodes: 13 bytes", "5 nodes: no output",
@@ -130,7 +130,7 @@ def test_the_timeline_zooms_moves_and_shows_the_outcomes(page: Page) -> None:
     assert eventually(lambda: page.value("#span") != part)
     page.one("#timeline").send_keys("0")
     assert eventually(lambda: page.value("#span") == whole)
-    # What is pale, ok, failed, timed out.
+    # Pale ones, ok, failed, timed out.
     assert len(shown) >= 4
     for kind in ("failed", "timed out"):
         box(page, kind).click()
@@ -155,7 +155,7 @@ def test_it_is_printed_with_its_groups_open(page: Page) -> None:
     assert "kernel 6.0" in page.text("#outputs")
 
 
-# -- for everybody ---------------------------------------------------------------------------------
+# -- accessibility ---------------------------------------------------------------------------------
 
 
 def test_headings_labels_and_focus(page: Page) -> None:
@@ -189,7 +189,7 @@ def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(scheme: str, page: Page) -> None:
-    """WCAG 2.2: 4.5 for text (1.4.3), 3 for what is drawn (1.4.11)."""
+    """WCAG 2.2: 4.5 for text (1.4.3), 3 for graphics (1.4.11)."""
     page.driver.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
         {"features": [{"name": "prefers-color-scheme", "value": scheme}]},

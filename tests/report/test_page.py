@@ -1,4 +1,4 @@
-"""The report as a file: what stands in it, of which runs, and that hostile output is text in it."""
+"""The report as a file: its contents, its runs, and hostile output, which is only text in it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written_is_74_and_the_run_goes_on(
 
 
 @pytest.mark.needs("root")
-def test_a_full_disk_is_74_and_what_was_there_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_74_and_the_earlier_report_stays(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     script = f"""\
@@ -131,7 +131,7 @@ echo before > {disk}/run.html; head -c 60000 /dev/zero > {disk}/full
     assert "No space left on device" in done.err
 
 
-def test_what_it_does_not_go_with(tmp_path: Path) -> None:
+def test_options_that_exclude_it(tmp_path: Path) -> None:
     for words in (("--runs", "x"), ("-R", "exec", "-w", "n1", "--dry-run", "true")):
         done = mpshell("--report", str(tmp_path / "run.html"), *words)
         assert done.code == 64 and "--report is about a run" in done.err
@@ -227,9 +227,9 @@ def test_hostile_outputs_names_and_commands_are_text_and_nothing_else(
     target = tmp_path / "run.html"
     hostile = [text for text in HOSTILE if "\x00" not in text and "\ud800" not in text]
     for number, text in enumerate(hostile):
-        (tmp_path / f"said{number}").write_text(f"{text}\nend")
+        (tmp_path / f"text{number}").write_text(f"{text}\nend")
     names = ["<b>bold</b>", "a%26;b", "x'y\"z"]
-    command = f": {' '.join(hostile[:3])!r}; cat {tmp_path}/said*; cat {tmp_path}/said%n >&2; test %n -ne 1"
+    command = f": {' '.join(hostile[:3])!r}; cat {tmp_path}/text*; cat {tmp_path}/text%n >&2; test %n -ne 1"
     words = [word for name in names for word in ("-w", name)]
     done = local(*words, "-q", "--report", str(target), command)
     assert done.code == 1, done.err

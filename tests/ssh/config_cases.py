@@ -1,4 +1,4 @@
-"""Configurations, each with a node and words of the command line, that `ssh -G` is asked about too."""
+"""Configurations, each with a node and options of the command line; `ssh -G` gets them too."""
 
 from __future__ import annotations
 

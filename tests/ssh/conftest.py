@@ -61,7 +61,7 @@ def running_server(directory: Path, programs: OpenSsh) -> Iterator[SshServer]:
     others = [] if programs.installed else ["--programs", os.path.dirname(programs.sshd)]
     started = call_script("start", directory, "--nodes", "200", "--lifetime", "7200", *others)
     assert started.returncode == 0, started.stderr
-    # The default since OpenSSH 9.0 takes many times the processor time: most of what the tests would take.
+    # The default since OpenSSH 9.0 takes many times the processor time, and would dominate the tests.
     with open(directory / "ssh_config", "a") as config:
         config.write("  KexAlgorithms curve25519-sha256\n")
     yield SshServer(directory, 200, programs)
@@ -81,21 +81,21 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 def each_ssh_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SshServer]:
-    """Give a server of each OpenSSH, whose programs are used here too: for a module that imports it."""
+    """Give a server of each OpenSSH, with its programs as the clients too: for a module that imports it."""
     with running_server(tmp_path_factory.mktemp("sshd"), openssh(request.param)) as server:
         yield server
 
 
 @pytest.fixture(params=["ssh", "asyncssh"])
 def transport(request: pytest.FixtureRequest) -> str:
-    """Give the name of each transport over SSH: what they do is to be the same."""
+    """Give the name of each transport over SSH: they have to behave alike."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def ssh_task(ssh_server: SshServer, transport: str) -> Iterator[Task]:
-    """Give a Task whose nodes are those of the server, for each transport over SSH."""
+    """Give a Task with the nodes of the server, for each transport over SSH."""
     task_terminate()
     task = task_self()
     task.set_default("distant_workername", transport)

@@ -1,4 +1,4 @@
-"""A server that does more than run the command: it knows the node, and may say or wait for something before.
+"""A server that does more than run the command: it knows the node, and may print or wait before.
 
 A program in the place of ssh(1) could do that for the transport `ssh` alone.
 """
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.ssh.conftest import SshServer
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_ssh_faults import write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
 
 
 @contextmanager

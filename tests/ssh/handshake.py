@@ -47,7 +47,7 @@ class Site:
         return " ".join((self.directory / f"{name}.pub").read_text().split()[:2])
 
     def sshd(self, host_keys: Sequence[str] = ("host_ed25519",), extra: str = "") -> list[str]:
-        """Return the words of a server that speaks over its standard input and output."""
+        """Return the arguments of a server that speaks over its standard input and output."""
         base = (self.server.directory / "sshd_config").read_text().splitlines(keepends=True)
         keys = f"AuthorizedKeysFile {self.directory}/authorized_keys\n"
         kept = [line for line in base if not line.startswith(("HostKey", "AuthorizedKeysFile"))]
@@ -70,7 +70,7 @@ class Site:
 
 
 def by_ssh(site: Site, config: Path, sshd: list[str], node: str = "node") -> tuple[str, str]:
-    """Log in by ssh(1); return the outcome, and what ssh has written."""
+    """Log in by ssh(1); return the outcome, and the output of ssh."""
     proxy = " ".join(shlex.quote(word) for word in sshd)
     done = subprocess.run(
         [site.server.programs.ssh, "-F", str(config), "-oBatchMode=yes", "-v",
@@ -166,7 +166,7 @@ def by_library(
     site: Site, config: Path, sshd: list[str], node: str = "node",
     environ: dict[bytes, bytes] | None = None, kex: str = "prefer",
 ) -> Login:  # fmt: skip
-    """Log in by the library, once more where its setup says so."""
+    """Log in by the library, once more where its setup requires that."""
 
     async def both() -> Login:
         request = Request(options=("-F", str(config)), kex=kex)

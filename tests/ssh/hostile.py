@@ -1,4 +1,4 @@
-"""A server that logs everybody in and then breaks the protocol, in the way that the user's name says."""
+"""A server that logs everybody in and then breaks the protocol; the user's name selects the way."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Peer:
     def __init__(self, channel: Any) -> None:
         self.channel = channel
         self.connection: Any = channel._conn
-        # What the client answers is not for this server, which would end the connection for some of it.
+        # The client's answers are dropped: for some of them this server would end the connection.
         answers = (
             MSG_CHANNEL_OPEN_FAILURE,
             MSG_REQUEST_SUCCESS,
@@ -60,19 +60,19 @@ class Peer:
     def send(self, kind: int, *parts: bytes) -> None:
         self.connection.send_packet(kind, *parts)
 
-    def tell(self, kind: int, *parts: bytes) -> None:
+    def send_to_channel(self, kind: int, *parts: bytes) -> None:
         """Send a message about the client's channel."""
         self.send(kind, self.number, *parts)
 
     def status(self, status: bytes = UInt32(0)) -> None:
-        self.tell(MSG_CHANNEL_REQUEST, String("exit-status"), Boolean(False), status)
+        self.send_to_channel(MSG_CHANNEL_REQUEST, String("exit-status"), Boolean(False), status)
 
     def end(self) -> None:
         """End the command as a server should, with success."""
-        self.tell(MSG_CHANNEL_DATA, String(b"here\n"))
+        self.send_to_channel(MSG_CHANNEL_DATA, String(b"here\n"))
         self.status()
-        self.tell(MSG_CHANNEL_EOF)
-        self.tell(MSG_CHANNEL_CLOSE)
+        self.send_to_channel(MSG_CHANNEL_EOF)
+        self.send_to_channel(MSG_CHANNEL_CLOSE)
 
 
 def nothing(peer: Peer) -> None:
@@ -81,18 +81,18 @@ def nothing(peer: Peer) -> None:
 
 def giant_windows(peer: Peer) -> None:
     for _ in range(3):
-        peer.tell(MSG_CHANNEL_WINDOW_ADJUST, UInt32(0xFFFFFFFF))
+        peer.send_to_channel(MSG_CHANNEL_WINDOW_ADJUST, UInt32(0xFFFFFFFF))
     peer.end()
 
 
 def beyond_the_window(peer: Peer) -> None:
     for _ in range(512):
-        peer.tell(MSG_CHANNEL_DATA, String(bytes(32768)))
+        peer.send_to_channel(MSG_CHANNEL_DATA, String(bytes(32768)))
     peer.end()
 
 
 def more_than_a_packet(peer: Peer) -> None:
-    peer.tell(MSG_CHANNEL_DATA, String(bytes(200_000)))
+    peer.send_to_channel(MSG_CHANNEL_DATA, String(bytes(200_000)))
     peer.end()
 
 
@@ -104,25 +104,25 @@ def unknown_channel(peer: Peer) -> None:
 
 def short_status(peer: Peer) -> None:
     peer.status(b"\0")
-    peer.tell(MSG_CHANNEL_CLOSE)
+    peer.send_to_channel(MSG_CHANNEL_CLOSE)
 
 
 def large_status(peer: Peer) -> None:
     peer.status(UInt32(0xFFFFFFFF))
-    peer.tell(MSG_CHANNEL_CLOSE)
+    peer.send_to_channel(MSG_CHANNEL_CLOSE)
 
 
 def no_status(peer: Peer) -> None:
-    peer.tell(MSG_CHANNEL_DATA, String(b"here\n"))
-    peer.tell(MSG_CHANNEL_EOF)
-    peer.tell(MSG_CHANNEL_CLOSE)
+    peer.send_to_channel(MSG_CHANNEL_DATA, String(b"here\n"))
+    peer.send_to_channel(MSG_CHANNEL_EOF)
+    peer.send_to_channel(MSG_CHANNEL_CLOSE)
 
 
 def signal(name: bytes) -> Callable[[Peer], None]:
     def send(peer: Peer) -> None:
         rest = String(name), Boolean(False), String(b"\xff\xfe"), String(b"\xff")
-        peer.tell(MSG_CHANNEL_REQUEST, String("exit-signal"), Boolean(False), *rest)
-        peer.tell(MSG_CHANNEL_CLOSE)
+        peer.send_to_channel(MSG_CHANNEL_REQUEST, String("exit-signal"), Boolean(False), *rest)
+        peer.send_to_channel(MSG_CHANNEL_CLOSE)
 
     return send
 
@@ -133,14 +133,14 @@ def two_ends(peer: Peer) -> None:
 
 
 def data_after_the_end(peer: Peer) -> None:
-    peer.tell(MSG_CHANNEL_EOF)
-    peer.tell(MSG_CHANNEL_DATA, String(b"more\n"))
+    peer.send_to_channel(MSG_CHANNEL_EOF)
+    peer.send_to_channel(MSG_CHANNEL_DATA, String(b"more\n"))
     peer.end()
 
 
 def other_streams(peer: Peer) -> None:
     for kind in (0, 2, 99, 0xFFFFFFFF):
-        peer.tell(MSG_CHANNEL_EXTENDED_DATA, UInt32(kind), String(b"what"))
+        peer.send_to_channel(MSG_CHANNEL_EXTENDED_DATA, UInt32(kind), String(b"what"))
     peer.end()
 
 
@@ -173,7 +173,7 @@ def answers_without_questions(peer: Peer) -> None:
     for kind in (MSG_REQUEST_SUCCESS, MSG_USERAUTH_SUCCESS, MSG_NEWKEYS):
         peer.send(kind, bytes(8))
     for kind in (MSG_CHANNEL_SUCCESS, MSG_CHANNEL_FAILURE):
-        peer.tell(kind)
+        peer.send_to_channel(kind)
     peer.end()
 
 
@@ -211,7 +211,7 @@ def fuzz(seed: int) -> Callable[[Peer], None]:
     return send
 
 
-#: What there is, by the user's name.
+#: Each way, by the user's name.
 WAYS: dict[str, Callable[[Peer], None]] = {
     way.__name__: way
     for way in (
@@ -295,7 +295,7 @@ def hostile_server() -> Iterator[int]:
         loop.call_soon_threadsafe(stopped.set)
         thread.join(60)
         assert not thread.is_alive()
-        # What its connections have left to do is for nobody.
+        # Nothing waits for the remaining work of its connections.
         for task in asyncio.all_tasks(loop):
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))

@@ -1,4 +1,4 @@
-"""For the tests of connections that stay: which connection a command has come over, and whose it is."""
+"""For the tests of connections that stay: which connection a command came over, and its owner."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import psutil
 from mpshell import NodeOutcome, Task
 from tests.support import is_engine
 
-#: Prints what is another with each connection: its addresses and ports, and the process of its server.
+#: Prints values that differ for each connection: its addresses and ports, and the process of its server.
 WHICH = "echo $SSH_CONNECTION $PPID"
 
 
 def connections(task: Task, nodes: str, command: str = WHICH, **more: Any) -> dict[str, str]:
-    """Run a command on nodes that all have to be ok; return what each has printed."""
+    """Run a command on nodes that all have to be ok; return the output of each."""
     worker = task.run(command, nodes=nodes, **more)
-    told = list(worker.outcomes())
-    assert [(o.node, o.reason) for o in told if not o.ok or o.attempt != 1] == []
-    found = {outcome.node: (worker.read(outcome.node) or b"").decode() for outcome in told}
-    assert len(found) == len(told)
+    ended = list(worker.outcomes())
+    assert [(o.node, o.reason) for o in ended if not o.ok or o.attempt != 1] == []
+    found = {outcome.node: (worker.read(outcome.node) or b"").decode() for outcome in ended}
+    assert len(found) == len(ended)
     return found
 
 
 def outcomes(task: Task, nodes: str, command: str = "true", **more: Any) -> dict[str, NodeOutcome]:
-    """Run a command on nodes; return what became of each."""
-    told = list(task.run(command, nodes=nodes, **more).outcomes())
-    assert len({outcome.node for outcome in told}) == len(told)
-    return {outcome.node: outcome for outcome in told}
+    """Run a command on nodes; return the outcome of each."""
+    ended = list(task.run(command, nodes=nodes, **more).outcomes())
+    assert len({outcome.node for outcome in ended}) == len(ended)
+    return {outcome.node: outcome for outcome in ended}
 
 
 def servers(found: Mapping[str, str]) -> list[int]:

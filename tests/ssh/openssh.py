@@ -17,7 +17,7 @@ from pathlib import Path
 #: The release that has a version of OpenSSH.
 RELEASES = {9: "bookworm", 10: "trixie"}
 
-#: What is executed, and where a package has it.
+#: The programs that are executed, and their places in the packages.
 PROGRAMS = {
     "ssh": "usr/bin/ssh", "scp": "usr/bin/scp", "ssh-keygen": "usr/bin/ssh-keygen", "sshd": "usr/sbin/sshd",
     "sftp-server": "usr/lib/openssh/sftp-server", "sshd-session": "usr/lib/openssh/sshd-session",
@@ -46,7 +46,7 @@ class OpenSsh:
         return self.programs["sshd"]
 
     def words(self, name: str) -> list[str]:
-        """Return the words that execute a program without a shell in between; the last is its path."""
+        """Return the arguments that execute a program without a shell in between; the last is its path."""
         if self.installed:
             return [self.programs[name]]
         root = Path(self.programs[name]).parents[1]
@@ -135,7 +135,7 @@ def make_programs(root: Path) -> None:
 
 
 def loader_words(root: Path) -> list[str]:
-    """Return the dynamic loader of an unpacked system, and where its libraries are."""
+    """Return the dynamic loader of an unpacked system, with the option for its libraries."""
     [libc] = [*root.glob("lib/*/libc.so.6"), *root.glob("usr/lib/*/libc.so.6")]
     libraries = ":".join(str(root / place / libc.parent.name) for place in ("lib", "usr/lib"))
     [loader] = libc.parent.glob("ld-linux*.so.*")

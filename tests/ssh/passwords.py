@@ -1,12 +1,10 @@
-"""Servers that take a password: OpenSSH's with a user of its own, and one that counts what it is sent."""
+"""Servers that take a password: OpenSSH's with a user of its own, and one that counts passwords."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import os
-import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,23 +13,12 @@ from pathlib import Path
 import asyncssh
 
 from tests.ssh.conftest import SshServer
-from tests.support import eventually
+from tests.ssh.servers import running_sshd
 
 RIGHT = "correct horse"
 
-#: The user whom the machine knows only where the server runs.
+#: A user that exists only in the mount namespace of the server.
 USER = "mpshell-test"
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def hashed(password: str) -> str:
@@ -47,15 +34,9 @@ def password_sshd(
     server: SshServer, path: Path, text: str = "", password: str = RIGHT
 ) -> Iterator[int]:
     """Give the port of an sshd that takes the password of USER, in a mount namespace of its own."""
-    port = free_port()
     users = Path("/etc/passwd").read_text()
     (path / "passwd").write_text(f"{users}{USER}:x:4242:4242::/:/bin/sh\n")
     (path / "shadow").write_text(f"{USER}:{password and hashed(password)}:19000:0:99999:7:::\n")
-    (path / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {server.directory}/host_key\nPidFile none\n"
-        f"StrictModes no\nUsePAM no\nPasswordAuthentication yes\nPrintMotd no\nPrintLastLog no\n"
-        f"{server.session_paths}{text}"
-    )
     files = ["passwd", "shadow"]
     if os.path.exists("/etc/sudoers"):
         # It may do anything with its password, which is asked for each time.
@@ -63,25 +44,23 @@ def password_sshd(
         sudoers.write_text(f"Defaults !lecture, timestamp_timeout=0\n{USER} ALL=(ALL) ALL\n")
         sudoers.chmod(0o440)
         files.append("sudoers")
-    mounted = (
-        "".join(f"mount --bind {path}/{name} /etc/{name} && " for name in files)
-        + f"exec {server.programs.sshd} -D -f {path}/sshd_config"
-    )
-    sshd = subprocess.Popen(["unshare", "--mount", "sh", "-c", mounted])
-    try:
-        assert eventually(lambda: answers(port))
+    mounts = "".join(f"mount --bind {path}/{name} /etc/{name} && " for name in files)
+
+    def mounted(sshd: str) -> list[str]:
+        return ["unshare", "--mount", "sh", "-c", f"{mounts}exec {sshd}"]
+
+    settings = f"PasswordAuthentication yes\nPrintMotd no\nPrintLastLog no\n{text}"
+    with running_sshd(server, path, settings, wrap=mounted) as port:
         yield port
-    finally:
-        sshd.terminate()
-        sshd.wait(20)
 
 
 class Counting(asyncssh.SSHServer):
     """Takes the right password, and notes each that it is sent."""
 
-    def __init__(self, sent: list[str], method: str) -> None:
+    def __init__(self, sent: list[str], method: str, prompt: str = "Password: ") -> None:
         self._sent = sent
         self._method = method
+        self._prompt = prompt
 
     def public_key_auth_supported(self) -> bool:
         return False
@@ -99,7 +78,7 @@ class Counting(asyncssh.SSHServer):
     def get_kbdint_challenge(
         self, username: str, lang: str, submethods: str
     ) -> tuple[str, str, str, Sequence[tuple[str, bool]]]:
-        return "", "", "", [("Password: ", False)]
+        return "", "", "", [(self._prompt, False)]
 
     def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
         self._sent += responses

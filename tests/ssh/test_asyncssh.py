@@ -1,4 +1,4 @@
-"""Connections that the engines make themselves: where they differ from ssh(1), and what they must not do."""
+"""Connections that the engines make themselves: their differences from ssh(1), and their limits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_run_without_connections_loads_nothing_of_them(ssh_task: Task) -> None
 
 
 def test_local_commands_beside_connections(ssh_task: Task) -> None:
-    """Engines without connections are leased first; what they cannot run waits for others."""
+    """Engines without connections are leased first; clients that they cannot run wait for others."""
     ssh_task.set_info("fanout", 4)
 
     class More(EventHandler):
@@ -138,7 +138,7 @@ def test_a_signal_there_is_a_signal(ssh_task: Task, name: str, number: int) -> N
     assert (outcome.reason, outcome.signal, outcome.returncode) == ("signal", number, 128 + number)
 
 
-def test_what_follows_the_end_of_input_is_read(ssh_task: Task) -> None:
+def test_output_after_the_end_of_input_is_read(ssh_task: Task) -> None:
     """The channel is closed in one direction only (RFC 4254, 5.3)."""
     worker = ssh_task.shell("cat | wc -c; echo end", nodes="node[1-3]")
     worker.write(b"x" * 1000)
@@ -333,7 +333,7 @@ def test_random_bytes_end_their_node(ssh_task: Task, ssh_server: SshServer, tmp_
     assert len({outcome.engine for outcome in found.values()}) == 1
 
 
-# -- what runs there ---------------------------------------------------------------------------------
+# -- commands there ----------------------------------------------------------------------------------
 
 
 def sleepers(seconds: int) -> list[int]:

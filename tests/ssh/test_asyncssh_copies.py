@@ -17,16 +17,16 @@ import psutil
 import pytest
 
 from mpshell import DistantWorker, EventHandler, NodeOutcome, Task
-from tests.copies import has_no_leftovers, holders
+from tests.copies import check_killed_copy, has_no_leftovers, holders
 from tests.faults.test_data import MB, peak_memory
 from tests.ssh.conftest import SshServer
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_asyncssh_cuts import cut, proxy
 from tests.ssh.test_copies import BOTH, codes
 from tests.ssh.test_ssh_faults import write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
-from tests.support import eventually, run_script
+from tests.support import eventually
 
-#: What scp(1) does is OpenSSH's.
+#: The behaviour of scp(1) is OpenSSH's own.
 pytestmark = [
     pytest.mark.needs("ssh", "sshd"),
     pytest.mark.parametrize("transport", ["asyncssh"], indirect=True),
@@ -96,7 +96,9 @@ def test_a_directory_goes_over_scp_and_one_line_has_it(
         ("-q -B -s -C -4", None),
     ],
 )
-def test_what_only_scp_has(ssh_task: Task, source: Path, options: str, line: str | None) -> None:
+def test_options_that_only_scp_has(
+    ssh_task: Task, source: Path, options: str, line: str | None
+) -> None:
     ssh_task.set_info("scp_options", f"{options} {ssh_task.info('ssh_options')}")
     ssh_task.copy(source, source.parent / "to", "node1")
     assert warned(ssh_task) == ([] if line is None else [line])
@@ -197,11 +199,11 @@ def test_a_mode_is_never_wider_than_that_of_the_source(
     over.set()
     thread.join()
     assert lines == [] and ssh_task.max_retcode() == 0
-    # What is written here may be written by its owner, as scp(1) has it.
+    # The owner may write the file, as with scp(1).
     assert modes and modes <= {0o400, 0o600}
 
 
-def test_what_is_no_regular_file(ssh_task: Task, tmp_path: Path) -> None:
+def test_a_source_that_is_no_regular_file(ssh_task: Task, tmp_path: Path) -> None:
     """Nothing waits for the other end of a FIFO."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "back").mkdir()
@@ -235,10 +237,10 @@ def test_copies_through_another_host(
 BAD_SUBSYSTEMS = {
     "ends at once": ("exit 0", {"lost"}),
     "ends with a failure": ("echo no sftp >&2; exit 3", {"lost"}),
-    "says something else": ("echo Welcome to this host; sleep 5", {"exit"}),
-    "says another version": (r"printf '\000\000\000\005\002\000\000\000\143'; sleep 5", {"exit"}),
+    "prints something else": ("echo Welcome to this host; sleep 5", {"exit"}),
+    "sends another version": (r"printf '\000\000\000\005\002\000\000\000\143'; sleep 5", {"exit"}),
     "a packet of nothing": (r"printf '\000\000\000\000'; sleep 5", {"exit"}),
-    "answers what nobody asked": (
+    "answers that no request asked for": (
         r"printf '\000\000\000\005\002\000\000\000\003\000\000\000\005\145\000\000\000\377'; sleep 5",
         {"exit", "lost"},  # whether it comes before the first request
     ),
@@ -299,7 +301,7 @@ def test_a_connection_that_is_cut_after_any_number_of_bytes(
         elif atomic and reverse:
             assert target.read_bytes() == b"old"
         elif atomic:
-            # The end of the script may be what was cut off.
+            # The cut may have removed only the end of the script.
             assert target.read_bytes() in (b"old", data)
         place = tmp_path / name
         assert eventually(partial(has_no_leftovers, place)), name
@@ -310,31 +312,13 @@ def test_a_connection_that_is_cut_after_any_number_of_bytes(
 def test_a_killed_program_leaves_nothing_of_an_atomic_copy(
     reverse: bool, ssh_task: Task, tmp_path: Path
 ) -> None:
-    """SIGTERM and SIGKILL: what is here is cleared up by the engines, what is there by the node."""
+    """SIGTERM and SIGKILL: the engines clear up local files, and the node its own."""
     (tmp_path / "big").write_bytes(b"")
     os.truncate(tmp_path / "big", 3_000_000_000)
     (tmp_path / "to").mkdir()
     for number in (signal.SIGTERM, signal.SIGKILL):
-        done = run_script(
-            "import os, sys, signal\n"
-            "from pathlib import Path\n"
-            "from mpshell import task_self, EventHandler\n"
-            "class Watch(EventHandler):\n"
-            "    def ev_timer(self, timer):\n"
-            "        if list(Path(sys.argv[2]).glob('.mpshell-*/*')):\n"
-            "            os.kill(os.getpid(), int(sys.argv[4]))\n"
-            "task = task_self()\n"
-            "task.set_default('distant_workername', 'asyncssh')\n"
-            "task.set_info('ssh_options', sys.argv[3])\n"
-            f"call = task.{'rcopy' if reverse else 'copy'}\n"
-            "call(sys.argv[1], sys.argv[2], 'node1', atomic=True)\n"
-            "task.timer(0.05, Watch(), interval=0.05)\n"
-            "task.resume(60)\n",
-            args=[str(tmp_path / "big"), str(tmp_path / "to"), ssh_task.info("ssh_options"), str(int(number))],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
-        assert done.returncode == -number, done.stderr
-        assert eventually(lambda: os.listdir(tmp_path / "to") == [])
+        way = "rcopy" if reverse else "copy"
+        check_killed_copy(ssh_task, "asyncssh", way, tmp_path / "big", tmp_path / "to", number)
 
 
 @pytest.mark.parametrize("how", ["timeout", "abort"])
@@ -364,7 +348,7 @@ def test_an_ended_copy_leaves_nothing_that_is_not_whole(
     if atomic:
         assert eventually(lambda: os.listdir(place) == [])
     else:
-        # A part of it, as with scp(1), to which nobody writes any more.
+        # A part of it, as with scp(1); nothing writes to it any more.
         [left] = list(place.iterdir())
         assert eventually(lambda: not holders(left))
         assert left.stat().st_size < 3_000_000_000
@@ -375,7 +359,7 @@ def test_a_file_that_cannot_be_opened_yet_holds_up_no_other_node(
 ) -> None:
     """The engine reads on while an open(2) of its own does not return, and the timeout of the copy holds.
 
-    Whoever opens a file on which there is a lease waits in the kernel (fcntl(2), F_SETLEASE).
+    A process that opens a file with a lease waits in the kernel (fcntl(2), F_SETLEASE).
     """
     (tmp_path / "held").write_bytes(b"data")
     ssh_task.set_info("engines", 1)

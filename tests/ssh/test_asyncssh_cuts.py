@@ -18,7 +18,7 @@ from tests.support import eventually
 
 pytestmark = [
     pytest.mark.needs("ssh", "sshd"),
-    #: What OpenSSH's client makes of it is OpenSSH's.
+    #: The reaction of OpenSSH's client is its own.
     pytest.mark.parametrize("transport", ["asyncssh"], indirect=True),
 ]
 
@@ -193,16 +193,16 @@ def run(
     with proxy(server, faults) as text:
         task.set_info("ssh_options", write_config(tmp_path, server, text))
         task.set_info("engines", 1)
-        # As the configuration says it, for the nodes with faults another one.
+        # The port of the configuration; for the nodes with faults another one.
         task.set_info("connect_timeout", 0)
         task.set_info("fanout", 16)
         worker = task.run("echo here", nodes=f"bad[1-{len(faults)}],node[1-4]", timeout=60)
-    told = list(worker.outcomes())
-    found = {outcome.node: outcome for outcome in told}
-    assert len(told) == len(found) == len(faults) + 4
+    ended = list(worker.outcomes())
+    found = {outcome.node: outcome for outcome in ended}
+    assert len(ended) == len(found) == len(faults) + 4
     assert all(found[f"node{number}"].ok for number in range(1, 5))
-    assert len({outcome.engine for outcome in told}) == 1
-    for outcome in told:
+    assert len({outcome.engine for outcome in ended}) == 1
+    for outcome in ended:
         if outcome.ok:
             assert worker.read(outcome.node) == b"here"
     return found

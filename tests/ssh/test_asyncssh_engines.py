@@ -1,4 +1,4 @@
-"""Engines that hold many connections: their death, what many runs leave, and what they keep to themselves."""
+"""Engines that hold many connections: their death, leftovers of many runs, and the privacy of their data."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def test_an_engine_with_a_hundred_of_200_connections(
     handler = Gathering(200, lambda: hit.extend(hurt(engines()[-1:], number)))
     worker = ssh_task.shell("echo begun; cat; exit 3", nodes="node[1-200]", handler=handler)
     ssh_task.resume()
-    told = list(worker.outcomes())
-    assert len(hit) == 1 and len(told) == 200
-    assert {outcome.node for outcome in told} == set(worker.nodes) == set(handler.hups)
+    ended = list(worker.outcomes())
+    assert len(hit) == 1 and len(ended) == 200
+    assert {outcome.node for outcome in ended} == set(worker.nodes) == set(handler.hups)
     assert len(handler.hups) == 200
-    reasons = {outcome.engine: set[tuple[str, int | None]]() for outcome in told}
-    for outcome in told:
+    reasons = {outcome.engine: set[tuple[str, int | None]]() for outcome in ended}
+    for outcome in ended:
         reasons[outcome.engine].add((outcome.reason, outcome.returncode))
     assert sorted(map(sorted, reasons.values())) == [[("exit", 3)], [("lost", 255)]]
     assert not hit[0].is_running() or hit[0].status() == psutil.STATUS_ZOMBIE

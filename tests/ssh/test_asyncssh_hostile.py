@@ -37,21 +37,21 @@ def test_any_message_ends_one_node(ssh_task: Task, ssh_server: SshServer, tmp_pa
         ssh_task.set_info("fanout", 32)
         with peak_memory() as growth:
             worker = ssh_task.run("echo here", nodes=[*WAYS, *BANNERS, "node[1-4]"], timeout=15)
-    told = list(worker.outcomes())
-    found = {outcome.node: outcome for outcome in told}
-    assert len(told) == len(found) == len(WAYS) + len(BANNERS) + 4
-    assert len({outcome.engine for outcome in told}) == 1
+    ended = list(worker.outcomes())
+    found = {outcome.node: outcome for outcome in ended}
+    assert len(ended) == len(found) == len(WAYS) + len(BANNERS) + 4
+    assert len({outcome.engine for outcome in ended}) == 1
     assert all(found[f"node{number}"].ok for number in range(1, 5))
     for way in (*HARMLESS, BANNERS[0]):
         assert found[way].ok and (worker.node_buffer(way) or b"").endswith(b"here"), way
     assert len(worker.node_buffer(BANNERS[0]) or b"") > 20 * 100_000
     # A login has no limit of its own, as with ssh(1).
     assert found[BANNERS[1]].reason == "timeout"
-    # Success needs the server's word that the command has ended so.
+    # Success needs the server's report that the command has ended so.
     for way in ("no_status", "short_status", "disconnect", "key_exchange_of_garbage"):
         assert found[way].reason in FAILED, (way, found[way])
     for way in ("signal_unknown", "signal_no_text", "large_status"):
         assert not found[way].ok, (way, found[way])
-    assert {outcome.reason for outcome in told} <= FAILED | {"exit", "signal", "timeout"}
+    assert {outcome.reason for outcome in ended} <= FAILED | {"exit", "signal", "timeout"}
     assert growth[0] < 200 * MB
     assert ssh_task.run("exit 4", nodes="node2").node_retcode("node2") == 4

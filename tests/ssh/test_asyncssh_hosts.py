@@ -97,7 +97,7 @@ def test_two_tasks_add_the_same_hosts_at_once(
 def test_a_weaker_key_exchange_is_one_line_or_goes_over_ssh(
     copies: bool, ssh_task: Task, ssh_server: SshServer, tmp_path: Path, source: Path
 ) -> None:
-    """Decided when the server has said what it has: nothing has run there then."""
+    """The decision comes with the server's list of algorithms: nothing has run there then."""
     text = f"Host node*\n  KexAlgorithms {QUANTUM_SAFE},{USUAL}\n"
     ssh_task.set_info("ssh_options", write_config(tmp_path, ssh_server, text))
     lines = {

@@ -1,10 +1,11 @@
-"""Copies over the real scp and ssh: names, trees, atomic ones, and what goes wrong on the way."""
+"""Copies over the real scp and ssh: names, trees, atomic ones, and faults on the way."""
 
 from __future__ import annotations
 
 import filecmp
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import threading
@@ -16,10 +17,10 @@ import psutil
 import pytest
 
 from mpshell import Task, WorkerError
-from tests.copies import NAMES, leftovers
+from tests.copies import NAMES, check_killed_copy, leftovers
 from tests.ssh.conftest import SshServer
 from tests.ssh.forced import forced
-from tests.support import eventually, run_script
+from tests.support import eventually
 from tests.system.recorder import Recorder
 
 BOTH = pytest.mark.parametrize("atomic", [False, True], ids=["scp", "atomic"])
@@ -136,7 +137,7 @@ def test_a_tree_to_200_nodes_and_back(
     ssh_task.set_info("fanout", 16)
     ssh_task.set_info("connect_timeout", 100)
     wrapper = tmp_path / "scp"
-    # The last word is [node]:PATH; each node gets a directory of its own at the end of PATH.
+    # The last argument is [node]:PATH; each node gets a directory of its own at the end of PATH.
     wrapper.write_text(
         "#!/bin/bash\nlast=${!#}; node=${last#[}; node=${node%%]*}\n"
         'exec /usr/bin/scp "${@:1:$#-1}" "$last$node"\n'
@@ -186,9 +187,9 @@ def test_a_read_only_destination(
     worker = ssh_task.copy(source, small_disk / "target", "node[1-3]", atomic=atomic)
     ssh_task.resume()
     assert len(codes(worker)) == 3 and 0 not in codes(worker).values()
-    # sftp says no more of it than "Failure".
-    said = [bytes(text) for text, _ in worker.iter_buffers()]
-    assert all(b"target" in text or b"ead-only" in text for text in said) and said
+    # sftp reports no more of it than "Failure".
+    texts = [bytes(text) for text, _ in worker.iter_buffers()]
+    assert all(b"target" in text or b"ead-only" in text for text in texts) and texts
 
 
 @BOTH
@@ -260,11 +261,11 @@ def slow_config(
         "            target.sendall(data)\n"
         "            sent += len(data)\n"
         "            if slow and sent > 100_000:\n"
-        # A connection of 200 kB a second: that it is slow is what it is for.
+        # A connection of 200 kB a second: it is slow on purpose.
         "                time.sleep(len(data) / 200_000)\n"
         "        target.shutdown(socket.SHUT_WR)\n"
         "    except OSError:\n"
-        # Reset: what is still on its way is for nobody.
+        # Reset: data on its way has no receiver.
         "        for end in (source, target):\n"
         "            try:\n"
         "                end.shutdown(socket.SHUT_RDWR)\n"
@@ -363,24 +364,9 @@ def test_a_killed_program_leaves_nothing_on_the_node(
     """SIGKILL of the program in the middle of an atomic copy: the node clears up by itself."""
     (tmp_path / "big").write_bytes(bytes(BIG))
     (tmp_path / "to").mkdir()
-    done = run_script(
-        "import os, sys, signal\n"
-        "from pathlib import Path\n"
-        "from mpshell import task_self, EventHandler\n"
-        "class Watch(EventHandler):\n"
-        "    def ev_timer(self, timer):\n"
-        "        if list(Path(sys.argv[2]).glob('.mpshell-*')):\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "task = task_self()\n"
-        "task.set_info('ssh_options', sys.argv[3])\n"
-        "task.copy(sys.argv[1], sys.argv[2] + '/file', 'node1', atomic=True)\n"
-        "task.timer(0.1, Watch(), interval=0.1)\n"
-        "task.resume(60)\n",
-        args=[str(tmp_path / "big"), str(tmp_path / "to"), ssh_task.info("ssh_options")],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    check_killed_copy(
+        ssh_task, "ssh", "copy", tmp_path / "big", tmp_path / "to" / "file", signal.SIGKILL
     )
-    assert done.returncode == -9, done.stderr
-    assert eventually(lambda: os.listdir(tmp_path / "to") == [])
 
 
 @BOTH
@@ -413,10 +399,10 @@ def test_a_failed_atomic_rcopy_keeps_the_old_file(ssh_task: Task, tmp_path: Path
     assert (tmp_path / "gone.node1").read_bytes() == b"old" and not leftovers(tmp_path)
 
 
-def test_copies_do_not_follow_what_a_noisy_shell_says(
+def test_copies_do_not_follow_output_of_a_noisy_shell(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path, source: Path
 ) -> None:
-    """Words of a start-up file in front of the file are no file."""
+    """Output of a start-up file in front of the file is no file."""
     (tmp_path / "here").mkdir()
     with forced(ssh_server, tmp_path, 'echo "Welcome to node"') as options:
         ssh_task.set_info("ssh_options", options)

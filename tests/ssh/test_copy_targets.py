@@ -12,9 +12,9 @@ from mpshell import Task
 from tests.copies import Cut, leftovers
 from tests.ssh.conftest import SshServer
 from tests.ssh.forced import forced
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_copies import BOTH, codes
 from tests.ssh.test_ssh_faults import write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
 from tests.support import eventually
 from tests.system.recorder import Recorder
 
@@ -24,7 +24,7 @@ from tests.system.recorder import Recorder
 def test_a_file_to_200_nodes_and_back(
     atomic: bool, ssh_task: Task, ssh_server: SshServer, source: Path, tmp_path: Path
 ) -> None:
-    """One disk is all nodes': what is relative there is in a directory of the node's own."""
+    """All nodes share one disk: a relative path there is in a directory of the node's own."""
     ssh_task.set_info("fanout", 16)
     ssh_task.set_info("connect_timeout", 100)
     (tmp_path / "back").mkdir()
@@ -110,7 +110,7 @@ def test_a_node_may_be_an_ipv6_address(
 def test_a_copy_from_a_node_that_is_cut_off_is_never_done(
     atomic: bool, ssh_task: Task, tmp_path: Path
 ) -> None:
-    """What sends the file on the node is killed in the middle."""
+    """The process that sends the file on the node is killed in the middle."""
     with Cut(tmp_path, "ssh" if atomic else "scp", True, "node1", atomic=atomic) as cut:
         (cut.place / "big.node1").write_bytes(b"" if not atomic else b"old")
         ssh_task.set_info("ssh_path" if atomic else "scp_path", str(cut.program))

@@ -62,8 +62,8 @@ def test_a_command(ssh_task: Task, options: str) -> None:
     worker.set_write_eof()
     ssh_task.resume()
     assert codes(worker) == {"::1": 3, "node1": 3}
-    here, said = (worker.node_buffer("::1") or b"").split(b"\n")
-    assert (here.split()[0], here.split()[2], said) == (b"::1", b"::1", b"input")
+    here, echoed = (worker.node_buffer("::1") or b"").split(b"\n")
+    assert (here.split()[0], here.split()[2], echoed) == (b"::1", b"::1", b"input")
     assert b"127.100.0.2" in (worker.node_buffer("node1") or b"")
 
 

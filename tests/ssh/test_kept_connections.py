@@ -1,6 +1,6 @@
-"""Connections that stay open (`ssh_keep`): the next run goes over them, while what made them is unchanged.
+"""Connections that stay open (`ssh_keep`): the next run goes over them, while their settings are unchanged.
 
-Which connection a command has come over is sshd's word: SSH_CONNECTION (ssh(1)) and its process.
+sshd reports which connection a command came over: SSH_CONNECTION (ssh(1)) and its process.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pytest
 from mpshell import EventHandler, Task, task_cleanup, task_self
 from tests.ssh.conftest import SshServer
 from tests.ssh.keeping import WHICH, alive, connections, engines, outcomes, servers, sockets
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_ssh_faults import write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
 from tests.support import eventually
 
 pytestmark = [
@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture
 def task(ssh_task: Task) -> Task:
-    """Give a Task whose connections stay for longer than a test takes."""
+    """Give a Task with connections that stay for longer than a test takes."""
     ssh_task.set_info("ssh_keep", 600)
     return ssh_task
 
@@ -191,7 +191,7 @@ def own_files(task: Task, ssh_server: SshServer, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_files_that_say_the_same_change_nothing(task: Task, own_files: Path) -> None:
+def test_files_with_the_same_contents_change_nothing(task: Task, own_files: Path) -> None:
     first = connections(task, "node[1-3]")
     for name in ("user_key", "known_hosts", "config"):
         path = own_files / name
@@ -288,7 +288,7 @@ def test_a_host_whose_key_is_not_trusted_any_more_is_not_talked_to(
 
 
 def test_keys_that_were_accepted_are_known_to_the_next_run(task: Task, own_files: Path) -> None:
-    """A key is accepted and written once; and taken back by whoever removes the line."""
+    """A key is accepted and written once; removing the line takes it back."""
     hosts = own_files / "known_hosts"
     hosts.write_text("")
     task.set_info("ssh_options", f"-F {own_files}/config -o StrictHostKeyChecking=accept-new -q")

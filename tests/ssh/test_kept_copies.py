@@ -13,12 +13,12 @@ from mpshell import Task, task_cleanup
 from tests.copies import has_no_leftovers
 from tests.ssh.conftest import SshServer
 from tests.ssh.keeping import alive, connections, servers, sockets
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_asyncssh_copies import outcome_of
 from tests.ssh.test_asyncssh_cuts import proxy
 from tests.ssh.test_copies import BOTH, codes
 from tests.ssh.test_kept_faults import Trap
 from tests.ssh.test_ssh_faults import write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
 from tests.support import eventually
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""Connections that stay, and what goes wrong with them: at most once holds, and nothing is left."""
+"""Connections that stay, and their faults: at most once holds, and nothing is left."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_one_that_does_not_answer_is_given_up_and_replaced(task: Task, ledger: P
         for server in stopped:
             os.kill(server, signal.SIGCONT)
     assert len(set(first.values()) & set(second.values())) == 2
-    # What was asked of them when they go on is nothing: their client has left.
+    # Nothing was asked of them when they go on: their client has left.
     assert eventually(lambda: not alive(stopped))
     assert runs(ledger) == {"x": 4}
 
@@ -122,7 +122,7 @@ def test_a_connection_that_is_cut_while_it_is_used_again(
         task.set_info("connect_timeout", 0)
         connections(task, "bad1")
         trap.left = pieces
-        worker = task.shell(f"echo x >> {ledger}; sleep 0.3; echo said", nodes="bad1")
+        worker = task.shell(f"echo x >> {ledger}; sleep 0.3; echo done", nodes="bad1")
 
         class Opening(EventHandler):
             def ev_timer(self, timer: object) -> None:
@@ -132,13 +132,13 @@ def test_a_connection_that_is_cut_while_it_is_used_again(
         task.timer(0.2, handler=Opening())
         task.resume()
         [outcome] = worker.outcomes()
-        said = worker.read("bad1")
+        done = worker.read("bad1")
         assert outcome.attempt == 1
         task_cleanup()
     assert outcome.reason in ("exit", "lost", "unreachable")
     assert runs(ledger)["x"] <= 1
     if outcome.ok:
-        assert runs(ledger)["x"] == 1 and said == b"said"
+        assert runs(ledger)["x"] == 1 and done == b"done"
     if not pieces:
         assert outcome.reason != "lost", "no channel was open"
 
@@ -155,7 +155,7 @@ def test_what_may_have_run_is_lost_and_not_run_again(task: Task, ledger: Path) -
 
 @pytest.mark.parametrize("what", ["killed", "stopped"])
 def test_an_engine_with_two_hundred_open_connections(task: Task, ledger: Path, what: str) -> None:
-    """Its nodes are lost, once each, and its connections are closed; what was not announced runs elsewhere."""
+    """Its nodes are lost, once each, and its connections are closed; unannounced ones run elsewhere."""
     first = connections(task, "node[1-200]")
     assert sockets() == 200
     task.set_info("fanout", 200)
@@ -209,7 +209,7 @@ def test_an_idle_engine_that_is_hurt_costs_no_node(task: Task, number: int) -> N
 
 @pytest.mark.timeout(1200)
 def test_many_runs_leave_nothing(task: Task) -> None:
-    """Neither descriptors nor memory nor processes grow, whatever becomes of the connections."""
+    """Neither descriptors nor memory nor processes grow, in any fate of the connections."""
 
     def one_round(number: int) -> None:
         connections(task, "node[1-6]")

@@ -6,63 +6,30 @@ from pathlib import Path
 
 import pytest
 
-import mpshell
-from tests.faults.test_privileges import attack
+from tests import attacks
 from tests.ssh.conftest import SshServer
 
 pytestmark = pytest.mark.needs("ssh", "sshd")
 
-ROOT = str(Path(mpshell.__path__[0]).parent)
-
 #: Has run a command as root on two nodes, over connections that stay; `sessions` are sshd's processes for them.
 PROGRAM = """
-import os, socket, struct, sys
+import os, sys
 sys.path.insert(0, ROOT)
 import psutil
 from mpshell import task_cleanup, task_self
 from mpshell.launch import pool
-from mpshell.wire import codec, messages as m
+from mpshell.wire import messages as m
 from mpshell.wire.connect import Connect
+from tests.attacks import alive, drop, fork, framed, write
 from tests.engine.conftest import job
-from tests.support import ENGINE_MARK, eventually
-
-def alive():
-    found = []
-    for process in me.children(recursive=True):
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and ENGINE_MARK in " ".join(process.cmdline()):
-                found.append(process.pid)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-def drop():
-    os.setgroups([])
-    os.setresgid(54322, 54322, 54322)
-    os.setresuid(54321, 54321, 54321)
-
-def write(fd, data):
-    try:
-        os.write(fd, data)
-    except BrokenPipeError:
-        pass  # nobody is there any more
+from tests.support import eventually
 
 def frame(path):
     command = f"echo $PPID $(id -u) > {path}"
     connect = Connect("asyncssh", command, "", 60, ("-F", CONFIG), "prefer", (), keep=600.0)
-    words = codec.encode([m.Configure(b"/", None, {b"PATH": b"/usr/bin:/bin"}), m.SetSlots(0, 8),
-                      m.ConnectLimits(8, None),
-                      m.Submit(1, job("true")._replace(connect=connect), 0, ["node1", "node2"])])
-    return struct.pack("!i", len(words)) + words
-
-def fork(call, *args):
-    pid = os.fork()
-    if not pid:
-        try:
-            call(*args)
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+    return framed([m.Configure(b"/", None, {b"PATH": b"/usr/bin:/bin"}), m.SetSlots(0, 8),
+                   m.ConnectLimits(8, None),
+                   m.Submit(1, job("true")._replace(connect=connect), 0, ["node1", "node2"])])
 
 def prepared(task):
     task.set_default("distant_workername", "asyncssh")
@@ -71,7 +38,6 @@ def prepared(task):
         task.set_info(key, value)
     return task
 
-me = psutil.Process()
 where, way, when = sys.argv[1:]
 path = os.path.join(where, "ran")
 task = prepared(task_self())
@@ -103,13 +69,15 @@ else:
 """
 
 
-def program(server: SshServer) -> str:
-    return f"ROOT = {ROOT!r}\nCONFIG = {server.config!r}\n{PROGRAM}"
+def attack(server: SshServer, script: str, where: Path, way: str = "", when: str = "") -> str:
+    """Run a script behind the program above; return its output."""
+    program = f"ROOT = {attacks.ROOT!r}\nCONFIG = {server.config!r}\n{PROGRAM}"
+    return attacks.attack(program + script, where, way, when)
 
 
 def test_the_attack_is_a_real_one(ssh_server: SshServer, tmp_path: Path) -> None:
     """While the program is root, such a frame has a command run there, over the connection that is open."""
-    assert attack(ATTACK, tmp_path, "frame", "root", program(ssh_server)) == "True 0\n"
+    assert attack(ssh_server, ATTACK, tmp_path, "frame", "root") == "True 0\n"
 
 
 @pytest.mark.parametrize("when", ["dropped", "later"])
@@ -117,16 +85,13 @@ def test_the_attack_is_a_real_one(ssh_server: SshServer, tmp_path: Path) -> None
 def test_nothing_runs_over_connections_that_root_has_opened(
     ssh_server: SshServer, way: str, when: str, tmp_path: Path
 ) -> None:
-    said = attack(ATTACK, tmp_path, way, when, program(ssh_server))
-    assert said == "True False\nTrue\n"
+    printed = attack(ssh_server, ATTACK, tmp_path, way, when)
+    assert printed == "True False\nTrue\n"
 
 
 def test_without_any_call_they_are_closed(ssh_server: SshServer, tmp_path: Path) -> None:
-    said = attack(
-        "drop(); print(eventually(lambda: not any(map(psutil.pid_exists, sessions)), 10))",
-        tmp_path, program=program(ssh_server),
-    )  # fmt: skip
-    assert said == "True\n"
+    script = "drop(); print(eventually(lambda: not any(map(psutil.pid_exists, sessions)), 10))"
+    assert attack(ssh_server, script, tmp_path) == "True\n"
 
 
 def test_a_run_of_the_new_user_has_no_part_in_them(ssh_server: SshServer, tmp_path: Path) -> None:
@@ -140,5 +105,5 @@ try:
 except WorkerError as error:
     print("refused", os.path.exists(path))
 """
-    said = attack(script, tmp_path, program=program(ssh_server))
-    assert said in ("['auth'] False\n", "refused False\n")
+    printed = attack(ssh_server, script, tmp_path)
+    assert printed in ("['auth'] False\n", "refused False\n")

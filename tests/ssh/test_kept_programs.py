@@ -1,4 +1,4 @@
-"""Programs whose connections stay open: at their end, and with few descriptors."""
+"""Programs with connections that stay open: at their end, and with few descriptors."""
 
 from __future__ import annotations
 

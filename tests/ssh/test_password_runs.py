@@ -229,9 +229,9 @@ def test_nothing_shows_it(ssh_task: Task, ssh_server: SshServer, tmp_path: Path,
             worker = ssh_task.run(
                 "echo begun; sleep 1", nodes="p[1-4],node[1-4]", handler=looking, stderr=True
             )
-    told = [repr(outcome) for outcome in worker.outcomes()]
+    ended = [repr(outcome) for outcome in worker.outcomes()]
     assert looking.debug and looking.core == {1}, "with 1 no core is piped to a program either"
-    shown = [*looking.debug, *told, *map(str, caught), repr(vars(worker)), repr(vars(worker.job))]
+    shown = [*looking.debug, *ended, *map(str, caught), repr(vars(worker)), repr(vars(worker.job))]
     shown += [str(worker.node_error(f"p{n}")) for n in range(1, 5)]
     assert looking.seen == [] and not [text for text in shown if secret in text]
     for file in tmp_path.glob("journal*"):

@@ -63,7 +63,7 @@ def test_no_words_of_a_command_prove_that_it_has_not_run(
 
 
 def script(path: Path, text: str) -> str:
-    """Return a program as pdsh's module exec takes it: one word."""
+    """Return a program as pdsh's module exec takes it: one argument."""
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return str(path)
@@ -74,7 +74,7 @@ def script(path: Path, text: str) -> str:
 def test_a_nul_in_the_output_hides_no_end(
     end: str, stderr: bool, pdsh_task: Task, tmp_path: Path
 ) -> None:
-    """pdsh cuts the line there, its newline too: what it has to say itself comes behind it."""
+    """pdsh cuts the line there, with its newline: its own message comes behind it."""
     pdsh_task.set_info("pdsh_path", "pdsh -R exec")
     command = script(tmp_path / "script", rf"printf 'x\000y\nz\000' >&2; {end}")
     worker = pdsh_task.run(command, nodes="a,b", stderr=stderr)
@@ -82,7 +82,7 @@ def test_a_nul_in_the_output_hides_no_end(
     assert codes(worker) == {code: "a,b"}
 
 
-def test_a_command_that_says_what_pdsh_does(pdsh_task: Task) -> None:
+def test_a_command_that_prints_a_message_of_pdsh(pdsh_task: Task) -> None:
     worker = pdsh_task.run("echo pdsh@far: node1: ssh exited with exit code 3", nodes="node1")
     assert codes(worker) == {0: "node1"}
 
@@ -99,7 +99,7 @@ def test_a_command_that_a_signal_has_ended_is_not_unreachable(
 
 
 def refused_by_rsh(folder: Path) -> list[str]:
-    """Return pdsh with its module rsh, where it has that (not in Debian 13), and a stand-in with its words."""
+    """Return pdsh with its module rsh, where it has that (not in Debian 13), and a stand-in with its output."""
     words = f"echo pdsh@{socket.gethostname()}: 127.0.0.9: connect: Connection refused >&2"
     listed = subprocess.run(["pdsh", "-L"], capture_output=True, text=True, check=True).stdout
     own = ["pdsh -R rsh"] if "rcmd/rsh" in listed else []
@@ -142,8 +142,8 @@ def test_events_are_each_node_s(stderr: bool, pdsh_task: Task) -> None:
 
 def test_a_failure_is_told_before_the_others_have_ended(pdsh_task: Task, tmp_path: Path) -> None:
     pdsh_task.set_info("engines", 1)
-    seen = Recorder(hup=lambda *args: (tmp_path / "told").touch())
-    command = ON_NODE2 % "exit 3" + until(tmp_path / "told")
+    seen = Recorder(hup=lambda *args: (tmp_path / "reported").touch())
+    command = ON_NODE2 % "exit 3" + until(tmp_path / "reported")
     pdsh_task.run(command, nodes="node[1-3]", handler=seen)
     assert seen.nodes("hup")[0] == "node2"
 
@@ -190,7 +190,7 @@ def test_the_time_of_one_pdsh_is_that_of_all_its_rounds(pdsh_task: Task, engines
     pdsh_task.set_info("fanout", engines)
     worker = WorkerPdsh("node[1-24]", command="x", timeout=2.5)
     lines = [words for _, words in worker.command_lines(pdsh_task)]
-    # Whole seconds are what it knows, and 0 would be no limit.
+    # It takes whole seconds only, and 0 would be no limit.
     assert [words[words.index("-u") + 1] for words in lines] == ["3"] * engines
     assert (worker._effective_timeout(pdsh_task) or 0) > 24 / engines * 3
 

@@ -1,4 +1,4 @@
-"""Copies over pdcp and rpdcp: names, directories as targets, and what goes wrong on the way."""
+"""Copies over pdcp and rpdcp: names, directories as targets, and faults on the way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.ssh.test_pdsh import codes
 
 @pytest.fixture
 def engines() -> int:
-    """Two: how nodes are dealt out makes no difference to what is in this module."""
+    """Two: the distribution of nodes over engines makes no difference to the tests of this module."""
     return 2
 
 
@@ -75,7 +75,7 @@ def test_a_copy_that_is_cut_off_is_never_done(
 
 
 def test_a_timeout_is_each_node_s(pdsh_task: Task, tmp_path: Path) -> None:
-    """A FIFO on the way: nobody reads it."""
+    """A FIFO on the way, without a reader."""
     # The time of a pdcp is that to connect, too.
     pdsh_task.set_info("connect_timeout", 10)
     os.mkfifo(tmp_path / "fifo")

@@ -1,6 +1,6 @@
 """OpenSSH 10, which holds failed logins against an address (sshd_config(5), PerSourcePenalties).
 
-It refuses the address in the words, and at the moment, of MaxStartups: before anything is exchanged.
+It refuses the address with the message, and at the moment, of MaxStartups: before anything is exchanged.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import pytest
 from mpshell import Task
 from tests.ssh.conftest import SshServer, running_server
 from tests.ssh.openssh import openssh
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_redial import MAX_STARTUPS, outcomes, point_at
-from tests.ssh.test_ssh_verdicts import another_sshd
 from tests.support import eventually
 
 
 @pytest.fixture(scope="module")
 def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    """Give a server of OpenSSH 10, whose programs are used here too."""
+    """Give a server of OpenSSH 10, with its programs as the clients too."""
     with running_server(tmp_path_factory.mktemp("sshd"), openssh(10)) as server:
         yield server
 
 
-def test_its_drops_are_told_from_other_ends(
+def test_its_drops_are_distinguished_from_other_ends(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:
     """Its ssh writes that a connection was closed at the level VERBOSE: INFO does not show that line."""

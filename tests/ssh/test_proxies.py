@@ -17,10 +17,10 @@ import pytest
 
 from mpshell import EventHandler, NodeOutcome, Task
 from tests.ssh.conftest import SshServer
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_asyncssh import outcomes
 from tests.ssh.test_asyncssh_cuts import Fault, Proxy, cut
 from tests.ssh.test_ssh_faults import write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
 from tests.support import eventually
 
 #: Only engines of asyncssh share connections.
@@ -42,7 +42,7 @@ while data := sock.recv(65536):
 
 @pytest.fixture
 def nc(tmp_path: Path) -> str:
-    """Give the words of a program as nc(1)."""
+    """Give the command line of a program that works as nc(1)."""
     (tmp_path / "nc.py").write_text(NC)
     return f"{shlex.quote(sys.executable)} -S {tmp_path}/nc.py"
 
@@ -154,7 +154,7 @@ HOSTS = {
 def test_a_host_that_cannot_be_connected(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path, use: Any, name: str
 ) -> None:
-    """What is known of the node is the reason there."""
+    """The failure of the host on the way is the reason at the node."""
     place = f"Host gw\n  HostName {ssh_server.address('node9')[0]}\n"
     use(f"{HOSTS[name]}{place}Host node[12]\n  ProxyJump gw\n".replace("node[12]", "node1 node2"))
     found = run(ssh_task, "node[1-3]")
@@ -184,7 +184,7 @@ def test_a_node_that_its_host_cannot_reach(
 def test_sessions_of_the_host_do_not_count(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path, use: Any
 ) -> None:
-    """MaxSessions is about shells and subsystems (sshd_config(5)); what goes through is neither."""
+    """MaxSessions is about shells and subsystems (sshd_config(5)); a forwarded connection is neither."""
     with gateway(ssh_server, tmp_path, "MaxSessions 1\n") as (section, _):
         use(f"{section}Host node*\n  ProxyJump gw\n")
         found = run(ssh_task, "node[1-12]", "sleep 0.3; exit 3")
@@ -330,7 +330,7 @@ def test_a_name_for_the_shell_is_not_executed(
 
 
 def running(mark: str) -> list[int]:
-    """Return the processes that have a mark among their words."""
+    """Return the processes that have a mark among their arguments."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if mark in (process.info["cmdline"] or []):

@@ -18,8 +18,8 @@ import pytest
 
 from mpshell import EventHandler, NodeOutcome, Task
 from tests.ssh.conftest import SshServer
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_ssh_faults import full_sshd, write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
 
 #: The defaults are 10:30:100: three are reached sooner.
 MAX_STARTUPS = "MaxStartups 3:30:10\n"
@@ -39,7 +39,7 @@ def point_at(task: Task, server: SshServer, path: Path, port: int, more: str = "
 
 @pytest.fixture
 def dropping(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> Iterator[Task]:
-    """Give a Task whose nodes are all one server that drops connections."""
+    """Give a Task; all of its nodes are one server that drops connections."""
     text = f"{MAX_STARTUPS}Subsystem sftp internal-sftp\n"
     with another_sshd(ssh_server, tmp_path, text) as port:
         point_at(ssh_task, ssh_server, tmp_path, port)
@@ -54,7 +54,7 @@ def test_five_hundred_nodes_that_are_one_server(dropping: Task) -> None:
 
 
 def test_input_gets_there_whole_and_is_reported_once(dropping: Task) -> None:
-    """What a dropped program had taken is given to the next one."""
+    """Input that a dropped program had taken is given to the next one."""
 
     class Counting(EventHandler):
         written: Counter[str] = Counter()
@@ -130,7 +130,7 @@ def test_when_the_time_is_over_one_warning_has_the_nodes(
     assert Counter(outcome.reason for outcome in found.values()) == {"unreachable": 9}
     [line] = [str(warning.message) for warning in caught]
     assert line.startswith("9 nodes not reached: ") and "MaxStartups" in line
-    # One try's words, not those of all.
+    # One try's messages, not those of all.
     texts = {
         (ssh_task.node_error(node) or b"").count(b"kex_exchange_identification") for node in found
     }

@@ -1,4 +1,4 @@
-"""Relay copies among nodes of a real sshd, over both transports, and what is left when they are interrupted."""
+"""Relay copies among nodes of a real sshd, over both transports; nothing is left of interrupted ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mpshell import EventHandler, Task
@@ -39,7 +40,7 @@ class Homes:
             self.of[node].mkdir(parents=True, exist_ok=True)
 
     def left(self) -> list[str]:
-        """Return what is left of a relay copy: files, and processes of the nodes."""
+        """Return the leftovers of a relay copy: files, and processes of the nodes."""
         self.tokens |= tokens_in(self.directory)
         files = [str(path) for path in self.directory.rglob(".mpshell-*")]
         return files + running_in(self.directory, self.tokens)
@@ -52,7 +53,7 @@ class Homes:
 def homes(ssh_server: SshServer) -> Iterator[Homes]:
     made = Homes(ssh_server)
     yield made
-    # The server is that of other tests too, whose nodes share one home.
+    # The server is shared with other tests; their nodes have one home.
     shutil.rmtree(made.directory)
 
 
@@ -173,7 +174,7 @@ PROGRAM = """
 import json, sys
 from mpshell import EventHandler, task_self
 
-class Told(EventHandler):
+class PrintNodes(EventHandler):
     def ev_relay(self, worker, node, source, offset):
         print(node, flush=True)
 
@@ -182,7 +183,7 @@ task = task_self()
 task.set_default("distant_workername", transport)
 for key, value in info.items():
     task.set_info(key, value)
-task.copy(source, "~/target", nodes, handler=Told(), relay=way)
+task.copy(source, "~/target", nodes, handler=PrintNodes(), relay=way)
 task.resume()
 """
 

@@ -111,7 +111,7 @@ class Links:
 
 
 def codes(copy: subprocess.Popen[str]) -> dict[str, int]:
-    """Return what each node has come to."""
+    """Return the exit status of each node."""
     out, err = copy.communicate(timeout=100)
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines, err
@@ -152,7 +152,7 @@ def test_every_node_has_the_file_and_the_head_sends_it_once(way: str, links: Lin
     before = links.sent()
     assert codes(links.copy(f"--relay={way}")) == {f"node{n}": 0 for n in range(1, NODES + 1)}
     check_arrived(links, *range(1, NODES + 1))
-    # With what TCP, ssh and the logins of all nodes take beside it, of a small file.
+    # Including the overhead of TCP, ssh and the logins of all nodes, which is large beside a small file.
     assert links.sent() - before < 1.3 * SIZE
 
 
@@ -166,7 +166,7 @@ def test_a_receiver_that_is_killed(links: Links) -> None:
     assert set(found.values()) == {0} and len(found) == NODES - 1
     check_arrived(links, 1, 2, 4, 5, 6)
     assert links.sent() - before < 1.3 * SIZE
-    # Nobody was left to clear away there.
+    # No process was left to clear up there.
     for path in links.home(3).glob(".mpshell-*"):
         subprocess.run(["rm", "-r", str(path)], check=True)
 

@@ -32,7 +32,7 @@ def place(ssh_server: SshServer) -> Iterator[SshPlace]:
     yield place
     for head in place.heads:
         head.abandon()
-    # The server is that of other tests too, whose nodes share one home.
+    # The server is shared with other tests; their nodes have one home.
     shutil.rmtree(ssh_server.directory / "homes")
 
 
@@ -45,12 +45,7 @@ def source(tmp_path: Path) -> Path:
 
 def halfway(head: Head) -> list[Node]:
     """Start a line of three nodes, of which the last has half of the file."""
-    nodes = head.ready("node1", "node2", "node3")
-    feed, _ = head.feed(nodes[0])
-    feed.write(head.data[: SIZE // 2])
-    nodes[1].pull(nodes[0])
-    nodes[2].pull(nodes[1])
-    assert head.has(nodes[2], SIZE // 2 - 30_000)
+    _, nodes = head.line("node1", "node2", "node3", until=SIZE // 2)
     return nodes
 
 
@@ -115,14 +110,10 @@ def test_a_parent_that_is_killed_in_the_middle(way: str, place: SshPlace, source
         os.kill(pid, signal.SIGKILL)
     need = three.wait("need", 1)
     assert int(need[0]) >= SIZE // 2 - 30_000 and need[1] == "cut"
-    count = head.served(one)
-    three.pull(one)
-    assert eventually(lambda: head.served(one) > count)
+    head.pull(three, one)
     head.feeds[0].write(head.data[SIZE // 2 :])
     head.feeds[0].end()
-    one.wait("done")
-    three.wait("done")
-    assert head.target(three).read_bytes() == head.data
+    head.check_done(one, three)
     head.close()
 
 
@@ -200,7 +191,7 @@ def free_pair() -> int:
 
 
 def test_ports_are_those_that_are_asked_for(place: SshPlace, source: Path) -> None:
-    """Each node takes the next that is free; where none is, it says so."""
+    """Each node takes the next free port; where none is free, it reports that."""
     low = free_pair()
     with socket.create_server(("", low + 1)):
         port = low + 1

@@ -1,4 +1,4 @@
-"""What a configuration means for a node: `ssh -G` of OpenSSH 9 and 10 gives the right values."""
+"""The settings of a node by a configuration: `ssh -G` of OpenSSH 9 and 10 gives the right values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def environ() -> dict[bytes, bytes]:
 
 
 def ask(programs: OpenSsh, config: Path, case: Case) -> subprocess.CompletedProcess[str]:
-    """Have ssh(1) print what holds for a node."""
+    """Have ssh(1) print the settings of a node."""
     words = [word.replace("FILES", str(config.parent)) for word in case.words]
     return subprocess.run(
         [programs.ssh, "-F", str(config), "-oBatchMode=yes", "-G", *words, case.node],
@@ -90,7 +90,7 @@ def expanded(path: str, node: str, values: Mapping[str, list[str]]) -> str:
 
 
 def expected(values: Mapping[str, list[str]], node: str) -> dict[str, object]:
-    """Return the fields of a profile that the words of ssh -G mean."""
+    """Return the fields of a profile that correspond to the output of ssh -G."""
     node = node.rpartition("@")[2]
 
     def one(name: str, default: str = "") -> str:

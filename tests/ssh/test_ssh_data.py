@@ -1,7 +1,7 @@
 """Much data over ssh, with both transports: floods, slow readers, long lines, new keys in the middle.
 
-The promises are those of tests/faults/test_data.py, which local commands show with more of it. What is bounded
-here are windows and buffers, and all of them are full after a few megabytes.
+The promises are those of tests/faults/test_data.py, which local commands test with more data. The bounds
+here are those of windows and buffers, and all of them are full after a few megabytes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pytest
 from mpshell import EventHandler, Task
 from tests.faults.test_data import MB, Counter, peak_memory
 from tests.ssh.conftest import SshServer
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_ssh_faults import write_config
-from tests.ssh.test_ssh_verdicts import another_sshd
 
 pytestmark = [pytest.mark.needs("ssh", "sshd"), pytest.mark.timeout(400)]
 
@@ -28,7 +28,7 @@ FLOOD = int(os.environ.get("MPSHELL_TEST_FLOOD", "40000000"))
 
 
 def test_a_flood_with_a_slow_handler_stays_small(ssh_task: Task) -> None:
-    """The program with its engines: what is not read waits in the windows of the channels."""
+    """Measured with the engines: unread data waits in the windows of the channels."""
     ssh_task.set_default("stdout_msgtree", False)
     counter = Counter(16 * FLOOD)
     with peak_memory() as growth:
@@ -36,7 +36,7 @@ def test_a_flood_with_a_slow_handler_stays_small(ssh_task: Task) -> None:
         worker = ssh_task.run(command, nodes="node[1-16]", handler=counter)
     assert [outcome.ok for outcome in worker.outcomes()] == [True] * 16
     assert counter.bytes == 16 * FLOOD
-    # A sixth of what is written was kept once, by each pause a window more: less than this shows it.
+    # Once a sixth of the data was kept, a window more by each pause: this bound is below that.
     assert growth[0] < 100 * MB
 
 
@@ -63,7 +63,7 @@ def test_one_long_line(ssh_task: Task) -> None:
     assert growth[0] < 300 * MB
 
 
-#: Where a node is told by its address: the second one is node1's.
+#: A node is recognized by its address: the second one is node1's.
 BY_NODE = (
     'case "$SSH_CONNECTION" in *" 127.100.0.2 "*) exit 5;; *" 127.100.0.3 "*) head -c 100 | wc -c;;'
     ' *" 127.100.0.4 "*) {{ {slow}; }} | sha256sum;; *) wc -c;; esac'
@@ -83,7 +83,7 @@ def test_much_for_nodes_that_do_not_read(ssh_task: Task) -> None:
     assert worker.node_buffer("node2") == b"100"
     assert worker.node_buffer("node3") == b"%s  -" % hashlib.sha256(data).hexdigest().encode()
     assert {worker.node_buffer(f"node{n}") for n in (4, 5)} == {b"%d" % len(data)}
-    # One copy here, one in each of two engines, and what is on the way.
+    # One copy here, one in each of two engines, and the data on its way.
     assert growth[0] < 4 * 64 * MB + 100 * MB
 
 
@@ -100,8 +100,8 @@ def test_both_directions_full_at_once(ssh_task: Task) -> None:
         ]
 
 
-class Heard(EventHandler):
-    """Knows all that it reads by its digest."""
+class Digest(EventHandler):
+    """Counts and digests the lines that it reads."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
@@ -113,9 +113,9 @@ class Heard(EventHandler):
 
 
 @contextmanager
-def new_keys(who: str, server: SshServer, path: Path) -> Iterator[str]:
+def new_keys(side: str, server: SshServer, path: Path) -> Iterator[str]:
     """Give options with which one side exchanges keys anew each megabyte (RFC 4253, 9)."""
-    if who == "the client":
+    if side == "the client":
         yield write_config(path, server, "RekeyLimit 1M\n")
     else:
         with another_sshd(server, path, "RekeyLimit 1M\n") as port:
@@ -123,17 +123,17 @@ def new_keys(who: str, server: SshServer, path: Path) -> Iterator[str]:
             yield write_config(path, server, text)
 
 
-@pytest.mark.parametrize("who", ["the client", "the server"])
+@pytest.mark.parametrize("side", ["the client", "the server"])
 def test_new_keys_in_the_middle(
-    who: str, ssh_task: Task, ssh_server: SshServer, tmp_path: Path
+    side: str, ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:
     """Of much output, of much input, and of both at once."""
     text = b"".join(b"%0100d\n" % number for number in range(60_000))
     digest = hashlib.sha256(text).hexdigest().encode()
-    with new_keys(who, ssh_server, tmp_path) as options:
+    with new_keys(side, ssh_server, tmp_path) as options:
         ssh_task.set_info("ssh_options", options)
-        heard = Heard()
-        out = ssh_task.shell("seq -f '%0100.0f' 0 59999", nodes="node1", handler=heard)
+        received = Digest()
+        out = ssh_task.shell("seq -f '%0100.0f' 0 59999", nodes="node1", handler=received)
         there = ssh_task.shell("sha256sum", nodes="node2")
         both = ssh_task.shell("cat", nodes="node3")
         for worker in (there, both):
@@ -141,7 +141,7 @@ def test_new_keys_in_the_middle(
             worker.set_write_eof()
         ssh_task.resume()
     assert [o.ok for worker in (out, there, both) for o in worker.outcomes()] == [True] * 3
-    assert heard.lines == 60_000 and heard.digest.hexdigest().encode() == digest
+    assert received.lines == 60_000 and received.digest.hexdigest().encode() == digest
     assert (there.node_buffer("node2") or b"").split()[0] == digest
     assert both.node_buffer("node3") == text[:-1]
 

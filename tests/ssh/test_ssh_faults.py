@@ -1,4 +1,4 @@
-"""The fault table over ssh: each way of not getting there is told apart, and the others are done."""
+"""The fault table over ssh: each way of not getting there has its own reason, and the others are done."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import pytest
 from mpshell import EventHandler, NodeOutcome, Task
 from tests.faults.conftest import Observer
 from tests.ssh.conftest import SshServer, each_ssh_server
+from tests.ssh.servers import running_sshd
 from tests.support import commands, eventually
 from tests.system.recorder import until
 
@@ -36,11 +37,11 @@ def outcomes(
 ) -> dict[str, NodeOutcome]:
     observer = observer or Observer()
     worker = task.run(command, nodes=nodes, handler=observer, **options)
-    told = list(worker.outcomes())
-    found = {outcome.node: outcome for outcome in told}
-    assert set(found) == set(worker.nodes) and len(told) == len(found)
-    assert observer.hups == {o.node: [o.returncode] for o in told if not o.timed_out}
-    assert observer.closes == [any(outcome.timed_out for outcome in told)]
+    ended = list(worker.outcomes())
+    found = {outcome.node: outcome for outcome in ended}
+    assert set(found) == set(worker.nodes) and len(ended) == len(found)
+    assert observer.hups == {o.node: [o.returncode] for o in ended if not o.timed_out}
+    assert observer.closes == [any(outcome.timed_out for outcome in ended)]
     return found
 
 
@@ -53,7 +54,7 @@ def write_config(path: Path, server: SshServer, text: str) -> str:
 
 @contextmanager
 def dead_end(accepts: bool) -> Iterator[int]:
-    """Give a port that swallows connections, or that closes them before a word is said."""
+    """Give a port that swallows connections, or that closes them before any data."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=16 if accepts else 0)
     port = listener.getsockname()[1]
     fillers = []
@@ -69,7 +70,7 @@ def dead_end(accepts: bool) -> Iterator[int]:
     if accepts:
         thread.start()
     else:
-        # A full queue: the kernel drops what comes next, as a blackhole does.
+        # A full queue: the kernel drops further connections, as a blackhole does.
         for _ in range(3):
             filler = socket.socket()
             filler.setblocking(False)
@@ -120,26 +121,16 @@ def test_dead_ends(accepts: bool, ssh_task: Task, ssh_server: SshServer, tmp_pat
 @contextmanager
 def full_sshd(server: SshServer, path: Path) -> Iterator[int]:
     """Give the port of a real sshd that has as many log-ins under way as it takes (MaxStartups): one."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (path / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {server.directory}/host_key\nPidFile none\n"
-        f"AuthorizedKeysFile {server.directory}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        "MaxStartups 1\nLoginGraceTime 120\n" + server.session_paths
-    )
-    with open(path / "sshd.log", "wb") as log:
-        sshd = subprocess.Popen(
-            [server.programs.sshd, "-D", "-e", "-f", path / "sshd_config"], stderr=log
-        )
-    try:
-        holder = socket.socket()
-        assert eventually(lambda: holder.connect_ex(("127.0.0.1", port)) == 0)
-        with holder:
+    keys = f"AuthorizedKeysFile {server.directory}/authorized_keys\n"
+    text = f"{keys}MaxStartups 1\nLoginGraceTime 120\n"
+    with socket.socket() as holder:
+
+        def holds(port: int) -> bool:
+            return holder.connect_ex(("127.0.0.1", port)) == 0
+
+        with running_sshd(server, path, text, ready=holds) as port:
             assert holder.recv(100).startswith(b"SSH-2.0")
             yield port
-    finally:
-        sshd.terminate()
-        sshd.wait(20)
 
 
 def test_dropped_by_max_startups(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) -> None:
@@ -219,11 +210,11 @@ def test_no_permission(ssh_task: Task, ssh_server: SshServer, tmp_path: Path) ->
 def test_cut_in_the_middle(ssh_task: Task, tmp_path: Path) -> None:
     class Reader(Observer):
         def ev_read(self, *args: object) -> None:
-            (tmp_path / "heard").touch()
+            (tmp_path / "received").touch()
 
     cut = (
         'case "$SSH_CONNECTION" in *" 127.100.0.6 "*)'
-        f" echo begun; {until(tmp_path / 'heard')}; kill -9 $PPID; sleep 9;; esac; exit 3"
+        f" echo begun; {until(tmp_path / 'received')}; kill -9 $PPID; sleep 9;; esac; exit 3"
     )
     found = outcomes(ssh_task, f"node5,{GOOD}", cut, Reader())
     assert (found["node5"].reason, found["node5"].returncode) == ("lost", 255)
@@ -243,7 +234,7 @@ def test_timeouts_and_signals_are_told_apart(ssh_task: Task, transport: str) -> 
     assert found["node1"].duration >= 1
 
     def kill(handler: object, timer: object) -> None:
-        """The ssh(1) on this machine; of a remote command it makes a 255, and `asyncssh` a signal."""
+        """Kill the ssh(1) on this machine; of a remote command it makes a 255, and `asyncssh` a signal."""
         found: list[psutil.Process] = []
 
         def runs() -> bool:

@@ -16,7 +16,7 @@ ssh_server = each_ssh_server
 
 pytestmark = pytest.mark.needs("ssh", "sshd")
 
-#: Files of host keys: what is known, and the options of client and server that differ from a plain one's.
+#: Files of host keys: the known keys, and the options of client and server that differ from a plain one's.
 #: ED, RSA, EC are the server's keys, WRONG and WRONG_RSA others; CA has signed CERT, WRONG_CA nothing.
 PLAIN: dict[str, tuple[str, str, str, str]] = {
     # name: known_hosts, client's configuration, server's keys, node
@@ -145,7 +145,7 @@ def test_the_verdict_is_that_of_ssh(site: Site, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if "hashed" in name or "known" in name])
 def test_a_long_file_gives_the_same_verdict(site: Site, name: str) -> None:
-    """More hashed lines than are compared at once: what is not found by its key needs a look at all."""
+    """More hashed lines than are compared at once: a key that is not found needs a look at all."""
     known, options, keys, node = PLAIN[name]
     long = "\n".join(f"HASH(filler{n}) WRONG" for n in range(AT_ONCE + 40))
     write = client_config(site, options, f"{long}\n{known}")
@@ -156,7 +156,7 @@ def test_a_long_file_gives_the_same_verdict(site: Site, name: str) -> None:
     assert (login.connection.accepted is not None) == ("Permanently added" in log)
 
 
-#: Certificates of the server: what is known, how the certificate is made, the client's options.
+#: Certificates of the server: the known keys, how the certificate is made, the client's options.
 SIGNED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "for the name": ("@cert-authority * CA", ("-h", "-n", "node"), ""),
     "for all names": ("@cert-authority * CA", ("-h",), ""),

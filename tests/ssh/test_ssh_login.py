@@ -25,7 +25,7 @@ PASSPHRASE = "open sesame"
 
 @pytest.fixture
 def site(ssh_server: SshServer, tmp_path: Path) -> Site:
-    """Give a server's key, and those of users; only `user` and what it signs are let in."""
+    """Give a server's key, and those of users; only `user` and keys signed by its authority are let in."""
     keys = ssh_server.directory / "keys"
     if not keys.exists():
         keys.mkdir(mode=0o700)
@@ -46,7 +46,7 @@ def make_keys(site: Site) -> None:
 
 
 def allow(site: Site, *names: str) -> None:
-    """Have the server let in these keys alone, and what the user's authority has signed."""
+    """Have the server let in only these keys, and those signed by the user's authority."""
     lines = [site.key(name) for name in names]
     lines.append(f'cert-authority,principals="root" {site.key("user_ca")}')
     (site.directory / "authorized_keys").write_text("\n".join(lines) + "\n")
@@ -226,7 +226,7 @@ def test_algorithms_that_are_off(site: Site) -> None:
 
 @pytest.mark.parametrize("algorithm", ["rsa-sha2-256", "rsa-sha2-512"])
 def test_a_server_that_takes_one_algorithm_of_signatures(site: Site, algorithm: str) -> None:
-    """A server of OpenSSH 9 tells of all algorithms that it has, whichever it takes."""
+    """A server of OpenSSH 9 lists all algorithms that it has, not those that it accepts."""
     both(site, "IdentityFile DIR/user_rsa", f"PubkeyAcceptedAlgorithms {algorithm}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +19,8 @@ from mpshell.ssh.request import Request
 from mpshell.ssh.setup import Setup, Target
 from mpshell.wire.messages import STOPPED, UNPROVEN, PasswordNews, PasswordState
 from tests.ssh.handshake import Client
+from tests.ssh.passwords import RIGHT, Counting
 from tests.unit.test_passwords import FakeJob
-
-RIGHT = "correct horse"
-
-
-class Server(asyncssh.SSHServer):
-    """Takes the right password, by one method, and counts what it is sent."""
-
-    def __init__(self, method: str, sent: list[str]) -> None:
-        self.method = method
-        self.sent = sent
-
-    def public_key_auth_supported(self) -> bool:
-        return False
-
-    def password_auth_supported(self) -> bool:
-        return self.method == "password"
-
-    def kbdint_auth_supported(self) -> bool:
-        return self.method != "password"
-
-    def validate_password(self, username: str, password: str) -> bool:
-        self.sent.append(password)
-        return password == RIGHT
-
-    def get_kbdint_challenge(
-        self, username: str, lang: str, submethods: str
-    ) -> tuple[str, str, str, Sequence[tuple[str, bool]]]:
-        prompt = "One-time code: " if self.method == "code" else "Password: "
-        return "", "", "", [(prompt, False)]
-
-    def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
-        self.sent += responses
-        return list(responses) == [RIGHT]
 
 
 class Engine:
@@ -67,10 +34,11 @@ HOST_KEY = asyncssh.generate_private_key("ssh-ed25519")
 
 
 async def serve(sock: socket.socket, method: str, sent: list[str]) -> None:
-    """Serve one connection until its end."""
+    """Serve one connection until its end; the method "code" asks for another thing than a password."""
+    prompt = "One-time code: " if method == "code" else "Password: "
     with contextlib.suppress(asyncssh.Error, OSError):
         connection = await asyncssh.run_server(
-            sock, server_factory=lambda: Server(method, sent), server_host_keys=[HOST_KEY],
+            sock, server_factory=lambda: Counting(sent, method, prompt), server_host_keys=[HOST_KEY],
             kex_algs=["curve25519-sha256"],
         )  # fmt: skip
         await connection.wait_closed()

@@ -1,4 +1,4 @@
-"""Whether ssh or the command has failed: told by ssh's own log, which no command can write to (ssh(1), -E)."""
+"""Whether ssh or the command has failed: ssh's own log decides; no command can write to it (ssh(1), -E)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 
 from mpshell import DistantWorker, NodeOutcome, Task, WorkerError, WorkerSsh
 from tests.ssh.conftest import SshServer, each_ssh_server
+from tests.ssh.servers import another_sshd
 from tests.ssh.test_ssh_faults import write_config
-from tests.support import eventually
 
 #: All of it with OpenSSH 9 and 10, on both sides.
 ssh_server = each_ssh_server
 
-#: What a command may write as its last words: those of an ssh, git or rsync that it has run.
+#: Last lines that a command may write: those of an ssh, git or rsync that it has run.
 WORDS = [
     "ssh: connect to host other port 22: Connection refused",
     "ssh: Could not resolve hostname other: Name or service not known",
@@ -147,7 +147,7 @@ def master(server: SshServer, task: Task, path: Path) -> Iterator[None]:
     """Have the nodes of a task share a connection."""
     options = f"-oControlMaster=auto -oControlPersist=60 -oControlPath={path}/master"
     task.set_info("drain", 0.2)
-    # The file says that there is none, and is read after the words.
+    # The file forbids one, but is read after the options.
     more(task, options)
     words = [server.programs.ssh, *str(task.info("ssh_options")).split()]
     try:
@@ -204,31 +204,6 @@ def test_a_cut_connection_is_lost_whatever_the_command_has_written(ssh_task: Tas
     assert (outcome.reason, outcome.returncode) == ("lost", 255)
 
 
-@contextlib.contextmanager
-def another_sshd(server: SshServer, path: Path, text: str) -> Iterator[int]:
-    """Give the port of a server with a configuration of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (path / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {server.directory}/host_key\nPidFile none\n"
-        f"AuthorizedKeysFile {server.directory}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        # In an empty home: bash reads the user's .bashrc for a command over ssh.
-        f"PermitRootLogin yes\nSetEnv HOME={server.directory}/home\n{server.session_paths}{text}"
-    )
-    sshd = subprocess.Popen([server.programs.sshd, "-D", "-f", path / "sshd_config"])
-
-    def answers() -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        assert eventually(answers)
-        yield port
-    finally:
-        sshd.terminate()
-        sshd.wait(20)
-
-
 def test_a_session_that_the_server_refuses(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:
@@ -243,7 +218,7 @@ def test_a_session_that_the_server_refuses(
 def test_a_banner_and_a_forced_command(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:
-    """What the user sees on stderr is what LogLevel says, and nothing that is for the verdict."""
+    """The user sees on stderr the lines of LogLevel, and none that serve the verdict."""
     (tmp_path / "banner").write_text("Permission denied (but not for you)\n")
     text = f"Banner {tmp_path}/banner\nForceCommand echo forced; exit 255\n"
     with another_sshd(ssh_server, tmp_path, text) as port:
@@ -391,7 +366,7 @@ def test_a_program_in_the_place_of_ssh(
     assert run(ssh_task, command="exit 3").returncode == 3
     assert run(ssh_task, command="kill -9 $PPID; sleep 9").reason == "lost"
     unknown = run(ssh_task, "no-such-host.invalid")
-    # Without a log these may be the command's words.
+    # Without a log these lines may be the command's.
     assert unknown.reason == ("unreachable" if kind == "older" else "lost")
     assert "Could not resolve" in (unknown.detail or "")
     if kind == "older":
@@ -399,7 +374,7 @@ def test_a_program_in_the_place_of_ssh(
         assert (ssh_task.node_error("node1") or b"") == WORDS[0].encode()
 
 
-def test_a_dry_run_shows_what_a_user_would_type(ssh_task: Task) -> None:
+def test_a_dry_run_shows_the_line_that_a_user_would_type(ssh_task: Task) -> None:
     worker = ssh_task.shell("hostname", nodes="node1")
     assert isinstance(worker, WorkerSsh)
     [(_, words)] = worker.command_lines(ssh_task)

@@ -41,8 +41,8 @@ def test_no_start_up_file_is_read(ssh_server: SshServer) -> None:
 
 def test_it_listens_on_loopback_only_and_leaves_nothing(tmp_path: Path) -> None:
     assert call_script("start", tmp_path, "--nodes", "3", "--lifetime", "60").returncode == 0
-    told = call_script("status", tmp_path)
-    pid = int(told.stdout.split()[-1])
+    status = call_script("status", tmp_path)
+    pid = int(status.stdout.split()[-1])
     listening = [c.laddr.ip for c in psutil.Process(pid).net_connections("tcp")]
     assert len(listening) == 3
     assert all(address.startswith("127.") for address in listening)
@@ -56,10 +56,10 @@ def test_it_listens_on_loopback_only_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_commands_are_run_by_sh_as_they_are(ssh_server: SshServer) -> None:
-    said = ssh(
+    printed = ssh(
         ssh_server.config, "node1", "printf '%s|' \"$0\" 'a  b' '$x \"q\"' \"$(echo 1; echo 2)\""
     )
-    assert said == '/bin/sh|a  b|$x "q"|1\n2|'
+    assert printed == '/bin/sh|a  b|$x "q"|1\n2|'
     assert ssh(ssh_server.config, "node1", "echo ${SSH_ORIGINAL_COMMAND-unset}") == "unset"
 
 

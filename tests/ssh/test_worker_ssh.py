@@ -86,7 +86,7 @@ def test_a_refused_connection_is_255_and_the_others_go_on(
 def test_a_node_that_can_be_reached_later_is_tried_again(
     ssh_task: Task, ssh_server: SshServer, tmp_path: Path
 ) -> None:
-    """Nothing listens on its port at first; the one whose command fails with 255 is not tried again."""
+    """Nothing listens on its port at first; a node where the command fails with 255 is not tried again."""
 
     class Repair(EventHandler):
         def ev_retry(self, worker: Worker, outcome: NodeOutcome, delay: float) -> None:
@@ -114,7 +114,7 @@ def test_a_node_that_can_be_reached_later_is_tried_again(
             thread.join()
     found = {o.node: (o.reason, o.returncode, o.attempt) for o in worker.outcomes()}
     assert retried == [("node1", "unreachable")]
-    # The server's word is that the command has ended, with a status of its own.
+    # The server reports that the command has ended, with a status of its own.
     assert found == {"node1": ("exit", 255, 2), "node2": ("exit", 255, 1)}
     assert folded(worker.iter_buffers()) == {b"all of it": "node[1-2]"}
 
@@ -126,12 +126,12 @@ def test_a_wrong_ssh_path_is_255_for_each_node(ssh_task: Task) -> None:
 
 
 def test_the_remote_end_of_a_signal(ssh_task: Task, transport: str) -> None:
-    """ssh(1) makes a 255 of it (ssh(1), EXIT STATUS); the other transport says what it is."""
+    """ssh(1) makes a 255 of it (ssh(1), EXIT STATUS); the other transport reports the signal."""
     code = {"ssh": 255, "asyncssh": 137}[transport]
     assert ssh_task.run("kill -9 $$", nodes="node1").node_retcode("node1") == code
 
 
-def test_a_timeout_ends_ssh_and_keeps_what_was_said(ssh_task: Task) -> None:
+def test_a_timeout_ends_ssh_and_keeps_the_output(ssh_task: Task) -> None:
     worker = ssh_task.run("echo begun; sleep 60", nodes="node[1-3]", timeout=10)
     assert sorted(worker.iter_keys_timeout()) == ["node1", "node2", "node3"]
     assert worker.node_buffer("node2") == b"begun"

@@ -24,7 +24,7 @@ def bounded() -> Iterator[None]:
 
 @pytest.fixture
 def solo_task() -> Iterator[Task]:
-    """Give a fresh Task of the main thread with two engines, for what is not about sharding."""
+    """Give a fresh Task of the main thread with two engines, for tests that are not about sharding."""
     task_terminate()
     task = task_self()
     task.set_info("engines", 2)
@@ -55,7 +55,7 @@ def sweep(task: Task) -> Callable[..., ExecWorker]:
 
 @pytest.fixture
 def solo_sweep(solo_task: Task) -> Callable[..., ExecWorker]:
-    """Give the function to run a command on nodes, for what is not about sharding."""
+    """Give the function to run a command on nodes, for tests that are not about sharding."""
     return sweeper(solo_task)
 
 
@@ -79,7 +79,7 @@ def marks(tmp_path: Path) -> Marks:
 
 @pytest.fixture
 def pid_file(tmp_path: Path) -> Iterator[Path]:
-    """Give a file for process ids; what is still alive of them is killed after the test."""
+    """Give a file for process ids; those still alive are killed after the test."""
     path = tmp_path / "pids"
     yield path
     kill_all(pid for pid in read_pids(path) if alive(pid))
@@ -116,7 +116,7 @@ def cwd_kept() -> Iterator[None]:
 
 @pytest.fixture
 def pipes() -> Iterator[Any]:
-    """Give a function that makes pipes; what the test leaves open of them is closed."""
+    """Give a function that makes pipes; ends that the test leaves open are closed."""
     made: list[tuple[int, int]] = []
 
     def make() -> tuple[int, int]:

@@ -153,7 +153,7 @@ def until(path: Path) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Tell if that process runs (a zombie does not)."""
+    """Return whether that process runs (a zombie does not)."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -172,5 +172,5 @@ def kill_all(pids: Iterable[int]) -> None:
 
 
 def folded(pairs: Iterable[tuple[Any, Any]]) -> dict[bytes, list[str]]:
-    """Return what `iter_buffers()` yields as a dict of bytes to sorted node names."""
+    """Return the items of `iter_buffers()` as a dict of bytes to sorted node names."""
     return {bytes(elem): sorted(str(key) for key in keys) for elem, keys in pairs}

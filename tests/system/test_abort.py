@@ -160,7 +160,7 @@ def test_abort_of_the_task_from_each_handler(solo_task: Task, event: str) -> Non
     assert solo_task.key_buffer("k") == b"again"
 
 
-def test_abort_of_the_task_kills_what_runs_and_starts_nothing_more(
+def test_abort_of_the_task_kills_running_commands_and_starts_no_more(
     task: Task, marks: Marks, pid_file: Path
 ) -> None:
     task.set_info("fanout", 3)
@@ -183,7 +183,7 @@ def test_abort_of_the_task_kills_what_runs_and_starts_nothing_more(
     assert task.max_retcode() == 0 and len(read_pids(pid_file)) == 6
 
 
-def test_abort_outside_a_run_drops_what_is_scheduled_and_may_be_repeated(
+def test_abort_outside_a_run_drops_scheduled_workers_and_may_be_repeated(
     solo_task: Task, marks: Marks
 ) -> None:
     solo_task.shell(marks.command(name="x"))
@@ -306,8 +306,10 @@ def test_another_signal_does_not_disturb_the_run(solo_task: Task) -> None:
     assert got == [signal.SIGUSR1] and worker.read() == b"x" and worker.retcode() == 0
 
 
-def test_an_end_is_not_told_of_a_node_whose_start_was_not(solo_task: Task, tmp_path: Path) -> None:
-    """What is on its way from the engines at the abort has no event at all, or those of its start too."""
+def test_a_node_without_a_reported_start_has_no_reported_end(
+    solo_task: Task, tmp_path: Path
+) -> None:
+    """A report on its way from the engines at the abort has no event at all, or those of its start too."""
 
     class Aborts(Recorder):
         def ev_pickup(self, worker: Any, node: str) -> None:

@@ -32,7 +32,7 @@ def clean() -> Iterator[None]:
 
 
 def go(main: Coroutine[Any, Any, None], *, debug: bool = True) -> None:
-    """Run in a loop in debug mode, which must not be told of an error that nobody awaits."""
+    """Run in a loop in debug mode, which must get no report of an error that is not awaited."""
     problems: list[dict[str, Any]] = []
 
     async def watched() -> None:
@@ -152,9 +152,9 @@ def test_nodes_that_were_not_run_come_last_and_tries_come_once(tmp_path: Path) -
 
 def test_a_local_command_and_no_nodes() -> None:
     async def main() -> None:
-        async with run("echo said; exit 3", key="key") as local:
+        async with run("echo printed; exit 3", key="key") as local:
             assert [(o.node, o.returncode) async for o in local] == [("key", 3)]
-            assert (local.worker.retcode(), local.worker.read()) == (3, b"said")
+            assert (local.worker.retcode(), local.worker.read()) == (3, b"printed")
         async with on("", "true") as sweep:
             assert [o async for o in sweep] == []
 
@@ -363,7 +363,7 @@ def test_descriptors_are_given_back() -> None:
         ({"nodes": "n1", "default": {"distant_workername": "nowhere"}}, ImportError),
     ],
 )
-def test_what_is_wrong_is_an_error_at_the_call(
+def test_a_bad_option_is_an_error_at_the_call(
     options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -403,7 +403,7 @@ def test_a_worker_that_cannot_begin_is_an_error_at_the_entry() -> None:
     go(main())
 
 
-def test_what_a_transport_raises_ends_the_run_and_is_raised(tmp_path: Path) -> None:
+def test_an_exception_of_a_transport_ends_the_run_and_is_raised(tmp_path: Path) -> None:
     class Wrong(mpshell.Transport):
         def command_argv(self, task: Any, command: str) -> Any:
             return ["/bin/sh", "-c", "echo words; exit 255"]

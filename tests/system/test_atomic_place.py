@@ -62,7 +62,7 @@ class Place:
         self.to.mkdir()
         self.to.chmod(0o777)
         self.target = self.to / "target"
-        #: What the attacker wants to have written, or its mode changed.
+        #: The attacker wants this file to be written, or its mode to be changed.
         self.victim = path / "victim"
         self.victim.write_bytes(b"old")
         self.victim.chmod(0o600)
@@ -194,7 +194,7 @@ def test_whatever_has_the_name_already_is_refused_and_kept(
 def test_another_directory_under_the_name_is_not_written_to(
     put: str, owner: str, copier: Copier, shell: str, place: Place
 ) -> None:
-    """Where others may rename what is beside the target, the name leads to something else a moment later."""
+    """Where others may rename files beside the target, the name leads to something else a moment later."""
     if owner == "another user's" and os.geteuid() == 0:
         place.to.chmod(0o755)
         give_away(place.to)
@@ -227,7 +227,7 @@ def test_a_file_system_without_modes(copier: Copier, shell: str, place: Place) -
 def test_a_file_system_that_shows_us_as_somebody_else(
     copier: Copier, shell: str, place: Place
 ) -> None:
-    """As NFS shows root: by an `id` that tells another number than that of what is made."""
+    """As NFS shows root: by an `id` that prints another number than that of a new file's owner."""
     (place.tools / "id").write_text("#!/bin/sh\necho 65534\n")
     (place.tools / "id").chmod(0o755)
     done = copier(place, shell)

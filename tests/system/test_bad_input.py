@@ -1,4 +1,4 @@
-"""Mistakes in calls, a table: each is a typed error at the call, with what was wrong in its text."""
+"""Mistakes in calls, a table: each is a typed error at the call that names the bad value."""
 
 from __future__ import annotations
 

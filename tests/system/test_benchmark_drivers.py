@@ -1,6 +1,6 @@
-"""Every driver of scripts/bench, run once with little to do: each still measures what it is for.
+"""Every driver of scripts/bench, run once with little to do: each still measures its own subject.
 
-The figures are not looked at here, beyond that they are there.
+The figures are only checked to be there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.ssh.conftest import ssh_server as ssh_server
 ROOT = Path(__file__).parents[2]
 DRIVERS = ROOT / "scripts" / "benchmark" / "drivers"
 
-#: What each driver is given, by module and function; over ssh what is there besides.
+#: The arguments of each driver, by module and function; over ssh more come with the server.
 LOCAL: dict[str, dict[str, Any]] = {
     "sweeps.sweep": {
         "nodes": 20, "command": "echo same", "engines": 2, "size": 4, "warm": 2, "ballast": 8192, "ideal": 1.0,
@@ -148,6 +148,6 @@ def test_there_is_no_other_driver() -> None:
 
 
 def test_a_driver_that_measures_the_wrong_thing_fails(tmp_path: Path) -> None:
-    """A run whose nodes fail is no fast one."""
+    """A run with failed nodes does not count as a fast one."""
     with pytest.raises(AssertionError, match=r"1, .*RuntimeError|assert \(1"):
         measure("sweeps.sweep", {"nodes": 2, "command": "exit 1"}, tmp_path)

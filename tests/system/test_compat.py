@@ -14,7 +14,7 @@ import mpshell
 
 ROOT = str(Path(mpshell.__file__).parents[1])
 
-#: Written for ClusterShell. What it prints does not depend on the order in which commands end.
+#: Written for ClusterShell. Its output does not depend on the order in which commands end.
 PROGRAM = """
 import sys
 
@@ -61,7 +61,7 @@ local = task.shell("echo local", key="here")
 task.resume()
 task.timer(0.01, Tick())
 task.resume()
-print(sorted((node, sorted(said)) for node, said in handler.seen.items()))
+print(sorted((node, sorted(read)) for node, read in handler.seen.items()))
 print(sorted((code, str(nodes)) for code, nodes in worker.iter_retcodes()), task.max_retcode())
 print(local.read(), isinstance(local, ClusterShell.Worker.Popen.WorkerPopen))
 try:
@@ -103,7 +103,7 @@ def python(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 
 def printed(*args: str, cwd: Path | None = None) -> str:
-    """Return what a program prints that ends well."""
+    """Return the output of a program that has to succeed."""
     done = python(*args, cwd=cwd)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -162,7 +162,7 @@ FORMS = [
 
 
 def test_every_form_of_import(tmp_path: Path) -> None:
-    """All in one process each way would hide what an earlier form has loaded: each is a program of its own."""
+    """Each form is a program of its own: in one process an earlier form's imports would hide an error."""
     driver = written(tmp_path, DRIVER, "driver.py")
     forms = [written(tmp_path, form, f"form{number}.py") for number, form in enumerate(FORMS)]
     peer = printed(driver, "plain", *forms).replace("mpshell.compat", "ClusterShell")
@@ -198,7 +198,7 @@ print("\\0".join(results), end="")
 """
 
 
-def test_a_module_has_one_object_whatever_it_is_called() -> None:
+def test_a_module_has_one_object_under_each_name() -> None:
     source = """
 import mpshell.compat
 mpshell.compat.install()
@@ -227,7 +227,7 @@ print(ClusterShell.NodeUtils.__name__, display.NodeSet is mpshell.NodeSet)
 @pytest.mark.parametrize(
     "what", ["ClusterShell", "ClusterShell.Task", "ClusterShell.NodeUtils, ClusterShell.Event"]
 )
-def test_it_does_not_replace_what_a_program_has_imported(what: str) -> None:
+def test_it_does_not_replace_modules_that_a_program_has_imported(what: str) -> None:
     source = f"""
 import {what}, sys
 before = dict(sys.modules)
@@ -302,9 +302,7 @@ print(NodeSet("n[1-2]", resolver=RESOLVER_NOGROUP))
     assert printed("-c", source) == "True\nn[1-2]\n"
 
 
-def test_what_is_borrowed_is_one_object_under_both_names_and_no_other_of_clustershell_is_loaded() -> (
-    None
-):
+def test_a_borrowed_module_is_one_object_under_both_names_and_no_other_is_loaded() -> None:
     source = """
 import sys
 import mpshell.compat.CLI.Display, mpshell.compat.Topology, mpshell.compat.Propagation
@@ -431,7 +429,7 @@ def test_an_edited_program_copies_no_task(tmp_path: Path) -> None:
 
 # -- python -m mpshell.compat ----------------------------------------------------------------------
 
-#: What a program sees of how it was started.
+#: Prints how the program sees its own start.
 SEEN = """
 import sys
 from ClusterShell.Task import Task

@@ -371,7 +371,7 @@ def test_names_of_dots_stay_in_the_directory(
 
 
 @pytest.mark.parametrize("worker_class", [ExecWorker, WorkerSsh, WorkerRsh, WorkerPdsh])
-def test_what_is_no_file_in_the_place_of_a_copy_back_is_refused(
+def test_a_target_of_a_copy_back_that_is_no_file_is_refused(
     worker_class: Any, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "log.n1")
@@ -384,7 +384,7 @@ def test_what_is_no_file_in_the_place_of_a_copy_back_is_refused(
             worker_class(f"n4,{node}", source="/log", dest=tmp_path, reverse=True)
 
 
-def test_an_atomic_copy_back_takes_the_place_of_what_is_there(
+def test_an_atomic_copy_back_replaces_an_existing_target(
     copy_task: Task, source: Path, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "source.n1")

@@ -1,4 +1,4 @@
-"""What handlers of old find in `worker.current_*`: at every event, at the close, and after the run."""
+"""`worker.current_*` as handlers of old read them: at every event, at the close, and after the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from mpshell import EventHandler, ExecWorker, StreamWorker, Task, WorkerPopen, WorkerSimple
 from tests.system.recorder import Recorder, until
 
-#: What each event is called with, beside the handler and the worker.
+#: The number of arguments of each event, beside the handler and the worker.
 ARGUMENTS = {
     "ev_start": 0,
     "ev_pickup": 1,
@@ -32,8 +32,8 @@ BESIDE = [(), *((name,) for name in ARGUMENTS if name != "ev_close"), ("ev_read"
 SAYS_AND_FAILS = "echo out; echo err >&2; exit 3"
 
 
-def hearing(*names: str) -> tuple[Any, list[Any]]:
-    """Return a handler that has these methods only, and what it notes: (event, node, code)."""
+def handling(*names: str) -> tuple[Any, list[Any]]:
+    """Return a handler that has these methods only, and the list of its notes: (event, node, code)."""
     noted: list[Any] = []
 
     def method(name: str) -> Callable[..., None]:
@@ -57,8 +57,8 @@ class TestAtTheClose:
     def test_of_nodes(
         self, task: Task, tmp_path: Path, beside: tuple[str, ...], separate: bool
     ) -> None:
-        """The node that ends last is n1, whatever the handler hears and on whichever engine it is."""
-        handler, noted = hearing("ev_close", *beside)
+        """The node that ends last is n1, for any methods of the handler and on any engine."""
+        handler, noted = handling("ev_close", *beside)
         pid = tmp_path / "pid"
         last = f"{until(pid)}; while kill -0 $(cat {pid}) 2>&-; do sleep 0.05; done; sleep 0.3"
         first = f"echo $$ > {pid}.new; mv {pid}.new {pid}"
@@ -72,7 +72,7 @@ class TestAtTheClose:
     def test_of_one_command_for_all_nodes(
         self, solo_task: Task, beside: tuple[str, ...], separate: bool
     ) -> None:
-        handler, noted = hearing("ev_close", *beside)
+        handler, noted = handling("ev_close", *beside)
         worker = ExecWorker("n[1-3]", handler, command="echo %hosts; exit 3", stderr=separate)
         solo_task.schedule(worker)
         solo_task.resume()
@@ -82,7 +82,7 @@ class TestAtTheClose:
     def test_of_a_local_command(
         self, solo_task: Task, beside: tuple[str, ...], separate: bool
     ) -> None:
-        handler, noted = hearing("ev_close", *beside)
+        handler, noted = handling("ev_close", *beside)
         worker = WorkerPopen(SAYS_AND_FAILS, "key", handler, stderr=separate)
         solo_task.schedule(worker)
         solo_task.resume()
@@ -92,7 +92,7 @@ class TestAtTheClose:
     def test_of_streams(
         self, solo_task: Task, pipes: Callable[[], tuple[int, int]], beside: tuple[str, ...], separate: bool
     ) -> None:  # fmt: skip
-        handler, noted = hearing("ev_close", *beside)
+        handler, noted = handling("ev_close", *beside)
         fd, writer = pipes()
         os.write(writer, b"line\n")
         os.close(writer)
@@ -109,7 +109,7 @@ def test_of_a_node_that_times_out_after_another_has_ended(
     solo_task: Task, beside: tuple[str, ...]
 ) -> None:
     """In ClusterShell the code is then still that of the other node."""
-    handler, noted = hearing("ev_close", *beside)
+    handler, noted = handling("ev_close", *beside)
     command = "[ %h = n2 ] && sleep 60; echo out; exit 4"
     worker = ExecWorker("n[1-2]", handler, command=command, timeout=4)
     solo_task.schedule(worker)
@@ -136,7 +136,9 @@ def test_nothing_is_known_before_the_run(solo_task: Task) -> None:
 
 def test_the_code_is_that_of_the_node_at_every_event(solo_task: Task) -> None:
     """ClusterShell leaves the code of the node before: n1's 3 would be taken for n2's."""
-    handler, noted = hearing("ev_start", "ev_pickup", "ev_read", "ev_hup", "ev_outcome", "ev_close")
+    handler, noted = handling(
+        "ev_start", "ev_pickup", "ev_read", "ev_hup", "ev_outcome", "ev_close"
+    )
     solo_task.set_info("fanout", 1)
     worker = ExecWorker("n[1-2]", handler, command="echo %h; exit 3%n")
     solo_task.schedule(worker)
@@ -156,7 +158,7 @@ def test_the_code_is_that_of_the_node_at_every_event(solo_task: Task) -> None:
 
 
 def test_an_aborted_node_has_no_code(solo_task: Task) -> None:
-    handler, noted = hearing("ev_close")
+    handler, noted = handling("ev_close")
     worker = ExecWorker("n[1-2]", handler, command="[ %h = n1 ] && exit 3; sleep 60")
     solo_task.schedule(worker)
 
@@ -170,7 +172,7 @@ def test_an_aborted_node_has_no_code(solo_task: Task) -> None:
 
 
 def test_a_node_that_was_called_off_is_not_the_last(solo_task: Task) -> None:
-    handler, noted = hearing("ev_close")
+    handler, noted = handling("ev_close")
     solo_task.set_info("fanout", 1)
     worker = ExecWorker("n[1-9]", handler, command="sleep 1; exit 3")
     solo_task.schedule(worker)
@@ -181,7 +183,7 @@ def test_a_node_that_was_called_off_is_not_the_last(solo_task: Task) -> None:
 
 
 def test_a_command_that_cannot_be_started_has_its_code(solo_task: Task) -> None:
-    handler, noted = hearing("ev_close")
+    handler, noted = handling("ev_close")
     solo_task.set_info("ssh_path", "/nowhere/ssh")
     solo_task.shell("true", nodes="n1", handler=handler)
     solo_task.run()
@@ -192,10 +194,10 @@ def test_a_command_that_cannot_be_started_has_its_code(solo_task: Task) -> None:
     "beside", [(), ("ev_hup",), ("ev_read",), ("ev_pickup",), ("ev_read", "ev_hup")]
 )
 @pytest.mark.parametrize("kind", ["exec", "popen", "simple"])
-def test_the_last_line_is_known_whoever_hears_it(
+def test_the_last_line_is_known_with_any_methods(
     solo_task: Task, pipes: Callable[[], tuple[int, int]], beside: tuple[str, ...], kind: str
 ) -> None:
-    handler, _ = hearing("ev_close", *beside)
+    handler, _ = handling("ev_close", *beside)
     solo_task.set_info("fanout", 1)
     worker: Any
     if kind == "exec":
@@ -218,12 +220,12 @@ def test_the_last_line_is_known_whoever_hears_it(
 
 @pytest.mark.parametrize("beside", [(), ("ev_hup",), ("ev_read",), ("ev_error",)])
 def test_the_last_line_of_each_stream_is_known(solo_task: Task, beside: tuple[str, ...]) -> None:
-    handler, _ = hearing("ev_close", *beside)
+    handler, _ = handling("ev_close", *beside)
     worker = WorkerPopen("echo out; sleep 0.3; echo err >&2", None, handler, stderr=True)
     solo_task.schedule(worker)
     solo_task.resume()
     assert worker.current_errmsg == b"err"
-    # Of two streams that are gathered nobody can tell which was the last.
+    # Of two gathered streams the last one is not known.
     if beside in [("ev_read",), ("ev_error",)]:
         assert worker.current_sname == "stderr"
     else:
@@ -232,7 +234,7 @@ def test_the_last_line_of_each_stream_is_known(solo_task: Task, beside: tuple[st
 
 def test_no_line_is_known_that_is_not_recorded(solo_task: Task) -> None:
     solo_task.set_default("stdout_msgtree", False)
-    handler, noted = hearing("ev_close")
+    handler, noted = handling("ev_close")
     worker = solo_task.run("echo out; exit 3", nodes="n1", remote=False, handler=handler)
     assert noted == [("ev_close", "n1", 3)] and worker.current_msg is None
 
@@ -259,10 +261,10 @@ class Calls:
 
 
 def test_an_object_in_the_place_of_a_method_is_legacy_by_its_parameters(solo_task: Task) -> None:
-    old, heard = Calls(), []
+    old, calls = Calls(), []
 
     def new(label: str, worker: Any, node: Any, rc: Any) -> None:
-        heard.append((label, node, rc))
+        calls.append((label, node, rc))
 
     for hup in (old, functools.partial(new, "new")):
         handler = EventHandler()
@@ -271,4 +273,4 @@ def test_an_object_in_the_place_of_a_method_is_legacy_by_its_parameters(solo_tas
             warnings.simplefilter("always")
             solo_task.run("exit 3", nodes="n1", remote=False, handler=handler)
         assert [one.category for one in caught] == [DeprecationWarning] * (hup is old)
-    assert (old.got, heard) == ([("n1", 3)], [("new", "n1", 3)])
+    assert (old.got, calls) == ([("n1", 3)], [("new", "n1", 3)])

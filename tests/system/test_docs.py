@@ -1,4 +1,4 @@
-"""What the documents show and name: the tour runs, the tests that they point to exist."""
+"""The documents match the program: the tour runs, the tests that they name exist."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support import run_script
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_readme_prints_what_it_says() -> None:
+def test_the_readme_prints_as_shown() -> None:
     [source] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     done = run_script(source)
     assert done.stderr == "" and done.stdout.splitlines()[-1] == "node3 exit 1"
     assert source.count("\n") <= 10
 
 
-def test_the_tour_prints_what_it_says() -> None:
+def test_the_tour_prints_as_shown() -> None:
     page = (ROOT / "docs" / "tour.md").read_text()
     source = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
     expected = re.findall(r"print\(.*\)  # (.*)", source)
@@ -36,7 +36,7 @@ def test_the_tour_prints_what_it_says() -> None:
     assert "node1 failed" not in done.stdout
 
 
-def test_the_page_of_groups_prints_what_it_says() -> None:
+def test_the_page_of_groups_prints_as_shown() -> None:
     source = "\n".join(
         re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "groups.md").read_text(), re.S)
     )
@@ -45,7 +45,7 @@ def test_the_page_of_groups_prints_what_it_says() -> None:
     assert run_script(source).stdout.splitlines() == expected
 
 
-def test_the_page_of_asyncio_prints_what_it_says() -> None:
+def test_the_page_of_asyncio_prints_as_shown() -> None:
     source = "\n".join(
         re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "async.md").read_text(), re.S)
     )
@@ -65,7 +65,7 @@ def constant(lines: list[str]) -> list[str]:
     return sorted(re.sub(rf"{date}|\([\d.,k]+/s\)| +[\d.]+ s\b", "-", line) for line in lines)
 
 
-def test_the_commands_of_the_page_of_the_journal_print_what_it_says(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_of_the_journal_print_as_shown(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "journal.md").read_text()
     session = "".join(re.findall(r"```console\n(.*?)```", page, re.S))
     examples = re.findall(r"^\$ mpshell (.*)\n((?:[^$].*\n)*)", session, re.M)
@@ -76,7 +76,7 @@ def test_the_commands_of_the_page_of_the_journal_print_what_it_says(tmp_path: Pa
         assert constant(shown) == constant(expected.splitlines()), words
 
 
-def test_the_program_of_the_page_of_the_journal_prints_what_it_says(tmp_path: Path) -> None:
+def test_the_program_of_the_page_of_the_journal_prints_as_shown(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "journal.md").read_text()
     [source] = re.findall(r"```python\n(.*?)```", page, re.S)
     expected = re.findall(r"(?:^|  )# (.*)$", source, re.M)
@@ -92,7 +92,7 @@ def test_the_schema_of_the_page_of_the_journal_is_that_of_the_file() -> None:
     assert f"`application_id` is {schema.APPLICATION:#x})" in page
 
 
-def test_the_page_of_configuration_prints_what_it_says() -> None:
+def test_the_page_of_configuration_prints_as_shown() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     source = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
     first, second = run_script(source).stdout.splitlines()
@@ -127,5 +127,5 @@ def test_the_page_of_reliability_has_every_fault() -> None:
     for path in [*(ROOT / "tests" / "faults").glob("test_*.py"), *ROOT.rglob("test_ssh_faults.py")]:
         for function in re.findall(r"^def (test_\w+)\(", path.read_text(), re.M):
             assert f"`{path.name}::{function}`" in page, function
-    told = [fault.strip() for row in rows for fault in row.split("|")[1].split(";")]
-    assert [fault for fault in FAULTS if fault not in told] == []
+    covered = [fault.strip() for row in rows for fault in row.split("|")[1].split(";")]
+    assert [fault for fault in FAULTS if fault not in covered] == []

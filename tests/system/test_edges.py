@@ -1,4 +1,4 @@
-"""What other threads say at the edges of a run: while it begins, while it ends. Nothing is lost or late."""
+"""Calls of other threads at the edges of a run: while it begins, while it ends. None is lost or late."""
 
 from __future__ import annotations
 

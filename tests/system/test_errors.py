@@ -31,7 +31,7 @@ from mpshell.nodeset import NodeSetException
 from tests.system.recorder import Recorder
 
 Sweep = Callable[..., ExecWorker]
-# what a caller's mistake may raise
+# the types of error for a caller's mistake
 MISTAKES = (TypeError, ValueError, AttributeError, WorkerError, TaskError)
 ASSERTIONS = (*MISTAKES, AssertionError)
 

@@ -179,7 +179,7 @@ def test_scheduling_can_go_on_from_close_to_close(solo_task: Task) -> None:
     assert rounds == [b"%d" % i for i in range(20)]
 
 
-def test_the_task_tells_that_it_runs_in_handlers_only(task: Task, sweep: Sweep) -> None:
+def test_the_task_is_running_in_handlers_only(task: Task, sweep: Sweep) -> None:
     states: list[Any] = []
 
     def look(*args: Any) -> None:
@@ -253,7 +253,7 @@ def test_a_handler_may_be_replaced_or_taken_away_while_its_worker_runs(solo_task
     assert second.names() == ["read"] and worker.read() == b"a\nb\nc"
 
 
-def test_a_handler_that_is_replaced_hears_no_other_line_of_the_same_block(solo_task: Task) -> None:
+def test_a_replaced_handler_gets_no_other_line_of_the_same_block(solo_task: Task) -> None:
     def swap(worker: Any, *rest: Any) -> None:
         worker.eh = second
 
@@ -264,7 +264,7 @@ def test_a_handler_that_is_replaced_hears_no_other_line_of_the_same_block(solo_t
     assert worker.read() == b"a\nb\nc"
 
 
-def test_worker_tells_when_it_was_started(solo_task: Task) -> None:
+def test_a_worker_is_started_when_its_run_starts_it(solo_task: Task) -> None:
     seen = Recorder(start=lambda worker: states.append(bool(worker.started)))
     states: list[bool] = []
     worker = ExecWorker("n1", seen, command="true")
@@ -303,7 +303,7 @@ def test_a_worker_without_nodes_has_no_event(solo_task: Task) -> None:
     assert seen.events == [] and solo_task.max_retcode() is None
 
 
-def test_hosts_placeholder_runs_one_process_whose_events_are_those_of_every_node(
+def test_hosts_placeholder_runs_one_process_with_the_events_of_every_node(
     task: Task, sweep: Sweep, tmp_path: Path
 ) -> None:
     seen = Recorder()

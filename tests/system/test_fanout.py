@@ -55,7 +55,7 @@ def test_slow_nodes_hold_back_nobody(task: Task, sweep: Sweep, tmp_path: Path, c
 def test_the_first_to_start_are_the_first_nodes(task: Task, sweep: Sweep, marks: Marks) -> None:
     task.set_info("fanout", 4)
     nodes = NodeSet("n[1-12]")
-    # Nobody ends before all of his wave have begun: which of them is the first is the machine's affair.
+    # No node ends before all of its wave have begun; which one is the first depends on the machine.
     all_there = f"[ $(grep -c '^+' {marks.path}) -ge $(((%n / 4 + 1) * 4)) ]"
     wait = f"i=0; until {all_there} || [ $i -ge 400 ]; do sleep 0.05; i=$((i+1)); done"
     sweep(nodes, marks.command(wait))

@@ -109,7 +109,7 @@ COMMANDS = [
 
 
 def sh(command: str) -> tuple[bytes, int]:
-    """Return what the shell makes of it: output of both streams, code as the library gives it."""
+    """Return the shell's result: output of both streams, code as the library gives it."""
     done = subprocess.run(
         command,
         shell=True,
@@ -123,7 +123,7 @@ def sh(command: str) -> tuple[bytes, int]:
     return b"\n".join(lines if lines[-1] else lines[:-1]), code
 
 
-def test_commands_mean_what_they_mean_to_the_shell(
+def test_commands_have_the_results_of_the_shell(
     solo_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a1").touch()
@@ -210,6 +210,6 @@ def test_commands_are_not_in_the_group_of_the_program(solo_task: Task) -> None:
 def test_the_signals_of_a_command_are_as_after_login(solo_sweep: Sweep) -> None:
     worker = solo_sweep("n[1-2]", "grep -E '^Sig(Blk|Ign)' /proc/self/status")
     ordinary = (1 << 31) - 1
-    said = worker.node_buffer("n1") or b""
-    masks = [int(line.split()[1], 16) & ordinary for line in said.splitlines()]
+    printed = worker.node_buffer("n1") or b""
+    masks = [int(line.split()[1], 16) & ordinary for line in printed.splitlines()]
     assert masks == [0, 0]

@@ -140,7 +140,7 @@ def test_a_group_is_resolved_when_it_is_given(files: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "upcall", "said"),
+    ("text", "upcall", "message"),
     [
         ("@bad:status", "map", r'"@bad:status": group source "bad" failed: its upcall map ended with status 3: '
          r"\./fails status"),
@@ -156,11 +156,11 @@ def test_a_group_is_resolved_when_it_is_given(files: Path) -> None:
     ],
 )  # fmt: skip
 def test_an_upcall_that_fails(
-    files: Path, monkeypatch: pytest.MonkeyPatch, text: str, upcall: str | None, said: str
+    files: Path, monkeypatch: pytest.MonkeyPatch, text: str, upcall: str | None, message: str
 ) -> None:
     monkeypatch.setitem(DEFAULTS._tables()["nodeset"], "upcall_timeout", 1.5)
     monkeypatch.setenv("MPSHELL_TEST_MARK", str(files))
-    with pytest.raises(NodeGroupError, match=said) as caught:
+    with pytest.raises(NodeGroupError, match=message) as caught:
         NodeSet(text)
     error = caught.value
     assert (error.source, error.upcall) == ("bad", upcall)
@@ -173,7 +173,7 @@ def test_an_upcall_that_fails(
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "said"),
+    ("text", "kind", "message"),
     [
         ("@nosuch:a", GroupResolverSourceError, r'"@nosuch:a": there is no group source "nosuch" \(the group '
          r"sources are: bad, batch, fresh, local, racks, roles\)"),
@@ -183,8 +183,10 @@ def test_an_upcall_that_fails(
         ("a,@local:", NodeSetParseError, r'the name of a group is missing: "@local:"'),
     ],
 )  # fmt: skip
-def test_a_group_that_cannot_be(files: Path, text: str, kind: type[Exception], said: str) -> None:
-    with pytest.raises(kind, match=said):
+def test_a_group_that_cannot_be(
+    files: Path, text: str, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
         NodeSet(text)
 
 
@@ -204,7 +206,7 @@ def test_a_list_that_fails_is_an_error_of_regroup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("not a configuration", "File contains no section headers"),
         ("[Main]\ndefault: x\n", 'Default group source not found: "x"'),
@@ -213,10 +215,10 @@ def test_a_list_that_fails_is_an_error_of_regroup() -> None:
         ("[s]\nmap: echo\ncache_time: soon\n", "could not convert string to float"),
     ],
 )
-def test_a_configuration_that_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+def test_a_configuration_that_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "groups.conf").write_text(text)
     resolver = GroupResolverConfig(str(tmp_path / "groups.conf"))
-    with pytest.raises(NodeGroupError, match=said):
+    with pytest.raises(NodeGroupError, match=message):
         NodeSet("@a", resolver=resolver)
 
 

@@ -29,7 +29,7 @@ from tests.system.recorder import Marks, until
 
 @pytest.fixture
 def local(solo_task: Task) -> Task:
-    """Give a Task whose nodes are this machine."""
+    """Give a Task; its nodes are this machine."""
     solo_task.set_default("distant_workername", "exec")
     return solo_task
 
@@ -219,7 +219,7 @@ def test_a_fork_in_the_body_leaves_the_run_alone(local: Task, tmp_path: Path) ->
     assert [outcome.ok for outcome in outcomes] == [True, True]
 
 
-# -- what goes on beside ---------------------------------------------------------------------------
+# -- beside the iteration --------------------------------------------------------------------------
 
 
 def test_a_slow_body_holds_up_the_commands(local: Task, tmp_path: Path) -> None:
@@ -253,9 +253,9 @@ def test_workers_that_were_scheduled_before_run_too(local: Task) -> None:
 
 def test_stdin_is_written_in_the_loop(local: Task) -> None:
     with local.iter_outcomes("cat", nodes="n[1-3]", stdin=True) as outcomes:
-        outcomes.worker.write(b"said")
+        outcomes.worker.write(b"input")
         outcomes.worker.set_write_eof()
-        assert {outcomes.worker.read(o.node) for o in outcomes} == {b"said"}
+        assert {outcomes.worker.read(o.node) for o in outcomes} == {b"input"}
 
 
 def test_one_run_at_a_time(local: Task) -> None:
@@ -308,7 +308,7 @@ def test_another_thread_speaks_to_the_run(
         ({"nodes": "n1", "fanout": 3}, TypeError),
     ],
 )
-def test_what_is_wrong_is_an_error_at_the_call(
+def test_a_bad_option_is_an_error_at_the_call(
     local: Task, options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):

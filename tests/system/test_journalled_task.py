@@ -1,4 +1,4 @@
-"""A journal in a program: who may write it, with each way to run, and nothing of it in a run without one."""
+"""A journal in a program: its one writer, each way to run, and nothing of it in a run without one."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_journal_is_an_error_of_resume(solo_task: Task, tmp_pa
         solo_task.resume()
     assert not (tmp_path / "ran").exists()
     assert path.read_text() == "n1 ok\n" * 99
-    # What was scheduled is not lost: the next run has it.
+    # A scheduled worker is not lost: the next run has it.
     solo_task.set_info("journal", str(tmp_path / "good"))
     solo_task.resume()
     assert solo_task.journal_failure is None
@@ -96,7 +96,7 @@ def test_two_tasks_write_one_file_one_after_the_other(solo_task: Task, tmp_path:
         assert refused is not None and "is locked by another run, which goes on" in refused
         assert not Path(f"{path}.ran").exists()
         assert len(list(outcomes)) == 2
-    # What was refused has changed nothing, and the lock has ended with the run.
+    # The refused run has changed nothing, and the lock has ended with its run.
     assert verdicts(path, 1) == ENDED and rows(path, "SELECT count(*) FROM runs") == [(1,)]
     assert in_another_thread(path) is None
     assert verdicts(path, 2) == [("other", "ended", "exit", 0)]

@@ -19,7 +19,7 @@ def derived(methods: type) -> Any:
 
 
 class Old:
-    """All methods in their old form; notes what it finds in the attributes of the worker."""
+    """All methods in their old form; records the attributes of the worker."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -101,10 +101,10 @@ def test_old_ev_read_leaves_stderr_to_ev_error(
     class Hears(Old):
         def ev_error(self, worker: Any) -> None:
             super().ev_error(worker)
-            (tmp_path / "heard").touch()
+            (tmp_path / "seen").touch()
 
     old = derived(Hears)
-    command = f"echo oops >&2; {until(tmp_path / 'heard')}; echo abc"
+    command = f"echo oops >&2; {until(tmp_path / 'seen')}; echo abc"
     solo_task.shell(command, handler=old, stderr=True)
     solo_task.resume()
     assert [event for event in old.events if event[0] in ("read", "error")] == [
@@ -114,7 +114,7 @@ def test_old_ev_read_leaves_stderr_to_ev_error(
     assert deprecations(caught) == 1 + 2 + 1 + 1
 
 
-def test_new_ev_read_hears_stderr_after_ev_error(solo_task: Task, caught: list[Any]) -> None:
+def test_new_ev_read_gets_stderr_after_ev_error(solo_task: Task, caught: list[Any]) -> None:
     order: list[Any] = []
 
     class Mixed(EventHandler):

@@ -1,4 +1,4 @@
-"""What may be given as nodes, and what a worker says of them."""
+"""The values that are taken as nodes, and the attributes of a worker about them."""
 
 from __future__ import annotations
 

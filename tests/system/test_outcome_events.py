@@ -1,4 +1,4 @@
-"""`ev_outcome`: one for each command that has ended, in whatever way; and what would be executed."""
+"""`ev_outcome`: one for each command that has ended, in any way; and the command lines of a worker."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def test_every_end_has_an_outcome(task: Task) -> None:
 
 
 def test_output_is_there_without_a_reader(solo_task: Task) -> None:
-    told: dict[str, bytes | None] = {}
+    outputs: dict[str, bytes | None] = {}
 
     class Reader(EventHandler):
         def ev_outcome(self, worker: Any, outcome: NodeOutcome) -> None:
-            told[outcome.node] = worker.read(outcome.node)
+            outputs[outcome.node] = worker.read(outcome.node)
 
     command = "echo %h; [ %n = 0 ] || sleep 60"
     solo_task.schedule(ExecWorker("n[1-2]", Reader(), timeout=3, command=command))
     solo_task.resume()
-    assert told == {"n1": b"n1", "n2": b"n2"}
+    assert outputs == {"n1": b"n1", "n2": b"n2"}
 
 
 def test_a_local_command_has_one(solo_task: Task) -> None:
@@ -57,7 +57,7 @@ def test_an_aborted_command_has_none(solo_task: Task) -> None:
     assert handler.of("outcome") == []
 
 
-def test_command_lines_are_told_and_not_run(solo_task: Task) -> None:
+def test_command_lines_are_returned_and_not_run(solo_task: Task) -> None:
     def lines(worker: Any) -> list[tuple[str, list[str]]]:
         return [(str(nodes), words) for nodes, words in worker.command_lines(solo_task)]
 

@@ -14,7 +14,7 @@ from tests.system.recorder import Recorder
 
 Sweep = Callable[..., ExecWorker]
 
-# what a command writes -> the lines it stands for
+# the output of a command -> its lines
 LINES: dict[str, list[bytes]] = {
     r"a\nb\n": [b"a", b"b"],
     r"\n": [b""],

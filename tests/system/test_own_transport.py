@@ -43,7 +43,7 @@ esac
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Give a directory with ipmi.py, a program in the place of ipmitool, and what the example copies."""
+    """Give a directory with ipmi.py, a program in the place of ipmitool, and the files of the example."""
     (tmp_path / "ipmi.py").write_text(MODULE)
     (tmp_path / "ipmitool").write_text(IPMITOOL)
     (tmp_path / "ipmitool").chmod(0o755)
@@ -68,7 +68,7 @@ def calls(place: Path) -> list[list[str]]:
     return [line.removesuffix("|").split("|") for line in lines]
 
 
-def test_the_example_does_what_it_says(place: Path) -> None:
+def test_the_example_prints_as_shown(place: Path) -> None:
     env = {**os.environ, "PATH": f"{place}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT}:{place}"}
     done = run_script(f"import os\nos.chdir({str(place)!r})\n{USE}", env=env)
     assert (done.returncode, done.stderr) == (0, "")
@@ -87,7 +87,7 @@ def test_arguments_are_those_of_the_class_and_hold_no_secret(ipmi_task: Task, pl
     assert "secret" not in (place / "ipmitool.log").read_text()
 
 
-def test_events_and_outcomes_are_what_the_reader_makes_of_them(ipmi_task: Task) -> None:
+def test_events_and_outcomes_come_from_the_reader(ipmi_task: Task) -> None:
     seen = Recorder()
     worker = ipmi_task.run("power status", nodes="node[1-4]", handler=seen)
     on = {"node1": [b"on"], "node2": [b"on"], "node4": [b"on"]}
@@ -130,7 +130,7 @@ def test_the_command_takes_it_by_its_name(place: Path) -> None:
 
 
 class Commands(Transport):
-    """Marks within words; no copies."""
+    """Marks within arguments; no copies."""
 
     def command_argv(self, task: Task, command: str) -> list[Any]:
         return ["/bin/sh", "-c", 'echo "$1 $EXTRA"; exit "$2"', "sh", ("<", NODE, ">"), (RANK,)]
@@ -156,7 +156,7 @@ def test_marks_environment_and_addresses(task: Task) -> None:
     assert dict(worker.iter_node_retcodes()) == {"n1": 0, "n2": 1, "n3": 2}
 
 
-def test_a_transport_that_relies_on_what_none_has_is_told_so(solo_task: Task) -> None:
+def test_a_transport_that_relies_on_a_missing_default_is_an_error(solo_task: Task) -> None:
     class Relies(Transport):
         def command_argv(self, task: Task, command: str) -> list[Any]:
             return [*super().command_argv(task, command), "more"]
@@ -167,7 +167,7 @@ def test_a_transport_that_relies_on_what_none_has_is_told_so(solo_task: Task) ->
     assert solo_task.run("echo x").read() == b"x"
 
 
-def test_what_it_does_not_have_is_refused_at_the_call(solo_task: Task, tmp_path: Path) -> None:
+def test_a_missing_ability_is_refused_at_the_call(solo_task: Task, tmp_path: Path) -> None:
     solo_task.set_default("distant_worker", Commands)
     with pytest.raises(EngineClientNotSupportedError, match=r"Commands cannot copy '/etc/hosts'"):
         solo_task.copy("/etc/hosts", tmp_path, "n1")
@@ -180,8 +180,8 @@ def test_what_it_does_not_have_is_refused_at_the_call(solo_task: Task, tmp_path:
     assert (tmp_path / "to-n2").read_bytes() == Path("/etc/hosts").read_bytes()
 
 
-def test_a_reader_may_tell_an_end_before_the_program_s(solo_task: Task) -> None:
-    """It has the times and the engine of its program; what the program says after it is still said."""
+def test_a_reader_may_report_an_end_before_the_program_s(solo_task: Task) -> None:
+    """It has the times and the engine of its program; later output of the program is still reported."""
 
     class Early:
         def read(self, index: int, stream: int, lines: bytes) -> Iterator[Said | Ended]:
@@ -228,7 +228,7 @@ def test_a_reader_that_raises_ends_the_run(solo_task: Task) -> None:
 
 
 def returns(**methods: Any) -> type[Transport]:
-    """Return a transport whose methods return what is given."""
+    """Return a transport with methods that return the given values."""
     given = {"command_argv": ["echo", (NODE,)], **methods}
     functions = {name: lambda *_, value=value: value for name, value in given.items()}
     return type("Mine", (Transport,), functions)
@@ -249,7 +249,7 @@ def returns(**methods: Any) -> type[Transport]:
         ({"address": None}, "Mine.address gives None for a text"),
     ],
 )
-def test_what_cannot_be_executed_is_named_at_the_start(
+def test_arguments_that_cannot_be_executed_are_named_at_the_start(
     methods: dict[str, Any], text: str, solo_task: Task
 ) -> None:
     solo_task.schedule(returns(**methods)("n[1-2]", command="x"))

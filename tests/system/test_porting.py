@@ -47,7 +47,7 @@ from tests.system.recorder import Recorder, within
         {"timeout": None},
     ],
 )
-def test_run_without_a_command_is_resume_whatever_is_for_a_command(
+def test_run_without_a_command_is_resume_with_any_options_of_a_command(
     solo_task: Task, keywords: dict[str, Any]
 ) -> None:
     worker = solo_task.shell("echo done")
@@ -79,11 +79,11 @@ def test_a_misspelt_keyword_is_an_error(solo_task: Task, command: Any, wrong: st
 
 @pytest.mark.parametrize("nodes", ["n1", "n[1-5]"])
 def test_an_empty_command_runs_on_nodes(task: Task, nodes: str) -> None:
-    heard = Recorder()
-    worker = task.run("", nodes=nodes, remote=False, handler=heard)
+    seen = Recorder()
+    worker = task.run("", nodes=nodes, remote=False, handler=seen)
     assert worker.command == ""
     assert [(rc, str(of)) for rc, of in worker.iter_retcodes()] == [(0, nodes)]
-    assert heard.count("hup") == len(worker.nodes)
+    assert seen.count("hup") == len(worker.nodes)
 
 
 def test_an_empty_command_goes_to_the_transport(solo_task: Task, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_there_is_no_topology(solo_task: Task, tmp_path: Path) -> None:
 
 
 class Holder(EventHandler):
-    """A handler that keeps what it works with, as many do."""
+    """A handler that keeps the object it works with, as many do."""
 
     def __init__(self, held: Any) -> None:
         self.held = held
@@ -187,7 +187,7 @@ def test_a_copy_of_what_belongs_to_a_thread_is_refused(
                 with pytest.raises(TypeError, match=type(thing).__name__):
                     copier(holder)
     assert threading.active_count() == before and task_self() is solo_task
-    # A shallow copy of a handler shares what it holds, as for any object.
+    # A shallow copy of a handler shares its attributes, as for any object.
     assert copy.copy(Holder(solo_task)).held is solo_task
     assert solo_task.run("echo fine").read() == b"fine"
 
@@ -198,7 +198,7 @@ def test_a_copy_of_a_thread_of_its_own_is_refused(thread_task: Task) -> None:
             copier(thread_task)
 
 
-def test_a_class_of_the_users_says_how_it_is_copied(solo_task: Task) -> None:
+def test_a_class_of_the_user_s_defines_how_it_is_copied(solo_task: Task) -> None:
     class Own(ExecWorker):
         def __copy__(self) -> Own:
             return Own(self.nodes, self.eh, command=self.command)
@@ -209,7 +209,7 @@ def test_a_class_of_the_users_says_how_it_is_copied(solo_task: Task) -> None:
     assert worker.node_buffer("n2") == b"n2"
 
 
-def test_what_is_data_can_be_copied(solo_task: Task) -> None:
+def test_data_can_be_copied(solo_task: Task) -> None:
     worker = solo_task.run("echo text; exit 3", nodes="n[1-2]", remote=False)
     [(message, nodes)] = worker.iter_buffers()
     data: list[Any] = [list(worker.outcomes()), message, nodes, list(worker.iter_node_retcodes())]

@@ -112,7 +112,7 @@ def test_a_message_to_the_own_task_is_never_waited_for(solo_task: Task) -> None:
     assert port.msg("late") is False, "it has been closed by its handler"
 
 
-def test_msg_may_be_told_not_to_wait(thread_task: Task) -> None:
+def test_msg_with_send_once_does_not_wait(thread_task: Task) -> None:
     port, seen = closing(thread_task, 2)
     assert port.msg(1, send_once=True) is True
     thread_task.resume()
@@ -207,7 +207,7 @@ def test_ports_beside_workers(solo_task: Task) -> None:
 
 
 def test_a_full_queue_holds_a_sender_back(thread_task: Task) -> None:
-    """As many messages wait as the default says; one more waits for room, and arrives in its order."""
+    """As many messages wait as the default allows; one more waits for room, and arrives in its order."""
     thread_task.set_default("port_qlimit", 3)
     port, seen = closing(thread_task, 3)
     for number in range(3):

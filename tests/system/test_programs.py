@@ -130,7 +130,7 @@ print(len({{outcome.engine for outcome in task.outcomes()}}))
     check(python("-c", source), f"{len(mask)}\n")
 
 
-def test_what_needs_no_engine_starts_no_process() -> None:
+def test_a_run_without_commands_starts_no_process() -> None:
     source = """
 import os, psutil
 from mpshell import task_self, EventHandler, ExecWorker, WorkerSimple

@@ -95,7 +95,7 @@ def test_engines_are_kept_from_run_to_run(solo_task: Task) -> None:
 
 def test_command_timeout_holds_for_rsh(solo_task: Task, tmp_path: Path) -> None:
     tool = tmp_path / "rsh"
-    tool.write_text("#!/bin/sh\necho said\nexec sleep 60\n")
+    tool.write_text("#!/bin/sh\necho begun\nexec sleep 60\n")
     tool.chmod(0o755)
     solo_task.set_info("rsh_path", str(tool))
     solo_task.set_info("command_timeout", 0.5)
@@ -173,7 +173,7 @@ def test_a_worker_aborted_by_another_thread_leaves_the_others(
 # -- timers and ports -------------------------------------------------------------------------------
 
 
-def test_a_timer_and_a_port_tell_how_they_were_made(solo_task: Task) -> None:
+def test_a_timer_and_a_port_show_how_they_were_made(solo_task: Task) -> None:
     seen = Recorder()
     timer = solo_task.timer(60, seen, interval=2.5, autoclose=True)
     assert (timer.fire_delay, timer.interval, timer.autoclose, timer.eh) == (60, 2.5, True, seen)

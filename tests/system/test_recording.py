@@ -1,4 +1,4 @@
-"""What a Task records: the `*_msgtree` defaults, stream names, set at any moment."""
+"""The recording of a Task: the `*_msgtree` defaults, stream names, set at any moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.system.recorder import Recorder, folded
 Sweep = Callable[..., ExecWorker]
 
 
-def test_reading_what_is_not_recorded_is_an_error_at_the_call(task: Task, sweep: Sweep) -> None:
+def test_reading_an_unrecorded_stream_is_an_error_at_the_call(task: Task, sweep: Sweep) -> None:
     task.set_default("stdout_msgtree", False)
     seen = Recorder()
     sweep("n[1-3]", "echo x; echo y >&2", stderr=True, handler=seen)
@@ -46,7 +46,7 @@ def test_recording_switched_on_after_the_run_finds_nothing(
     assert list(task.iter_buffers() if stream == "stdout" else task.iter_errors()) == []
 
 
-def test_a_worker_is_not_asked_either_for_what_is_not_recorded(solo_task: Task) -> None:
+def test_reading_an_unrecorded_stream_of_a_worker_is_an_error_too(solo_task: Task) -> None:
     solo_task.set_default("stdout_msgtree", False)
     worker = ExecWorker("n1", None, command="echo foo >&2; echo bar", stderr=True)
     solo_task.schedule(worker)

@@ -1,4 +1,4 @@
-"""Rows of the reference that no other file shows by themselves: what ClusterShell's own tests assert."""
+"""Rows of the reference that no other file tests by themselves, from the assertions of ClusterShell's tests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_family_of_engine_exceptions() -> None:
     assert issubclass(EngineClientNotSupportedError, EngineClientError)
 
 
-# -- aborts, ends and what comes after them ---------------------------------------------------------
+# -- aborts, ends and the time after them -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("event", [*EVENTS, "timer", "msg"])
@@ -89,7 +89,7 @@ def test_a_kill_from_each_handler_leaves_the_handler_and_unbinds(
     assert task_self().run("echo again").read() == b"again"
 
 
-def test_an_abort_of_what_has_exited_already_tells_its_code(solo_task: Task) -> None:
+def test_an_abort_of_an_exited_command_reports_its_code(solo_task: Task) -> None:
     def late(worker: Any, node: Any, sname: str, msg: bytes) -> None:
         assert eventually(lambda: not psutil.pid_exists(int(msg)))
         worker.abort()
@@ -101,7 +101,7 @@ def test_an_abort_of_what_has_exited_already_tells_its_code(solo_task: Task) -> 
     assert worker.retcode() == 3 == solo_task.max_retcode()
 
 
-def test_an_abort_ends_the_wait_for_the_output_of_what_has_exited(
+def test_an_abort_ends_the_wait_for_the_output_of_an_exited_command(
     solo_task: Task, pid_file: Path
 ) -> None:
     def late(worker: Any, node: Any, sname: str, msg: bytes) -> None:
@@ -112,7 +112,7 @@ def test_an_abort_ends_the_wait_for_the_output_of_what_has_exited(
     solo_task.shell(f"sleep 60 & echo $! >> {pid_file}; echo $$; exit 5", key="k", handler=seen)
     solo_task.resume()
     assert seen.rcs() == {"k": 5} and seen.closes() == [False]
-    # It ended by itself: what it has left behind is not the abort's to end.
+    # It ended by itself: the abort does not end processes that it has left behind.
     assert all(map(alive, read_pids(pid_file)))
 
 
@@ -282,7 +282,7 @@ def test_a_tilde_in_path_and_options_is_the_home(
 # -- streams ----------------------------------------------------------------------------------------
 
 
-def test_an_unterminated_line_is_not_told_at_an_abort(solo_task: Task) -> None:
+def test_an_unterminated_line_is_not_reported_at_an_abort(solo_task: Task) -> None:
     read, write = os.pipe()
     os.write(write, b"part")
     seen = Recorder()
@@ -317,16 +317,16 @@ def test_streams_are_not_set_while_it_runs(solo_task: Task) -> None:
 def test_worker_simple_keeps_the_files_alive(solo_task: Task) -> None:
     read, write = os.pipe()
     back, answer = os.pipe()
-    os.write(write, b"heard\n")
+    os.write(write, b"read\n")
     os.close(write)
     worker = WorkerSimple(os.fdopen(read, "rb", 0), os.fdopen(answer, "wb", 0), None, "k", None)
     gc.collect()
-    worker.write(b"said")
+    worker.write(b"written")
     worker.set_write_eof()
     solo_task.schedule(worker)
     gc.collect()
     solo_task.resume()
-    assert worker.read() == b"heard" and os.read(back, 10) == b"said"
+    assert worker.read() == b"read" and os.read(back, 10) == b"written"
     os.close(back)
 
 

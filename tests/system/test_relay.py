@@ -258,7 +258,7 @@ def test_a_timeout_is_each_node_s_own(relaying: Task, nodes: Nodes, tmp_path: Pa
     names = nodes.make(3)
     source = tmp_path / "pipe-slow"
     source.write_bytes(bytes(SIZE))
-    # A head whose sum takes for ever: a checksum program that hangs.
+    # A head that never has its sum: its checksum program hangs.
     slow = tmp_path / "slow"
     slow.mkdir()
     (slow / "sha256sum").write_text(
@@ -304,14 +304,14 @@ PROGRAM = """
 import sys
 from mpshell import EventHandler, task_self
 
-class Told(EventHandler):
+class PrintNodes(EventHandler):
     def ev_relay(self, worker, node, source, offset):
         print(node, flush=True)
 
 task = task_self()
 task.set_info("ssh_path", sys.argv[1])
 task.set_info("relay_least", 0)
-task.copy(sys.argv[2], "~/image", sys.argv[3], handler=Told(), relay=True)
+task.copy(sys.argv[2], "~/image", sys.argv[3], handler=PrintNodes(), relay=True)
 task.resume()
 """
 

@@ -30,7 +30,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def places(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """Give a way to make a place, whose processes are ended when a test has failed."""
+    """Give a function that makes a place; its processes are ended when a test has failed."""
     made: list[Place] = []
 
     def make(**options: str) -> Place:
@@ -49,26 +49,23 @@ def place(places: Callable[..., Place]) -> Place:
 
 
 def whole(head: Head, *names: str) -> None:
-    """Copy in a line of nodes, and check what each of them has then."""
+    """Copy in a line of nodes, and check the file of each."""
     nodes = head.ready(*names)
     feed = head.feed_rest(nodes[0], SIZE // 2)
     for parent, child in pairwise(nodes):
-        child.pull(parent)
+        head.pull(child, parent)
         # A parent that had the file before it is served would be gone, with its part.
         assert head.has(child, SIZE // 2 - 30_000)
     feed.write(head.data[SIZE // 2 :])
     assert feed.end() == 0
-    for node in nodes:
-        node.wait("done")
+    head.check_done(*nodes)
     assert [node.end() for node in nodes] == [0] * len(nodes)
-    for node in nodes:
-        assert head.target(node).read_bytes() == head.data
     head.close()
 
 
 @pytest.mark.parametrize("sh", [*SHELLS, "busybox sh"])
 @pytest.mark.needs("busybox")
-def test_a_line_of_nodes_whatever_their_shell_is(
+def test_a_line_of_nodes_with_each_shell(
     sh: str, tmp_path: Path, source: Path, places: Callable[..., Place]
 ) -> None:
     head = Head(places(sh=sh), source)
@@ -77,7 +74,7 @@ def test_a_line_of_nodes_whatever_their_shell_is(
 
 
 @pytest.mark.parametrize("shell", ["sh", "csh"])
-def test_a_line_of_nodes_whatever_the_login_shell_is(
+def test_a_line_of_nodes_with_each_login_shell(
     shell: str, tmp_path: Path, source: Path, places: Callable[..., Place]
 ) -> None:
     whole(Head(places(shell=shutil.which(shell) or shell), source), "n1", "n2")
@@ -101,19 +98,17 @@ def test_times_and_modes(place: Place, source: Path) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1, 4095, 4096, 65_537, SIZE - 1, SIZE])
-def test_a_pull_goes_on_from_what_is_there(place: Place, source: Path, offset: int) -> None:
+def test_a_pull_goes_on_from_the_bytes_there(place: Place, source: Path, offset: int) -> None:
     head = Head(place, source)
     one, two = head.ready("n1", "n2")
     assert head.feed_rest(two, offset).end() == 0
     if offset < SIZE:
         need = two.wait("need", 1)
         assert need[:2] == [str(offset), "cut"]
-        two.pull(one)
-        assert head.serves(one)
+        head.pull(two, one)
         assert head.feed_rest(one).end() == 0
         one.wait("done")
-    two.wait("done")
-    assert head.target(two).read_bytes() == head.data
+    head.check_done(two)
     head.close()
 
 
@@ -124,13 +119,10 @@ def test_a_parent_that_is_behind_is_waited_for(place: Place, source: Path) -> No
     two.wait("need", 1, 500_000)
     feed, _ = head.feed(one)
     feed.write(head.data[:100_000])
-    two.pull(one)
-    assert head.serves(one)
+    head.pull(two, one)
     feed.write(head.data[100_000:])
     feed.end()
-    two.wait("done")
-    one.wait("done")
-    assert head.target(two).read_bytes() == head.data
+    head.check_done(one, two)
     head.close()
 
 
@@ -150,9 +142,7 @@ def test_many_orders_at_once_have_one_writer(place: Place, source: Path) -> None
     assert head.serves(three)
     feed.write(head.data[600_000:])
     feed.end()
-    for node in head.nodes:
-        node.wait("done")
-        assert head.target(node).read_bytes() == head.data
+    head.check_done(*head.nodes)
     head.close()
 
 
@@ -161,7 +151,7 @@ def test_a_node_that_is_done_serves_its_target_and_never_a_stale_one(
 ) -> None:
     head = Head(place, source)
     one, two, three = head.ready("n1", "n2", "n3")
-    # Until the coordinator says so a target is another file.
+    # Until the coordinator's order the target stays another file.
     head.target(one).write_bytes(b"old")
     head.feed_rest(one, 1000).end()
     two.pull(one, "done")
@@ -179,8 +169,7 @@ def test_a_node_that_is_done_serves_its_target_and_never_a_stale_one(
     three.pull(one, "done")
     assert three.wait("need", 1)[:2] == ["0", "gone"]
     three.pull(two, "done")
-    three.wait("done")
-    assert head.target(three).read_bytes() == head.data
+    head.check_done(three)
     head.close()
 
 
@@ -195,9 +184,8 @@ def test_a_child_gets_the_rest_when_its_parent_is_done(place: Place, source: Pat
     feed.end()
     one.wait("done")
     assert one.end() == 0
-    two.wait("done")
+    head.check_done(two)
     assert two.end() == 0
-    assert head.target(two).read_bytes() == head.data
     head.close()
 
 
@@ -214,8 +202,7 @@ def test_a_wrong_sum_is_found_and_the_part_begins_anew(place: Place, source: Pat
     assert offset == 0
     feed.write(head.data)
     feed.end()
-    one.wait("done")
-    assert head.target(one).read_bytes() == head.data
+    head.check_done(one)
     head.close()
 
 
@@ -224,12 +211,7 @@ def test_a_parent_that_is_killed_costs_its_child_nothing_but_a_new_one(
     killed: str, place: Place, source: Path
 ) -> None:
     head = Head(place, source)
-    one, two, three = head.ready("n1", "n2", "n3")
-    feed, _ = head.feed(one)
-    feed.write(head.data[:400_000])
-    two.pull(one)
-    three.pull(two)
-    assert head.has(three, 370_000)
+    feed, (one, two, three) = head.line("n1", "n2", "n3", until=400_000)
     if killed == "receive":
         two.process.kill()
         two.process.wait()
@@ -237,14 +219,10 @@ def test_a_parent_that_is_killed_costs_its_child_nothing_but_a_new_one(
         kill_serve(place, "n2")
     need = three.wait("need", 1)
     assert int(need[0]) >= 370_000 and need[1] == "cut"
-    count = head.served(one)
-    three.pull(one)
-    assert eventually(lambda: head.served(one) > count)
+    head.pull(three, one)
     feed.write(head.data[400_000:])
     feed.end()
-    one.wait("done")
-    three.wait("done")
-    assert head.target(three).read_bytes() == head.data
+    head.check_done(one, three)
     head.close()
 
 
@@ -266,12 +244,7 @@ def test_the_end_of_a_control_connection_leaves_nothing(
     """The part, the puller, SERVE for a child, FEED: all of it is gone within two seconds."""
     place = places(sh=sh)
     head = Head(place, source)
-    one, two, three = head.ready("n1", "n2", "n3")
-    feed, _ = head.feed(one)
-    feed.write(head.data[:400_000])
-    two.pull(one)
-    three.pull(two)
-    assert head.has(three, 370_000)
+    feed, _ = head.line("n1", "n2", "n3", until=400_000)
     for node in head.nodes:
         assert node.process.stdin is not None
         if how == "end":
@@ -280,7 +253,7 @@ def test_the_end_of_a_control_connection_leaves_nothing(
             subprocess.run(["kill", f"-{how}", str(node.process.pid)], check=True)
 
     def over() -> bool:
-        # One that has not been reaped seems to run, also to those who look after it.
+        # An unreaped process seems to run, also to the processes that watch it.
         return all(node.process.poll() is not None for node in head.nodes) and not place.processes()
 
     assert eventually(over, 20), place.processes()
@@ -297,26 +270,22 @@ def test_a_full_disk_is_the_node_s_own_fault_and_known_at_once(
     place: Place, source: Path, small_disk: Path
 ) -> None:
     head = Head(place, source, str(small_disk / "target"))
-    # Somebody else fills the disk after it has been looked at.
+    # Another program fills the disk after the check of its room.
     head.data = head.data[:100_000]
     [one] = head.ready("n1")
     (small_disk / "other").write_bytes(bytes(200_000))
     feed, _ = head.feed(one)
     feed.write(head.data)
-    assert " ".join(one.wait("fail")) == "no space left for 100000 bytes"
-    assert one.over() == 1
+    assert head.failure(one) == "no space left for 100000 bytes"
     assert os.listdir(small_disk) == ["other"]
-    head.close()
 
 
 def test_too_little_space_is_known_before_a_byte_is_sent(
     place: Place, source: Path, small_disk: Path
 ) -> None:
     head = Head(place, source, str(small_disk / "target"))
-    one = head.start("n1")
-    assert " ".join(one.wait("fail")) == f"no space left for {SIZE} bytes"
-    assert one.over() == 1 and not os.listdir(small_disk)
-    head.close()
+    assert head.failure(head.start("n1")) == f"no space left for {SIZE} bytes"
+    assert not os.listdir(small_disk)
 
 
 def test_a_target_that_nodes_share_is_seen(place: Place, source: Path, tmp_path: Path) -> None:
@@ -338,8 +307,7 @@ def test_a_name_may_hold_any_byte(name: str, place: Place, source: Path) -> None
         (place.home(f"n{number}") / "to").mkdir()
     head = Head(place, source, f"~/to/{name}")
     one, two = head.ready("n1", "n2")
-    two.pull(one)
-    assert head.serves(one)
+    head.pull(two, one)
     head.feed_rest(one).end()
     for node in head.nodes:
         node.wait("done")
@@ -377,10 +345,7 @@ def test_a_place_where_nothing_can_be_received(
 ) -> None:
     (place.home("n1") / "twice" / "source").mkdir(parents=True)
     head = Head(place, source, dest)
-    one = head.start("n1")
-    assert " ".join(one.wait("fail")).endswith(reason)
-    assert one.over() == 1
-    head.close()
+    assert head.failure(head.start("n1")).endswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -406,10 +371,7 @@ def test_a_program_that_a_node_lacks(
     for name in missing:
         (Path(path) / name).unlink(missing_ok=True)
     head = Head(places(path=path), source)
-    one = head.start("n1")
-    assert " ".join(one.wait("fail")) == reason
-    assert one.over() == 1
-    head.close()
+    assert head.failure(head.start("n1")) == reason
 
 
 @pytest.mark.parametrize(
@@ -441,8 +403,7 @@ def test_whichever_program_makes_the_sum(
     feed.end()
     one.wait("bad", 1)
     head.feed_rest(one).end()
-    one.wait("done")
-    assert head.target(one).read_bytes() == head.data
+    head.check_done(one)
     head.close()
 
 
@@ -481,7 +442,7 @@ def test_what_a_start_up_file_writes_is_no_data(
     whole(Head(places(shell=str(shell)), source), "n1", "n2", "n3")
 
 
-def test_what_a_start_up_file_writes_is_no_answer_and_nothing_is_on_the_command_line(
+def test_output_of_a_start_up_file_is_no_answer_and_nothing_is_on_the_command_line(
     place: Place,
 ) -> None:
     """No script holds a character that a login shell may change."""

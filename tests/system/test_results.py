@@ -92,7 +92,7 @@ def test_retcodes_are_grouped(task: Task, sweep: Sweep) -> None:
 
 
 class OneByOne(EventHandler):
-    """Lets the command of a node go on when the end of the one before was told: one end in a turn."""
+    """Lets the command of a node go on when the end of the one before was reported: one end in a turn."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -343,7 +343,7 @@ def test_retcode_of_a_local_command_survives_the_next_run(solo_task: Task) -> No
     assert worker.retcode() == 7 and worker.read() is None
 
 
-def test_flush_drops_what_was_recorded(task: Task, sweep: Sweep) -> None:
+def test_flush_drops_the_recorded_output(task: Task, sweep: Sweep) -> None:
     worker = sweep("n[1-3]", "echo x; echo y >&2; exit 1", stderr=True)
     task.flush_buffers()
     assert list(task.iter_buffers()) == [] == list(worker.iter_buffers())
@@ -366,14 +366,14 @@ def test_flush_of_a_worker_leaves_the_others(task: Task) -> None:
     assert list(first.iter_errors()) == [] and second.node_error("n1") == b"y"
 
 
-def test_flush_during_the_run_keeps_what_comes_later(solo_task: Task, solo_sweep: Sweep) -> None:
+def test_flush_during_the_run_keeps_later_output(solo_task: Task, solo_sweep: Sweep) -> None:
     def flush(worker: Any, node: str, sname: str, msg: bytes) -> None:
         if msg == b"flush":
             worker.flush_buffers()
 
     worker = solo_sweep("n1", "echo a; echo flush; echo b", handler=Recorder(read=flush))
-    said = worker.node_buffer("n1") or b""
-    assert said.endswith(b"b") and b"a" not in said
+    kept = worker.node_buffer("n1") or b""
+    assert kept.endswith(b"b") and b"a" not in kept
 
 
 def test_results_of_nodes_that_timed_out(task: Task, sweep: Sweep) -> None:

@@ -1,4 +1,4 @@
-"""Other attempts, with real commands: the events, what is kept, stdin, copies, and what bad settings say."""
+"""Other attempts, with real commands: the events, kept output, stdin, copies, and errors of settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def at_once(retries: int, *reasons: str) -> RetryPolicy:
 
 
 class Link(Transport):
-    """Runs a script for each node; its exit status 255 with a reason as last word is the transport's own."""
+    """Runs a script for each node; an exit status 255 with a reason as last word is the transport's failure."""
 
     @staticmethod
     def diagnose(detail: str) -> str | None:
@@ -53,7 +53,7 @@ class Tries(Recorder):
 
 
 def nth_try(folder: Path, name: str = "$0") -> str:
-    """Return shell words that count the tries of a node into `n`."""
+    """Return shell commands that count the tries of a node into `n`."""
     return f"echo x >>{folder}/{name}; n=$(wc -l <{folder}/{name});"
 
 
@@ -111,7 +111,7 @@ def test_no_other_reason_is_tried_again_unless_it_is_named(
         assert (folder / "n1").read_text() == "x\n" * tries
 
 
-def test_what_cannot_be_started_is_tried_again(solo_task: Task, tmp_path: Path) -> None:
+def test_a_program_that_cannot_be_started_is_tried_again(solo_task: Task, tmp_path: Path) -> None:
     program = tmp_path / "program"
 
     class Missing(Transport):
@@ -133,9 +133,7 @@ def test_what_cannot_be_started_is_tried_again(solo_task: Task, tmp_path: Path) 
     assert worker.node_buffer("n1") == b"here"
 
 
-def test_a_handler_of_before_works_and_hears_of_each_node_once(
-    solo_task: Task, tmp_path: Path
-) -> None:
+def test_a_handler_of_before_works_and_gets_each_node_once(solo_task: Task, tmp_path: Path) -> None:
     class Old:
         """As ClusterShell's users have it: no base class, no `ev_retry`."""
 
@@ -172,7 +170,7 @@ def test_the_fanout_holds_and_who_waits_has_no_slot(task: Task, tmp_path: Path) 
 
 def test_the_second_try_of_a_command_gets_all_of_the_stdin(task: Task, tmp_path: Path) -> None:
     task.set_info("retry", at_once(1))
-    # The first try has read some of it; what is written later comes to both.
+    # The first try has read some of it; input that is written later reaches both.
     command = (
         f"{nth_try(tmp_path)} if [ $n -eq 1 ]; then read line; echo unreachable; exit 255; fi; cat"
     )
@@ -304,7 +302,9 @@ def test_a_pdsh_of_which_a_node_has_ended_is_not(solo_task: Task, tmp_path: Path
 
 
 @pytest.mark.parametrize("key", ["canary", "batch", "max_fail"])
-def test_what_pdsh_cannot_keep_is_an_error(key: str, solo_task: Task, tmp_path: Path) -> None:
+def test_a_setting_that_pdsh_cannot_keep_is_an_error(
+    key: str, solo_task: Task, tmp_path: Path
+) -> None:
     solo_task.set_info(key, 1)
     with pytest.raises(WorkerError, match=f"{key}=1"):
         pdsh(solo_task, tmp_path, "true", "true")
@@ -326,10 +326,10 @@ def test_a_bad_policy_is_refused_at_the_call(task: Task, value: object) -> None:
 def test_an_object_with_nothing_but_ev_retry_is_a_handler(solo_task: Task) -> None:
     class Only:
         def ev_retry(self, worker: Any, outcome: NodeOutcome, delay: float) -> None:
-            heard.append((outcome.node, delay))
+            retried.append((outcome.node, delay))
 
-    heard: list[tuple[str, float]] = []
+    retried: list[tuple[str, float]] = []
     solo_task.set_info("retry", at_once(1))
     link(solo_task, "n1", "echo unreachable; exit 255", handler=Only())
     solo_task.resume()
-    assert heard == [("n1", 0.0)]
+    assert retried == [("n1", 0.0)]

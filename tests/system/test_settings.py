@@ -67,7 +67,7 @@ def test_info_at_first(solo_task: Task, key: str) -> None:
 def test_engines_are_given_up_after_the_heartbeat_that_is_set(
     heartbeat: Any, solo_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes to where it counts as it is, None too; what it does there: `tests/unit/test_engines.py`."""
+    """The engine set gets the value unchanged, None too; `tests/unit/test_engines.py` tests its effect."""
     given: list[object] = []
 
     def engine_set(*args: Any, **options: Any) -> EngineSet:

@@ -90,8 +90,8 @@ def test_every_node_gets_its_own_line(solo_task: Task, fake_ssh: Path) -> None:
     solo_task.resume()
     assert worker.command == "uptime" and worker.nodes == NodeSet("n[1-20]")
     for node in NodeSet("n[1-20]"):
-        said = worker.node_buffer(node) or b""
-        assert said.split(b"\n")[-2:] == [node.encode(), b"uptime"]
+        printed = worker.node_buffer(node) or b""
+        assert printed.split(b"\n")[-2:] == [node.encode(), b"uptime"]
 
 
 def test_handler_and_timeout_are_optional(solo_task: Task, fake_ssh: Path) -> None:

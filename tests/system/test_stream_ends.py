@@ -1,4 +1,4 @@
-"""How the streams of a StreamWorker end that do not end by themselves: what is told, and that it is."""
+"""Streams of a StreamWorker that do not end by themselves: their end is reported, with its events."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_stream_that_is_ended_early_hangs_up_too(solo_task: Task, pipes: Any, 
     assert seen.events[-2:] == [("hup", "k", None), ("close", False)]
 
 
-def test_an_end_is_not_told_of_a_stream_whose_start_was_not(solo_task: Task, pipes: Any) -> None:
+def test_a_stream_without_a_reported_start_has_no_reported_end(solo_task: Task, pipes: Any) -> None:
     read, _write = pipes()
     seen = Recorder(start=lambda worker: worker.abort())
     worker = StreamWorker(seen)

@@ -85,7 +85,7 @@ def test_any_hashable_is_a_key(key: Any, solo_task: Task, pipes: Any) -> None:
     assert solo_task.key_buffer(key) == b"x" == worker.read() == worker.read(key)
 
 
-def test_what_is_written_arrives_and_is_told(solo_task: Task, pipes: Any) -> None:
+def test_written_data_arrives_and_is_reported(solo_task: Task, pipes: Any) -> None:
     read, write = pipes()
     data = bytes(range(256)) * 2000  # more than a pipe holds
     seen = Recorder()
@@ -98,9 +98,9 @@ def test_what_is_written_arrives_and_is_told(solo_task: Task, pipes: Any) -> Non
     reader = subprocess.Popen(["sha1sum"], stdin=read, stdout=subprocess.PIPE)
     os.close(read)
     run(solo_task, worker)
-    said = reader.communicate(timeout=20)[0]
+    received = reader.communicate(timeout=20)[0]
     expected = subprocess.run(["sha1sum"], input=data, capture_output=True, check=True).stdout
-    assert said == expected
+    assert received == expected
     assert sum(event[3] for event in seen.of("written")) == len(data)
     assert {event[2] for event in seen.of("written")} == {"in"}
     assert not is_open(write)
@@ -173,7 +173,7 @@ def test_a_timeout_flushes_the_last_line(solo_task: Task, pipes: Any) -> None:
     assert worker.did_timeout() and list(solo_task.iter_keys_timeout()) == ["k"]
 
 
-def test_an_abort_tells_no_more_lines(solo_task: Task, pipes: Any) -> None:
+def test_an_abort_reports_no_more_lines(solo_task: Task, pipes: Any) -> None:
     read, write = pipes()
     os.write(write, b"one\ntwo\npart")
     seen = Recorder(read=lambda worker, *_: worker.abort())

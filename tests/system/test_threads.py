@@ -419,7 +419,7 @@ def test_a_run_in_a_thread_beside_a_running_event_loop(in_thread: InThread) -> N
     assert found == (b"x", 10) and ticks > 3
 
 
-def test_what_is_said_while_a_run_begins_is_not_put_off(
+def test_a_call_while_a_run_begins_is_not_put_off(
     thread_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sys.modules["mpshell.task.runs"]

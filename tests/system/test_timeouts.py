@@ -1,4 +1,4 @@
-"""Timeouts: of a node, of a run; what is kept, what is reported, what is killed."""
+"""Timeouts: of a node, of a run; the kept results, the reports, the killed processes."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_run_within_its_timeout_just_ends(solo_task: Task) -> None:
     assert len(list(worker.iter_node_retcodes())) == 5
 
 
-def test_a_timeout_of_the_run_closes_what_was_started_and_keeps_results(
+def test_a_timeout_of_the_run_closes_started_nodes_and_keeps_results(
     task: Task, marks: Marks
 ) -> None:
     task.set_info("fanout", 2)

@@ -1,4 +1,4 @@
-"""Starting no more: `withdraw`, the outcomes of what never started, and a limit of starts a second."""
+"""Starting no more: `withdraw`, the outcomes of nodes never started, and a limit of starts a second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def outcomes(worker: ExecWorker) -> dict[str, tuple[str, bool]]:
     return {o.node: (o.reason, o.started_at is not None) for o in worker.outcomes()}
 
 
-def test_withdraw_lets_what_runs_end_and_starts_nothing_more(
+def test_withdraw_lets_running_commands_end_and_starts_no_more(
     task: Task, marks: Marks, tmp_path: Path
 ) -> None:
     task.set_info("fanout", 4)
@@ -26,11 +26,11 @@ def test_withdraw_lets_what_runs_end_and_starts_nothing_more(
 
     def withdraw(worker: Any, node: str, rc: int) -> None:
         worker.withdraw()
-        # In the next turn: the engines have been told by then.
+        # In the next turn: the message to the engines has left by then.
         task.timer(0, Recorder(timer=lambda timer: go.touch()))
 
     handler = Recorder(hup=withdraw)
-    # The first ends when four have begun, the others when the engines have been told to start no more.
+    # The first ends when four have begun, the others when the engines have their order to start no more.
     four = f"[ $(grep -c '^+' {marks.path}) -ge 4 ]"
     four = f"i=0; until {four} || [ $i -ge 400 ]; do sleep 0.05; i=$((i+1)); done"
     command = marks.command(f"{four}; [ %n -eq 0 ] || {{ {until(go)}; }}")
@@ -59,7 +59,7 @@ def test_withdraw_from_another_thread(thread_task: Task, marks: Marks, tmp_path:
     assert eventually(marks.begun, 20)
     worker.withdraw()
     worker.withdraw()
-    # It fires in a turn after the one that tells the engines.
+    # It fires in a turn after the one that sends the order to the engines.
     thread_task.timer(0, Recorder(timer=lambda timer: go.touch()))
     thread_task.join()
     assert len(marks.begun()) <= 4

@@ -99,7 +99,7 @@ class Handler(EventHandler):
 
 
 class WorkerOwn(Transport):
-    """A transport, whose methods are given a Task."""
+    """A transport; its methods get a Task."""
 
     def command_argv(self, task: Task, command: str) -> list[Word]:
         assert_type(task.max_retcode(), int | None)
@@ -142,7 +142,7 @@ def workers(task: Task, maybe: NodeSet | None) -> None:
 
 
 def results(worker: DistantWorker, local: WorkerPopen, task: Task) -> None:
-    """What a worker and a task give out."""
+    """Results of a worker and a task."""
     assert_type(worker.nodes, NodeSet)
     assert_type(worker.command, str | None)
     assert_type(worker.node_retcode("n1"), int)

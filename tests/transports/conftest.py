@@ -1,4 +1,4 @@
-"""A stand-in for the server of rsh on loopback, and what its tests share with those over ssh."""
+"""A stand-in for the server of rsh on loopback, and fixtures shared with the tests over ssh."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAND_IN = Path(__file__).parent / "netkit.py"
 
 
 def claimed_network() -> tuple[socket.socket, str]:
-    """Return a loopback network that no other process of tests uses, and what holds the claim to it.
+    """Return a loopback network that no other process of tests uses, and the socket that holds the claim to it.
 
     The name of an abstract socket is there for as long as its process, and in the same network namespace as the
     ports that it stands for.
@@ -46,7 +46,7 @@ SECOND = f"{NETWORK}.2"
 
 @dataclass(frozen=True)
 class RshClient:
-    """The programs rsh and rcp, as words of a command line."""
+    """The programs rsh and rcp, each as the beginning of a command line."""
 
     rsh: str
     rcp: str
@@ -60,7 +60,7 @@ def node_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def rshd(addresses: Iterable[str], node_path: Path) -> Iterator[str]:
-    """Run the stand-in on loopback addresses; give its first word, nothing when it cannot have them."""
+    """Run the stand-in on loopback addresses; give its first line, empty when it cannot have them."""
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).parent / "rshd.py"), *addresses],
         env={**os.environ, "PATH": f"{node_path}:{os.environ['PATH']}"},
@@ -97,7 +97,7 @@ def rsh_on_ipv6(node_path: Path) -> Iterator[None]:
 def rsh_client(request: pytest.FixtureRequest, node_path: Path) -> RshClient:
     """Give rsh and rcp: those of Debian's rsh-client where it can be had, and the stand-in for them.
 
-    The rcp on the nodes is the same one, whatever else is installed under that name.
+    The rcp on the nodes is the same one, beside any other that is installed under that name.
     """
     wrappers = {name: node_path / f"stand-in-{name}" for name in ("rsh", "rcp")}
     for name, wrapper in wrappers.items():

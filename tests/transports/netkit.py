@@ -52,7 +52,7 @@ def privileged(family: int) -> socket.socket:
 
 
 def connect(host: str) -> socket.socket:
-    """Connect to the server of a host; a port whose last connection still lingers is passed over."""
+    """Connect to the server of a host; a port with a lingering last connection is passed over."""
     try:
         found = socket.getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
     except OSError:
@@ -138,7 +138,7 @@ def rsh(words: list[str]) -> None:
     errors.start()
     copy_out(sock, 1)
     errors.join()
-    os._exit(0)  # whatever the thread that reads stdin does
+    os._exit(0)  # without a wait for the thread that reads stdin
 
 
 # -- the protocol of rcp(1) -------------------------------------------------------------------------

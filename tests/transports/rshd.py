@@ -1,8 +1,8 @@
-"""A stand-in for rshd(8): speaks the protocol of rcmd(3) and runs what it is told, for tests on loopback.
+"""A stand-in for rshd(8): speaks the protocol of rcmd(3) and runs each command, for tests on loopback.
 
     rshd.py ADDRESS...
 
-Listens on port 514 (shell/tcp) of loopback addresses, which takes root, and asks nobody who he is. Each
+Listens on port 514 (shell/tcp) of loopback addresses, which takes root, and authenticates nobody. Each
 address is a node; a command finds its own in RSHD_NODE. It ends when its stdin does.
 """
 

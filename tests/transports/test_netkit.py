@@ -16,8 +16,10 @@ def run(*words: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_rsh_has_the_statuses_and_words_of_netkit(rsh_server: None, rsh_client: RshClient) -> None:
-    """What is expected here is what netkit 0.17 prints: the test runs with it wherever it can be had."""
+def test_rsh_has_the_statuses_and_messages_of_netkit(
+    rsh_server: None, rsh_client: RshClient
+) -> None:
+    """The expected output is that of netkit 0.17: the test runs with it wherever it can be had."""
     rsh = rsh_client.rsh
     command = "tr a-z A-Z; echo to stderr >&2; exit 5"
     assert run(rsh, SECOND, command, stdin=b"in\n") == (0, b"IN\n", b"to stderr\n")
@@ -28,7 +30,7 @@ def test_rsh_has_the_statuses_and_words_of_netkit(rsh_server: None, rsh_client: 
     assert run(rsh)[0] == 1 and run(rsh)[2].startswith(b"usage: rsh [-nd] [-l login] host")
 
 
-def test_rcp_has_the_statuses_and_words_of_netkit(
+def test_rcp_has_the_statuses_and_messages_of_netkit(
     rsh_server: None, rsh_client: RshClient, tmp_path: Path
 ) -> None:
     rcp, here = rsh_client.rcp, tmp_path / "here"

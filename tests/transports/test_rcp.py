@@ -1,4 +1,4 @@
-"""Copies over rcp: names, directories as targets, and what goes wrong on the way."""
+"""Copies over rcp: names, directories as targets, and faults on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.transports.test_rsh import codes
 
 @pytest.fixture
 def engines() -> int:
-    """Two: how nodes are dealt out makes no difference to what is in this module."""
+    """Two: the distribution of nodes over engines makes no difference to the tests of this module."""
     return 2
 
 

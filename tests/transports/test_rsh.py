@@ -55,9 +55,11 @@ def test_codes_and_output(command: str, code: int, output: Any, rsh_task: Task) 
     worker = rsh_task.run(command, nodes=SECOND, stderr=True)
     assert codes(worker) == {code: [SECOND]}
     if output is not ...:
-        said = worker.node_buffer(SECOND)
-        assert said is None or sorted(said.split(b"\n")) == sorted((output or b"").split(b"\n"))
-        assert (said is None) is (output is None)
+        printed = worker.node_buffer(SECOND)
+        assert printed is None or sorted(printed.split(b"\n")) == sorted(
+            (output or b"").split(b"\n")
+        )
+        assert (printed is None) is (output is None)
 
 
 def test_a_command_that_is_cut_off_is_lost(rsh_task: Task) -> None:
@@ -90,7 +92,7 @@ def test_a_node_that_is_not_there_fails_alone(rsh_task: Task) -> None:
 
 
 def test_a_name_that_leads_nowhere_fails_alone(rsh_task: Task) -> None:
-    """With any number of engines: rsh says so at once."""
+    """With any number of engines: rsh reports it at once."""
     worker = rsh_task.run("echo x; exit 3", nodes=f"{NODES},no-such-host.invalid")
     assert codes(worker) == {1: ["no-such-host.invalid"], 3: ALL}
     assert b"no-such-host.invalid" in (worker.node_buffer("no-such-host.invalid") or b"").lower()
@@ -113,7 +115,7 @@ def test_a_timeout(rsh_task: Task) -> None:
     assert codes(worker) == {0: [node for node in ALL if node != SECOND]}
 
 
-def test_settings_are_words_of_the_command_line(rsh_task: Task, tmp_path: Path) -> None:
+def test_settings_are_arguments_of_the_command_line(rsh_task: Task, tmp_path: Path) -> None:
     fake = tmp_path / "fake"
     fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     fake.chmod(0o755)
@@ -123,9 +125,9 @@ def test_settings_are_words_of_the_command_line(rsh_task: Task, tmp_path: Path) 
     worker = WorkerRsh("n1", command="uptime")
     rsh_task.schedule(worker)
     rsh_task.resume()
-    said = (worker.node_buffer("n1") or b"").decode().split("\n")
-    assert said[:-1] == ["-K", "-l", "ada", "-4", "two words", "n1"]
-    assert said[-1].endswith("; echo XXRETCODE: $?")
+    printed = (worker.node_buffer("n1") or b"").decode().split("\n")
+    assert printed[:-1] == ["-K", "-l", "ada", "-4", "two words", "n1"]
+    assert printed[-1].endswith("; echo XXRETCODE: $?")
 
 
 # -- copies -----------------------------------------------------------------------------------------

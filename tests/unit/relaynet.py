@@ -23,7 +23,7 @@ MB = 1_000_000
 
 
 class SimNode:
-    """A node: its part, its link, and whom it fetches from."""
+    """A node: its part, its link, and its source."""
 
     def __init__(self, rank: int, bandwidth: float) -> None:
         self.rank = rank
@@ -39,7 +39,7 @@ class SimNode:
         self.source: int | None = None
         self.flows_from = 0.0  # when its login is over
         self.slow_login = 0.0  # seconds that its logins take longer than those of others
-        self.told = 0.0
+        self.reported = 0.0
         self.reads_old = False  # it has open the part of a node that has begun again
 
 
@@ -61,7 +61,7 @@ class SimNet:
         self.nodes = [SimNode(rank, bandwidth) for rank in range(nodes)]
         self.now = 0.0
         self.head_sent = 0.0
-        #: Pairs that cannot reach each other: (who fetches, from whom).
+        #: Pairs that cannot reach each other: (the node that fetches, its source).
         self.unreachable: set[tuple[int, int]] = set()
         self.refused = ""
         self.sends: dict[int, tuple[int, float]] = {}
@@ -70,7 +70,7 @@ class SimNet:
         self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._count = itertools.count()
 
-    # -- what happens ------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
 
     def at(self, when: float, call: Callable[[], object]) -> None:
         heapq.heappush(self._due, (when, next(self._count), call))
@@ -95,7 +95,7 @@ class SimNet:
                 self._need(other, "cut", "connection closed")
 
     def cut_link(self, rank: int) -> None:
-        """Its link carries nothing any more: the others hear of that after a while."""
+        """The link carries nothing any more; the others notice after a while."""
         node = self.nodes[rank]
         if not node.arrived:
             node.cut = True
@@ -118,7 +118,7 @@ class SimNet:
             answer = self.line.need(node.rank, seq, offset, kind, text, self.now)
             self.do(answer)
 
-    # -- what the line orders ----------------------------------------------------------------------
+    # -- orders of the line ------------------------------------------------------------------------
 
     def do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -221,7 +221,7 @@ class SimNet:
             if source.cut:
                 continue
             rate = min(source.bandwidth / shares[source.rank], node.bandwidth)
-            # What came there a moment ago is on its way.
+            # The latest bytes at the source are still on their way here.
             there = self.size if source.arrived else source.offset - self.lag * self.bandwidth
             if node.reads_old:
                 there = self.size
@@ -238,8 +238,8 @@ class SimNet:
         node.good = node.good and (good or not more)
         if node.offset >= self.size:
             self._whole(node)
-        elif self.now - node.told >= 1.0 and more:
-            node.told = self.now
+        elif self.now - node.reported >= 1.0 and more:
+            node.reported = self.now
             self.do(self.line.at(node.rank, int(node.offset), self.now))
         return more
 

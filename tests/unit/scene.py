@@ -20,14 +20,14 @@ from tests.engine.conftest import job as spec
 from tests.fakes import FakeEngine, FakeLauncher, FakeLoop
 
 
-class Told:
-    """A job's listener: keeps what it hears, and does at each event what `act` does."""
+class RecordedEvents:
+    """A job's listener: records each event, and calls `act` with it."""
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.act: Callable[[tuple[Any, ...]], object] = lambda event: None
 
-    def _hear(self, *event: Any) -> None:
+    def _record(self, *event: Any) -> None:
         self.events.append(event)
         self.act(event)
 
@@ -37,42 +37,42 @@ class Told:
     def job_starting(self, job: Job, indexes: Sequence[int]) -> None:
         for index in indexes:
             for key in job.keys_of(index):
-                self._hear("start", key)
+                self._record("start", key)
 
     def job_output(
         self, job: Job, keys: Sequence[Key], stream: int, lines: Iterator[bytes]
     ) -> None:
         for line in lines:
-            self._hear("line", keys[0], line)
+            self._record("line", keys[0], line)
 
     def job_written(self, job: Job, index: int, size: int) -> None:
-        self._hear("written", index, size)
+        self._record("written", index, size)
 
     def stream_written(self, job: Job, sname: str, size: int) -> None:
-        self._hear("written", sname, size)
+        self._record("written", sname, size)
 
     def job_finished(
         self, job: Job, keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
         for key in keys:
-            self._hear("end", key, code, timed_out)
+            self._record("end", key, code, timed_out)
 
     def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
         for key, outcome in attempts:
-            self._hear("retry", key, outcome.attempt, delay)
+            self._record("retry", key, outcome.attempt, delay)
 
     def job_closed(self, job: Job, timed_out: bool) -> None:
-        self._hear("close", timed_out)
+        self._record("close", timed_out)
 
     def job_logged(self, messages: bytes) -> None:
-        self._hear("logged", messages)
+        self._record("logged", messages)
 
     def job_trace(self, job: Job, text: str) -> None:
-        self._hear("trace", text)
+        self._record("trace", text)
 
 
 class Scene:
-    """One run. Its engines act in turn whenever it would wait, and what is planned happens when it is due."""
+    """One run. Whenever it would wait, each engine acts in turn; planned actions happen when they are due."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Scene:
         """Give the run a job for so many nodes."""
         names = [f"n{number}" for number in range(nodes)]
         job = Job(
-            spec("true", **changes), names, list(names), Told(), WorkerResults(),
+            spec("true", **changes), names, list(names), RecordedEvents(), WorkerResults(),
             wants_events=wants_events, in_waves=in_waves,
         )  # fmt: skip
         self.jobs.append(job)
@@ -121,7 +121,7 @@ class Scene:
         self.when(lambda: sum(len(job.results.outcomes) for job in self.jobs) >= ended, action)
 
     def run(self, timeout: float | None = None) -> None:
-        """Run to the end; raise what a run raises."""
+        """Run to the end; an exception of the run passes through."""
         try:
             self.coordinator.run_until_idle(timeout, lambda: False)
         finally:
@@ -146,7 +146,7 @@ class Scene:
             living[(self._turns + place) % len(living)].act() for place in range(len(living))
         )
 
-    # -- what came of it -----------------------------------------------------------------------
+    # -- results -------------------------------------------------------------------------------
 
     def engine(self, place: int = 0) -> FakeEngine:
         return self.launcher.living()[place]
@@ -157,12 +157,12 @@ class Scene:
         return Counter(job.nodes[index] for job_id, index in pairs if job_id == job.id)
 
     def check(self, job: Job, *, once: bool = True) -> dict[Key, Outcome]:
-        """Check what holds for every history, and return the outcomes."""
-        outcomes, told, started = job.results.outcomes, told_of(job), self.started(job)
+        """Check the invariants of every history, and return the outcomes."""
+        outcomes, recorded, started = job.results.outcomes, events_of(job), self.started(job)
         assert set(outcomes) == set(job.keys), "each node has a verdict"
-        ends = Counter(told.of("end"))
-        assert not ends or max(ends.values()) == 1, "told once"
-        assert told.events[-1][0] == "close" and len(told.of("close")) == 1
+        ends = Counter(recorded.of("end"))
+        assert not ends or max(ends.values()) == 1, "one end is reported"
+        assert recorded.events[-1][0] == "close" and len(recorded.of("close")) == 1
         if once:
             assert not started or max(started.values()) == 1, "at most once"
         for key, outcome in outcomes.items():
@@ -171,11 +171,11 @@ class Scene:
         return outcomes
 
 
-def told_of(job: Job) -> Told:
+def events_of(job: Job) -> RecordedEvents:
     """Return the listener of a job of a scene."""
-    told = job.listener
-    assert isinstance(told, Told)
-    return told
+    recorded = job.listener
+    assert isinstance(recorded, RecordedEvents)
+    return recorded
 
 
 def of_reason(outcomes: dict[Key, Outcome], reason: int) -> list[Key]:

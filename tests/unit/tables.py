@@ -16,10 +16,10 @@ STAY = "stay"
 
 
 class Walk(NamedTuple):
-    """A machine with `state` and `handle(event)`, and what is expected of it.
+    """A machine with `state` and `handle(event)`, and its expected table.
 
     `expected` has a row for each state, a cell for each event, in the order of `module.EVENTS`: the state
-    after it, STAY, or None for a pair that cannot be.
+    after it, STAY, or None for a pair that is not allowed.
     """
 
     module: ModuleType

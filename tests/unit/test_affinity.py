@@ -101,7 +101,7 @@ def test_they_hold_in_the_next_run_of_the_same_engines() -> None:
 
 
 @pytest.mark.parametrize("how", ["time", "engine", "leaves", "keep"])
-def test_what_is_not_there_any_more_holds_nothing_up(how: str) -> None:
+def test_an_engine_that_is_gone_holds_no_work_up(how: str) -> None:
     scene = Scene(4, keep=0.0 if how == "keep" else KEEP)
     scene.end(1, 0, 1, 2, 3)
     if how == "time":
@@ -112,7 +112,7 @@ def test_what_is_not_there_any_more_holds_nothing_up(how: str) -> None:
         scene.begin()
     elif how == "leaves":
         scene.affinity.remove_engine(scene.links[0])
-        # What it still ends draws nothing to it.
+        # Ends that it still reports draw no more work to it.
         scene.end(1, 0, 1)
     queue = scene.queue()
     assert queue.waits_for(2)

@@ -42,12 +42,12 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert (found.least, found.median, found.greatest) == (0.5, 1, 2)
 
 
-def test_who_has_fewer_rounds_is_taken_in_turn() -> None:
+def test_fewer_rounds_are_paired_in_turn() -> None:
     found = ratio([sample(1), sample(1)], [sample(4)], "rate")
     assert found is not None and found.least == found.greatest == 4
 
 
-def test_what_was_not_measured_has_no_ratio() -> None:
+def test_a_missing_measurement_has_no_ratio() -> None:
     assert ratio([], [sample(1)], "rate") is None
     assert ratio([sample(1)], [sample(1)], "unheard-of") is None
 
@@ -58,16 +58,16 @@ def test_a_target_against_another(seconds: float, reached: bool) -> None:
     assert verdict is not None and verdict.reached is reached
 
 
-def test_a_target_by_itself_and_one_that_is_only_told() -> None:
+def test_a_target_by_itself_and_one_that_is_only_reported() -> None:
     samples = {"mpshell": [sample(1, cpu=0.2)]}
     most = judge(Target("own CPU", "cpu_us", at_most=160), samples)
     assert most is not None and most.value == pytest.approx(200) and most.reached is False
-    told = judge(Target("own CPU", "cpu_us"), samples)
-    assert told is not None and told.reached is None
+    reported = judge(Target("own CPU", "cpu_us"), samples)
+    assert reported is not None and reported.reached is None
     assert judge(TARGET, samples) is None
 
 
-def test_the_page_names_targets_notes_and_what_was_left_out() -> None:
+def test_the_page_names_targets_notes_and_omissions() -> None:
     page = report.page(record([sample(3)], [sample(4)]), {"case": CASE})
     assert (
         "| [case](#a-case-of-nodes) | at least 2x | 1.33 | 1.33 to 1.33 | **not reached** |" in page
@@ -76,7 +76,7 @@ def test_the_page_names_targets_notes_and_what_was_left_out() -> None:
     assert "Left out: a peer: not installed here." in page
 
 
-def test_a_comparison_tells_worse_from_better_and_from_noise() -> None:
+def test_a_comparison_separates_worse_better_and_noise() -> None:
     old, new = record([sample(1)], [sample(4)]), record([sample(1.02, cpu=2)], [sample(1)])
     rows = list(compare.table_rows(old, new, {"case": CASE}))
     assert [row[1] for row in rows] == [
@@ -93,10 +93,10 @@ def test_every_case_is_shown_by_metrics_that_have_a_name() -> None:
         assert case.name == case.name.lower() and " " not in case.name
 
 
-def test_a_run_is_measured_and_one_that_fails_or_hangs_is_told(tmp_path: Path) -> None:
+def test_a_run_is_measured_and_one_that_fails_or_hangs_is_reported(tmp_path: Path) -> None:
     found = measuring.measure(Invocation(["true"], units=2), tmp_path)
     assert found["units"] == 2 and found["rate"] > 0
-    with pytest.raises(measuring.RunFailed, match="exit status 3\nsaid so"):
-        measuring.measure(Invocation(["sh", "-c", "echo said so >&2; exit 3"], 1), tmp_path)
+    with pytest.raises(measuring.RunFailed, match="exit status 3\na reason"):
+        measuring.measure(Invocation(["sh", "-c", "echo a reason >&2; exit 3"], 1), tmp_path)
     with pytest.raises(measuring.RunFailed, match=r"not at its end after 0\.2 s"):
         measuring.measure(Invocation(["sleep", "60"], 1, timeout=0.2), tmp_path)

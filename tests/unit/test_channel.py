@@ -185,7 +185,7 @@ def test_descriptors_are_there_with_their_frame(size: int, files: Files) -> None
     other.close()
 
 
-def test_what_is_closed_and_opened_anew_while_it_waits_is_still_the_right_one(files: Files) -> None:
+def test_a_descriptor_closed_and_reused_while_it_waits_is_still_the_right_one(files: Files) -> None:
     one, other = ends()
     one.send(bytes(5_000_000))
     assert one.pending
@@ -204,7 +204,7 @@ def test_what_is_closed_and_opened_anew_while_it_waits_is_still_the_right_one(fi
 
 
 @pytest.mark.parametrize("closes", ["sender", "receiver"])
-def test_what_nobody_takes_is_closed(closes: str, files: Files) -> None:
+def test_descriptors_that_are_not_taken_are_closed(closes: str, files: Files) -> None:
     one, other = ends()
     fd, *_ = files.new(b"a")
     one.send(b"first", [fd])

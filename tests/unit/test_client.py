@@ -20,7 +20,7 @@ WAYS = {
     c.DRAINING: [c.SPAWNED, c.EXIT],
     c.FINISHED: [c.CANCEL],
 }
-#: The table of the design, row by row; and who cannot be killed is left in the end.
+#: The table of the design, row by row; a client that cannot be killed is abandoned in the end.
 EXPECTED = {
     c.PENDING: (c.RUNNING, c.FINISHED, None, None, None, None, None, c.FINISHED),
     c.RUNNING: (None, None, STAY, c.DRAINING, c.STOPPING, None, None, c.STOPPING),
@@ -41,7 +41,7 @@ WALK = Walk(c, a_client, WAYS, EXPECTED, "{event} in state {state}")
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     WALK.check(state, event)
 
 
@@ -87,7 +87,7 @@ def test_lives_and_their_effects(events: list[str], reason: int, effects: list[s
     assert client.state == c.FINISHED
 
 
-def test_the_exit_is_what_is_told_unless_something_was_told_before() -> None:
+def test_the_exit_is_reported_unless_an_earlier_end_was() -> None:
     exited, killed, late = c.Client(), c.Client(), c.Client()
     for client in (exited, killed, late):
         client.handle(c.SPAWNED)
@@ -108,7 +108,7 @@ def test_a_cancel_may_be_for_the_time_of_the_run() -> None:
 
 
 @given(st.lists(st.sampled_from(c.EVENTS), max_size=12), st.integers(1, 2))
-def test_told_once_and_released_last(events: list[str], streams: int) -> None:
+def test_the_end_is_reported_once_and_the_release_is_last(events: list[str], streams: int) -> None:
     client = c.Client()
     client.streams = streams
     effects: list[str] = []

@@ -1,4 +1,4 @@
-"""Clients over a carrier that is no process: what they ask of it, and what they make of its reports."""
+"""Clients over a carrier that is no process: their requests to it, and their reading of its reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.engine.conftest import job
 
 
 class FakeCarrier:
-    """Notes what is asked of it; the test plays the command."""
+    """Records each request; the test plays the command."""
 
     def __init__(self, room: int = 1 << 30) -> None:
         self.asked: list[str] = []
@@ -96,7 +96,7 @@ def _nothing() -> None:
 
 
 class Bench:
-    """Clients with a clock that the test moves, and what they have reported."""
+    """Clients with a clock that the test moves, and their reports."""
 
     def __init__(self) -> None:
         self.now = 100.0

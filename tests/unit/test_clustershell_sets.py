@@ -1,4 +1,4 @@
-"""What node sets share with ClusterShell's: fold_axis, NodeSetBase, RangeSetND, pickles, sets of both."""
+"""Node sets as ClusterShell has them: fold_axis, NodeSetBase, RangeSetND, pickles, sets of both libraries."""
 
 from __future__ import annotations
 
@@ -153,5 +153,5 @@ def test_sets_of_both_libraries() -> None:
     assert peer.NodeSet("n2") in ours and str(peer.NodeSet("n2")) in ours
     theirs.updaten(ours)
     assert theirs == NodeSet("n[1-5]") and peer.NodeSet(str(ours)) in theirs
-    # Names of theirs are names, whatever they hold.
+    # A name from their set stays a name, even with characters of the syntax.
     assert list(NodeSet(peer.NodeSet("a*,@b", resolver=RESOLVER_NOGROUP))) == ["@b", "a*"]

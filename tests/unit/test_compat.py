@@ -1,4 +1,4 @@
-"""`mpshell.compat` has ClusterShell's modules and their public names; what it has not, and why."""
+"""`mpshell.compat` has ClusterShell's modules and their public names; each missing name has its reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import mpshell.compat
 from mpshell.compat import imports
 
 _ENGINE = "descriptors and their events belong to the engines, which are other processes"
-_CLIENT = "a transport is a class that says an argument vector (docs/transports.md)"
+_CLIENT = "a transport is a class that returns an argument vector (docs/transports.md)"
 _PROCESS = "engines start processes, no part of the API does"
 _TREE = "there is no tree mode"
 
@@ -48,7 +48,7 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "Worker.Worker": because(_CLIENT, "EngineClient StreamClient"),
 }
 
-#: Names in a module: what it or another module of ClusterShell defines.
+#: A program that prints the names in each module that it or another module of ClusterShell defines.
 LIST = """
 import importlib, json, pkgutil, types
 import ClusterShell
@@ -123,7 +123,7 @@ def test_a_borrowed_module_has_all_its_names(name: str, peer: dict[str, list[str
     assert peer[name] and not [n for n in peer[name] if not hasattr(module, n)]
 
 
-def test_what_has_a_name_in_mpshell_is_the_same_object() -> None:
+def test_a_name_that_mpshell_has_too_is_the_same_object() -> None:
     checked = 0
     for found in pkgutil.walk_packages(mpshell.compat.__path__, "mpshell.compat."):
         name = found.name.removeprefix("mpshell.compat.")

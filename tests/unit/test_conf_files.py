@@ -1,4 +1,4 @@
-"""Files of settings of the command: each key, what is wrong with a line; ClusterShell reads the same."""
+"""The command's configuration files: each key, the error of each bad line; ClusterShell reads the same."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_mode_that_is_not_there_is_an_error(folder: Path) -> None:
         Configuration(mode="sudo")
 
 
-#: Lines of a file that are wrong, and what is said of each. The line of the error is the last one.
+#: Bad texts of a file, and the error of each. The line of the error is the last one.
 WRONG = {
     "[Main]\nfanout: many": "fanout: 'many' is not a whole number of at least 1, or -1 for no limit",
     "[Main]\nfanout: 0": "fanout: '0' is not a whole number of at least 1, or -1 for no limit",
@@ -229,7 +229,7 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, name: str, text: str
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[Main]\ngrace: -1", "grace: '-1' is not a number of seconds, 0 or more"),
         ("[Main]\ndrain: inf", "drain: 'inf' is not a number of seconds, 0 or more, or none"),
@@ -244,15 +244,15 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, name: str, text: str
         ("[main]\nfanout: 3", "there is no section [main]; sections: [Main], [mode:NAME]"),
     ],
 )
-def test_what_is_wrong_in_our_own_file(folder: Path, text: str, says: str) -> None:
+def test_errors_in_our_own_file(folder: Path, text: str, message: str) -> None:
     (folder / "mpshell.conf").write_text(text)
     with pytest.raises(ConfError) as caught:
         Configuration()
-    assert str(caught.value).startswith(f"{folder}/mpshell.conf:2: {says}")
+    assert str(caught.value).startswith(f"{folder}/mpshell.conf:2: {message}")
 
 
 @pytest.mark.parametrize("override", ["fanout", "=1", "xyz=1", "fanout=x", "ssh_options=%h"])
-def test_what_is_wrong_with_an_override(folder: Path, override: str) -> None:
+def test_a_bad_override_is_an_error(folder: Path, override: str) -> None:
     with pytest.raises(ConfError, match=r"^-O: "):
         Configuration(overrides=(override,))
 
@@ -275,11 +275,11 @@ def test_what_stands_in_the_place_of_a_file(folder: Path) -> None:
         "is a pipe, and no file": lambda: os.mkfifo(conf),
         "has more than 1 MiB, which is no configuration": lambda: conf.symlink_to("/dev/zero"),
     }
-    for says, make in makes.items():
+    for message, make in makes.items():
         make()
         with pytest.raises(ConfError) as caught:
             Configuration()
-        assert str(caught.value) == f"{conf}: {says}"
+        assert str(caught.value) == f"{conf}: {message}"
         if conf.is_dir():
             conf.rmdir()
         else:
@@ -334,7 +334,7 @@ def test_every_key_of_the_manual_page_of_clush_conf_is_known() -> None:
     assert known == set(keys)
 
 
-#: What ClusterShell's reader has as a property, for the same files as ours.
+#: Properties of ClusterShell's reader, compared with ours for the same files.
 PROPERTIES = (
     "fanout", "connect_timeout", "command_timeout", "ssh_user", "ssh_path", "ssh_options", "scp_path",
     "scp_options",
@@ -388,7 +388,7 @@ def test_every_setting_of_the_library_is_in_the_table() -> None:
     }
 
 
-def test_what_the_table_has_of_options_and_info_keys_is_there() -> None:
+def test_the_options_and_info_keys_of_the_table_exist() -> None:
     parser = build_parser()
     info = Settings(Defaults())
     for setting in ALL:

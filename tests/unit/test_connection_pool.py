@@ -1,7 +1,7 @@
 """The connections that stay: the table walked from end to end, and a pool on a clock of the test's.
 
-Limits are those of docs/transports.md. What may not be used again follows from RFC 4254: a command may run on
-whose end the server has not reported.
+Limits are those of docs/transports.md. Which connections are not used again follows from RFC 4254: a command
+whose end the server has not reported may run on.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WALK = Walk(p, new, WAYS, EXPECTED)
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     WALK.check(state, event)
 
 

@@ -1,4 +1,4 @@
-"""Files here that copies over connections read and write: whole ones, and what others do beside them."""
+"""Local files that copies over connections read and write: whole ones, and ones that change meanwhile."""
 
 from __future__ import annotations
 
@@ -187,8 +187,8 @@ def test_a_file_is_not_closed_below_a_call(tmp_path: Path) -> None:
     assert file.read(10) == b""
 
 
-def test_what_is_closed_is_not_opened(tmp_path: Path) -> None:
-    """The copy has been given up before a thread was free."""
+def test_a_closed_file_is_not_opened(tmp_path: Path) -> None:
+    """The copy was given up before a thread was free."""
     before = descriptors()
     for file in (TargetFile(os.fsencode(tmp_path / "a"), 0o600), whole(tmp_path / "b")):
         file.close()

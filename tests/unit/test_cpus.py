@@ -90,7 +90,7 @@ def test_no_more_engines_than_the_work_is_worth(clients: int, usable: int, engin
 
 
 def test_the_capacity_is_the_launcher_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the machine with the engines, whatever this one has: pdsh deals its nodes out over that many too."""
+    """The capacity is of the machine with the engines, not of this one; pdsh deals its nodes over it too."""
     launcher = FakeLauncher()
     monkeypatch.setitem(pool._pools, None, EnginePool(launcher))
     task = task_self()

@@ -1,4 +1,4 @@
-"""Files `defaults.conf`: every key, every place, what is wrong with one; ClusterShell reads the same values."""
+"""Files `defaults.conf`: every key, every place, the error of each bad file; ClusterShell reads the same."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ unknown: 5
 upcall_timeout: 1.5
 """
 
-#: Keys whose values are objects of Python, and not in a file.
+#: Keys whose values are Python objects, which a file cannot hold.
 OBJECTS = {"print_debug", "retry", "launcher", "ssh_password"}
 
 
@@ -120,7 +120,7 @@ def test_a_task_has_the_values_of_its_files(tmp_path: Path) -> None:
     assert found.fanout == 64 and found.port_qlimit == 100
 
 
-def test_what_comes_later_goes_first_and_what_is_not_there_is_left_out(tmp_path: Path) -> None:
+def test_a_later_file_wins_and_a_missing_one_is_left_out(tmp_path: Path) -> None:
     one = written(tmp_path / "one", "[task.info]\nfanout: 1\ngrace: 2\n")
     two = written(tmp_path / "two", "[task.info]\nfanout: 3\n")
     for paths in ([one, two], [one, str(tmp_path / "none"), two]):
@@ -146,7 +146,7 @@ def test_what_comes_later_goes_first_and_what_is_not_there_is_left_out(tmp_path:
         ("[task.info]\nfanout: %(x)s\n", "fanout"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+def test_an_error_names_its_file_and_place(tmp_path: Path, text: str, words: str) -> None:
     path = written(tmp_path / "bad.conf", text)
     with pytest.raises(DefaultsError) as caught:
         Defaults([path])
@@ -187,7 +187,7 @@ def test_the_places_are_those_of_clustershell(
 
 
 def outcome(program: str, **variables: str) -> str:
-    """Return what a program prints that starts with none of the files but those of the variables."""
+    """Return the output of a program that finds no files but those of the variables."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60

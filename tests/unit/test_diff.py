@@ -12,8 +12,8 @@ from mpshell.cli import diff
 from mpshell.cli.diff import unified
 
 
-def lines_of(said: bytes | None) -> list[bytes]:
-    return [] if said is None else said.split(b"\n")
+def lines_of(text: bytes | None) -> list[bytes]:
+    return [] if text is None else text.split(b"\n")
 
 
 def of_difflib(a: bytes | None, b: bytes | None) -> list[bytes]:
@@ -54,8 +54,8 @@ def test_it_is_as_difflib_has_it(a: bytes | None, b: bytes | None) -> None:
 
 
 def test_equal_outputs_have_none() -> None:
-    for said in (None, b"", b"x", MANY):
-        assert list(unified(said, said, b"a", b"b")) == []
+    for text in (None, b"", b"x", MANY):
+        assert list(unified(text, text, b"a", b"b")) == []
 
 
 @pytest.mark.parametrize("large", [diff._LARGE, 0])

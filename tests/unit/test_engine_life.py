@@ -1,4 +1,4 @@
-"""The states of an engine: the table walked from end to end, and what the engine makes of them."""
+"""The states of an engine: the table walked from end to end, and the engine's behaviour in them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ WALK = Walk(e, e.Life, WAYS, EXPECTED, "{event} of an engine that is {state}")
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     WALK.check(state, event)
 
 
 class Changed:
-    """A program that is not any more what it was."""
+    """A program that has changed since the engine began to serve it."""
 
     watched = disguised = False
 
@@ -56,11 +56,11 @@ class Bench:
         # An engine that leaves kills its children: in this process they are those of other tests.
         self.engine.clients.family = FakeFamily()
 
-    def say(self, *commands: m.Message) -> list[m.Message]:
-        """Send a frame; return what the engine says in its turn."""
+    def send(self, *commands: m.Message) -> list[m.Message]:
+        """Send a frame; return the messages that the engine sends in its turn."""
         self.near.send(encode(list(commands)))
         for _ in range(5):
-            # None of these turns waits: what can be read is there, and something is due.
+            # None of these turns waits: the frame has arrived, and something is due.
             self.loop.call_soon(list)
             self.loop.run_once()
         return [message for frame in self.near.receive() for message in decode(frame)]
@@ -87,17 +87,17 @@ def test_a_run_without_clients_is_over_at_once_and_one_with_clients_after_the_la
     benches: list[Bench],
 ) -> None:
     benches.append(bench := Bench())
-    assert bench.say(m.EndRun()) == [m.RunEnded()]
-    assert bench.say(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
-    [finished, ended] = bench.say(m.Withdraw(1))
+    assert bench.send(m.EndRun()) == [m.RunEnded()]
+    assert bench.send(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
+    [finished, ended] = bench.send(m.Withdraw(1))
     assert isinstance(finished, m.Finished) and ended == m.RunEnded()
 
 
-def test_an_engine_that_leaves_says_nothing_of_the_end_of_its_run(benches: list[Bench]) -> None:
+def test_an_engine_that_leaves_does_not_report_the_end_of_its_run(benches: list[Bench]) -> None:
     benches.append(bench := Bench())
-    assert bench.say(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
+    assert bench.send(WORK, m.EndRun(), m.Ping()) == [m.Pong()]
     bench.engine.leave()
-    assert bench.say(m.Withdraw(1)) == []
+    assert bench.send(m.Withdraw(1)) == []
 
 
 @pytest.mark.parametrize("before", [(), (m.EndRun(),)])
@@ -106,15 +106,15 @@ def test_a_program_that_has_changed_is_noticed_before_the_first_command_of_a_run
 ) -> None:
     """Also when the end of a run that was none comes first."""
     benches.append(bench := Bench(cast(Program, Changed())))
-    assert bench.say(*before, WORK, m.SetSlots(0, 1), m.Ping()) == []
+    assert bench.send(*before, WORK, m.SetSlots(0, 1), m.Ping()) == []
 
 
 def test_one_that_changes_in_a_run_is_not_looked_at_before_its_end(benches: list[Bench]) -> None:
     program = Changed()
     vars(program)["unchanged"] = lambda: True
     benches.append(bench := Bench(cast(Program, program)))
-    assert bench.say(WORK, m.Ping()) == [m.Pong()]
+    assert bench.send(WORK, m.Ping()) == [m.Pong()]
     del vars(program)["unchanged"]
-    assert bench.say(m.Write(1, b"x"), m.Ping()) == [m.Pong()]
-    bench.say(m.Withdraw(1), m.EndRun())
-    assert bench.say(WORK, m.Ping()) == []
+    assert bench.send(m.Write(1, b"x"), m.Ping()) == [m.Pong()]
+    bench.send(m.Withdraw(1), m.EndRun())
+    assert bench.send(WORK, m.Ping()) == []

@@ -1,4 +1,4 @@
-"""The states of an engine in a run: the table walked from end to end, and what a run makes of them."""
+"""The states of an engine in a run: the table walked from end to end, and the run's use of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WALK = Walk(e, lambda: e.EngineState(FakeEngine(1, FakeLauncher())), WAYS, EXPEC
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     engine = WALK.check(state, event)
     assert engine.is_admitted is (engine.state not in (e.LEASED, e.UNUSED))
     assert engine.is_over is (engine.state in (e.FREE, e.UNUSED))

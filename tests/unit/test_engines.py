@@ -23,7 +23,7 @@ from tests.engine.conftest import job as spec
 from tests.unit.test_handle import Peer
 from tests.unit.test_loop import Clock
 
-#: Seconds that an engine has for its first word.
+#: Seconds that an engine has for its first message.
 START = 10.0
 
 
@@ -43,7 +43,7 @@ class Engine(Peer):
         # Only asked for: once it is gone the run would lease the next one.
         self.fenced += 1
 
-    def say(self, *events: m.Message) -> None:
+    def send(self, *events: m.Message) -> None:
         frame = encode(list(events))
         self.far.send(len(frame).to_bytes(4, "big") + frame)
 
@@ -110,7 +110,7 @@ def test_a_silent_engine_is_given_up_after_the_heartbeat(
     heartbeat: float, make: Callable[[float | None], Run]
 ) -> None:
     run = make(heartbeat)
-    run.engine.say(m.Ready(1, 2, mpshell.__version__))
+    run.engine.send(m.Ready(1, 2, mpshell.__version__))
     run.turn()
     after = run.silent_for(4 * heartbeat, heartbeat / 100)
     assert run.engine.fenced == 1
@@ -123,7 +123,7 @@ def test_a_silent_engine_is_given_up_after_the_heartbeat(
 def test_an_engine_has_time_for_its_first_word(
     heartbeat: float, make: Callable[[float | None], Run]
 ) -> None:
-    """It may have to wait for a fork server that only starts."""
+    """It may have to wait for a fork server that is still starting."""
     run = make(heartbeat)
     bound = max(START, heartbeat)
     after = run.silent_for(4 * bound, heartbeat / 100)
@@ -133,8 +133,8 @@ def test_an_engine_has_time_for_its_first_word(
 
 def test_an_engine_that_answers_is_never_given_up(make: Callable[[float | None], Run]) -> None:
     run = make(8.0)
-    run.engine.say(m.Ready(1, 2, mpshell.__version__))
-    assert run.silent_for(1000, 0.5, lambda: run.engine.say(m.Pong())) == 1000
+    run.engine.send(m.Ready(1, 2, mpshell.__version__))
+    assert run.silent_for(1000, 0.5, lambda: run.engine.send(m.Pong())) == 1000
     assert run.engine.fenced == 0
 
 
@@ -145,10 +145,10 @@ def test_without_a_heartbeat_no_engine_is_given_up(
     """Nor is it asked for a sign of life."""
     run = make(None)
     if ready:
-        run.engine.say(m.Ready(1, 2, mpshell.__version__))
+        run.engine.send(m.Ready(1, 2, mpshell.__version__))
     run.turn()
-    said = len(run.engine.far.recv(1 << 20))
-    assert said
+    seen = len(run.engine.far.recv(1 << 20))
+    assert seen
     assert run.silent_for(100_000, 50) == 100_000
     assert run.engine.fenced == 0
     run.engine.far.setblocking(False)

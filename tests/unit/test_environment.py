@@ -1,4 +1,4 @@
-"""The surroundings of the tests are the same, whatever the process that runs them was given."""
+"""The tests' environment is the same, however that of the process that runs them differs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: What a shell does before it becomes the tests' process: cron, nohup, a daemon or a CI do the like.
+#: Run by a shell before it becomes the tests' process: cron, nohup, a daemon or a CI do the like.
 HOSTILE = """
 trap '' HUP INT QUIT TERM PIPE CHLD USR1 ALRM WINCH
 umask 077
@@ -37,6 +37,8 @@ VARIABLES = {
     "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "latin-1", "LC_ALL": "POSIX",
     "SLURM_JOB_NODELIST": "x[1-3]", "SSH_AUTH_SOCK": "/none", "PDSH_RCMD_TYPE": "rsh", "WCOLL": "/none",
     "FANOUT": "3", "NO_COLOR": "1", "COLUMNS": "40", "TERM": "vt52", "HOME": "/nonexistent",
+    "SHELL": "/bin/false", "SHELLOPTS": "xtrace", "TMOUT": "1", "INPUTRC": "/none", "XDG_STATE_HOME": "/none",
+    "KRB5CCNAME": "/none", "RES_OPTIONS": "attempts:1", "DASK_SCHEDULER": "/none", "SLURMD_NODENAME": "x1",
 }  # fmt: skip
 
 
@@ -62,6 +64,6 @@ def test_hostile_surroundings_are_settled(environment: dict[str, str], tmp_path:
     assert left <= {"PATH", "LANG", "HOME", "TMPDIR", "LC_CTYPE"} and {"PATH", "LANG"} <= left
 
 
-def test_what_is_settled_here_is_what_the_tests_have() -> None:
+def test_the_tests_have_the_settled_environment() -> None:
     assert os.environ["LANG"] == "C.UTF-8"
     assert not {name for name in VARIABLES if name in os.environ} - {"HOME", "TMPDIR", "TERM"}

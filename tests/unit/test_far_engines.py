@@ -80,9 +80,7 @@ def lose_one(unread: bool) -> tuple[Scene, Job, FakeEngine]:
     return scene, job, lost[0]
 
 
-def test_a_certain_loss_costs_what_was_announced_and_an_uncertain_one_all_that_was_handed_out() -> (
-    None
-):
+def test_a_certain_loss_costs_announced_clients_and_an_uncertain_one_all_handed_out() -> None:
     _, job, _ = lose_one(unread=False)
     certain = of_reason(job.results.outcomes, m.LOST)
     _, job, _ = lose_one(unread=True)
@@ -92,7 +90,7 @@ def test_a_certain_loss_costs_what_was_announced_and_an_uncertain_one_all_that_w
     assert details == {"gw1: no sign of life for 8 s"}
 
 
-#: What an engine claims that it has no right to, made from a client that it runs.
+#: False claims of an engine, made from a client that it runs.
 FALSE_CLAIMS: dict[str, Callable[[int], m.Message]] = {
     "a start of a client that it was not handed": lambda client: m.Starting([OTHER]),
     "a second start": lambda client: m.Starting([client]),
@@ -140,7 +138,7 @@ def test_a_false_claim_is_the_end_of_the_engine_and_not_of_the_run(claim: str) -
         liar = next(e for e in scene.launcher.living() if any(e.running.values()))
         liars.append(liar)
         liar.stopped = True
-        liar.say(FALSE_CLAIMS[claim](next(c for some in liar.running.values() for c in some)))
+        liar.emit(FALSE_CLAIMS[claim](next(c for some in liar.running.values() for c in some)))
 
     scene.when(lambda: any(any(e.running.values()) for e in scene.launcher.living()), lie)
     scene.run()
@@ -199,7 +197,7 @@ def test_an_engine_of_another_version_is_not_the_end_of_the_run() -> None:
         engine = scene.engine()
         engine.stopped = True
         engine.ready = m.Ready(1, 1, "0.0")
-        engine.say(engine.ready)
+        engine.emit(engine.ready)
 
     scene.when(lambda: True, greet)
     scene.run()
@@ -220,7 +218,7 @@ def test_a_frame_from_another_host_has_a_bound_of_its_own() -> None:
 
 
 def test_a_pid_of_another_host_is_not_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a session of this host a link takes no measure against a pid that it has heard of."""
+    """A link without a session of this host takes no measure against a pid that was reported to it."""
     from tests.unit.test_handle import Peer
 
     asked: list[int] = []

@@ -30,7 +30,7 @@ def test_an_engine_is_killed(tree: subprocess.Popen[bytes]) -> None:
     assert tree.wait(60) == 3, "its child is gone, so it goes on"
 
 
-def test_what_waits_for_a_signal_gets_it(tree: subprocess.Popen[bytes]) -> None:
+def test_a_stopped_process_gets_the_signals_that_wait_for_it(tree: subprocess.Popen[bytes]) -> None:
     tree.send_signal(signal.SIGSTOP)
     force.kill_commands(tree.pid, tree.pid)
     force.wake(tree.pid, tree.pid)

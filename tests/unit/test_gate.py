@@ -1,4 +1,4 @@
-"""The gate of connections: what it lets begin, on a clock of the test's. Bounds are its docstring's."""
+"""The gate of connections: which ones it lets begin, on the test's clock. Bounds are its docstring's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.test_loop import Clock
 
 
 class Court:
-    """Connections that begin when the gate lets them, and end when the test says so."""
+    """Connections that begin when the gate lets them, and end when the test ends them."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -109,7 +109,7 @@ def test_a_rate_is_kept() -> None:
     court.close()
 
 
-def test_who_withdraws_is_not_called() -> None:
+def test_a_connection_that_withdraws_is_not_called() -> None:
     court = Court()
     court.gate.set_limits(1, None)
     court.enter("a")
@@ -160,7 +160,7 @@ def test_pauses_are_spread_over_their_range() -> None:
 
 
 def test_pauses_are_longer_where_the_only_connection_is_dropped_time_and_again() -> None:
-    """A server that refuses a source does so whatever the number is (sshd_config(5), PerSourcePenalties)."""
+    """A server that refuses a source refuses any number (sshd_config(5), PerSourcePenalties)."""
     court = Court()
 
     def longest() -> float:

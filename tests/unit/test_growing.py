@@ -17,7 +17,7 @@ from mpshell.coordinator.growing import Growing
 
 @pytest.mark.parametrize("pages_from", [1 << 12, growing._PAGES_FROM])
 @pytest.mark.parametrize("newline", [b"", b"\n"])
-def test_it_is_what_bytes_are(
+def test_it_equals_the_same_bytes(
     pages_from: int, newline: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(growing, "_PAGES_FROM", pages_from)

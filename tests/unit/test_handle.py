@@ -73,7 +73,7 @@ def test_cut_at_every_byte(cut: int) -> None:
     peer.far.send(WIRE[:cut])
     peer.far.close()
     peer.turn()
-    assert peer.gone == 0, "not before the sentinel says that nothing of it runs"
+    assert peer.gone == 0, "not before the sentinel shows that nothing of it runs"
     peer._fence()
     peer.turn()
     assert peer.gone == 1
@@ -94,7 +94,7 @@ def test_garbage_is_the_end_of_an_engine(garbage: bytes) -> None:
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\x00\x00\x00\x05junk!", b"\x80" * 10])
 def test_what_came_before_garbage_counts(garbage: bytes) -> None:
-    """It may be the announcement of what has run by now."""
+    """One may be the announcement of a command that has run by now."""
     peer = Peer()
     peer.far.send(WIRE + garbage)
     peer.turn()
@@ -103,12 +103,12 @@ def test_what_came_before_garbage_counts(garbage: bytes) -> None:
     peer.close()
 
 
-def test_all_that_has_come_is_told_before_an_error_of_the_listener_goes_on() -> None:
+def test_all_messages_are_delivered_before_an_error_of_the_listener_goes_on() -> None:
     peer = Peer()
-    told: list[int] = []
+    received: list[int] = []
 
     def fail(handle: Link, events: list[m.Message]) -> None:
-        told.append(len(events))
+        received.append(len(events))
         raise RuntimeError("of the listener")
 
     peer.handle.attach(peer.loop, fail, peer._on_gone, lambda handle: None)
@@ -116,11 +116,11 @@ def test_all_that_has_come_is_told_before_an_error_of_the_listener_goes_on() -> 
     with pytest.raises(RuntimeError, match="of the listener"):
         peer.turn()
     peer.turn()
-    assert told == [6]
+    assert received == [6]
     peer.close()
 
 
-def test_last_words_come_before_the_news() -> None:
+def test_the_last_messages_come_before_the_end() -> None:
     peer = Peer()
     peer.far.send(WIRE * 3)
     peer.far.close()
@@ -132,7 +132,7 @@ def test_last_words_come_before_the_news() -> None:
 
 
 def test_a_channel_that_a_stuck_command_holds_open_is_over_with_its_engine() -> None:
-    """A child between vfork and exec has all descriptors; some file systems let nobody kill it."""
+    """A child between vfork and exec has all descriptors; on some file systems it cannot be killed."""
     peer = Peer()
     peer.far.send(WIRE * 3 + WIRE[:5])
     peer._fence()
@@ -141,13 +141,13 @@ def test_a_channel_that_a_stuck_command_holds_open_is_over_with_its_engine() -> 
     peer.close()
 
 
-def test_what_a_dead_engine_has_said_is_told_also_after_an_error_of_the_listener() -> None:
+def test_messages_of_a_dead_engine_are_delivered_also_after_an_error_of_the_listener() -> None:
     peer = Peer()
-    told: list[int] = []
+    received: list[int] = []
 
     def fail(handle: Link, events: list[m.Message]) -> None:
-        told.append(len(events))
-        if len(told) < 3:
+        received.append(len(events))
+        if len(received) < 3:
             peer.far.send(WIRE)
             raise RuntimeError("of the listener")
 
@@ -158,7 +158,7 @@ def test_what_a_dead_engine_has_said_is_told_also_after_an_error_of_the_listener
         with pytest.raises(RuntimeError, match="of the listener"):
             peer.turn()
     peer.turn()
-    assert (told, peer.gone) == ([2, 2, 2], 1)
+    assert (received, peer.gone) == ([2, 2, 2], 1)
     peer.close()
 
 
@@ -180,7 +180,7 @@ def test_what_a_dead_engine_has_said_is_told_also_after_an_error_of_the_listener
 def test_an_idle_engine_goes_on_after_a_late_answer_and_nothing_else(
     late: bytes, ended: bool
 ) -> None:
-    """A Ping may cross the RunEnded of an engine, whose answer comes when no run leases it."""
+    """A Ping may cross the engine's RunEnded; its answer then comes when no run leases the engine."""
     peer = Peer()
     peer.far.send(WIRE)
     peer.turn()
@@ -224,21 +224,21 @@ def test_an_engine_serves_the_next_run_after_a_late_answer() -> None:
     peer.close()
 
 
-@pytest.mark.parametrize("said", [0, 1])
+@pytest.mark.parametrize("sent", [0, 1])
 def test_an_engine_that_nothing_can_end_is_given_up(
-    said: int, monkeypatch: pytest.MonkeyPatch
+    sent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It hangs in the kernel for good, as in a file system that does not answer: SIGKILL does not end it."""
     monkeypatch.setattr(local, "_MEASURE", 0.01)
     peer = Peer()
     peer.handle._kill = lambda: None
-    peer.far.send(WIRE * said)
+    peer.far.send(WIRE * sent)
     peer.turn()
     peer.handle.fence()
     peer.handle.fence()
     while not peer.gone:
         peer.loop.run_once()
-    assert (len(peer.events), peer.gone) == (2 * said, 1)
+    assert (len(peer.events), peer.gone) == (2 * sent, 1)
     peer.close()
 
 

@@ -1,4 +1,4 @@
-"""Runs without processes: what becomes of every node, whatever happens to its engines, in whatever order."""
+"""Runs without processes: the verdict of every node under any order of faults of its engines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpshell.coordinator.retry import RETRY_LOST
 from mpshell.errors import EngineStartError, EngineTimeoutException
 from mpshell.wire import messages as m
 from tests.faults.test_processes import FAULTS
-from tests.unit.scene import Scene, of_reason, told_of
+from tests.unit.scene import Scene, events_of, of_reason
 
 FANOUT = 8
 HEARTBEAT = 1.5
@@ -29,14 +29,14 @@ def stop(scene: Scene, places: int) -> None:
 
 
 def garble(scene: Scene) -> None:
-    """What it has started last nobody hears of."""
+    """The engine's last starts are never reported."""
     engine = scene.engine()
     engine.start()
     engine.fence("a frame that cannot be read")
     engine.die(unread=True)
 
 
-#: What a row of the fault table of `tests/faults/test_processes.py` is here.
+#: The counterpart here of each row of the fault table of `tests/faults/test_processes.py`.
 HISTORIES: dict[str, Callable[[Scene], object]] = {
     "one engine killed": lambda scene: kill(scene, 1),
     "engines killed repeatedly": lambda scene: kill(scene, 1),
@@ -51,7 +51,7 @@ HISTORIES: dict[str, Callable[[Scene], object]] = {
     "engine ended politely": lambda scene: scene.engine().die("exit status 0"),
     "garbage on a channel": garble,
     "a frame of no message": garble,
-    "a message that no engine says": lambda scene: scene.engine().say(m.EndRun()),
+    "a message that no engine says": lambda scene: scene.engine().emit(m.EndRun()),
     "a channel cut in the middle of a frame": lambda scene: kill(scene, 1),
     "a channel cut between two frames": lambda scene: kill(scene, 1),
 }
@@ -89,11 +89,11 @@ def test_lost_nodes_run_again_where_that_is_asked_for(fault: str, engines: int) 
     scene.run()
     outcomes = scene.check(job, once=False)
     assert {outcome.reason for outcome in outcomes.values()} == {m.EXITED}
-    # Each attempt that was heard of is counted; of a garbled engine some were not started at all.
+    # Each reported attempt is counted; a garbled engine did not start some of its clients at all.
     started = scene.started(job)
     assert all(started[str(key)] <= outcome.attempt for key, outcome in outcomes.items())
     assert max(outcome.attempt for outcome in outcomes.values()) >= 2
-    assert len(told_of(job).of("end")) == 60
+    assert len(events_of(job).of("end")) == 60
 
 
 def test_a_command_that_kills_its_engine_is_not_run_for_ever() -> None:
@@ -121,16 +121,16 @@ def test_a_command_that_kills_its_engine_is_not_run_for_ever() -> None:
     assert outcomes["n2"].attempt == scene.started(job)["n2"] == 11
 
 
-# -- what is certain --------------------------------------------------------------------------------
+# -- certain ends -----------------------------------------------------------------------------------
 
 
-def test_what_a_certain_end_leaves_unannounced_runs_elsewhere() -> None:
+def test_clients_unannounced_at_a_certain_end_run_elsewhere() -> None:
     scene = Scene(fanout=2, engines=1)
     job = scene.job(12)
     scene.when(lambda: len(scene.launcher.ledger) == 2, lambda: scene.engine().die())
     scene.run()
     outcomes = scene.check(job)
-    # Two were announced; the others that it had been handed, ahead of need, were not.
+    # Two were announced; the others, handed to the engine ahead of need, were not.
     assert of_reason(outcomes, m.LOST) == ["n0", "n1"]
     assert len(of_reason(outcomes, m.EXITED)) == 10
 
@@ -162,7 +162,7 @@ def test_the_slots_of_an_engine_that_is_silent_are_held_until_it_is_gone(unread:
     sent: list[int] = []
 
     def look() -> None:
-        """Count what is handed out to it, long after."""
+        """Count the clients handed to the engine, long after."""
         sent.append(sum(map(len, scene.launcher.engines[0].waiting.values())))
         sent.append(sum(map(len, scene.launcher.engines[0].running.values())))
 
@@ -180,7 +180,7 @@ def test_the_slots_of_an_engine_that_is_silent_are_held_until_it_is_gone(unread:
 
 
 class Oops(Exception):
-    """What a handler raises."""
+    """Raised by a handler."""
 
 
 @pytest.mark.parametrize("kind", ["start", "line", "end"])
@@ -190,11 +190,11 @@ def test_an_error_of_a_handler_ends_the_run_and_nothing_is_half_done(
 ) -> None:
     scene = Scene(fanout=FANOUT, engines=2)
     job = scene.job(40, stdout_mode=m.STREAM)
-    told = told_of(job)
+    recorded = events_of(job)
     after: list[object] = []
 
     def act(event: tuple[object, ...]) -> None:
-        if len(told.of(kind)) == moment and not after:
+        if len(recorded.of(kind)) == moment and not after:
             after.append(event)
             raise Oops(kind)
         if after and event[0] != "close":
@@ -203,9 +203,9 @@ def test_an_error_of_a_handler_ends_the_run_and_nothing_is_half_done(
     def speak() -> None:
         for engine in scene.launcher.living():
             for client in [c for some in engine.running.values() for c in some]:
-                engine.say(m.Output([(client, m.STDOUT, b"a line\n")]))
+                engine.emit(m.Output([(client, m.STDOUT, b"a line\n")]))
 
-    told.act = act
+    recorded.act = act
     scene.after(4, speak)
     scene.after(8, speak)
     with pytest.raises(Oops):
@@ -218,7 +218,7 @@ def test_an_error_of_a_handler_ends_the_run_and_nothing_is_half_done(
     )
 
 
-def test_a_run_that_is_out_of_time_ends_what_runs() -> None:
+def test_a_run_that_is_out_of_time_ends_its_commands() -> None:
     scene = Scene(fanout=4, engines=1)
     job = scene.job(20)
     running: list[int] = []
@@ -236,7 +236,7 @@ def test_a_run_that_is_out_of_time_ends_what_runs() -> None:
     assert len(of_reason(outcomes, m.EXITED)) == 6
     assert [len(of_reason(outcomes, m.TIMED_OUT))] == running != [0]
     assert len(of_reason(outcomes, m.CANCELLED)) == 20 - 6 - running[0]
-    assert told_of(job).of("close") == [True]
+    assert events_of(job).of("close") == [True]
 
 
 @pytest.mark.parametrize("moment", [0, 7, 20])
@@ -246,7 +246,7 @@ def test_an_abort_is_the_last_event_but_one(moment: int) -> None:
     scene.after(moment, lambda: scene.coordinator.cancel(job))
     scene.run()
     outcomes = scene.check(job)
-    ended = told_of(job).of("end")
+    ended = events_of(job).of("end")
     assert len(ended) == len(of_reason(outcomes, m.EXITED)) >= moment
     assert len(of_reason(outcomes, m.CANCELLED)) == 40 - len(ended)
 
@@ -260,7 +260,7 @@ def test_withdrawn_nodes_have_no_event_and_those_that_run_go_on() -> None:
     exited, never = of_reason(outcomes, m.EXITED), of_reason(outcomes, m.CANCELLED)
     assert sorted(map(str, exited)) == sorted(map(str, scene.started(job)))
     assert {outcomes[key].attempt for key in never if outcomes[key].engine == 0} == {0}
-    assert set(told_of(job).of("end")) == set(exited)
+    assert set(events_of(job).of("end")) == set(exited)
 
 
 def test_engines_that_fail_one_after_the_other_end_the_run() -> None:
@@ -271,7 +271,7 @@ def test_engines_that_fail_one_after_the_other_end_the_run() -> None:
         engine = scene.engine()
         if engine.ready is None:
             engine.greet()
-        engine.say(m.EngineFailed("Traceback\nMemoryError: 17"))
+        engine.emit(m.EngineFailed("Traceback\nMemoryError: 17"))
         engine.die("exit status 1")
         scene.when(lambda: bool(scene.launcher.living()), fail)
 
@@ -314,11 +314,11 @@ def test_an_engine_that_does_not_come_to_an_end_is_fenced() -> None:
 
 # -- any history ------------------------------------------------------------------------------------
 
-#: What a history consists of, with how often it is chosen.
+#: The steps of a history, each as often as its weight.
 STEPS = (
     ["act"] * 12
     + ["start"] * 3
-    + ["die", "lose", "stop", "silence", "fanout", "cancel", "withdraw", "say"]
+    + ["die", "lose", "stop", "silence", "fanout", "cancel", "withdraw", "emit"]
 )
 
 
@@ -370,8 +370,8 @@ def test_any_history_gives_each_node_one_verdict(
             engine.stopped = True
         elif kind == "silence":
             engine.fall_silent()
-        elif kind == "say":
-            engine.say(m.EndRun())
+        elif kind == "emit":
+            engine.emit(m.EndRun())
         scene.loop.now += 0.05
 
     scene.when(lambda: True, step)
@@ -382,6 +382,6 @@ def test_any_history_gives_each_node_one_verdict(
     for job in (first, second):
         outcomes = scene.check(job, once=not retry)
         started = scene.started(job)
-        # What was heard of is counted: nothing has run more often than its outcome has attempts.
+        # Each reported start is counted: no command has started more often than its outcome has attempts.
         assert all(started[str(key)] <= max(1, o.attempt) for key, o in outcomes.items())
     assert scene.most <= most

@@ -25,7 +25,7 @@ ROOM = 1 << 30
 
 
 def engine_on(stage: str, number: int = 1) -> EngineState:
-    """Return an engine of a host whose outpost has this directory."""
+    """Return an engine of a host with this directory as its outpost's stage."""
     link = FakeEngine(number, FakeLauncher(far=True))
     link.stage = stage
     return EngineState(link)
@@ -39,7 +39,7 @@ def job_with(data: bytes) -> Job:
 
 
 def keep(engine: EngineState, keeper: FileKeeper, report: Report) -> list[m.Message]:
-    """Have a keeper do what is in an engine's outbox; return what it reports."""
+    """Have a keeper handle the messages in an engine's outbox; return its reports."""
     for message in engine.outbox:
         assert isinstance(message, (files.Keep, files.KeepEnd, files.Drop))
         keeper.handle(message)
@@ -59,7 +59,7 @@ def test_the_input_goes_to_one_engine_of_each_host(tmp_path: Path) -> None:
         for event in keep(first, FileKeeper(report), report):
             assert isinstance(event, files.Kept)
             assert host_files.kept(first, event) == job.id
-        # Both can read it now, and it is what was written.
+        # Both can read it now, and it has the bytes that were written.
         assert host_files.readable(first, job) == host_files.readable(second, job)
         size, path = host_files.readable(second, job)
         assert (size, Path(path).read_bytes()) == (600_000, b"abc" * 200_000)
@@ -128,11 +128,11 @@ def test_a_source_is_there_when_it_is_whole(tmp_path: Path) -> None:
     job.source.close()
     keep(engine, keeper, report)
     assert not list(stage.iterdir())
-    # A report that was on the way is none of what was not asked for.
+    # A report that was on its way then counts for nothing.
     assert host_files.kept(engine, files.Kept(os.fspath(copied), 7000, "")) == 0
 
 
-def test_what_cannot_be_kept_is_reported(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_kept_is_reported(tmp_path: Path) -> None:
     report = Report()
     FileKeeper(report).handle(files.Keep(f"{tmp_path}/absent/token/input", 0, b"x"))
     [event] = report.take()

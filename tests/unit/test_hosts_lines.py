@@ -21,14 +21,14 @@ Delay = Callable[[float], float | None]
 
 
 class Wire:
-    """Two clocks that differ, and messages between them that take the time that a test says."""
+    """Two clocks that differ, and messages between them with delays set by a test."""
 
     def __init__(self, difference: float) -> None:
         #: The outpost's clock is ahead by this.
         self.difference = difference
         self.holder = lease.Holder(self.there(0.0))
         self.grantor = lease.Grantor()
-        #: Messages on the way: (when they arrive, by the true time, to whom, the beat).
+        #: Messages on the way: (the true time of their arrival, the receiver, the beat).
         self.way: list[tuple[float, str, float]] = []
 
     def there(self, now: float) -> float:
@@ -130,7 +130,7 @@ def test_a_host_that_never_answered_holds_nothing() -> None:
 
 @pytest.mark.parametrize("state", contact.STATES)
 @pytest.mark.parametrize("event", contact.EVENTS)
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     host = contact.Contact()
     host.state = state
     after = contact.TABLE[state].get(event)
@@ -153,7 +153,7 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
         ),
     ],
 )
-def test_what_is_done_about_a_host(events: list[str], effects: list[str]) -> None:
+def test_the_effects_on_a_host(events: list[str], effects: list[str]) -> None:
     host = contact.Contact()
     assert [effect for event in events for effect in host.handle(event)] == effects
 
@@ -179,7 +179,7 @@ def test_frames_arrive_however_they_are_cut(cuts: list[int]) -> None:
 @pytest.mark.parametrize(
     "before", [b"", b"Welcome to gw1\r\n* no cookies *\n", b"\xff\x00" * 20_000, b"\n\n\nmpshell outpos\n"]
 )  # fmt: skip
-def test_what_a_login_writes_before_the_greeting_is_skipped(before: bytes) -> None:
+def test_output_of_a_login_before_the_greeting_is_skipped(before: bytes) -> None:
     reader = frames.Frames(greeted=False)
     data = before + frames.GREETING + BYTES
     found = [f for at in range(0, len(data), 1000) for f in reader.feed(data[at : at + 1000])]

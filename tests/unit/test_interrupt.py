@@ -13,7 +13,7 @@ from mpshell.coordinator.interrupt import Interrupts
 
 
 class OopsError(Exception):
-    """What a handler raises."""
+    """Raised by a handler."""
 
 
 def oops(number: int, frame: Any) -> None:
@@ -22,7 +22,7 @@ def oops(number: int, frame: Any) -> None:
 
 @pytest.fixture
 def got() -> Iterator[list[int]]:
-    """Give what a handler of SIGUSR1 has got; the handler of SIGUSR2 raises."""
+    """Give the signals that the handler of SIGUSR1 received; the handler of SIGUSR2 raises."""
     numbers: list[int] = []
     before = [(n, signal.getsignal(n)) for n in (signal.SIGUSR1, signal.SIGUSR2)]
     signal.signal(signal.SIGUSR1, lambda number, frame: numbers.append(number))
@@ -53,7 +53,7 @@ def test_put_off_and_called_once_when_lifted(got: list[int]) -> None:
     assert len(got) == 3, "at the end at the latest"
 
 
-def test_what_a_handler_raises_goes_through_where_it_is_delivered(got: list[int]) -> None:
+def test_an_exception_of_a_handler_passes_through_its_delivery(got: list[int]) -> None:
     with Interrupts() as interrupts:
         send(signal.SIGUSR2)
         with pytest.raises(OopsError):
@@ -147,7 +147,7 @@ def test_one_that_was_put_in_for_another_signal_is_that_of_ctrl_c() -> None:
         signal.signal(signal.SIGWINCH, before)
 
 
-def test_what_waits_in_the_parent_is_not_for_its_fork(got: list[int]) -> None:
+def test_a_signal_pending_in_the_parent_is_not_for_its_fork(got: list[int]) -> None:
     with Interrupts():
         send(signal.SIGUSR1)
         pid = os.fork()

@@ -31,7 +31,7 @@ WALK = Walk(j, a_job, WAYS, EXPECTED)
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     job = WALK.check(state, event)
     assert job.starts_clients is (job.state == j.OPEN)
     assert job.is_aborted is (job.state == j.ABORTED)
@@ -39,7 +39,7 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
     assert job.is_closed is (job.state == j.CLOSED)
 
 
-def test_what_can_be_derived_is_derived() -> None:
+def test_weight_unfinished_and_attempts_are_derived() -> None:
     job = a_job(nodes=2, keys=5)
     assert (job.weight, job.unfinished, job.timed_out, job.attempt_of(1)) == (3, 2, False, 1)
     job.attempts[1] = 4
@@ -47,7 +47,7 @@ def test_what_can_be_derived_is_derived() -> None:
     assert (job.attempt_of(0), job.attempt_of(1), job.timed_out) == (1, 4, True)
 
 
-def test_a_stream_is_told_line_by_line_only_where_it_is_passed_on() -> None:
+def test_only_a_stream_that_is_passed_on_is_reported_line_by_line() -> None:
     job = a_job()
     job.spec = job.spec._replace(stdout_mode=m.STREAM, stderr_mode=m.GATHER)
     assert [job.streams_lines(stream) for stream in (m.STDOUT, m.STDERR)] == [True, False]

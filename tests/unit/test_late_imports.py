@@ -27,8 +27,8 @@ LATE = {
     "mpshell.worker.parts",
 }
 
-#: A run of one command by an engine, in an interpreter as the fork server has it; the engine writes what it has
-#: loaded at its end.
+#: A run of one command by an engine, in an interpreter as the fork server has it; at its end the engine writes
+#: the modules that it has loaded.
 ENGINE = """
 import sys; sys.path.append(sys.argv[1])
 import mpshell.engine.forkserver

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "mpshell"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-#: What each layer may import of mpshell. A leaf is any other module at the top.
+#: The layers of mpshell that each layer may import. A leaf is any other module at the top.
 ALLOWED = {
     "errors": {"errors"},
     "runtime": {"errors", "runtime"},
@@ -56,7 +56,7 @@ ALLOWED = {
         "task",
         "event",
     },
-    "event": {"errors", "leaf", "worker", "task"},  # the types of what handlers get
+    "event": {"errors", "leaf", "worker", "task"},  # the types of handlers' arguments
     "doctor": {"errors", "leaf", "engine", "launch", "doctor"},  # loaded late
     "cli": {
         "errors",
@@ -76,13 +76,13 @@ ALLOWED = {
 }
 #: Modules of `compat` with code of their own. The others are plates: names from elsewhere, nothing else.
 COMPAT_CODE = {"compat/__main__.py", "compat/imports.py"}
-#: Modules of an allowed layer that are not for everybody.
+#: Modules of an allowed layer that only some modules may import.
 FORBIDDEN = {
     "engine": {"mpshell.nodeset", "mpshell.defaults", "mpshell.msgtree"},
     "worker": {"mpshell.wire.channel", "mpshell.runtime.loop"},
     "task": {"mpshell.wire.channel"},
 }
-#: System calls about processes, and who may make them: commands are engine/process.py's alone.
+#: System calls about processes, and the modules that may make them: only engine/process.py starts commands.
 PROCESS_CALLS = {"posix_spawn", "posix_spawnp", "fork", "waitpid", "waitid", "kill", "killpg"}
 CALLERS = {
     "engine/process.py": PROCESS_CALLS,
@@ -151,7 +151,7 @@ def test_imports_point_down(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_asyncssh_is_for_those_who_connect_by_it(path: Path) -> None:
+def test_only_the_layers_that_connect_by_asyncssh_import_it(path: Path) -> None:
     taken = [name for name in imports(path) if name.split(".")[0] == "asyncssh"]
     assert not taken or layer(dotted(path)) in ("ssh", "connect")
 
@@ -166,7 +166,7 @@ def test_modules_with_names_of_clustershell_have_nothing_but_names() -> None:
 
 
 def test_no_import_leads_back() -> None:
-    """Modules are looked at once all that they import has been; what is never looked at is a circle."""
+    """A module is removed when all of its imports have been; the modules that remain form a circle."""
     wanted = {
         name: {other for other in imports(path) if other in NAMES and other != name}
         for name, path in NAMES.items()
@@ -222,7 +222,7 @@ def test_the_rules_of_every_module(path: Path) -> None:
     tree = ast.parse(source)
     assert len(source.splitlines()) <= 420
     if path.name != "__init__.py" or path.parent != PACKAGE:
-        assert ast.get_docstring(tree), "a module says what it owns"
+        assert ast.get_docstring(tree), "a module has a docstring"
     allowed = CALLERS.get(relative(path), set())
     assert not {"os", "time", "signal"} & set(names_taken_from(tree)), (
         "calls are seen by module.name"
@@ -243,8 +243,8 @@ def test_the_rules_of_every_module(path: Path) -> None:
                 assert node.func.attr in allowed, f"line {node.lineno}: {called}"
 
 
-def test_an_engine_loads_neither_the_api_nor_what_is_slow_to_load() -> None:
-    """In an interpreter as the fork server has it: the first run of a program waits for its start."""
+def test_an_engine_loads_neither_the_api_nor_slow_modules() -> None:
+    """In an interpreter as the fork server has it, since the first run of a program waits for its start."""
     source = (
         f"import sys; sys.path.append({str(PACKAGE.parent)!r}); import mpshell.engine.forkserver\n"
         "print(*sys.modules)"
@@ -265,7 +265,7 @@ def test_an_engine_loads_neither_the_api_nor_what_is_slow_to_load() -> None:
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
-    """One name means one thing: two classes of a name cannot be told apart in a sentence."""
+    """One name means one thing: a sentence cannot distinguish two classes of the same name."""
     names = [
         node.name
         for path in MODULES

@@ -41,7 +41,7 @@ WALK = Walk(c, c.Lifecycle, WAYS, EXPECTED, "{event} in state {state}")
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     WALK.check(state, event)
 
 
@@ -71,7 +71,7 @@ def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
             [c.UNWATCH_SENTINEL, c.INSIST, c.LOOK, c.UNWATCH_CHANNEL, c.RELEASE, c.REPORT_GONE],
             True,
         ),
-        # What cannot be read may be the announcement of what has run.
+        # An unreadable frame may be the announcement of a command that has run.
         (
             [c.FIRST_MESSAGE, c.GARBAGE, c.DEATH, c.NOTHING_LEFT],
             [c.KILL, c.INSIST, c.UNWATCH_CHANNEL, c.REPORT_SILENT, c.UNWATCH_SENTINEL, c.RELEASE,

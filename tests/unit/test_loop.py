@@ -62,19 +62,19 @@ def test_a_cancelled_deadline_is_not_called(loop: EventLoop, clock: Clock) -> No
     assert [handle.cancelled() for handle in handles] == [True, True, False]
 
 
-def test_cancelled_says_what_it_says_in_asyncio() -> None:
-    """Before its time, when called off, when it has been made, and when called off after that."""
+def test_cancelled_is_as_in_asyncio() -> None:
+    """For a call before its time, one called off, one that was made, and one called off after that."""
 
     def history(loop: EventLoop | asyncio.AbstractEventLoop) -> list[bool]:
         called_off = loop.call_later(1000, print)
-        said = [called_off.cancelled()]
+        seen = [called_off.cancelled()]
         called_off.cancel()
         made = loop.call_later(0, loop.stop)
         loop.run_forever()
-        said += [called_off.cancelled(), made.cancelled()]
+        seen += [called_off.cancelled(), made.cancelled()]
         made.cancel()
         loop.close()
-        return [*said, made.cancelled()]
+        return [*seen, made.cancelled()]
 
     assert history(EventLoop()) == history(asyncio.new_event_loop()) == [False, True, False, True]
 
@@ -89,9 +89,18 @@ def test_many_cancelled_deadlines_take_no_room(loop: EventLoop) -> None:
 
 @pytest.mark.parametrize("delay", [30 * 86400.0, 1e10, float("inf")])
 def test_a_deadline_may_be_far_off(loop: EventLoop, delay: float) -> None:
-    loop.call_later(delay, int)
-    threading.Timer(0.05, loop.wake).start()
+    seen: list[str] = []
+    loop.call_later(delay, seen.append, "due")
+
+    def wake() -> None:
+        seen.append("woken")
+        loop.wake()
+
+    waker = threading.Timer(0.05, wake)
+    waker.start()
     loop.run_once()
+    assert seen == ["woken"]
+    waker.join()
 
 
 def test_soon_is_this_turn_and_from_there_the_next(loop: EventLoop) -> None:
@@ -135,7 +144,7 @@ def test_readers_and_writers_come_and_go(loop: EventLoop, pipe: tuple[int, int])
     assert seen == ["writable", "readable"]
 
 
-def test_a_hang_up_nobody_asked_for_is_not_told(loop: EventLoop, pipe: tuple[int, int]) -> None:
+def test_a_hang_up_without_a_reader_is_not_reported(loop: EventLoop, pipe: tuple[int, int]) -> None:
     seen: list[str] = []
     loop.add_reader(pipe[0], seen.append, "read")
     loop.remove_reader(pipe[0])
@@ -169,7 +178,7 @@ def test_an_error_goes_through_and_the_loop_goes_on(loop: EventLoop, clock: Cloc
     assert seen == ["later"]
 
 
-def test_what_cannot_be_polled_is_refused_and_forgotten(loop: EventLoop) -> None:
+def test_a_file_that_cannot_be_polled_is_refused_and_forgotten(loop: EventLoop) -> None:
     with open(os.devnull) as file:
         with pytest.raises(PermissionError):
             loop.add_reader(file.fileno(), print)

@@ -1,4 +1,4 @@
-"""Messages in frames: what goes in comes out, and nothing else ever does."""
+"""Messages in frames: exactly the messages that go in come out."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_client_id_holds_job_and_index(job: int, index: int) -> None:
     assert m.job_and_index(m.client_id(job, index)) == (job, index)
 
 
-def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
+def test_written_input_is_reported_before_output_that_may_answer_it() -> None:
     report = Report()
     report.output.append((1, m.STDOUT, b"answer\n"))
     report.written.append((1, 9))
@@ -152,7 +152,7 @@ def test_what_was_written_goes_before_what_may_be_the_answer() -> None:
 @pytest.mark.parametrize(
     "content", [[1, 2], ["RunEnded"], [(1, 2)], [None], [m.RunEnded(), b"x"], [m.RunEnded]]
 )
-def test_a_list_of_what_is_no_message_is_none(content: list[object]) -> None:
+def test_a_list_of_other_things_than_messages_is_no_frame(content: list[object]) -> None:
     with pytest.raises(ProtocolError):
         decode(pickle.dumps(content))
 
@@ -252,7 +252,7 @@ JOB_FIELDS: dict[str, Any] = {
     "log": lambda v: v is None or typed(v),
     "connect": lambda v: v is None or typed(v),
 }  # fmt: skip
-#: The declared types, once more and apart from what is tested.
+#: The declared types, stated again independently of the code under test.
 FIELDS: dict[tuple[type, str], Any] = {
     (m.Configure, "cwd"): (bytes,),
     (m.Configure, "umask"): (int, NONE),
@@ -323,7 +323,7 @@ FIELDS: dict[tuple[type, str], Any] = {
 
 
 def typed(message: object) -> bool:
-    """Return whether a message is one, and holds what its class declares. Any other field is an int."""
+    """Return whether it is a message with fields of the declared types; int, unless FIELDS names another."""
     if not isinstance(message, tuple):
         return False
     names: tuple[str, ...] = getattr(type(message), "_fields", ())

@@ -99,7 +99,7 @@ def test_a_message_of_a_line_and_a_parent() -> None:
     assert list(MsgTreeElem(None, line)) == [] and bytes(MsgTreeElem(None, line)) == b""
     empty = MsgTreeElem(b"", parent=root)
     assert (list(empty), len(empty), list(MsgTreeElem(b"x", empty))) == ([b""], 0, [b"", b"x"])
-    # What is said to be one line stays one, whatever is in it.
+    # A line given as one stays one, even with newlines in it.
     assert list(MsgTreeElem(b"a\nb", parent=root)) == [b"a\nb"]
     assert list(MsgTreeElem(b"a\nb")) == [b"a", b"b"] and MsgTreeElem(b"a\nb").msgline == b"b"
 
@@ -113,7 +113,7 @@ def test_append_gives_the_message_that_goes_on() -> None:
     assert root.children == {b"a": first} and list(first.children) == [b"b"]
     other = first.append(b"c")
     assert other == b"a\nc" and second == b"a\nb" and len({other, second, first}) == 3
-    # To what a run has gathered too.
+    # Also to the gathered output of a run.
     assert bytes(MsgTreeElem(b"one\ntwo").append(b"three")) == b"one\ntwo\nthree"
 
 

@@ -12,7 +12,7 @@ import pytest
 import mpshell
 from tests.support import run_script
 
-#: ClusterShell's modules in lower case, and what users take from them.
+#: ClusterShell's modules in lower case, and the names that users import from them.
 HOMES = {
     "mpshell.defaults": "DEFAULTS Defaults",
     "mpshell.engine.engine": (

@@ -1,4 +1,4 @@
-"""Check the syntax of node sets: what a text describes, and the error of each bad text."""
+"""The syntax of node sets: the set that each text describes, and the error of each bad text."""
 
 from __future__ import annotations
 

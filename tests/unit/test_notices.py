@@ -1,4 +1,4 @@
-"""The one warning of a run about its nodes: how many, what is true of them, and the commonest reasons."""
+"""The one warning of a run about its nodes: how many, their common fault, and the commonest reasons."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = [table.ref(b"%010d" % n) for n in range(50)]
     assert numbers == list(range(50))
     assert table._size <= 100
-    # What was forgotten is below the floor, what is known above it.
+    # Forgotten numbers are below the floor, known ones above it.
     assert table.ref(b"%010d" % 49) == 49 >= table.floor
     assert table.ref(b"%010d" % 0) == 50
     big = b"x" * 60
@@ -86,17 +86,17 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=20))
-def test_what_a_frame_refers_to_is_there(frames: list[list[int]]) -> None:
-    """Also what was shipped long ago, when the table starts anew within the frame that refers to it."""
+def test_the_bodies_that_a_frame_refers_to_are_known(frames: list[list[int]]) -> None:
+    """Also a body sent long ago, when the table starts anew within the frame that refers to it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(output, "REMEMBERED", 100)
         table = BodyTable()
         there: dict[int, bytes] = {}
         for bodies in frames:
-            said = [b"%020d" % body for body in bodies]
-            refs = [table.ref(body) for body in said]
+            sent = [b"%020d" % body for body in bodies]
+            refs = [table.ref(body) for body in sent]
             new, floor = table.take()
             there = {number: body for number, body in there.items() if number >= floor}
             there.update(new)
-            assert [there[ref] for ref in refs] == said
+            assert [there[ref] for ref in refs] == sent
         assert len(there) <= 5 + 12 + 12, "what is below the floor goes"

@@ -1,4 +1,4 @@
-"""Stdin for single clients, from the coordinator to the engine that has the client, whatever becomes of it."""
+"""Stdin for single clients: it reaches the engine that has the client, in each fate of either."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def job_of(scene: Scene, nodes: int) -> tuple[Job, ClientInputs]:
 
 
 def received(scene: Scene, job: Job, index: int) -> list[list[bytes | None]]:
-    """Return what each engine has for a client; None is the end."""
+    """Return the input that each engine holds for a client; None is its end."""
     client = m.client_id(job.id, index)
     found = [engine.own_stdin.get(client) for engine in scene.launcher.engines]
     return [some for some in found if some is not None]
@@ -69,7 +69,7 @@ def test_a_client_that_has_not_run_reads_all_of_it_elsewhere() -> None:
         assert received(scene, job, index)[-1] == [b"x"]
 
 
-def test_what_is_for_a_lost_client_is_dropped() -> None:
+def test_input_for_a_lost_client_is_dropped() -> None:
     scene = Scene(fanout=2, engines=1)
     job, inputs = job_of(scene, 4)
 

@@ -1,4 +1,4 @@
-"""What the pages say of the code: each state table as it is there, each file that is named."""
+"""The pages match the code: each state table is as there, and each named file exists."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_how_to_change_it_names_files_and_names_that_there_are(section: str) -> 
         assert re.search(rf"\b{last}\b", text), name
 
 
-def test_how_to_change_it_has_what_is_added_most() -> None:
+def test_how_to_change_it_covers_the_usual_additions() -> None:
     heads = " ".join(section.splitlines()[0] for section in sections("changing.md"))
     for kind in ("message", "setting", "transport", "carrier", "launcher", "fault", "state"):
         assert kind in heads

@@ -1,4 +1,4 @@
-"""`ParsingEngine`, and the names of resolvers: what ClusterShell's class of the name returns."""
+"""`ParsingEngine`, and the names of resolvers: the same results as from ClusterShell's class."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_steps_are_those_of_clustershell(resolver: Any) -> None:
         ours.parse_string_single("n[1-2]", None)
 
 
-def test_what_is_parsed_may_be_a_set_or_nothing(resolver: Any) -> None:
+def test_a_set_or_nothing_can_be_parsed(resolver: Any) -> None:
     engine = ParsingEngine(None)
     nodes = NodeSet("n1")
     assert engine.parse(nodes, None) is nodes and len(engine.parse(None, None)) == 0

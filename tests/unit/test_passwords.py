@@ -49,7 +49,7 @@ class FakeJob:
 
 
 class Nodes:
-    """An engine, whose nodes get the password when it is permitted."""
+    """An engine; its nodes get the password when that is permitted."""
 
     def __init__(self, passwords: Any) -> None:
         self.outbox: list[Any] = []
@@ -69,7 +69,7 @@ class Nodes:
             self.report(ASKED)
 
     def read(self) -> None:
-        """Take what has come."""
+        """Handle the messages that have come."""
         for message in self.outbox:
             assert isinstance(message, PasswordState) and message.number == 1
             self.state = message.state
@@ -102,7 +102,7 @@ def test_the_same_password_of_two_jobs_has_one_number() -> None:
 
 @given(st.integers(1, 4), st.randoms(use_true_random=False))
 def test_a_wrong_password_is_sent_to_three_nodes_in_all(engines: int, rng: random.Random) -> None:
-    """Whatever the order in which engines ask and nodes answer."""
+    """In any order in which engines ask and nodes answer."""
     all_engines = make(engines)
     for _ in range(200):
         engine = rng.choice(all_engines)

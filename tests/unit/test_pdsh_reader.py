@@ -1,4 +1,4 @@
-"""What the nodes of a pdsh say and how they end, whatever order its threads write in."""
+"""The output and end of each node of a pdsh, for every order in which its threads write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = os.fsencode(os.uname().nodename.partition(".")[0])
 
 
 def interleaved(*threads: list[bytes]) -> Iterator[bytes]:
-    """Yield what the writes of several threads give, in every order."""
+    """Yield the writes of several threads joined, in every order."""
     writers = [number for number, writes in enumerate(threads) for _ in writes]
     for order in set(itertools.permutations(writers)):
         left = [iter(writes) for writes in threads]
@@ -28,16 +28,16 @@ def interleaved(*threads: list[bytes]) -> Iterator[bytes]:
     [(b"killed by signal 9", (SIGNALED, 9)), (b"exited with exit code 5", (EXITED, 5))],
 )
 @pytest.mark.parametrize("cut", [[b"%s: ", b"x"], [b"%s: x"], [b"%s: ", b"x\n"], []])
-def test_every_node_ends_as_pdsh_says(
+def test_every_node_ends_as_pdsh_reports(
     words: bytes, expected: tuple[int, int], cut: list[bytes]
 ) -> None:
-    """A line of a command has no newline where it holds a NUL, and pdsh writes its label apart."""
+    """A command's line with a NUL in it has no newline, and pdsh writes its label apart."""
     end = b"pdsh@%s: %%s: /tmp/script %s\n" % (HERE, words)
     threads = [
         [piece % node if b"%" in piece else piece for piece in (*cut, end)] for node in (b"a", b"b")
     ]
-    for said in interleaved(*threads):
+    for written in interleaved(*threads):
         reader = PdshReader([["a", "b"]], copies=False, in_order=True)
-        items = [*reader.read(0, 1, said), *reader.finish(0, EXITED, 0, None)]
+        items = [*reader.read(0, 1, written), *reader.finish(0, EXITED, 0, None)]
         ends = {item.key: (item.reason, item.status) for item in items if isinstance(item, Ended)}
-        assert ends == {"a": expected, "b": expected}, said
+        assert ends == {"a": expected, "b": expected}, written

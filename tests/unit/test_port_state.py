@@ -21,6 +21,6 @@ WALK = Walk(p, lambda: p.EnginePort(None, False, 10, threading.current_thread())
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     port = WALK.check(state, event)
     assert port.msg_send("text") is (port.state != p.CLOSED)

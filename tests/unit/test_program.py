@@ -1,4 +1,4 @@
-"""Which program an engine serves: its privileges, and what is watched of it."""
+"""Which program an engine serves: its privileges, and the changes of it that are watched."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_only_an_engine_of_a_privileged_program_has_a_timer(watched: bool) -> No
     ours.close()
 
 
-def test_the_kernel_names_the_sender_of_what_is_read() -> None:
+def test_the_kernel_names_the_sender_of_the_data() -> None:
     me = Sender(os.getpid(), os.getuid(), os.getgid())
     ours, theirs = socket.socketpair()
     ours.send(b"before")

@@ -1,4 +1,4 @@
-"""Tests ask for the programs that they need, and only those: what `scripts/test PATH` wants before it runs."""
+"""Tests ask for the programs that they need and no others, before `scripts/test PATH` runs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_tests(path: Path, *words: str) -> str:
-    """Run tests with a PATH on which there is nothing but what /usr/sbin has; return what pytest prints."""
+    """Run tests with a PATH on which only the programs of /usr/sbin are; return pytest's output."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words],
         cwd=ROOT, env={"PATH": str(path)}, timeout=100, capture_output=True, text=True, check=False,
@@ -68,7 +68,7 @@ def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Sequence[str]
     return calls
 
 
-def test_what_is_missing_is_installed_where_that_is_asked_for(
+def test_a_missing_program_is_installed_where_that_is_asked_for(
     tried: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MPSHELL_TEST_INSTALL", raising=False)

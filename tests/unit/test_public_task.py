@@ -9,7 +9,7 @@ import pytest
 from mpshell import EnginePort, EngineTimer, Task
 from mpshell.worker.public import PublicPort, PublicTimer, TaskOf
 
-#: What there is for programs of ClusterShell's alone, and what is about all Tasks or the program's threads.
+#: Names for programs written for ClusterShell, and names about all Tasks or the program's threads.
 APART = {
     "TOPOLOGY_CONFIGS",
     "topology",

@@ -1,4 +1,4 @@
-"""What is in a journal at each moment of a run, whatever happens to its engines."""
+"""The contents of a journal at each moment of a run, in each fault of its engines."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Recorded:
             return journal.execute(statement).fetchall()
 
     def check_handed_out(self, indexes: range) -> None:
-        """What arrives at an engine is in the file, as a program sees it that comes after a kill."""
+        """Check that clients are in the file, for a program after a kill, when they reach an engine."""
         open_rows = {
             rank for (rank,) in self.rows("SELECT rank FROM attempts WHERE reason IS NULL")
         }

@@ -1,6 +1,6 @@
-"""A program that is started again when its server has dropped it, on a clock and with a log of the test's.
+"""A program that is started again after a drop by its server, on a clock and with a log of the test's.
 
-The lines are those of OpenSSH 9.2 and 10.0 with LogVerbose, and what they prove is ssh(1)'s to say.
+The lines are those of OpenSSH 9.2 and 10.0 with LogVerbose; ssh(1) defines what they prove.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Job:
 
 
 class FakeExecution:
-    """What a dial knows of its client."""
+    """A dial's view of its client."""
 
     job = Job
 
@@ -95,14 +95,14 @@ class Bench:
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
-    def hear(self, data: bytes) -> bytes:
+    def log(self, data: bytes) -> bytes:
         """Have the program write to its log; return what the user sees of it."""
         log = self.execution.log
         messages = log.take(data)
         return self.dial.look(log.notes, messages)
 
     def drop(self) -> bool:
-        self.hear(CONNECTING + DROP)
+        self.log(CONNECTING + DROP)
         goes_on = self.dial.goes_on(255, False)
         if goes_on:
             self.dial.pause()
@@ -125,22 +125,22 @@ def bench() -> Iterator[Bench]:
 
 @pytest.mark.parametrize("drop", DROPS)
 def test_a_dropped_program_is_started_again(bench: Bench, drop: bytes) -> None:
-    assert bench.hear(CONNECTING + drop) == b"", "it is no message for the user"
+    assert bench.log(CONNECTING + drop) == b"", "it is no message for the user"
     assert bench.dial.goes_on(255, False)
     bench.dial.pause()
     assert bench.started == 0
     bench.wait(LATEST + 0.2)
     assert bench.started == 1 and not bench.ended_with
-    assert bench.hear(CONNECTING + b"banner\r\n") == b""
-    assert bench.hear(OPENED) == b"banner\r\n", "messages come when it is logged in"
-    assert bench.hear(b"more\r\n") == b"more\r\n"
+    assert bench.log(CONNECTING + b"banner\r\n") == b""
+    assert bench.log(OPENED) == b"banner\r\n", "messages come when it is logged in"
+    assert bench.log(b"more\r\n") == b"more\r\n"
     assert not bench.dial.goes_on(0, False)
     assert bench.dial.verdict(0, False) == (0, False) and not bench.notices
 
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_no_other_failure_is_tried_again(bench: Bench, other: bytes) -> None:
-    bench.hear(CONNECTING + other)
+    bench.log(CONNECTING + other)
     assert not bench.dial.goes_on(255, False)
     assert bench.dial.verdict(255, False) == (255, False)
     assert bench.dial.take_messages() == other
@@ -150,18 +150,18 @@ def test_no_other_failure_is_tried_again(bench: Bench, other: bytes) -> None:
     "log", [CONNECTING + OPENED + DROP, CONNECTING + SECURED + DROP, DROP, PROXIED + DROP]
 )
 def test_what_proves_nothing_is_not_tried_again(bench: Bench, log: bytes) -> None:
-    """After a login something may have run; a jump host may have refused the login, and would count it."""
-    bench.hear(log)
+    """After a login a command may have run; a jump host may have refused the login, and would count it."""
+    bench.log(log)
     assert not bench.dial.goes_on(255, False)
 
 
 def test_an_end_by_a_signal_or_with_success_is_not_tried_again(bench: Bench) -> None:
-    bench.hear(CONNECTING + DROP)
+    bench.log(CONNECTING + DROP)
     assert not bench.dial.goes_on(9, True) and not bench.dial.goes_on(0, False)
 
 
 def test_all_tries_have_one_time_to_connect(bench: Bench) -> None:
-    """As many as it takes within ten seconds; the last words are the last drop's."""
+    """As many tries as ten seconds allow; the reported reason is the last drop's."""
     begun = bench.clock.now
     tries = 0
     while bench.drop():
@@ -187,7 +187,7 @@ def test_a_program_that_hangs_is_killed_when_the_time_is_over(bench: Bench) -> N
     assert bench.drop()
     dropped = bench.execution.log
     bench.wait(LATEST + 0.2)
-    bench.hear(CONNECTING)
+    bench.log(CONNECTING)
     bench.wait(8)
     assert bench.execution.killed == 1
     assert not bench.dial.goes_on(9, True)
@@ -199,20 +199,20 @@ def test_one_that_logs_in_late_is_not_killed(bench: Bench) -> None:
     """The limit of ssh(1) is over with the key exchange."""
     assert bench.drop()
     bench.wait(LATEST + 0.2)
-    bench.hear(CONNECTING + SECURED)
+    bench.log(CONNECTING + SECURED)
     bench.wait(30)
     assert bench.execution.killed == 0
-    bench.hear(OPENED)
+    bench.log(OPENED)
     assert bench.dial.state == redial.OPEN
 
 
 def test_one_that_logs_in_while_it_is_killed_may_have_run_something(bench: Bench) -> None:
     assert bench.drop()
     bench.wait(LATEST + 0.2)
-    bench.hear(CONNECTING)
+    bench.log(CONNECTING)
     bench.wait(8)
     own = bench.execution.log
-    bench.hear(OPENED)
+    bench.log(OPENED)
     assert bench.dial.verdict(9, True) == (255, False)
     assert bench.execution.log is own and b"Authenticated to " in own.notes
 
@@ -259,9 +259,9 @@ def test_one_without_room_is_started_when_there_is_some(bench: Bench) -> None:
 def test_of_several_addresses_the_last_one_has_dropped_it(bench: Bench) -> None:
     """ssh tries one after the other: the first one takes no connection."""
     other = CONNECTING.replace(b"[127.0.0.1]", b"[::1]")
-    bench.hear(other)
+    bench.log(other)
     assert bench.gate.join(("127.0.0.1", 22)) == 0
-    bench.hear(CONNECTING + DROP)
+    bench.log(CONNECTING + DROP)
     assert bench.dial.goes_on(255, False)
     assert bench.gate.join(("127.0.0.1", 22)) == 1, "it has dropped one"
     assert bench.gate.join(("::1", 22)) == 0
@@ -271,11 +271,11 @@ def test_the_gate_knows_how_many_are_in_the_making(bench: Bench) -> None:
     """Each program counts from its address on, until it is logged in or over."""
     place = ("127.0.0.1", 22)
     bench.gate.set_limits(1, None)
-    bench.hear(CONNECTING)
+    bench.log(CONNECTING)
     entered: list[int] = []
     bench.gate.enter(place, entered.append)
     bench.wait(0.1)
     assert not entered
-    bench.hear(OPENED)
+    bench.log(OPENED)
     bench.wait(0.1)
     assert entered == [0]

@@ -31,7 +31,7 @@ def test_an_answer_is_read(line: bytes, answer: w.Answer) -> None:
 
 
 @pytest.mark.parametrize("line", [b"Welcome!\n", b"done\n", b"\n", b"mpshell: done\n"])
-def test_what_a_start_up_file_writes_is_no_answer(line: bytes) -> None:
+def test_output_of_a_start_up_file_is_no_answer(line: bytes) -> None:
     assert w.parse(line) is None
 
 

@@ -31,7 +31,7 @@ def test_the_own_task_of_a_fork_has_a_lock_that_can_be_taken() -> None:
     held.wait(60)
     pid = os.fork()
     if pid == 0:
-        # Where it cannot be taken, this is what ends the child.
+        # Where the lock cannot be taken, this ends the child.
         signal.alarm(30)
         task.join()
         with task._runs.task_thread.condition:

@@ -69,7 +69,7 @@ def test_equal_bodies_are_one_object() -> None:
     assert store.get("a") is None
 
 
-def test_a_handler_sees_what_it_was_told_and_no_more() -> None:
+def test_a_handler_sees_the_lines_reported_so_far_and_no_more() -> None:
     results = WorkerResults()
     on = {"stdout": True}
     live = LiveBlock(results, lambda sname: on[sname], "stdout", ["k"], b"a\nb\nc\nd\n")
@@ -103,7 +103,7 @@ def test_matchers() -> None:
     assert [match(key) for key in ("a", 0, "b")] == [True, True, False]
 
 
-def test_outcomes_are_told_apart() -> None:
+def test_outcomes_are_distinguished() -> None:
     results = WorkerResults()
     results.diagnose = lambda words: "auth" if "denied" in words else None
     now = time.monotonic()
@@ -176,7 +176,7 @@ def test_the_last_line_of_a_key(blocks: list[bytes], last: bytes) -> None:
         ([(1, (1 << 32) - 1), (2, 0)], {1: [(1 << 32) - 1], 2: [0]}),
     ],
 )
-def test_clients_are_told_apart_by_their_job(
+def test_clients_are_grouped_by_their_job(
     clients: list[tuple[int, int]], by_job: dict[int, list[int]]
 ) -> None:
     ids = [client_id(job_id, index) for job_id, index in clients]

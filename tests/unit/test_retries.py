@@ -13,9 +13,9 @@ from mpshell.coordinator.retry import DEFAULT_REASONS, POSSIBLE_REASONS, RETRY_L
 from mpshell.errors import EngineTimeoutException, TaskSettingError
 from mpshell.outcome import REASONS
 from mpshell.wire import messages as m
-from tests.unit.scene import Scene, of_reason, told_of
+from tests.unit.scene import Scene, events_of, of_reason
 
-#: Two more attempts for what has ended with a failure of its own, after 10 and 20 seconds.
+#: Two more attempts for a command that has ended with a failure of its own, after 10 and 20 seconds.
 LATER = RetryPolicy(2, frozenset(("exit",)), delay=10.0, jitter=False)
 
 
@@ -107,11 +107,11 @@ def test_another_attempt_is_made_when_it_is_due() -> None:
     outcomes = scene.check(job, once=False)
     assert [times[1] - times[0], times[2] - times[1]] == pytest.approx([10, 20])
     assert (outcomes["n0"].status, outcomes["n0"].attempt) == (1, 3)
-    # The output of the last attempt is what is kept, and one end is told.
+    # The output of the last attempt is kept, and one end is reported.
     assert job.results.text_of("n0", "stdout") == b"x"
-    told = told_of(job)
-    assert told.of("end") == ["n0"] and len(told.of("start")) == 3
-    assert [event for event in told.events if event[0] == "retry"] == [
+    recorded = events_of(job)
+    assert recorded.of("end") == ["n0"] and len(recorded.of("start")) == 3
+    assert [event for event in recorded.events if event[0] == "retry"] == [
         ("retry", "n0", 1, 10.0),
         ("retry", "n0", 2, 20.0),
     ]
@@ -122,7 +122,7 @@ def test_another_attempt_is_made_when_it_is_due() -> None:
     ]
 
 
-def test_what_waits_holds_no_slot_and_starts_before_what_has_not_begun() -> None:
+def test_a_waiting_client_holds_no_slot_and_starts_before_new_ones() -> None:
     scene = Scene(engines=1, fanout=1, retry=LATER)
     job = scene.job(30)
     order: list[int] = []
@@ -197,7 +197,7 @@ def test_what_waits_for_another_attempt_can_be_called_off(end: str) -> None:
         1,
         1,
     )
-    assert told_of(job).of("end") == (["n0"] if end == "withdraw" else [])
+    assert events_of(job).of("end") == (["n0"] if end == "withdraw" else [])
     assert [o.attempt for o in job.results.attempts_of("n0")] == [1]
     assert len(scene.launcher.ledger) == 1
 
@@ -206,17 +206,17 @@ def test_an_abort_within_the_event_of_a_retry_is_the_end() -> None:
     scene = Scene(engines=1, retry=LATER)
     job = scene.job(1)
     failing(scene, [])
-    told = told_of(job)
+    recorded = events_of(job)
 
     def act(event: tuple[object, ...]) -> None:
         if event[0] == "retry":
             scene.coordinator.withdraw(job)
 
-    told.act = act
+    recorded.act = act
     scene.run()
     outcomes = scene.check(job, once=False)
     assert outcomes["n0"].attempt == 1
-    assert [event[0] for event in told.events] == ["start", "retry", "end", "close"]
+    assert [event[0] for event in recorded.events] == ["start", "retry", "end", "close"]
 
 
 def test_an_attempt_that_an_engine_has_not_started_is_called_off_too() -> None:
@@ -243,7 +243,7 @@ def test_an_attempt_that_an_engine_has_not_started_is_called_off_too() -> None:
     outcomes = scene.check(job, once=False)
     assert seen == [m.client_id(job.id, 0)]
     assert (outcomes["n0"].reason, outcomes["n0"].attempt) == (m.EXITED, 1)
-    assert sorted(told_of(job).of("end")) == ["n0", "n1"]
+    assert sorted(events_of(job).of("end")) == ["n0", "n1"]
 
 
 def test_a_rate_holds_for_other_attempts_too() -> None:
@@ -277,7 +277,7 @@ def test_after_a_timeout_the_killed_command_is_gone_first() -> None:
     assert list(job.results.timeouts) == ["n0"]
 
 
-def test_what_is_ok_is_never_run_again() -> None:
+def test_a_command_that_is_ok_is_never_run_again() -> None:
     scene = Scene(engines=1, retry=RetryPolicy(5, frozenset(("exit", "lost", "timeout"))))
     job = scene.job(10)
     scene.run()
@@ -296,7 +296,7 @@ def test_the_transport_s_diagnosis_is_the_reason() -> None:
         client = next(c for some in engine.running.values() for c in some)
         for some in engine.running.values():
             some[:] = [c for c in some if c != client]
-        engine.say(m.Finished([(client, m.EXITED, 255, -1, -1, 1.0, 0.5, next(details))]))
+        engine.emit(m.Finished([(client, m.EXITED, 255, -1, -1, 1.0, 0.5, next(details))]))
         plan()
 
     def plan() -> None:

@@ -13,7 +13,7 @@ from mpshell.coordinator.retry import RETRY_LOST, RetryPolicy
 from mpshell.coordinator.rollout import RolloutPlan
 from mpshell.outcome import Outcome
 from mpshell.wire import messages as m
-from tests.unit.scene import Scene, of_reason, told_of
+from tests.unit.scene import Scene, events_of, of_reason
 
 
 def fail_some(scene: Scene, bad: Callable[[int], bool]) -> None:
@@ -47,9 +47,9 @@ class Waves:
     def __init__(self, scene: Scene, job: Job) -> None:
         self.overlaps: list[tuple[int, list[int]]] = []
         self._open: list[int] = []
-        told_of(job).act = self._hear
+        events_of(job).act = self._record
 
-    def _hear(self, event: tuple[object, ...]) -> None:
+    def _record(self, event: tuple[object, ...]) -> None:
         index = int(str(event[1])[1:]) if event[0] in ("start", "end") else -1
         if event[0] == "start":
             self.overlaps.append((index, list(self._open)))
@@ -93,7 +93,7 @@ def test_a_canary_that_fails_is_all_that_runs(bad: int) -> None:
     assert sorted(order_of(scene, job)) == [0, 1]
     assert never_run(job) == [f"n{index}" for index in range(2, 20)]
     assert outcomes["n9"].detail == "1 of 2 nodes of the canary failed"
-    assert sorted(told_of(job).of("end")) == ["n0", "n1"]
+    assert sorted(events_of(job).of("end")) == ["n0", "n1"]
 
 
 def test_a_batch_of_which_none_is_ok_is_the_last() -> None:
@@ -173,7 +173,7 @@ def test_with_retries_the_lost_ones_of_a_canary_are_not() -> None:
     assert len(of_reason(scene.check(job, once=False), m.EXITED)) == 9
 
 
-def test_what_an_engine_had_not_announced_is_of_the_same_wave() -> None:
+def test_clients_that_an_engine_had_not_announced_are_of_the_same_wave() -> None:
     scene = Scene(fanout=2, engines=1, plan=RolloutPlan(batch=6))
     job = scene.job(12)
     waves = Waves(scene, job)
@@ -219,7 +219,7 @@ def test_a_job_that_comes_after_the_stop_is_not_run() -> None:
         if event[0] == "close":
             late.append(scene.job(3))
 
-    told_of(job).act = act
+    events_of(job).act = act
     fail_some(scene, lambda index: True)
     scene.run()
     assert never_run(late[0]) == ["n0", "n1", "n2"]
@@ -274,7 +274,7 @@ def test_any_plan(
     assert scene.most <= fanout
     started = set(order_of(scene, job))
     missing = set(range(max(started) + 1)) - started
-    # Of what has been handed out to several engines some is withdrawn when a limit is reached elsewhere.
+    # Some of the clients handed to several engines are withdrawn when a limit is reached elsewhere.
     assert not missing or (max_fail is not None and len(missing) < fanout), (
         "in the order of the nodes"
     )
@@ -296,7 +296,7 @@ def failures_allow(
     wave_of: Callable[[int], int],
     plan: RolloutPlan,
 ) -> bool:
-    """Return whether what started is what a plan lets start: waves in order, each judged before the next."""
+    """Return whether the starts follow the plan: waves in order, each judged before the next."""
     nodes = len(outcomes)
     failed = 0
     for wave in sorted({wave_of(index) for index in range(nodes)}):

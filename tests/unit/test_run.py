@@ -20,11 +20,11 @@ from mpshell.task.timers import EngineTimer
 from mpshell.wire import messages as m
 from tests.engine.conftest import job as spec
 from tests.fakes import FakeLoop, Stuck
-from tests.unit.scene import Scene, Told, told_of
+from tests.unit.scene import RecordedEvents, Scene, events_of
 
 
 class Oops(Exception):
-    """What a handler raises."""
+    """Raised by a handler."""
 
 
 class Stage:
@@ -37,11 +37,11 @@ class Stage:
         self.run = Run(self.loop, self.interrupts, lambda: self.jobs_wait)
         self.seen: list[Any] = []
 
-    def tell(self, *event: Any) -> None:
+    def record(self, *event: Any) -> None:
         self.seen.append((round(self.loop.now, 3), *event))
 
     def fail(self, *event: Any) -> None:
-        self.tell(*event)
+        self.record(*event)
         raise Oops(*event)
 
     def go(self) -> None:
@@ -60,11 +60,11 @@ def stage() -> Iterator[Stage]:
 
 
 def test_a_noted_error_is_raised_when_its_turn_is_over(stage: Stage) -> None:
-    """What else the turn has brought is seen to first, without events."""
+    """The other reports of the turn are handled first, without events."""
     stage.run.hold()
     stage.loop.call_soon(stage.run.call, stage.fail, "first")
-    stage.loop.call_soon(stage.run.tell, stage.tell, "event")
-    stage.loop.call_soon(stage.run.call, stage.tell, "no event")
+    stage.loop.call_soon(stage.run.tell, stage.record, "event")
+    stage.loop.call_soon(stage.run.call, stage.record, "no event")
     stage.loop.call_soon(stage.run.call, stage.fail, "second")
     with pytest.raises(Oops, match="first"):
         stage.go()
@@ -120,16 +120,16 @@ def test_an_event_is_dropped_for_a_signal_that_ends_the_run(stage: Stage) -> Non
 
     stage.interrupts._handlers[10] = on_signal
     stage.interrupts.pending[10] = None
-    stage.run.tell(stage.tell, "event")
+    stage.run.tell(stage.record, "event")
     assert [event for _, event in stage.seen] == ["signal"]
 
 
 def test_signals_are_put_off_while_something_is_half_done(stage: Stage) -> None:
     stage.interrupts.open = True
-    stage.interrupts._handlers[10] = lambda number, frame: stage.tell("signal")
+    stage.interrupts._handlers[10] = lambda number, frame: stage.record("signal")
     with stage.run.shielded():
         stage.interrupts._on_signal(10, None)
-        stage.tell("done")
+        stage.record("done")
     assert [event for _, event in stage.seen] == ["done", "signal"]
 
 
@@ -139,7 +139,7 @@ def test_signals_are_put_off_while_something_is_half_done(stage: Stage) -> None:
 def timer_of(
     stage: Stage, fire: float, interval: float = -1, autoclose: bool = False
 ) -> EngineTimer:
-    handler = type("Handler", (), {"ev_timer": lambda self, timer: stage.tell("timer")})()
+    handler = type("Handler", (), {"ev_timer": lambda self, timer: stage.record("timer")})()
     timer = EngineTimer(fire, interval, autoclose, handler, clock=stage.loop.time)
     timer.bind(lambda call, *args: call(*args))
     timer.enter(stage.run)
@@ -167,7 +167,7 @@ def test_a_timer_waits_for_the_first_start_of_the_work_beside_it(stage: Stage) -
 
     def start() -> None:
         stage.jobs_wait = False
-        stage.tell("start")
+        stage.record("start")
         stage.run.end_wait_for_start()
 
     stage.loop.call_at(1004, start)
@@ -202,7 +202,7 @@ def port_of(stage: Stage, act: Callable[..., object], autoclose: bool = False) -
 
 
 def test_messages_are_delivered_in_their_order_until_the_port_is_closed(stage: Stage) -> None:
-    port = port_of(stage, stage.tell)
+    port = port_of(stage, stage.record)
     for message in "abc":
         assert port.msg_send(message)
     stage.loop.call_at(1005, port.close)
@@ -219,7 +219,7 @@ def test_an_error_leaves_the_other_messages_for_the_next_run(stage: Stage) -> No
         stage.go()
     port.leave()
     other = Stage()
-    port.eh = type("Handler", (), {"ev_msg": lambda self, port, message: other.tell(message)})()
+    port.eh = type("Handler", (), {"ev_msg": lambda self, port, message: other.record(message)})()
     port.enter(other.run)
     other.loop.call_at(1005, port.close)
     other.go()
@@ -234,7 +234,7 @@ def serve(
     scene: Scene, readers: list[StreamReader], writers: list[StreamWriter], **changes: Any
 ) -> Job:
     changes.setdefault("report_written", True)
-    job = Job(spec(None, **changes), [""], ["key"], Told(), WorkerResults())
+    job = Job(spec(None, **changes), [""], ["key"], RecordedEvents(), WorkerResults())
     job.snames = tuple(reader.sname for reader in readers)
     scene.coordinator.serve(job, Streams(readers, writers))
     return job
@@ -247,13 +247,13 @@ def test_a_stream_ends_at_its_end_of_file_with_its_last_line(pipe: tuple[int, in
     job = serve(scene, [StreamReader("stdout", reading, True, False)], [])
     scene.when(lambda: True, lambda: os.close(writing))
     scene.run()
-    told = told_of(job)
-    assert [event[2] for event in told.events if event[0] == "line"] == [
+    recorded = events_of(job)
+    assert [event[2] for event in recorded.events if event[0] == "line"] == [
         b"one",
         b"two",
         b"and a piece",
     ]
-    assert told.events[-2:] == [("end", "key", None, False), ("close", False)]
+    assert recorded.events[-2:] == [("end", "key", None, False), ("close", False)]
     assert job.results.text_of("key", "stdout") == b"one\ntwo\nand a piece"
     assert not job.results.outcomes and not job.results.codes
 
@@ -272,17 +272,17 @@ def test_a_stream_that_goes_on_is_ended(how: str, pipe: tuple[int, int]) -> None
             scene.run(timeout=3)
     else:
         scene.run()
-    told = told_of(job)
+    recorded = events_of(job)
     timed_out = how != "cancel"
-    assert told.events[-1] == ("close", timed_out)
-    assert told.of("end") == ["key"]
+    assert recorded.events[-1] == ("close", timed_out)
+    assert recorded.of("end") == ["key"]
     assert list(job.results.timeouts) == (["key"] if timed_out else [])
     # The unfinished last line is an event unless the stream was aborted.
-    assert len(told.of("line")) == int(timed_out)
+    assert len(recorded.of("line")) == int(timed_out)
     assert scene.loop.now == pytest.approx(1003)
 
 
-def test_what_is_written_is_reported_and_the_stream_ends_when_all_is(
+def test_written_data_is_reported_and_the_stream_ends_when_all_is(
     pipe: tuple[int, int],
 ) -> None:
     scene = Scene()
@@ -293,10 +293,10 @@ def test_what_is_written_is_reported_and_the_stream_ends_when_all_is(
     streams[0].write(None)
     scene.run()
     assert os.read(reading, 1000) == b"x" * 100 and os.read(reading, 1) == b""
-    assert [event for event in told_of(job).events if event[0] == "written"] == [
+    assert [event for event in events_of(job).events if event[0] == "written"] == [
         ("written", "stdin", 100)
     ]
-    assert told_of(job).events[-1] == ("close", False)
+    assert events_of(job).events[-1] == ("close", False)
 
 
 def test_a_fork_of_a_handler_leaves_the_run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,5 +314,5 @@ def test_streams_and_commands_end_together() -> None:
     scene.after(5, lambda: os.close(writing))
     scene.run()
     scene.check(job)
-    assert told_of(stream).events[-1] == ("close", False)
+    assert events_of(stream).events[-1] == ("close", False)
     assert {outcome.reason for outcome in job.results.outcomes.values()} == {m.EXITED}

@@ -1,4 +1,4 @@
-"""Slots and slices: the fanout is never exceeded, every client is handed out once, nobody starves."""
+"""Slots and slices: the fanout is never exceeded, every client is handed out once, none starves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpshell.coordinator.sharding import SlotPool
 
 
 class Engine:
-    """An engine as a pool sees it: obeys its slots, and says when it holds fewer."""
+    """An engine as a pool sees it: obeys its slots, and reports when it holds fewer."""
 
     def __init__(self) -> None:
         self.slots = 0
@@ -180,7 +180,7 @@ def test_idle_slots_go_to_where_clients_wait() -> None:
     assert pool.plan()[0] == {1: 4}
 
 
-def test_dropped_work_is_told() -> None:
+def test_dropped_work_is_reported() -> None:
     pool = SlotPool(0, 1)
     pool.add_work(Slice(1, 0, 5))
     pool.add_work(Slice(2, 0, 3))

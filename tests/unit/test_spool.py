@@ -64,7 +64,7 @@ def test_all_can_be_read_at_any_time_from_any_place(largest: int, tmp_path: Path
     assert len(files()) == before and spool.size == 0
 
 
-def test_a_view_of_what_is_kept_does_not_keep_it_from_growing() -> None:
+def test_a_view_of_kept_data_does_not_keep_it_from_growing() -> None:
     spool = Spool(in_memory=MEMORY)
     views, whole = [], b""
     for number in range(64):

@@ -1,4 +1,4 @@
-"""The agent's client against agents that refuse, end, wait, and answer what is no answer."""
+"""The agent's client against agents that refuse, end, wait, and send bad answers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FAILURE = b"\x05"
 SIGNATURE = b"\x0e" + string(b"signed")
 KEYS = b"\x0c" + (1).to_bytes(4, "big") + string(b"blob") + string(b"comment")
 
-#: What is done with each request: its number, its bytes, and the way to answer.
+#: Called with each request: its number, its bytes, and the way to answer.
 Handler = Callable[[int, bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 class FakeAgent:
-    """Counts requests and connections, and what is on the way at once."""
+    """Counts requests and connections, and the most requests on the way at once."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler

@@ -142,7 +142,7 @@ def test_names() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xfe\x00", b"a\n@\n|1|\n|1| x y\n@revoked\nx ssh-ed25519 =\n"]
 )
-def test_what_is_no_line_counts_for_nothing(tmp_path: Path, data: bytes) -> None:
+def test_a_bad_line_counts_for_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "known").write_bytes(data + b"\n" + line(b"node", 1))
     hosts = KnownHosts([str(tmp_path / "known")])
     assert hosts.check_key("node", key(1)).state == KNOWN

@@ -1,4 +1,4 @@
-"""What is read of ssh's log, line by line and as a whole: the lines are those of OpenSSH 9.2 and 10.0."""
+"""The reading of ssh's log, line by line and as a whole: the lines are those of OpenSSH 9.2 and 10.0."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CUT = "Connection to n1 closed by remote host.\n"
         (CONNECTING, "", "unreachable", "unreachable"),
         (CONNECTING, "me@n1: Permission denied (publickey).", "auth", "auth"),
         (CONNECTING, CUT, "unreachable", "unreachable"),
-        # A server's own words, before its version.
+        # A server's own text, before its version.
         (CONNECTING + "debug1: banner line 0: Permission denied (x).\n", "", "unreachable", "unreachable"),
         (CONNECTING + "debug1: banner line 0: master session id: 2\n", "", "unreachable", "unreachable"),
         ("", "Cannot execute command-line and remote command.", "transport", "transport"),
@@ -72,7 +72,7 @@ LINES = [
         ("DEBUG1", range(7)),
     ],
 )
-def test_what_is_noted_and_what_is_shown(level: str, shown: tuple[int, ...]) -> None:
+def test_which_lines_are_noted_and_which_are_shown(level: str, shown: tuple[int, ...]) -> None:
     lines = LogLines(SshLog(level, True).format())
     found = [lines.sort(line) for line in LINES]
     assert [noted for noted, _, _ in found] == [True] * 5 + [False] * 2
@@ -87,12 +87,12 @@ def test_what_is_noted_and_what_is_shown(level: str, shown: tuple[int, ...]) -> 
 def test_a_log_in_pieces_and_a_long_one() -> None:
     log = ClientLog(LogLines(SshLog("INFO", True).format()))
     text = b"".join(line + b"\r\n" for line in LINES)
-    told = b"".join(log.take(text[at : at + 7]) for at in range(0, len(text), 7))
+    shown = b"".join(log.take(text[at : at + 7]) for at in range(0, len(text), 7))
     errors = [
         b"ssh: connect to host a port 1: Refused",
         b"kex_exchange_identification: read: Connection reset by peer",
     ]
-    assert told == b"\r\n".join([*errors, *LINES[5:], b""])
+    assert shown == b"\r\n".join([*errors, *LINES[5:], b""])
     for _ in range(10_000):
         log.take(LINES[3] + b"\r\n")
     assert b"Authenticated to a.\n" in log.notes and len(log.notes) < 10_000

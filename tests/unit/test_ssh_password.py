@@ -57,7 +57,7 @@ def test_no_text_shows_it() -> None:
 
 
 @pytest.mark.parametrize("value", [b"correct horse", 7, [TEXT], ""])
-def test_what_is_no_password_is_an_error_that_does_not_show_it(value: object) -> None:
+def test_a_value_that_is_no_password_is_an_error_that_does_not_show_it(value: object) -> None:
     with pytest.raises(TaskSettingError, match="ssh_password") as error:
         Settings(None).set_info("ssh_password", value)
     assert "horse" not in str(error.value)
@@ -98,7 +98,7 @@ def test_a_host_waits_for_its_permit_and_gives_it_back() -> None:
         assert later is not None
         later.answered(TAKEN)
         assert events[5:] == [TAKEN], "without a permit none is given back"
-        # Once it is proven nobody asks any more.
+        # Once it is proven no engine asks any more.
         assert await password.permitted(True) is not None
         assert events[6:] == []
 

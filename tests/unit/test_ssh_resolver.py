@@ -1,7 +1,8 @@
-"""Files of configuration: which are read, how often commands of Match are executed, what long files cost."""
+"""Configuration files: which are read, how often commands of Match run, the cost of long files."""
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ def profile(at: Path, node: str = "node", request: Request | None = None) -> Pro
     return reading(at, request).profile(node)
 
 
-def test_the_user_s_file_and_what_it_includes(tmp_path: Path) -> None:
+def test_the_user_s_file_and_its_includes(tmp_path: Path) -> None:
     at = home(
         tmp_path, config="Include more ~/.ssh/third\nPort 3\n", more="User one\n", third="Port 5\n"
     )
@@ -77,7 +78,8 @@ def test_a_command_of_match_is_executed_once_in_the_user_s_process(tmp_path: Pat
 
 
 def test_a_command_that_does_not_end_leaves_the_node_to_ssh(tmp_path: Path) -> None:
-    at = home(tmp_path, config="Match exec 'sleep 91919; true'\n Port 3\n")
+    duration = f"9191{os.getpid()}"
+    at = home(tmp_path, config=f"Match exec 'sleep {duration}; true'\n Port 3\n")
     before = time.monotonic()
     request = check_request(Request(), ["a", "b"], {}, str(at))
     assert request.execs == ()
@@ -85,7 +87,7 @@ def test_a_command_that_does_not_end_leaves_the_node_to_ssh(tmp_path: Path) -> N
 
     def sleeping() -> list[int]:
         found = psutil.process_iter(["cmdline"])
-        return [process.pid for process in found if "91919" in (process.info["cmdline"] or [])]
+        return [process.pid for process in found if duration in (process.info["cmdline"] or [])]
 
     assert eventually(lambda: not sleeping())
 
@@ -100,7 +102,7 @@ def test_where_children_are_ignored_ssh_looks_at_the_command_itself(tmp_path: Pa
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_a_section_is_for_its_hosts_whatever_stands_around(tmp_path: Path) -> None:
+def test_a_section_is_for_its_hosts_in_any_surroundings(tmp_path: Path) -> None:
     names = "\n".join(f"Host n{n} m{n}\n Port {1000 + n}" for n in range(500))
     at = home(tmp_path, config=f"{names}\nHost n* !n7\n User wild\nHost *\n Compression yes\n")
     found = reading(at)

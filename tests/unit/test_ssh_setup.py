@@ -1,4 +1,4 @@
-"""Targets: which connections share options, hosts on the way, and what leaves a node to ssh(1)."""
+"""Targets: which connections share options, hosts on the way, and which nodes are left to ssh(1)."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_letter_that_only_ssh_honours_is_for_all_nodes(tmp_path: Path) -> None
     assert reason(made) == "option -A"
 
 
-def test_what_is_wrong_is_an_error_before_any_node(tmp_path: Path) -> None:
+def test_bad_options_are_an_error_before_any_node(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="config line 2"):
         setup(tmp_path, "Host other\n Port abc\n")
 
@@ -188,7 +188,7 @@ def test_algorithms() -> None:
 
 
 def test_the_order_of_host_key_algorithms() -> None:
-    """As order_hostkeyalgs() of sshconnect2.c says it."""
+    """As in order_hostkeyalgs() of sshconnect2.c."""
     cert, ed, ec, rsa = (
         "ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512",
     )  # fmt: skip

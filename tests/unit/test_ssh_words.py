@@ -68,7 +68,7 @@ def test_an_option_without_its_value() -> None:
         (("-o", "User"), "option -o User: "),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
+def test_an_error_names_the_wrong_word(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
     with pytest.raises(WorkerError, match=text):
         check_request(Request(options=words), ["node"], {}, str(tmp_path))
 

@@ -13,7 +13,7 @@ from tests.unit.tables import STAY, Walk
 
 
 class FakeRunner:
-    """Notes what is asked of it."""
+    """Records each request."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, object]] = []
@@ -80,7 +80,7 @@ WALK = Walk(t, Locked, WAYS, EXPECTED, "{event} of a task that is {state}")
 
 
 @pytest.mark.parametrize(("state", "event"), WALK.pairs())
-def test_every_pair_is_as_the_table_says(state: str, event: str) -> None:
+def test_every_pair_is_as_in_the_table(state: str, event: str) -> None:
     WALK.check(state, event)
 
 
@@ -102,7 +102,7 @@ def test_every_state_can_be_reached_and_only_the_dead_stay() -> None:
         (t.ENDING, True, False), (t.DYING, True, True), (t.DEAD, False, True),
     ],
 )  # fmt: skip
-def test_what_a_state_means(state: str, in_a_run: bool, killed: bool) -> None:
+def test_the_meaning_of_a_state(state: str, in_a_run: bool, killed: bool) -> None:
     thread = t.TaskThread(FakeRunner(), threading.current_thread())
     thread.state = state
     assert (thread.in_a_run, thread.killed) == (in_a_run, killed)
@@ -134,7 +134,7 @@ def test_a_call_for_the_own_thread_waits_only_while_a_run_goes_on(state: str) ->
 
 
 def test_work_that_comes_too_late_for_a_run_has_the_next_one_asked_for() -> None:
-    """A thread of the Task's own makes it; before that nobody who joins is let go."""
+    """The Task's own thread makes it; before that no joining thread is released."""
     runner = FakeRunner()
     runner.thread = thread = t.TaskThread(runner, None)
     thread.state = t.ENDING

@@ -22,7 +22,7 @@ def test_a_line_for_the_shell_has_node_and_rank_filled_in() -> None:
     assert command.argv("n\udcff1", 7) == [b"/bin/sh", b"-c", b"echo n\xff1:7 \xc3\xa9"]
 
 
-def test_words_to_execute_are_as_they_are() -> None:
+def test_words_to_execute_are_not_changed() -> None:
     command = Command(job(None, (("ssh",), (NODE,), ("echo %h; $x",))), {})
     assert command.argv("n1", 0) == [b"ssh", b"n1", b"echo %h; $x"]
     assert command.direct(command.argv("n1", 0)) is None
@@ -102,7 +102,7 @@ def test_templates_of_the_user() -> None:
         ("grep: no such file", None),
     ],
 )
-def test_what_ssh_says_tells_why(words: str, reason: str | None) -> None:
+def test_the_reason_comes_from_ssh_s_message(words: str, reason: str | None) -> None:
     assert diagnose_words(words) == reason
     # Without a log they may be the command's, which has run then.
     assert diagnose_ssh(words) == diagnose_pdsh(f"{LOG_END}{words}") == (reason and "lost")
