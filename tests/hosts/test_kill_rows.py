@@ -22,7 +22,7 @@ from mpshell.hosts.packets import Way
 from tests.engine.conftest import alive
 from tests.hosts.conftest import OUTPOST, Chain, Ledger, local_hosts
 from tests.hosts.killrows import EVERYWHERE, check
-from tests.support import eventually
+from tests.support import eventually, run_script
 
 
 @pytest.mark.parametrize("fault", EVERYWHERE)
@@ -147,6 +147,32 @@ def test_the_end_of_the_program_is_the_end_of_all_it_started_there(
         process.wait()
     assert eventually(lambda: not any(alive(p.pid) for p in family), 20)
     assert not any(alive(pid) for _, _, pid in ledger.lines())
+
+
+@pytest.mark.needs("root")
+def test_a_program_that_drops_privileges_has_outposts_anew() -> None:
+    """Nothing runs with the ids of before, and what has them ends."""
+    done = run_script(f"""
+import os, sys
+sys.path.insert(0, {os.getcwd()!r})
+from mpshell import task_self
+from tests.engine.conftest import alive
+from tests.hosts.conftest import local_hosts
+from tests.support import eventually
+task = task_self()
+task.set_info("launcher", local_hosts(2, engines=1))
+def run():
+    worker = task.run("echo $(id -g) $PPID", nodes="n[1-12]", remote=False)
+    assert all(outcome.ok for outcome in worker.outcomes())
+    return {{tuple(map(int, text.message().split())) for text, _ in worker.iter_buffers()}}
+first = run()
+os.setgroups([])
+os.setresgid(54322, 54322, 54322)
+second = run()
+print({{group for group, _ in first}}, {{group for group, _ in second}})
+print(eventually(lambda: not any(alive(engine) for _, engine in first)))
+""")
+    assert (done.stdout, done.stderr) == (f"{{{os.getgid()}}} {{54322}}\nTrue\n", "")
 
 
 def test_a_child_of_the_program_has_hosts_of_its_own(task: Task) -> None:

@@ -19,6 +19,7 @@ from mpshell import (
     Task,
     TaskSettingError,
     Worker,
+    srun,
     ssh_hosts,
 )
 from mpshell.hosts.launcher import HostsLauncher
@@ -249,9 +250,15 @@ def test_an_abort_ends_the_commands_there(task: Task, ledger: Ledger) -> None:
         (lambda: ssh_hosts("gw1", options="-F 'x"), "options"),
         (lambda: ssh_hosts("gw1", options=cast(str, 3)), "options"),
         (lambda: ssh_hosts("gw1", python="x" * 40000), "longer"),
+        (lambda: ssh_hosts("gw1", python=cast(str, 3)), "python"),
+        (lambda: srun(engines=0), "engines"),
+        (lambda: srun(engines=1), "not in a Slurm job"),
     ],
 )
-def test_bad_values_are_refused_at_the_call(make: Callable[[], Any], text: str) -> None:
+def test_bad_values_are_refused_at_the_call(
+    make: Callable[[], Any], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(TaskSettingError, match=text):
         make()
 

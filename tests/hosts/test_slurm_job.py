@@ -50,9 +50,11 @@ def test_the_results_over_srun_are_those_of_engines_here(task: Task, hosts: Host
 
 
 def test_commands_run_on_the_nodes_of_the_job(task: Task, hosts: HostsLauncher, job: str) -> None:
-    task.set_info("launcher", hosts)
-    worker = task.run("echo $SLURM_JOB_ID", nodes="n[1-4]", remote=False)
-    assert {text.message() for text, _ in worker.iter_buffers()} == {job.encode()}
+    options = "--export=ALL,MPSHELL_TEST_OPTION=given"
+    task.set_info("launcher", srun(engines=1, options=options))
+    line = "echo $SLURM_JOB_ID $MPSHELL_TEST_OPTION"
+    worker = task.run(line, nodes="n[1-4]", remote=False)
+    assert {text.message() for text, _ in worker.iter_buffers()} == {f"{job} given".encode()}
     assert {outcome.host for outcome in worker.outcomes()} <= {f"c{n + 1}" for n in range(NODES)}
 
 
