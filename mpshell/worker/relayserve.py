@@ -24,9 +24,9 @@ b=$(printf "%b." "$(printf %s "$b" | tr @ "$e$e")"); b=${b%.};
 _NAP = "{ sleep .05 2>/dev/null || sleep 1; }"
 
 #: The part or target of this node to stdout, behind a line "mpshell begin". Arguments: target, name in a
-#: directory, TOKEN, size, rank, `part`, `done` or `tree` (the part of a tree, which stays), the first byte (from
-#: 1) and the number of bytes. With - for the rank the target is the directory in /proc of a RECEIVE, whose
-#: descriptor 9 is the file.
+#: directory, TOKEN, size, rank, `part`, `done` or `tree` (the part of a tree, which stays), the first byte,
+#: counted from 1, and the number of bytes. With - for the rank the target is the directory in /proc of a
+#: RECEIVE, whose descriptor 9 is the file.
 #: The sum protects the child from whatever is read here, so our directory needs no proof as in ENTER.
 SERVE = script(
     "d=$1; b=$2; t=$3; n=$4; k=$5; kind=$6; from=$7; left=$8; a=; c=; w=; v=;"
