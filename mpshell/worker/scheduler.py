@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: The Task, as the parts of a worker use it.
-PublicTask: TypeAlias = "TaskOf[Any]"
+PublicTask: TypeAlias = "TaskOf[Any, Any, Any]"
 
 #: The Task, as a parameter that a transport of a user annotates with `mpshell.Task`, whose methods it then
 #: sees: an override may not ask for more than the method that it stands for, so that asks for nothing.

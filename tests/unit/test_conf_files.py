@@ -350,6 +350,7 @@ PROPERTIES = (
         "[Main]\nfanout= 3\ncolor = always\nssh_options: -o A=%%h\n  -o B=%(fanout)s\nnode_count: OFF\n"
         "verbosity: 2\n",
         "[DEFAULT]\nssh_user: x\nname: y\n[Main]\nssh_path: %(name)s -4\ncolor: never\nconnect_timeout: 1e1\n",
+        "[Main]\nconnect_timeout: 3\n[mode:m]\nx: y\n[DEFAULT]\nssh_user: x\n",
         "[Main]\nscp_path: a\nscp_options: b # c\nrsh_path: c\nrcp_path: d\nrsh_options: ;e\n# no\n; no\n",
         "[Main]\nssh_user:\nssh_options:\ncolor: auto\n",
     ],

@@ -29,6 +29,9 @@ TEXTS = 16 << 20
 #: Groups of outputs and of failures in a page; and how many outputs are compared with that of most nodes.
 GROUPS, COMPARED = 500, 50
 
+#: Pairs of equal lines in all comparisons of a page: what difflib takes its time for, some seconds for these.
+PAIRS = 2_000_000
+
 #: Lines of a comparison, and characters of last words.
 DIFF_LINES, WORDS = 400, 200
 
@@ -113,8 +116,8 @@ def collect(past: Past, run: PastRun) -> dict[str, Any]:
         "kinds": kinds,
         **columns(rows, kinds, run, texts),
         "texts": texts.shown,
-        "failures": failures(rows, texts),
-        "outputs": outputs(rows, texts),
+        **failures(rows, texts),
+        **outputs(rows, texts),
     }
 
 
@@ -177,17 +180,21 @@ def _ticks(moment: float | None, begin: float) -> int:
 # -- groups ----------------------------------------------------------------------------------------
 
 
-def failures(rows: list[Row], texts: Texts) -> list[dict[str, Any]]:
-    """Return the nodes that are not ok, by what happened and by their last words, the largest group first."""
+def failures(rows: list[Row], texts: Texts) -> dict[str, Any]:
+    """Return the nodes that are not ok, by what happened and by their last words, the largest group first.
+
+    Beside them `failures_left_out`, how many groups are in no page.
+    """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for at, row in enumerate(rows):
         if row.kind != "ok":
             groups.setdefault((row.kind, row.sentence, last_words(row, texts)), []).append(at)
     ordered = sorted(groups.items(), key=lambda item: (ORDER.index(item[0][0]), -len(item[1])))
-    return [
+    found = [
         {"kind": named, "sentence": said, "words": words, **_members(rows, members)}
         for (named, said, words), members in ordered[:GROUPS]
     ]
+    return {"failures": found, "failures_left_out": len(ordered) - len(found)}
 
 
 def last_words(row: Row, texts: Texts) -> str:
@@ -199,20 +206,27 @@ def last_words(row: Row, texts: Texts) -> str:
     return re.sub(rf"(?<![\w.-]){name}(?![\w-])", "%h", line)
 
 
-def outputs(rows: list[Row], texts: Texts) -> list[dict[str, Any]]:
-    """Return the groups of nodes with the same standard output, the largest first, and the differences."""
+def outputs(rows: list[Row], texts: Texts) -> dict[str, Any]:
+    """Return the groups of nodes with the same standard output, the largest first, and the differences.
+
+    Beside them `outputs_left_out`, how many groups are in no page.
+    """
     groups: dict[int | None, list[int]] = {}
     for at, row in enumerate(rows):
         if row.attempt is not None and row.attempt.reason is not None:
             groups.setdefault(row.attempt.stdout, []).append(at)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    found = []
+    found: list[dict[str, Any]] = []
+    room = PAIRS
     for rank, (body, members) in enumerate(ordered[:GROUPS]):
         group = {"out": texts.place(body), **_members(rows, members)}
-        if 0 < rank <= COMPARED:
-            group["diff"] = _difference(ordered[0][0], body, texts)
+        if 0 < rank <= COMPARED and (both := _both(ordered[0][0], body, texts)) is not None:
+            pairs = _equal_lines(*both)
+            if pairs <= room:
+                room -= pairs
+                group["diff"] = _difference(*both)
         found.append(group)
-    return found
+    return {"outputs": found, "outputs_left_out": len(ordered) - len(found)}
 
 
 def _members(rows: list[Row], members: list[int]) -> dict[str, Any]:
@@ -220,15 +234,27 @@ def _members(rows: list[Row], members: list[int]) -> dict[str, Any]:
     return {"count": len(members), "nodes": visible(str(names)), "rows": members}
 
 
-def _difference(majority: int | None, body: int | None, texts: Texts) -> str | None:
-    """Return a diff from the output of most nodes to another one; None where one is not there whole."""
+def _both(
+    majority: int | None, body: int | None, texts: Texts
+) -> tuple[bytes | None, bytes | None] | None:
+    """Return the output of most nodes and another one, for none of them None; None where one is not whole."""
     both: list[bytes | None] = []
     for number in (majority, body):
         shown = None if number is None else texts.shown[texts.place(number)]
         if shown is not None and (shown["text"] is None or shown["left_out"]):
             return None
         both.append(None if shown is None else os.fsencode(shown["text"]))
-    most, other = both
+    return both[0], both[1]
+
+
+def _equal_lines(most: bytes | None, other: bytes | None) -> int:
+    """Return how many pairs of equal lines two outputs have."""
+    lines = Counter((other or b"").splitlines())
+    return sum(lines[line] for line in (most or b"").splitlines())
+
+
+def _difference(most: bytes | None, other: bytes | None) -> str:
+    """Return a diff from the output of most nodes to another one."""
     lines = list(unified(most, other, b"the output of most nodes", b"this output"))
     if len(lines) > DIFF_LINES:
         lines[DIFF_LINES:] = [b"... (%d more lines)" % (len(lines) - DIFF_LINES)]
