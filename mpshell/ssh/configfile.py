@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from mpshell.errors import WorkerError
@@ -22,6 +23,9 @@ from mpshell.ssh.text import Unreadable, argument_of, next_word, split_words
 _DEPTH = 16
 
 _SYSTEM = "/etc/ssh"
+
+#: Parsed lines that are kept.
+_KEPT = 1 << 13
 
 #: Stands for ProxyCommand and ProxyJump, of which the one that comes first counts.
 PROXY = "proxy"
@@ -140,24 +144,12 @@ class ConfigReader:
             raise WorkerError(f"ssh_config {place}: {error}") from error
 
     def _parse(self, line: str, place: str) -> Entry | None:
-        if not line or line.startswith("#"):
+        keyword, words = _parse(line)
+        if words is None:
+            if keyword:
+                at = len(self.stretches) - 1, len(self.stretches[-1].entries)
+                self.unknown.append((*at, keyword))
             return None
-        name, rest = next_word(line)
-        keyword = keywords.ALIASES.get(name.lower(), name.lower())
-        if keyword in keywords.OBSOLETE:
-            return None
-        known = keyword in keywords.HONOURED or keyword in keywords.FALLS_BACK
-        if not known and keyword not in keywords.HARMLESS:
-            self.unknown.append((len(self.stretches) - 1, len(self.stretches[-1].entries), name))
-            return None
-        if not rest:
-            raise Unreadable(f"{name} has no value")
-        whole = keyword == "match" or keywords.HONOURED.get(keyword) == keywords.LINE
-        words = (rest.lstrip(" \t="),) if whole else tuple(split_words(rest))
-        try:
-            values.check(keyword, words)
-        except Unreadable as error:
-            raise Unreadable(f"{name}: {error}") from error
         return Entry(keyword, words, place)
 
     def _begin(self, entry: Entry) -> None:
@@ -223,6 +215,33 @@ def _lines(path: str, checked: bool) -> list[str]:
             if about.st_uid not in (0, os.getuid()) or stat.S_IMODE(about.st_mode) & 0o022:
                 raise WorkerError(f"ssh_config {path}: bad owner or permissions")
         return os.fsdecode(file.read()).split("\n")
+
+
+@lru_cache(_KEPT)
+def _parse(line: str) -> tuple[str, tuple[str, ...] | None]:
+    """Return the keyword of a line in lower case, and its words.
+
+    None for words: the keyword as it stands, where no list has it, or "" for a line without one. Unreadable for
+    a line that cannot be parsed. The lines of one run are those of the next: they are parsed once.
+    """
+    if not line or line.startswith("#"):
+        return "", None
+    name, rest = next_word(line)
+    keyword = keywords.ALIASES.get(name.lower(), name.lower())
+    if keyword in keywords.OBSOLETE:
+        return "", None
+    known = keyword in keywords.HONOURED or keyword in keywords.FALLS_BACK
+    if not known and keyword not in keywords.HARMLESS:
+        return name, None
+    if not rest:
+        raise Unreadable(f"{name} has no value")
+    whole = keyword == "match" or keywords.HONOURED.get(keyword) == keywords.LINE
+    words = (rest.lstrip(" \t="),) if whole else tuple(split_words(rest))
+    try:
+        values.check(keyword, words)
+    except Unreadable as error:
+        raise Unreadable(f"{name}: {error}") from error
+    return keyword, words
 
 
 def _criteria(text: str) -> Iterator[Criterion]:
