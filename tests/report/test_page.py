@@ -131,6 +131,42 @@ echo before > {disk}/run.html; head -c 60000 /dev/zero > {disk}/full
     assert "No space left on device" in done.err
 
 
+@pytest.mark.needs("root")
+def test_without_room_for_its_journal_the_run_goes_on(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f"""\
+mount -t tmpfs -o size=64k none {disk} || exit 99
+head -c 40000 /dev/zero > {disk}/full; "$@"; echo "status $?"; ls -A {disk}"""
+    from tests.cli.program import PROGRAM
+
+    done = mpshell(
+        "-R", "exec", "-w", "n1", "--report", str(tmp_path / "run.html"), "echo runs",
+        program=["unshare", "-Urm", "sh", "-c", script, "sh", *PROGRAM], env={"TMPDIR": str(disk)},
+    )  # fmt: skip
+    assert done.lines == ["n1: runs", "status 74", "full"], done.err
+    assert f"--report file '{tmp_path}/run.html' cannot be written: " in done.err
+
+
+@pytest.mark.needs("root")
+def test_without_room_in_the_middle_the_page_is_not_whole(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f"""\
+mount -t tmpfs -o size=600k none {disk} || exit 99
+"$@" > /dev/null; echo "status $?"; ls -A {disk}"""
+    from tests.cli.program import PROGRAM
+
+    target = tmp_path / "run.html"
+    done = mpshell(
+        "-R", "exec", "-q", "-f", "4", "-w", "n[1-60]", "--report", str(target), "head -c 30000 /dev/urandom",
+        program=["unshare", "-Urm", "sh", "-c", script, "sh", *PROGRAM], env={"TMPDIR": str(disk)},
+    )  # fmt: skip
+    assert done.lines == ["status 74"], done.err
+    found = content(target)
+    assert len(found["names"]) == 60 and "full" in found["incomplete"]
+
+
 def test_options_that_exclude_it(tmp_path: Path) -> None:
     for words in (("--runs", "x"), ("-R", "exec", "-w", "n1", "--dry-run", "true")):
         done = mpshell("--report", str(tmp_path / "run.html"), *words)

@@ -11,6 +11,7 @@ from mpshell.cli.report.page import write
 from mpshell.cli.terminal import Terminal
 from mpshell.errors import JournalError
 from mpshell.journal.past import Past, PastRun
+from mpshell.journal.store import Store
 from mpshell.task.task import Task
 
 
@@ -22,26 +23,42 @@ class RunReport:
         self._target = options.report
         self._own: str | None = None
         self._journal = ""
+        #: Why there is no journal to make the page from, None while there is one.
+        self._why: str | None = None
 
     def attach(self, task: Task) -> None:
         """Have the run of a Task, whose settings are complete, write a journal."""
+        self._task = task
         again = self._options.again
         self._journal = task.info("journal") if again is None else again.path
-        if not self._journal:
+        if self._journal:
+            return
+        try:
             # The output of the nodes stands in it: mkdtemp makes a directory for this user alone.
             self._own = tempfile.mkdtemp(prefix="mpshell-report-")
             self._journal = os.path.join(self._own, "journal")
+            # Where it has no room the run goes on without a page.
+            Store.open(self._journal, sync=False).close()
+        except OSError as error:
+            self._why = f"no journal can be made for it: {error.strerror}"
+        except JournalError as error:
+            self._why = str(error)
+        else:
             task.set_info("journal", self._journal)
 
     def make(self, terminal: Terminal) -> bool:
         """Write the page, and return whether that was possible; an error is one line on the terminal."""
+        if self._why is not None:
+            return _failed(terminal, self._target, self._why)
         try:
             past = Past.open(self._journal)
         except JournalError as error:
             return _failed(terminal, self._target, str(error))
         try:
             here = (os.getpid(), os.uname().nodename)
-            return make(past, past.last_of(*here), self._target, terminal)
+            written = make(past, past.last_of(*here), self._target, terminal)
+            # The user has asked for no journal, but without all of it the page is not whole.
+            return written and (self._own is None or self._task.journal_failure is None)
         except JournalError as error:
             return _failed(terminal, self._target, str(error))
         finally:
