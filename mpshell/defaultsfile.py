@@ -32,7 +32,7 @@ def values_of(
     try:
         parser.read_string(text, path)
         if parser.has_option("task.info", "ssh_password"):
-            raise DefaultsError(path, "[task.info] ssh_password: a password stands in no file")
+            raise DefaultsError(path, "[task.info] ssh_password: a password cannot be set in a file")
         for section, table in tables.items():
             if parser.has_section(section):
                 for key, default in table.items():

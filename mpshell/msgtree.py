@@ -104,7 +104,7 @@ class MsgTreeElem:
         return type(self), (self.message() if self.splitlines() else None,)
 
     def __str__(self) -> str:
-        raise TypeError("a message is bytes: bytes(message) has them, decode that for text")
+        raise TypeError("a message is bytes: use bytes(message), and decode it for text")
 
     def __repr__(self) -> str:
         return f"MsgTreeElem({self.message()!r})"

@@ -29,7 +29,7 @@ REASONS = (
     "timeout",  # its time, or that of the run, was over
     "cancelled",  # it was aborted
     "not started",  # the local command could not be started; `detail` says why
-    "lost",  # its engine is gone, or its connection was cut in the middle
+    "lost",  # its engine has ended, or its connection was cut in the middle
     "unreachable",  # no connection to the node
     "auth",  # the node did not let us in
     "hostkey",  # the node's key is not the one known

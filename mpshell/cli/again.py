@@ -95,8 +95,8 @@ class Again:
             return
         if self.has_input and self.nodes and (options.nostdin or not _has_input()):
             raise JournalError(
-                f"the commands of run {self.run.run} have read stdin, which is not in the journal: give it "
-                f"again, with < FILE behind the command"
+                f"the commands of run {self.run.run} read stdin, which the journal does not hold: give it "
+                f"again, with < FILE after the command"
             )
 
     # -- the run -----------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Again:
             worker_class = load_worker_class(command.transport)
         except ImportError as error:
             raise JournalError(
-                f"run {self.run.run} was over {command.transport!r}: {error}"
+                f"run {self.run.run} used the transport {command.transport!r}: {error}"
             ) from None
         copies = command.kind != "command"
         # Those of pdsh are one client for many nodes, and copies have no rank.
@@ -166,7 +166,7 @@ class Again:
         )  # fmt: skip
         if not subset:
             if list(worker.nodes) != names:
-                raise JournalError(f"journal {self._path!r} is damaged: its nodes are in no order")
+                raise JournalError(f"journal {self._path!r} is damaged: its nodes are out of order")
             worker.run_only(chosen)
         worker.recorded_as = command.command
         self._check_source(command, worker)
@@ -179,12 +179,16 @@ class Again:
         now = stamp(copy)
         if now is None:
             raise JournalError(
-                f"{command.source!r}, which run {self.run.run} has copied, is not there"
+                f"{command.source!r}, which run {self.run.run} copied, does not exist"
             )
         if command.stamp is not None and now != command.stamp:
             raise JournalError(
-                f"{command.source!r} has changed since run {self.run.run} copied it: it had "
-                f"{command.stamp[0]} bytes and has {now[0]}, or its time is another one"
+                f"{command.source!r} has changed since run {self.run.run} copied it: "
+                + (
+                    f"it had {command.stamp[0]} bytes and has {now[0]}"
+                    if command.stamp[0] != now[0]
+                    else "its modification time differs"
+                )
             )
 
     def close(self) -> None:

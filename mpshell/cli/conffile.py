@@ -46,7 +46,7 @@ def read_file(path: str, *, named: bool = False) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if named else os.O_NONBLOCK))
         with open(fd, "rb") as file:
             if stat.S_ISFIFO(os.fstat(fd).st_mode) and not named:
-                raise ConfError(path, "is a pipe, and no file")
+                raise ConfError(path, "is a pipe, not a file")
             data = file.read(_LONGEST + 1)
     except OSError as error:
         if not named:
@@ -56,7 +56,7 @@ def read_file(path: str, *, named: bool = False) -> bytes | None:
                 raise PermissionError(error.errno, error.strerror, path) from None
         raise ConfError(path, f"cannot be read: {error.strerror}") from None
     if len(data) > _LONGEST:
-        raise ConfError(path, f"has more than {_LONGEST >> 20} MiB, which is no configuration")
+        raise ConfError(path, f"has more than {_LONGEST >> 20} MiB, too much for a configuration")
     return data
 
 

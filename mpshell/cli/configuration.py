@@ -139,7 +139,7 @@ class Configuration:
                 for name in sorted(glob.glob(os.path.join(glob.escape(path), "*.conf"))):
                     yield self._read(name)
             elif os.path.exists(path):
-                raise ConfError(confdir.where, f"confdir: {path!r} is no directory")
+                raise ConfError(confdir.where, f"confdir: {path!r} is not a directory")
 
     # -- values ------------------------------------------------------------------------------------
 

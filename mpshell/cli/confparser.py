@@ -90,7 +90,7 @@ def with_references(section: str, key: str, entries: Mapping[str, ConfEntry]) ->
     try:
         text = configparser.BasicInterpolation().before_get(parser, section, key, entry.text, texts)
     except configparser.InterpolationMissingOptionError as error:
-        raise ConfError(entry.where, f"{key}: %({error.reference})s is no key here") from None
+        raise ConfError(entry.where, f"{key}: %({error.reference})s is not a key here") from None
     except configparser.InterpolationDepthError:
         raise ConfError(entry.where, f"{key}: {entry.text!r} refers to itself") from None
     except configparser.InterpolationError:

@@ -64,4 +64,4 @@ def _verdict(short: list[Finding], fanout: int, nodes: int | None) -> str:
     )
     if not short:
         return f"\n{asked}: this machine has room for it\n"
-    return f"\n{asked}: too small are {', '.join(visible(f.subject) for f in short)}\n"
+    return f"\n{asked}: too small: {', '.join(visible(f.subject) for f in short)}\n"

@@ -90,7 +90,7 @@ def _settle_hosts(options: argparse.Namespace, conf: Configuration) -> None:
         chosen = [key for key in _PLACES if conf[key]]
         if len(chosen) > 1 and (found := conf.found(chosen[1])) is not None:
             raise ConfError(
-                found.where, f"{chosen[1]}: it does not go with {chosen[0]}, which is given, too"
+                found.where, f"{chosen[1]}: it does not go with {chosen[0]}, which is also given"
             )
         for key in _PLACES:
             setattr(options, key, conf[key])

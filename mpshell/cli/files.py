@@ -39,7 +39,7 @@ class NodeFiles:
                 os.makedirs(directory, exist_ok=True)
             except OSError as error:
                 raise ValueError(
-                    f"{option} {directory!r} is no directory and cannot be made: {error.strerror}"
+                    f"{option} {directory!r} is not a directory and cannot be created: {error.strerror}"
                 ) from None
             self._directories[sname] = directory
         #: The one used last comes last.
@@ -91,7 +91,7 @@ class NodeFiles:
 
 
 def open_regular(path: str, flag: int) -> int:
-    """Open a file to append to, made if need be; OSError for what is there and is no regular file.
+    """Open a file to append to, made if need be; OSError for what is there and is not a regular file.
 
     A named pipe would be waited for, a device would do something, a symbolic link leads elsewhere:
     none of them is opened at all, or kept open where it has come in between.
@@ -115,7 +115,7 @@ def _check_regular(found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, "it is a symbolic link")
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def safe_name(node: str) -> str:

@@ -52,4 +52,4 @@ def report_hosts(task: Task, terminal: Terminal) -> None:
     for why in launcher.skipped.values():
         terminal.message(f"host not used: {why}")
     for name in launcher.unanswered:
-        terminal.message(f"host not used: {name}: no answer yet when the run was over")
+        terminal.message(f"host not used: {name}: it had not answered when the run ended")

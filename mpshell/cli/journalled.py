@@ -40,16 +40,16 @@ def check_journal(
         return
     if options.command:
         parser.error(
-            f"{past} takes the command and its nodes from the journal, and "
+            f"{past} takes the command and its nodes from the journal, but "
             f"{' '.join(options.command)!r} is given"
         )
     if options.journal is not None:
-        parser.error(f"--journal does not go with {past}, which has one")
+        parser.error(f"--journal does not go with {past}, which names a journal itself")
     for action in parser._actions:
         given = getattr(options, action.dest, action.default) != action.default
         if given and _is_taken(past, group_of(action), action.dest):
             name = action.option_strings[-1]
-            parser.error(f"{name} does not go with {past}: it is as the journal has it")
+            parser.error(f"{name} does not go with {past}, which takes it from the journal")
 
 
 def _is_taken(past: str, group: str, name: str) -> bool:

@@ -149,7 +149,7 @@ def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Ter
     try:
         if again.unknown:
             terminal.message(
-                f"may have run, and left alone: {again.unknown} ({len(again.unknown)})"
+                f"may have run, and are not run again: {again.unknown} ({len(again.unknown)})"
             )
         if not again.nodes:
             terminal.message(f"{again.mode} of run {again.run.run}: no node is left to run")
@@ -272,9 +272,9 @@ def _conclude(
         status = INTERNAL_ERROR if failed else _status(run, display, options, written)
         display.show_rest(seconds, status)
     except MemoryError:
-        return _out_of_memory(display, without_room, "not all that was gathered could be shown")
+        return _out_of_memory(display, without_room, "not all of the gathered output could be shown")
     if without_room or display.unshown:
-        return _out_of_memory(display, without_room, "what was gathered is shown")
+        return _out_of_memory(display, without_room, "the gathered output is shown")
     _sum_up(run, display, options, terminal, seconds)
     if runs_elsewhere(options):
         from mpshell.cli.hosts import report_hosts
@@ -302,7 +302,7 @@ def _out_of_memory(display: Display, was_stopped: bool, shown: str) -> int:
 
     stopped = "the run was stopped, and " if was_stopped else ""
     if display.unshown:
-        shown += f", but not of {NodeSet.fromnames(display.unshown)}, which takes too much itself"
+        shown += f", except that of {NodeSet.fromnames(display.unshown)}, which is too large by itself"
     # Also where it has to be quiet: it is an error.
     display.terminal.own(f"out of memory: {stopped}{shown}")
     return INTERNAL_ERROR

@@ -174,15 +174,15 @@ def _complaint(node: str, worker: str) -> str | None:
     """Return why a name is more likely a slip, with the form that is meant, or None."""
     if node.startswith("-"):
         # pdsh excludes with it; what takes names as words would find an option.
-        return "no node begins with '-' (exclude nodes with -x)"
+        return "a node name cannot begin with '-' (exclude nodes with -x)"
     if worker not in _HOSTS:
         # A local command's node may be anything.
         return None
     if _SLOTS.fullmatch(node):
-        return f"{node!r} is no node (a machine file of MPI is read with --machinefile)"
+        return f"{node!r} is not a node (a machine file of MPI is read with --machinefile)"
     if (found := _NUMBERED.fullmatch(node)) is not None:
         return (
-            f"{node!r} has a number behind the node {found[1]!r}: a port is given with -o, "
+            f"{node!r} is the node {found[1]!r} with a number: give a port with -o, "
             "a machine file of MPI with --machinefile"
         )
     return None
@@ -225,7 +225,7 @@ def _read(file: str | int) -> bytes:
     with open(file, "rb", closefd=isinstance(file, str)) as lines:
         data = lines.read(_LONGEST + 1) or b""
     if len(data) > _LONGEST:
-        raise _NoListError(f"more than {_LONGEST >> 20} MiB are no list of nodes")
+        raise _NoListError(f"more than {_LONGEST >> 20} MiB: too large for a list of nodes")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _NoListError("this is UTF-16: convert it (iconv -f UTF-16 -t UTF-8)")
     return data.removeprefix(codecs.BOM_UTF8)

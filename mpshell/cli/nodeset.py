@@ -93,7 +93,7 @@ def _computed(options: argparse.Namespace) -> Set:
     if steps and steps[0][0] != UNION and not found:
         _warn(
             options,
-            f"nothing is on the left of {steps[0][1]!r}: the result is that of an empty set",
+            f"there is nothing to the left of {steps[0][1]!r}: it is combined with an empty set",
         )
     for step, text in steps:
         operand = _operand(kind, text, autostep)
@@ -255,7 +255,7 @@ def _separator(text: str) -> str:
     try:
         return str(ast.literal_eval(quoted))
     except (SyntaxError, ValueError):
-        raise _BadValueError(f"-S {text!r} has an escape that is none") from None
+        raise _BadValueError(f"-S {text!r} has an escape that does not exist") from None
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def check_password(options: argparse.Namespace) -> None:
     transport = options.worker.rpartition(".")[2].lower()
     if options.password and transport != "asyncssh":
         raise ValueError(
-            f"--password is for -R asyncssh: -R {options.worker} gives none to the nodes"
+            f"--password is for -R asyncssh: -R {options.worker} cannot pass a password to nodes"
         )
     for other, given in (
         ("--hosts", options.hosts), ("--srun", options.srun), ("--dask", options.dask),
@@ -65,11 +65,11 @@ def _check_prompt(options: argparse.Namespace, transport: str) -> None:
     """Raise ValueError where a command gets no password, or one that is not for it."""
     name = origin(options, "password_prompt", "password_prompt")
     if transport == "pdsh":
-        raise ValueError(f"{name} does not go with -R pdsh, whose commands read nothing")
+        raise ValueError(f"{name} does not go with -R pdsh, whose commands read no input")
     if options.nostdin:
         raise ValueError(f"{name} does not go with -n: the password is for stdin")
     if options.copy or options.rcopy:
-        raise ValueError(f"{name} does not go with copies, which read nothing")
+        raise ValueError(f"{name} does not go with copies, which read no input")
     program = options.configuration.found("ssh_path")
     if transport == "asyncssh" and program is not None and not options.command_prefix:
         # The password is for that program, and would be read by the command.
@@ -124,7 +124,7 @@ def ask() -> str:
     try:
         return text.decode()
     except UnicodeDecodeError:
-        raise ValueError("the password is no text in UTF-8") from None
+        raise ValueError("the password is not text in UTF-8") from None
 
 
 def _leave_no_core() -> None:

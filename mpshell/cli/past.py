@@ -92,7 +92,7 @@ def outcome_of(node: str, attempt: PastAttempt) -> NodeOutcome:
     if attempt.reason is None:
         return _unknown(node, attempt.attempt)
     if attempt.reason not in REASONS:
-        raise JournalError(f"the journal is damaged: {attempt.reason!r} is no reason")
+        raise JournalError(f"the journal is damaged: {attempt.reason!r} is not a reason")
     detail = os.fsdecode(attempt.detail) if isinstance(attempt.detail, bytes) else attempt.detail
     return NodeOutcome(
         node, attempt.reason, attempt.code, attempt.signal, attempt.started_at, attempt.duration or 0.0,

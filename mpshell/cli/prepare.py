@@ -152,7 +152,7 @@ def _check_options(name: str, transport: str, texts: list[str]) -> None:
         for word in shlex.split(text):
             if not word.startswith("-") and not awaits.fullmatch(before):
                 hint = f"-o -o{word}" if "=" in word else "an option begins with '-'"
-                raise ValueError(f"{name} {text!r}: {word!r} is no option of {transport} ({hint})")
+                raise ValueError(f"{name} {text!r}: {word!r} is not an option of {transport} ({hint})")
             before = word
 
 
@@ -197,8 +197,8 @@ def schedule(
         if options.rcopy and (found := re.search(r"[*?\[]", source)) is not None:
             # clush gives all that matches one name, with the pattern in it.
             raise ValueError(
-                f"--rcopy {source!r}: {found.group()!r} is of a pattern, which is not expanded on the nodes: "
-                "name each file, or copy the directory"
+                f"--rcopy {source!r}: {found.group()!r} makes it a pattern, and patterns are not expanded on "
+                "the nodes: name each file, or copy the directory"
             )
         dest = _destination(options, source)
         more: dict[str, Any] = {} if options.relay is None else {"relay": options.relay}
@@ -224,7 +224,7 @@ def _destination(options: argparse.Namespace, source: str) -> str:
             )
         return dest
     if options.rcopy and not os.path.isdir(options.dest):
-        raise ValueError(f"--dest {options.dest!r} is no directory, which --rcopy needs")
+        raise ValueError(f"--dest {options.dest!r} is not a directory: --rcopy needs one")
     # Several files go into a directory: to one name they would go at the same time.
     return os.path.join(options.dest, "") if len(options.command) > 1 else str(options.dest)
 

@@ -23,8 +23,8 @@ def add_relay(group: Any) -> None:
     """Add the options of relay copies to a group of an argument parser."""
     group.add_argument(
         "--relay", metavar="WAY", nargs="?", const="ssh", choices=("ssh", "sshd"),
-        help="have each node pass the file on to another one: over logins that nodes have among each other "
-        "(ssh), or an sshd of each for this run (sshd); it is atomic, and sent from here once",
+        help="send the file from here once, and have nodes pass it on: over ssh logins from node to node "
+        "(ssh), or over an sshd that each node runs for this copy (sshd); the copy is atomic",
     )  # fmt: skip
     group.add_argument(
         "--relay-order", metavar="ORDER", choices=("as-given", "by-name"), default="by-name",

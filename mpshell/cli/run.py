@@ -147,7 +147,7 @@ class ProgramRun:
                     worker.set_write_eof()
             except EngineClientNotSupportedError as error:
                 if data:
-                    self._say(f"stdin is lost: {error}")
+                    self._say(f"stdin cannot be passed on: {error}")
                 return False
         self._relay.passed_on(len(data))
         return bool(data)

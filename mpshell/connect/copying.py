@@ -284,7 +284,7 @@ class Fetching(SftpCarrier):
         whole = bool(self._copy.temporary)
         if found.type == FILEXFER_TYPE_DIRECTORY:
             if whole:
-                self._failed(self._there, "is a directory, which cannot arrive in one step")
+                self._failed(self._there, "is a directory, which cannot be copied atomically")
             else:
                 self._finish()
                 self._family.fall_back(self.execution, "a directory")

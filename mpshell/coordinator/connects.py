@@ -40,7 +40,7 @@ class Connects:
     def on_password_news(self, engine: EngineState, event: PasswordNews) -> None:
         """Take the report of an engine about passwords; ProtocolError for one that does not exist."""
         if self._passwords is None:
-            raise ProtocolError("a run without passwords has got news of one")
+            raise ProtocolError("a run without passwords received the state of one")
         self._passwords.on_news(engine, event)
 
     def most_engines(self, wanted: int) -> int:

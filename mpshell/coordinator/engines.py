@@ -182,7 +182,7 @@ class EngineSet:
                     claims.check(engine, event)
                 handler = self._handlers.get(type(event))
                 if handler is None:
-                    raise ProtocolError(f"a coordinator got {event!r}")
+                    raise ProtocolError(f"a coordinator received {event!r}")
                 handler(engine, event)
             except ProtocolError as error:
                 # Nothing for a coordinator: as garbage is, the end of that engine.
@@ -252,7 +252,7 @@ class EngineSet:
             self._hand_back(job_id, indexes)
         if engine.state is states.RETIRED:
             # It takes nothing from another user, the rest of a command's stdin neither.
-            how, (uid, gid) = link.detail or "its engine is gone", self._ids
+            how, (uid, gid) = link.detail or "its engine has ended", self._ids
             link.detail = f"{how}, after the program changed its user to uid {uid}, gid {gid}"
         self._clients.lost(engine, sorted(engine.running.items()))
         self._end_of_turn()

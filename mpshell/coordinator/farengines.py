@@ -135,7 +135,7 @@ class FarEngineSet(EngineSet):
         if event.text:
             where = engine.link.host
             self._run.note(
-                InputStorageError(f"{where} cannot keep what is sent there: {event.text}")
+                InputStorageError(f"{where} cannot store the data that is sent there: {event.text}")
             )
             return
         job = self._jobs.get(self._files.kept(engine, event))

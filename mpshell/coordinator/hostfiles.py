@@ -110,7 +110,7 @@ class HostFiles:
                 elif not event.text:
                     break
                 return job_id
-        raise ProtocolError("it keeps a file that it was not sent")
+        raise ProtocolError("it stores a file that was not sent to it")
 
     def gone(self, engine: EngineState) -> Iterable[int]:
         """An engine is gone: return the jobs of which it has kept files that lack something."""

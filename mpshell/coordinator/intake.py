@@ -191,7 +191,7 @@ class Intake:
     def lost(self, engine: EngineState, clients: Iterable[tuple[int, float]]) -> None:
         """An engine is gone with these clients, announced at a time (0: not known): they may have run."""
         now = self._run.loop.time()
-        detail = engine.link.detail or "its engine is gone"
+        detail = engine.link.detail or "its engine has ended"
         for client, began in clients:
             job_id, index = job_and_index(client)
             job = self._jobs.get(job_id)

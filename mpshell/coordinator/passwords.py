@@ -55,7 +55,7 @@ class _Ledger:
             self._refusals += 1
             self._change(STOPPED if self._refusals >= MOST_REFUSALS else self._state)
         else:
-            raise ProtocolError(f"a password cannot have been {event!r}")
+            raise ProtocolError(f"an unexpected state of a password: {event!r}")
         self._permit()
 
     def _change(self, state: str) -> None:

@@ -316,7 +316,7 @@ class RelayLine:
         source = node.source
         if source is None:
             return
-        node.failures[source] = "no byte has come"
+        node.failures[source] = "no byte has arrived"
         node.handle(STOPPED)
         if source == HEAD:
             self._effects.append(StopSending(node.rank))

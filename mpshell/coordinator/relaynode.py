@@ -136,7 +136,7 @@ class Receiver(Stated):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no byte has come since the last order."""
+        """Whether no byte has arrived since the last order."""
         return self.moved_at == self.ordered_at
 
     def move_to(self, offset: int, now: float) -> bool:

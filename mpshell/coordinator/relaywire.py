@@ -124,7 +124,7 @@ def parse(line: bytes) -> Answer | None:
     try:
         return _PARSERS[word](rest)
     except (KeyError, ValueError):
-        raise ValueError(f"the node has answered {text[:_LONGEST]!r}") from None
+        raise ValueError(f"unexpected answer of the node: {text[:_LONGEST]!r}") from None
 
 
 def _number(word: str) -> int:

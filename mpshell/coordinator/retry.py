@@ -46,7 +46,7 @@ class RetryPolicy:
         for reason in on:
             if reason not in POSSIBLE_REASONS:
                 raise TaskSettingError(
-                    f"{reason!r} is no reason for another attempt: these are {', '.join(POSSIBLE_REASONS)}"
+                    f"{reason!r} is not a reason for another attempt: these are {', '.join(POSSIBLE_REASONS)}"
                 )
         object.__setattr__(self, "on", on)
         for name in ("delay", "most"):

@@ -132,7 +132,7 @@ class Run:
         if self.error is not None:
             raise self.error
         if not self.loop.intact():
-            raise EngineException("the program has closed the descriptors of a run that goes on")
+            raise EngineException("the program has closed descriptors of a run in progress")
         try:
             self._interrupts.lift()
             found = self._poll(timeout, most)
@@ -161,7 +161,7 @@ class Run:
         """Raise, in the child of a fork that code of the user's has made."""
         if self.is_copy():
             raise self.error or EngineIllegalOperationError(
-                "a run goes on in the process that began it, not in a fork of that"
+                "a run continues only in the process that began it, not in a fork of that process"
             )
 
     # -- the first start -----------------------------------------------------------------------

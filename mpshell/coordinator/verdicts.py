@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NEVER_STARTED = Outcome(CANCELLED, 0, 0.0, 0.0, None, 0, attempt=0)
 
 #: The detail of a client without a verdict at the end of a run; none has it unless an error came from nowhere.
-_BROKEN_OFF = Outcome(LOST, 0, 0.0, 0.0, "an exception has broken the run off", 0)
+_BROKEN_OFF = Outcome(LOST, 0, 0.0, 0.0, "an exception has ended the run", 0)
 
 #: Seconds from the outcome of a client that timed out until its slot is free, beyond its grace: an engine gives
 #: a killed command four (`mpshell.engine.clients`).

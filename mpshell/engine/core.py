@@ -164,7 +164,7 @@ class Engine:
         elif self._files is not None and isinstance(command, self._files.reads):
             self._extend_input(command)
         elif self._files is None or not self._files.handle(command):
-            raise ProtocolError(f"an engine got {command!r}")
+            raise ProtocolError(f"an engine received {command!r}")
 
     def _take_lease(self, until: float) -> None:
         """Take a lease, the first or the next one; at its end this engine leaves."""

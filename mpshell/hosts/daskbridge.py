@@ -96,7 +96,7 @@ class DaskLine:
         if self._incarnation or self._ended:
             await queue.put([0, task.REFUSE, b""])
             queue.close()
-            self.task_ended("its task was started again: the first worker is lost")
+            self.task_ended("its task was started again: its first worker was lost")
             return
         self._incarnation, self._down = incarnation, queue
         self._arrived.give()

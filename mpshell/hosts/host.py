@@ -165,7 +165,7 @@ class Host:
 
     def _greet(self, body: bytes, clock: float) -> None:
         if self._contact.state is not contact.CALLING:
-            raise ProtocolError("it has greeted already")
+            raise ProtocolError("it has sent a second greeting")
         try:
             about = json.loads(body)
             # Refuses what no JSON has and Python reads all the same: numbers without end, halves of characters.
@@ -175,11 +175,11 @@ class Host:
             stage = str(about["stage"])
             self._lacks = {str(name): str(why)[:200] for name, why in about["lacks"].items()}
         except _MALFORMED as error:
-            raise ProtocolError(f"no greeting: {error!r}") from error
+            raise ProtocolError(f"its greeting cannot be read: {error!r}") from error
         if version != mpshell.__version__:
             raise ProtocolError(f"it has mpshell {version}, this program {mpshell.__version__}")
         if not stage.startswith("/") or "\0" in stage:
-            raise ProtocolError(f"its directory for files is {stage!r}")
+            raise ProtocolError(f"it reports {stage!r} as its directory for files")
         offset = time.monotonic() - monotonic
         self._located = messages.Located(offset, max(1, min(cpus, _MOST_CPUS)), stage, "")
         if self._patience is not None:

@@ -118,7 +118,7 @@ class Outpost:
         elif kind == frames.END:
             post.circuit.close()
         else:
-            raise ProtocolError(f"an outpost got a frame of kind {kind!r}")
+            raise ProtocolError(f"an outpost received a frame of kind {kind!r}")
 
     # -- engines -------------------------------------------------------------------------------
 

@@ -72,6 +72,6 @@ def ssh_hosts(
     ways = [Way(name, (*words, "--", name, command), PATIENCE) for name in names]
     for way in ways:
         if way.name.startswith("-") or "\0" in "".join(way.argv):
-            raise TaskSettingError(f"{way.name!r} is no name of a host")
+            raise TaskSettingError(f"{way.name!r} is not the name of a host")
     check_ways(ways)
     return HostsLauncher(ways, engines)

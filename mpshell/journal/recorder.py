@@ -296,8 +296,8 @@ class Recorder:
         self._entries.clear()
         self._gathering = OpenTexts(0)
         self._warn(
-            f"journal {self._store.path!r}: {self._store.failure}; the run goes on without it, and nothing "
-            "that runs from now on is in it"
+            f"journal {self._store.path!r}: {self._store.failure}; the run goes on, and no command that "
+            "starts from now on is recorded"
         )
 
     @property

@@ -192,13 +192,13 @@ def _open(path: str, must_exist: bool) -> int:
     found = os.fstat(fd)
     complaint = None
     if not stat.S_ISREG(found.st_mode):
-        complaint = "is no regular file"
+        complaint = "is not a regular file"
     elif found.st_uid != os.geteuid():
-        complaint = f"belongs to another user (id {found.st_uid}), who could read it and change it"
+        complaint = f"belongs to another user (id {found.st_uid}), who could read and change it"
     elif not found.st_mode & stat.S_IWUSR:
         complaint = (
-            "is read-only, as mpshell makes it when it cannot even write down that a run is not complete: "
-            "what has run is not known"
+            "is read-only: mpshell makes it so when it cannot record that a run is incomplete, so it does not "
+            "show which nodes have run"
         )
     if complaint is not None:
         os.close(fd)
@@ -235,7 +235,7 @@ def _name(found: os.stat_result) -> tuple[int, int]:
 
 
 def _locked(path: str) -> JournalError:
-    return JournalError(f"journal {path!r} is locked by another run, which goes on")
+    return JournalError(f"journal {path!r} is locked by another run, which is in progress")
 
 
 def is_locked(path: str) -> bool:

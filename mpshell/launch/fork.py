@@ -200,7 +200,7 @@ def _check_interpreter() -> None:
     frozen = getattr(sys, "frozen", False) and "python" not in os.path.basename(sys.executable)
     if frozen or _MARK in os.environ:
         raise EngineStartError(
-            f"sys.executable, {sys.executable!r}, is no Python interpreter but a program of its own"
+            f"sys.executable, {sys.executable!r}, is not a Python interpreter but another program"
         )
 
 

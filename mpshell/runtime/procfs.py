@@ -13,12 +13,12 @@ def why_unusable() -> str:
     try:
         shown = os.readlink("/proc/self")
     except OSError as error:
-        return f"/proc is needed to end what commands leave, and is not there: {error}"
+        return f"/proc is needed to end processes that commands leave, and is not mounted: {error}"
     if shown == str(os.getpid()):
         return ""
     return (
-        "/proc is needed to end what commands leave, and is that of another PID namespace:"
-        f" /proc/self is {shown}, this process {os.getpid()}"
+        "/proc is needed to end processes that commands leave, and is that of another PID namespace:"
+        f" /proc/self is {shown}, this process is {os.getpid()}"
     )
 
 

@@ -13,7 +13,7 @@ _PLACE = "/mpshell-staged"
 
 
 class StagedSource:
-    """An open file; OSError when it cannot be read, or is no regular file."""
+    """An open file; OSError when it cannot be read, or is not a regular file."""
 
     def __init__(self, path: str) -> None:
         self._path = path

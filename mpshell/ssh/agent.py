@@ -81,7 +81,7 @@ class Agent:
                 if again:
                     refused = answer[:1] == bytes([_FAILURE])
                     raise AgentError(
-                        f"agent {self._path} {'refuses' if refused else 'answers something else'}"
+                        f"agent {self._path} {'refuses' if refused else 'sends an unexpected answer'}"
                     )
         raise AgentError(f"agent {self._path}")
 

@@ -36,7 +36,7 @@ _COOKIE = 16
 #: A notice, which the two key exchanges follow.
 WEAKER_KEX = (
     "over a key exchange that is not quantum-safe, where ssh(1) would agree on one that is (ssh_kex "
-    '"require" has ssh(1) used)'
+    '"require" takes ssh(1) for these)'
 )
 
 

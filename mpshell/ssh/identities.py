@@ -134,7 +134,7 @@ class Identities:
             with open(path, "rb") as file:
                 about = os.fstat(file.fileno())
                 if about.st_uid == os.getuid() and stat.S_IMODE(about.st_mode) & 0o077:
-                    self._note(f"{path}: others may read it, so it is not used")
+                    self._note(f"{path}: other users can read it, so it is not used")
                     return None
                 data = file.read()
         except OSError as error:

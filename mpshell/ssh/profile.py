@@ -150,7 +150,7 @@ class Interpreter:
             raise Undecided(f"{keyword} {word}: {error}") from error
         if not path.startswith("/"):
             # Of the directory in which ssh(1) is executed.
-            raise Undecided(f"{keyword} {word}, which is no whole path")
+            raise Undecided(f"{keyword} {word}, which is not an absolute path")
         return path
 
     def in_home(self, name: str) -> str:
@@ -215,7 +215,7 @@ class _Text:
             return ()
         if keyword == "globalknownhostsfile":
             if relative := [word for word in words if not word.startswith("/")]:
-                raise Undecided(f"{keyword} {relative[0]}, which is no whole path")
+                raise Undecided(f"{keyword} {relative[0]}, which is not an absolute path")
             return words
         return tuple(self._path(keyword, word) for word in words)
 

@@ -43,7 +43,7 @@ class CommandLine(NamedTuple):
 
 
 def read_options(words: tuple[str, ...]) -> CommandLine:
-    """Return what the words of `ssh_options` ask for; WorkerError for a word that is no option of ssh."""
+    """Return what the words of `ssh_options` ask for; WorkerError for a word that is not an option of ssh."""
     lines: list[tuple[str, str]] = []
     file: str | None = None
     identities: list[str] = []
@@ -53,7 +53,7 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
         word = rest.pop(0)
         letters = word[1:]
         if not word.startswith("-") or not letters or letters.startswith("-"):
-            raise WorkerError(f"ssh_options: {word!r} is no option of ssh")
+            raise WorkerError(f"ssh_options: {word!r} is not an option of ssh")
         while letters:
             letter, letters = letters[0], letters[1:]
             if letter in _LINES:
@@ -104,7 +104,7 @@ def _add_line(lines: list[tuple[str, str]], letter: str, line: str) -> None:
 
 def _argument(letter: str, letters: str, rest: list[str]) -> str:
     if letter not in _KEYWORDS and letter not in _OF_SSH_WITH_ARGUMENT:
-        raise WorkerError(f"ssh_options: -{letter} is no option of ssh")
+        raise WorkerError(f"ssh_options: -{letter} is not an option of ssh")
     if letters:
         return letters
     if not rest:

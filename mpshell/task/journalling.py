@@ -79,8 +79,8 @@ def restored(recorded: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in recorded.items():
         if isinstance(value, str) and (found := _PASSWORD.match(value)) and found[2] == _REMOVED:
             raise JournalError(
-                f"{key} was called with a password, which is in no journal: "
-                "use sshpass -e or -f, which are recorded as they are"
+                f"{key} was called with a password, which a journal does not hold: "
+                "use sshpass -e or -f, which are recorded unchanged"
             )
         if key == "retry" and value is not None:
             value = RetryPolicy(**dict(value))

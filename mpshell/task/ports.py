@@ -81,7 +81,7 @@ class EnginePort(Uncopied, Stated):
         with self._changed:
             if is_owner and not (send_once or self.state is CLOSED):
                 raise EngineIllegalOperationError(
-                    f"{send_msg!r} to a port of the own task is not waited for: msg_send() sends it"
+                    f"a task cannot wait for its own port to take {send_msg!r}: send it with msg_send()"
                 )
             self._changed.wait_for(
                 lambda: self.state is CLOSED or is_owner or len(self._letters) < self._limit

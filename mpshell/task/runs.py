@@ -156,7 +156,7 @@ class Runs:
             finally:
                 self._end(coordinator)
         except EngineTimeoutException:
-            raise TimeoutError(f"the run was not over after {timeout} s") from None
+            raise TimeoutError(f"the run did not end within {timeout} s") from None
         except EngineAbortException as abort:
             self.terminate(abort.kill)
         finally:

@@ -109,7 +109,7 @@ def _check_grace(value: Any) -> None:
 def _check_launcher(value: Any) -> None:
     if value is not None and not isinstance(value, ForkLauncher):
         raise TaskSettingError(
-            f"launcher is that of ssh_hosts(), srun() or dask(), or None, not {value!r}"
+            f"launcher is the value of ssh_hosts(), srun() or dask(), or None, not {value!r}"
         )
 
 
@@ -160,7 +160,7 @@ def _check_print_debug(value: Any) -> None:
 
 
 def _check_words(key: str, value: Any) -> None:
-    """A path, options or a user: a text that splits into words as a shell has them, or None."""
+    """A path, options or a user: a text that splits into words, quoted as in a shell, or None."""
     if value is None:
         return
     if not isinstance(value, str):

@@ -71,7 +71,7 @@ class WorkAccess:
                 autoclose=autoclose,
             )
         elif key is not None:
-            raise ValueError(f"key={key!r}: a command for nodes is known by the nodes' names")
+            raise ValueError(f"key={key!r}: commands for nodes are known by the names of the nodes")
         else:
             worker_class = self._settings.default("distant_worker" if remote else "local_worker")
             worker = worker_class(

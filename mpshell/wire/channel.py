@@ -181,7 +181,7 @@ class Channel:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise EOFError("the peer of a channel is gone")
+            raise EOFError("the peer of a channel has ended")
         self._in += data
         frames = self._cut()
         if self.error is not None and not frames:

@@ -166,7 +166,7 @@ class _Unpickler(pickle.Unpickler):
             found = _CLASSES.get((module, name))
         if found is not None:
             return found
-        raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
+        raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is not a message")
 
 
 def encode(batch: list[Message]) -> bytes:
@@ -195,7 +195,7 @@ def decode(frame: bytes) -> list[Message]:
         check = _CHECKS.get(message.__class__)
         # No value is shown: one may be nested too deeply for its repr(), and of any length.
         if check is None:
-            raise ProtocolError(f"a frame holds {type(message).__name__}, which is no message")
+            raise ProtocolError(f"a frame holds {type(message).__name__}, which is not a message")
         try:
             passes = check(message)
         except ValueError:

@@ -40,7 +40,7 @@ o=y;
 """
     + MAKE
     + """
-{ o=; echo "mpshell: $d: a copy in one step needs a directory of its own beside it" >&2; exit 1; };
+{ o=; echo "mpshell: $d: an atomic copy needs a directory of its own beside it" >&2; exit 1; };
 """
 )
 
@@ -79,7 +79,7 @@ _SEND = script(
     "d=$1;"
     + HOME
     + """
-if [ -d "$d" ]; then echo "mpshell: $d: is a directory, which cannot arrive in one step" >&2; exit 1; fi;
+if [ -d "$d" ]; then echo "mpshell: $d: is a directory, which cannot be copied atomically" >&2; exit 1; fi;
 exec <"$d" || exit 1;
 n=$(wc -c <"$d") && m=$(stat -L -c "%a %X %Y" "$d") || exit 1;
 echo "mpshell" $n $m && exec cat
@@ -139,7 +139,7 @@ case $f in /*) ;; *) f=./$f ;; esac;
 """
     + _MAKE_DIRECTORY
     + """
-if [ -d "$f" ]; then echo "mpshell: $f: is a directory, which cannot arrive in one step" >&2; exit 1; fi;
+if [ -d "$f" ]; then echo "mpshell: $f: is a directory, which cannot be copied atomically" >&2; exit 1; fi;
 # cp is started elsewhere. A file below a directory that can only be reached from within has no full path.
 exec 3<"$f" || exit 1;
 case $f in /*) ;; *) f=$PWD/$f; [ -e "$f" ] || f=/dev/fd/3 ;; esac;
@@ -179,7 +179,7 @@ def check_names(copy: Copy) -> None:
     """Raise WorkerError for names that would not reach a node as they are."""
     path = copy.source if copy.reverse else copy.dest
     if path.startswith("~") and path != "~" and not path.startswith("~/"):
-        raise WorkerError(f"{path!r}: another user's home is not known here; say ./~ for a name")
+        raise WorkerError(f"{path!r}: another user's home is not known here; write ./~ for a name")
     _check_quoted(path)
     if not copy.reverse:
         _check_quoted(copy.name)

@@ -55,10 +55,10 @@ def check_copy(source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic:
     tree = os.path.isdir(paths.source)
     if atomic and tree:
         raise WorkerBadArgumentError(
-            f"source {paths.source!r} is a directory: only a file can arrive in one step"
+            f"source {paths.source!r} is a directory: only a file can be copied atomically"
         )
     if atomic and os.path.exists(paths.source) and not os.path.isfile(paths.source):
-        raise WorkerBadArgumentError(f"source {paths.source!r} is no regular file")
+        raise WorkerBadArgumentError(f"source {paths.source!r} is not a regular file")
     return paths._replace(tree=tree)
 
 
@@ -92,7 +92,7 @@ def check_kept(copy: Copy, nodes: Iterable[str], names: Iterable[str]) -> None:
     for node, name in zip(nodes, names, strict=True):
         if "/" in name:
             raise WorkerError(
-                f"node {node!r} cannot be copied from: its name is to end that of a file here"
+                f"node {node!r} cannot be copied from: its name would be the suffix of a file name here"
             )
         wanted.add(name)
     with os.scandir(copy.dest) as entries:
@@ -123,7 +123,7 @@ def check_apart(copy: Copy, nodes: Iterable[str], other: Copy, others: Iterable[
     for name in (f"{other.name}.{node}" for node in others):
         if name in names:
             path = os.path.join(copy.dest, name)
-            raise WorkerError(f"another copy, of {other.source!r}, is to be {path!r} too")
+            raise WorkerError(f"another copy, of {other.source!r}, would have the same name, {path!r}")
 
 
 def is_plain(path: str) -> bool:

@@ -28,7 +28,7 @@ def check_handler(handler: Any) -> Any:
         isinstance(handler, type)
         or not any(callable(getattr(handler, name, None)) for name in METHODS)
     ):
-        raise TypeError(f"{handler!r} is no event handler: it has no ev_* method to call")
+        raise TypeError(f"{handler!r} is not an event handler: it has no ev_* method to call")
     return handler
 
 

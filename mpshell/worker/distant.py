@@ -222,9 +222,9 @@ class CommandWorker(DistantWorker):
         # Engines would look for a path on their own hosts, and may find another file there.
         why = ""
         if copy.reverse:
-            why = "what is copied from nodes would come to those hosts, and not here"
+            why = "files copied from nodes would arrive on those hosts, not here"
         elif copy.tree:
-            why = "a directory is not brought there, only a file is"
+            why = "only a file can be sent there, not a directory"
         if why:
             raise EngineClientNotSupportedError(
                 f"the copy of {copy.source!r} is not done by engines on other hosts (info key 'launcher'): "
@@ -237,7 +237,7 @@ class CommandWorker(DistantWorker):
             self._staged = StagedSource(copy.source)
         except OSError as error:
             raise WorkerError(
-                f"source {copy.source!r} cannot be brought to other hosts: {error.strerror}"
+                f"source {copy.source!r} cannot be sent to other hosts: {error.strerror}"
             ) from error
         self._copy = copy._replace(source=self._staged.placeholder, found=self._staged.found)
 

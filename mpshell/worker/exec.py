@@ -125,7 +125,7 @@ def parse_template(
         else:
             bad = command[found.start() : max(end, found.start() + 2)]
             raise WorkerError(
-                f"no placeholder {bad!r} in command {command!r}: there are %h %host %hosts %n %rank"
+                f"unknown placeholder {bad!r} in {command!r}: there are %h %host %hosts %n %rank"
                 f"{' %q' if 'q' in marks else ''} %%"
             )
     parts.append(command[end:])

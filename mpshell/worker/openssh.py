@@ -186,7 +186,7 @@ def _read_flags(
     flags, rest = read_flags(given, with_argument)
     if rest:
         hint = f"-o{rest[0]}" if "=" in rest[0] else "an option begins with '-'"
-        raise WorkerError(f"{rest[0]!r} is no option of {name} ({hint}): {shlex.join(given)}")
+        raise WorkerError(f"{rest[0]!r} is not an option of {name} ({hint}): {shlex.join(given)}")
     if flags and flags[-1].argument is None and flags[-1].letter in with_argument:
         raise WorkerError(f"-{flags[-1].letter} of {name} needs a value: {shlex.join(given)}")
     return flags

@@ -91,7 +91,7 @@ class WorkerPdsh(CommandWorker):
                 raise WorkerError(f"node {node!r} would be taken for something else by pdsh{hint}")
         if self._copy is not None:
             if self._copy.atomic:
-                raise EngineClientNotSupportedError(f"pdcp cannot copy {self.source!r} in one step")
+                raise EngineClientNotSupportedError(f"pdcp cannot copy {self.source!r} atomically")
             check_shell_names(self._copy, "pdcp")
             remote = self.source if self._copy.reverse else self.dest
             if "%" in str(remote):

@@ -96,7 +96,7 @@ class Relayed(WorkerSsh):
         for key in ("canary", "batch", "max_fail"):
             if task.info(key) is not None:
                 raise WorkerError(
-                    f"{key} does not go with a relay copy, which is on all nodes at once"
+                    f"{key} does not go with a relay copy, which runs on all nodes at once"
                 )
         job = self._make_job(task)
         told = self._tell_source if self._dispatch.relay is not None else None
@@ -141,7 +141,7 @@ class Relayed(WorkerSsh):
         """Have the nodes begin in this order, before the run; ValueError unless it has exactly them."""
         order = list(names)
         if sorted(order) != sorted(self.nodes):
-            raise WorkerBadArgumentError(f"an order of nodes names each of {self.nodes} once")
+            raise WorkerBadArgumentError(f"an order of nodes must name each of {self.nodes} once")
         self._order = order
 
     def reader(self, task: PublicTask, nodes: list[str]) -> Reader | None:

@@ -47,7 +47,7 @@ class WorkerRsh(Transport):
         if self._copy is not None:
             if self._copy.atomic:
                 raise EngineClientNotSupportedError(
-                    f"rcp cannot copy {self._copy.source!r} in one step"
+                    f"rcp cannot copy {self._copy.source!r} atomically"
                 )
             check_shell_names(self._copy, "rcp")
 
@@ -113,7 +113,7 @@ class RshReader:
             if found is not None:
                 status = found[1]
             elif status == 0:
-                reason, detail = LOST, "no return code came back"
+                reason, detail = LOST, "no return code arrived"
         yield Ended(self._keys[index], reason, status, detail)
 
 

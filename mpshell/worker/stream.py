@@ -87,9 +87,9 @@ class StreamWorker(Worker):
         try:
             fd = sfile if isinstance(sfile, int) else sfile.fileno()
         except (AttributeError, io.UnsupportedOperation):
-            raise TypeError(f"{sfile!r} is neither a descriptor nor has it one") from None
+            raise TypeError(f"{sfile!r} is not a descriptor and has no fileno()") from None
         if isinstance(sfile, bool) or fd < 0:
-            raise ValueError(f"{sfile!r} is no descriptor")
+            raise ValueError(f"{sfile!r} is not a descriptor")
         if any(other.sname == sname for other in (*self._readers, *self._writers)):
             raise WorkerError(f"there is a stream {sname!r} already")
         if any(other.fd == fd for other in others):

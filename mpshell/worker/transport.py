@@ -150,7 +150,7 @@ class Transport(CommandWorker):
         """Return a text that a method has returned; WorkerError for one that no program can be given."""
         if not isinstance(value, str):
             hint = "; a mark stands in a tuple" if value in _MARKS else ""
-            raise WorkerError(f"{type(self).__name__}.{name} gives {value!r} for a text{hint}")
+            raise WorkerError(f"{type(self).__name__}.{name} returns {value!r} instead of a text{hint}")
         try:
             return check_text(f"{type(self).__name__}.{name}", value)
         except WorkerBadArgumentError as error:

@@ -118,7 +118,7 @@ def test_a_run_that_goes_on_is_shown_and_not_gone_on_with(tmp_path: Path) -> Non
         assert "goes on" in mpshell("--runs", str(path)).lines[0]
         for words in (["--resume", str(path)], ["--rerun-failed", str(path)]):
             refused = mpshell(*words)
-            assert refused.code == 73 and "is locked by another run, which goes on" in refused.err
+            assert refused.code == 73 and "is locked by another run, which is in progress" in refused.err
         refused = local("-w", "x", "--journal", str(path), f"touch {tmp_path}/ran")
         assert refused.code == 73 and "is locked by another run" in refused.err
         assert not (tmp_path / "ran").exists()
@@ -221,8 +221,8 @@ NO_JOURNALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another version": (of_another_version, "has schema 2, and this mpshell knows schema 1"),
     "a damaged one": (damaged, "damaged"),
     "one that was cut": (cut, "damaged"),
-    "a directory": (Path.mkdir, "Is a directory|is no regular file"),
-    "a pipe": (os.mkfifo, "is no regular file"),
+    "a directory": (Path.mkdir, "Is a directory|is not a regular file"),
+    "a pipe": (os.mkfifo, "is not a regular file"),
 }
 
 

@@ -287,7 +287,7 @@ def test_a_wrong_option_is_an_error_of_each_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [(), ("-b",)])
 def test_without_a_terminal_there_is_no_prompt(words: tuple[str, ...]) -> None:
     done = mpshell("-w", "n1", *words, stdin=b"echo x\n")
-    assert done.code == 64 and "a command must be given (the prompt is for a terminal)" in done.err
+    assert done.code == 64 and "a command must be given (the prompt needs a terminal)" in done.err
     script = f"{' '.join(PROGRAM)} -R exec -w n1 {' '.join(words)} | cat"
     child = pexpect.spawn(
         "/bin/bash",

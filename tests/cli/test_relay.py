@@ -97,7 +97,7 @@ def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
         (("-c", "/etc/hosts", "--relay-order=by-name"), "--relay-order is for relay copies"),
         (("-c", "/etc/hosts", "--relay-options=-v"), "--relay-options is for relay copies"),
         (("-c", "/etc", "--relay"), "'/etc' is a directory: only a file can be relayed"),
-        (("-c", "/dev/null", "--relay"), "'/dev/null' is no regular file"),
+        (("-c", "/dev/null", "--relay"), "'/dev/null' is not a regular file"),
         (("-c", "/etc/hosts", "--relay", "-R", "exec"), "relay='ssh' needs nodes with ssh"),
         (("-c", "/etc/hosts", "--relay", "-R", "rsh"), "relay='ssh' needs nodes with ssh"),
         (("-O", "relay_ports=x", "-c", "/etc/hosts", "--relay=sshd"), "relay_ports is LOW-HIGH"),

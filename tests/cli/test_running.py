@@ -216,13 +216,13 @@ def test_dry_run_shows_the_words_of_ssh() -> None:
 @pytest.mark.parametrize(
     ("worker", "options", "said"),
     [
-        ("ssh", ["Port=422"], "-o 'Port=422': 'Port=422' is no option of ssh (-o -oPort=422)"),
-        ("ssh", ["-p 22", "root"], "'root' is no option of ssh (an option begins with '-')"),
-        ("ssh", ["-oPort=22 n2"], "'n2' is no option of ssh"),
-        ("ssh", ["-4 n2"], "'n2' is no option of ssh"),
-        ("ssh", ["-p 22 n2"], "'n2' is no option of ssh"),
-        ("pdsh", ["A=1"], "'A=1' is no option of pdsh"),
-        ("rsh", ["x"], "'x' is no option of rsh"),
+        ("ssh", ["Port=422"], "-o 'Port=422': 'Port=422' is not an option of ssh (-o -oPort=422)"),
+        ("ssh", ["-p 22", "root"], "'root' is not an option of ssh (an option begins with '-')"),
+        ("ssh", ["-oPort=22 n2"], "'n2' is not an option of ssh"),
+        ("ssh", ["-4 n2"], "'n2' is not an option of ssh"),
+        ("ssh", ["-p 22 n2"], "'n2' is not an option of ssh"),
+        ("pdsh", ["A=1"], "'A=1' is not an option of pdsh"),
+        ("rsh", ["x"], "'x' is not an option of rsh"),
     ],
 )
 def test_a_word_that_is_no_option_is_not_taken_for_a_host(
@@ -415,7 +415,7 @@ def test_over_pdsh_stdin_is_lost_and_told(tmp_path: Path) -> None:
         pool.submit(fifo.write_text, "go\n")
         assert done.result().code == 0
     assert sorted(done.result().lines) == ["n1: one", "n2: two"]
-    assert "stdin is lost: pdsh does not pass input on" in done.result().err
+    assert "stdin cannot be passed on: pdsh does not pass input on" in done.result().err
 
 
 def test_a_secret_on_stdin_is_nowhere_else() -> None:

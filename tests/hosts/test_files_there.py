@@ -185,9 +185,9 @@ def test_what_is_not_brought_there_is_refused_at_the_call(task: Task, tmp_path: 
     task.set_info("launcher", local_hosts(1))
     (source := tmp_path / "%h").write_text("x")
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(EngineClientNotSupportedError, match=r"a directory is not brought there"):
+    with pytest.raises(EngineClientNotSupportedError, match=r"only a file can be sent there"):
         task.copy(tmp_path, "/tmp/", nodes="n1")
-    with pytest.raises(EngineClientNotSupportedError, match=r"would come to those hosts"):
+    with pytest.raises(EngineClientNotSupportedError, match=r"would arrive on those hosts"):
         task.rcopy("/etc/hostname", tmp_path, nodes="n1")
     with pytest.raises(EngineClientNotSupportedError, match=r"has a placeholder"):
         copy(task, source, "/tmp/", "n1")

@@ -22,7 +22,7 @@ def write(past: Past, run: PastRun, path: str) -> None:
     """Write the report of a run; OSError when it cannot be written: what was there before stays."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", path)
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
     except FileNotFoundError:
         pass
     text = page(collect(past, run)).encode()
