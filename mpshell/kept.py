@@ -1,3 +1,3 @@
-"""The output that a journal keeps: a leaf, known to the command line without anything of a run."""
+"""The output that a journal keeps: a leaf, which the command line imports without anything of a run."""
 
 KEEPS = KEEPS_NONE, KEEPS_FAILED, KEEPS_ALL = "none", "failed", "all"

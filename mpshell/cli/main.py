@@ -272,7 +272,9 @@ def _conclude(
         status = INTERNAL_ERROR if failed else _status(run, display, options, written)
         display.show_rest(seconds, status)
     except MemoryError:
-        return _out_of_memory(display, without_room, "not all of the gathered output could be shown")
+        return _out_of_memory(
+            display, without_room, "not all of the gathered output could be shown"
+        )
     if without_room or display.unshown:
         return _out_of_memory(display, without_room, "the gathered output is shown")
     _sum_up(run, display, options, terminal, seconds)
@@ -302,7 +304,9 @@ def _out_of_memory(display: Display, was_stopped: bool, shown: str) -> int:
 
     stopped = "the run was stopped, and " if was_stopped else ""
     if display.unshown:
-        shown += f", except that of {NodeSet.fromnames(display.unshown)}, which is too large by itself"
+        shown += (
+            f", except that of {NodeSet.fromnames(display.unshown)}, which is too large by itself"
+        )
     # Also where it has to be quiet: it is an error.
     display.terminal.own(f"out of memory: {stopped}{shown}")
     return INTERNAL_ERROR

@@ -152,7 +152,9 @@ def _check_options(name: str, transport: str, texts: list[str]) -> None:
         for word in shlex.split(text):
             if not word.startswith("-") and not awaits.fullmatch(before):
                 hint = f"-o -o{word}" if "=" in word else "an option begins with '-'"
-                raise ValueError(f"{name} {text!r}: {word!r} is not an option of {transport} ({hint})")
+                raise ValueError(
+                    f"{name} {text!r}: {word!r} is not an option of {transport} ({hint})"
+                )
             before = word
 
 

@@ -176,8 +176,8 @@ _CONNECTING = (
     Setting("pdsh_path", _PROGRAM, "the pdsh", _OURS, info="pdsh_path", own_default="pdsh"),
     Setting("pdcp_path", _PROGRAM, "the pdcp", _OURS, info="pdcp_path", own_default="pdcp"),
     Setting("rpdcp_path", _PROGRAM, "the rpdcp", _OURS, info="rpdcp_path", own_default="rpdcp"),
-    Setting("ssh_kex", _choice("prefer", "require"), "prefer or require a quantum-safe key exchange, over asyncssh",
-        _OURS, info="ssh_kex"),
+    Setting("ssh_kex", _choice("prefer", "require"),
+        "quantum-safe key exchange over asyncssh, preferred or required", _OURS, info="ssh_kex"),
     Setting("ssh_keep", _SPAN, "time that connections of asyncssh stay open for the next command of the "
         "prompt, or the next run of a program", _OURS, info="ssh_keep"),
     Setting("connect_fanout", _COUNT, "connections that asyncssh makes at once, over all engines", _OURS,

@@ -171,4 +171,6 @@ def check_ways(ways: Sequence[Way]) -> None:
     """Raise TaskSettingError for a host whose packet is too long."""
     for way in ways:
         if len(host_packet(0, way)) > LONGEST:
-            raise TaskSettingError(f"the command line for {way.name!r} is longer than {LONGEST} bytes")
+            raise TaskSettingError(
+                f"the command line for {way.name!r} is longer than {LONGEST} bytes"
+            )

@@ -115,7 +115,9 @@ def check(connection: sqlite3.Connection, path: str) -> bool:
         if not tables:
             return False
     if application != APPLICATION:
-        raise JournalError(f"{path!r} is not a journal of mpshell but a database of another program")
+        raise JournalError(
+            f"{path!r} is not a journal of mpshell but a database of another program"
+        )
     if version != VERSION:
         raise JournalError(
             f"journal {path!r} has schema {version}, but this mpshell knows schema {VERSION}: use the "

@@ -1,13 +1,13 @@
-"""Replacements of `typing`, `pickle` and `signal` for engines: the same, without the modules that those load.
+"""Replacements of `typing`, `pickle` and `signal` for engines, without the modules that these load.
 
-The wrappers in the standard library bring regular expressions and enumerations along, which was 10 of the
-22 ms that the imports of a fork server took, and the first run waits for them (docs/decisions.md). A type
+The wrappers in the standard library import regular expressions and enumerations, which took 10 of the
+22 ms of the imports of a fork server, and the first run waits for these (docs/decisions.md). A type
 checker sees the originals.
 """
 
 from __future__ import annotations
 
-#: Known to type checkers by its name.
+#: Type checkers know it by its name.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:

@@ -1,19 +1,19 @@
 """The rights of a program on its machine, as one short text that changes when the program drops any of them.
 
-Read by the program, and by the processes that run commands in its name: the rights that they hold must not stay
-within reach of a program that has dropped it. Source: proc_pid_status(5).
+The program reads it, and so do the processes that run its commands: a program that has dropped a right must not
+be able to use it through them. Source: proc_pid_status(5).
 """
 
 import binascii
 
-#: The effective set is left out: a program raises and lowers it for a moment, and can while it is permitted.
+#: Without the effective set, which a program can raise and lower at any time within the permitted one.
 _FIELDS = (b"Uid:", b"Gid:", b"Groups:", b"CapInh:", b"CapPrm:", b"CapBnd:", b"CapAmb:")
 
 
 def privileges_of(process: str) -> str | None:
     """Return the ids and capabilities of a process; "" for one without id 0 and without capabilities.
 
-    `process` is its directory in /proc, "self" for one. None where it cannot be read. A process changes the
+    `process` is its directory in /proc, e.g. "self". None if it cannot be read. A process changes the
     ids of all its threads at once; the directory of a process shows those of its main thread.
     """
     try:
@@ -26,7 +26,7 @@ def privileges_of(process: str) -> str | None:
     ids = [*found.get(b"Uid:", ()), *found.get(b"Gid:", ()), *found.get(b"Groups:", ())]
     if b"0" not in ids and not int(found.get(b"CapPrm:", [b"0"])[0], 16):
         return ""
-    # There may be 65,536 groups, and this has to fit into one argument of a command.
+    # There may be 65,536 groups, but the text has to fit into one argument of a command.
     groups = binascii.crc32(b" ".join(found.pop(b"Groups:", [])))
     rest = b" ".join(value for values in found.values() for value in values)
     return f"{groups:x} {rest.decode()}"

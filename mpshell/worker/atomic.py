@@ -3,14 +3,14 @@
     here: sh ─ opens the file, becomes ─► ssh ═════► node: sh RECEIVE ─► DIR/file ─► rename to the target
 
 The receiving side does everything by itself. It writes into a directory of its own beside the target,
-checks the size against the expected one, renames the file, and removes its directory in every case. A cut
-connection is an end of file there, and a wrong size. So nothing is left on the node, whatever became of
+compares the size with the expected one, renames the file, and removes its directory in every case. There a cut
+connection is an end of file and a wrong size. So nothing is left on the node, whatever happened to
 the sending side; only SIGKILL of the receiving shell leaves the directory.
 
-The directory, and not a name that is hard to guess, keeps other users out: every user reads the arguments
-of commands in `ps`, and a shell cannot create a file and be sure that it is new (its noclobber opens a FIFO
-that is there; `cp` follows a symbolic link). mkdir(2) fails when anything is there, and nobody else makes
-an entry in a directory of mode 0700.
+The directory, and not a name that is hard to guess, keeps other users out: every user can read the arguments
+of commands in `ps`, and a shell cannot create a file and be sure that it is new (its noclobber opens an
+existing FIFO; `cp` follows a symbolic link). mkdir(2) fails if the name exists, and no other user can make an
+entry in a directory of mode 0700.
 
 Pure: text for commands, and one stat(2). Called by workers in the thread of the task.
 """
@@ -74,7 +74,7 @@ else
     + ") || exit 1;"
 )
 
-#: A file to stdout, behind one line with its size, mode and times. Argument: the file.
+#: A file to stdout, after one line with its size, mode and times. Argument: the file.
 _SEND = script(
     "d=$1;"
     + HOME
@@ -168,9 +168,9 @@ def _remote(text: str, *words: str | Template) -> Template:
 
 
 def temporary() -> Template:
-    """Return a name that no other copy has, on no node: many may share one file system.
+    """Return a name that no other copy has, on any node, since many may share one file system.
 
-    It need not be secret: see the top.
+    It need not be secret: see the docstring of this module.
     """
     return (f"{PREFIX}{os.urandom(8).hex()}-", RANK)
 
@@ -187,7 +187,7 @@ def check_names(copy: Copy) -> None:
 
 def _check_quoted(path: str) -> None:
     if "\\" in path or "!" in path:
-        # Shells other than sh may read it in another way.
+        # Shells other than sh may interpret it in another way.
         raise WorkerError(f"{path!r}: a backslash or exclamation mark cannot be in an atomic copy")
 
 
@@ -197,7 +197,7 @@ def receiver(copy: Copy) -> Template:
         size, mode, *moments = copy.found or _found(copy.source)
         times = [stamp(seconds) for seconds in moments]
     except OSError:
-        # Each node's copy will say so, as one does that finds it gone later.
+        # The copy to each node reports this, also if the file disappears later.
         size, mode, times = 0, 0, ["", ""]
     if not copy.preserve:
         times = ["", ""]

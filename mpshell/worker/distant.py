@@ -29,25 +29,25 @@ class DistantWorker(Worker):
     command: str | None
     source: str | None
     dest: str | None
-    #: The number that its command has in a journal, for a run that goes on with one.
+    #: The number of its command in a journal, for a run that continues one.
     recorded_as: int | None = None
-    #: How its nodes pass on the file that it copies, "ssh" or "sshd"; None where they do not.
+    #: How its nodes pass on the file that it copies, "ssh" or "sshd"; None if they do not.
     relays_over: str | None = None
 
     def relay_source(self, node: str) -> str | None:
-        """Return the node that a node has the file of a relay copy from; None for this host, or for none."""
+        """Return the node from which a node gets the file of a relay copy; None for this host, or for none."""
         return None
 
     def run_only(self, nodes: Iterable[str]) -> None:
-        """Run on these of its nodes only, before the run: each keeps its rank among all of them (`%n`)."""
+        """Before the run: run on only these of its nodes; each keeps its rank among all of them (`%n`)."""
         self._only = frozenset(nodes)
 
     def node_buffer(self, node: str) -> bytes | None:
-        """Return a node's recorded stdout, or None when nothing came."""
+        """Return a node's recorded stdout, or None if it is empty."""
         return self._read(node, self.SNAME_STDOUT)
 
     def node_error(self, node: str) -> bytes | None:
-        """Return a node's recorded stderr, or None when nothing came."""
+        """Return a node's recorded stderr, or None if it is empty."""
         return self._read(node, self.SNAME_STDERR)
 
     node_error_buffer = node_error
@@ -107,7 +107,8 @@ class DistantWorker(Worker):
     ) -> Iterator[tuple[int, NodeSet]]:
         """Yield (return code, nodes); only codes that some matching node has.
 
-        In the order in which the run of the task saw the codes first, those of one turn in ascending order.
+        In the order in which the codes first arrived in the run of the task, those of one turn in ascending
+        order.
         """
         self._bound()
         for code, keys in self.results.by_code(matcher(match_keys)).items():
@@ -135,12 +136,12 @@ class CommandWorker(DistantWorker):
     """A worker that runs one command, or makes one copy, for each of its nodes.
 
     `nodes` is a node set in any form; None or an empty one runs nothing. `timeout` is in seconds, for
-    each command from its own start. With `stderr` the two streams are kept apart. An empty command is run
-    as the shell has it, and is 0.
+    each command from its own start. With `stderr` the two streams are kept apart. An empty command is passed to
+    the shell, and returns 0.
 
     Instead of a `command` there can be a `source` and a `dest`: a file or directory that is copied to
     each node, or with `reverse` from each node to `dest`/basename.node here. `preserve` keeps times and
-    modes. With `atomic` a file comes under a temporary name and is renamed when it is whole.
+    modes. With `atomic` a file gets a temporary name and is renamed when it is complete.
     """
 
     _in_waves = True
@@ -184,7 +185,7 @@ class CommandWorker(DistantWorker):
             )
             if reverse:
                 check_kept(self._copy, self.nodes, self._kept_names(self._copy))
-            # A copy reads nothing.
+            # A copy reads no input.
             self._stdin = False
             self._input_closed = True
         self.source = None if self._copy is None else self._copy.source
@@ -199,7 +200,7 @@ class CommandWorker(DistantWorker):
         return bool(self.nodes)
 
     def _kept_names(self, copy: Copy) -> Iterable[str]:
-        """Return the names, in the order of the nodes, under which copies from them are kept."""
+        """Return the names of the copies from the nodes, in the order of the nodes."""
         return (f"{copy.name}.{node}" for node in self.nodes)
 
     def _check_copy(
@@ -215,11 +216,11 @@ class CommandWorker(DistantWorker):
                 check_apart(self._copy, self.nodes, other._copy, other.nodes)
 
     def check_far(self) -> None:
-        """Have a copy read a file of this host elsewhere; raise where that is not done."""
+        """Prepare a copy of a file of this host on other hosts; raise if that is not supported."""
         copy = self._copy
         if copy is None or self._staged is not None:
             return
-        # Engines would look for a path on their own hosts, and may find another file there.
+        # Engines would look for the path on their own hosts, and might find another file there.
         why = ""
         if copy.reverse:
             why = "files copied from nodes would arrive on those hosts, not here"
@@ -242,7 +243,7 @@ class CommandWorker(DistantWorker):
         self._copy = copy._replace(source=self._staged.placeholder, found=self._staged.found)
 
     def enter(self, task: PublicTask, run: Coordinator) -> None:
-        # The launcher may have been set, or taken away, since this was scheduled.
+        # The launcher may have been set, or removed, since this was scheduled.
         if task.info("launcher") is not None:
             self.check_far()
         elif self._staged is not None and self._copy is not None:
@@ -258,7 +259,7 @@ class CommandWorker(DistantWorker):
         super()._check_writer(sname)
 
     def command_lines(self, task: PublicTask) -> Iterator[tuple[NodeSet, list[str]]]:
-        """Yield (nodes, words) for each command that it would execute on a Task, and run nothing.
+        """Yield (nodes, argument vector) for each command that it would execute on a Task, and run nothing.
 
         A command line for /bin/sh is one word.
         """

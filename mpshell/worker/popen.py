@@ -1,4 +1,4 @@
-"""WorkerPopen: one local command, known by a key."""
+"""WorkerPopen: one local command, identified by a key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class WorkerPopen(Worker):
     """Run `command` here, once, with /bin/sh.
 
-    `key` stands for it in events and results; the worker itself does when none is given.
+    `key` identifies it in events and results; without one, the worker itself does.
     """
 
     _wants_outcomes = True
@@ -69,19 +69,19 @@ class WorkerPopen(Worker):
         return self._rc
 
     def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
-        """Return the record of a stream, or None when nothing came."""
+        """Return the record of a stream, or None if it is empty."""
         return self._read(self._own_key() if node is None else node, sname)
 
     def error(self) -> bytes | None:
-        """Return the record of its stderr, or None when nothing came."""
+        """Return the record of its stderr, or None if it is empty."""
         return self.read(sname=self.SNAME_STDERR)
 
 
 def _check_key(key: Any) -> Any:
-    """Return the key; TypeError for one that results cannot be found by."""
+    """Return the key; TypeError for one that cannot be looked up in results."""
     if not isinstance(key, Hashable):
         raise TypeError(f"a key is hashable, {key!r} is not")
-    hash(key)  # a tuple of lists, for instance, says so itself
+    hash(key)  # also a tuple of lists, for instance
     return key
 
 

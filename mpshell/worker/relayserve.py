@@ -1,4 +1,4 @@
-"""What a node runs for another one in a relay copy, and what takes the head's feed: scripts. Pure.
+"""The scripts that serve another node in a relay copy, and that receive the head's feed. Pure.
 
 See `mpshell.worker.relay`, which has the receiving script.
 """
@@ -19,13 +19,13 @@ d=$(printf "%b." "$(printf %s "$d" | tr @ "$e$e")"); d=${d%.};
 b=$(printf "%b." "$(printf %s "$b" | tr @ "$e$e")"); b=${b%.};
 """
 
-#: Not every sleep takes a fraction.
+#: Not every sleep accepts a fraction.
 _NAP = "{ sleep .05 2>/dev/null || sleep 1; }"
 
 #: The part or target of this node to stdout. Arguments: target, name in a directory, TOKEN, size, rank, `part`
 #: or `done`, the first byte (from 1) and the number of bytes. With - for the rank the target is the directory
 #: in /proc of a RECEIVE, whose descriptor 9 is the file.
-#: The sum protects the child from whatever is read here, so our directory needs no proof as in ENTER.
+#: The checksum protects the child from wrong data, so our directory need not be verified as in ENTER.
 SERVE = script(
     "d=$1; b=$2; t=$3; n=$4; k=$5; kind=$6; from=$7; left=$8; a=; c=; w=; v=;"
     + DECODE

@@ -121,7 +121,10 @@ def test_dry_run_of_a_copy(places: Path) -> None:
             ("--rcopy", "/etc/hosts", "--dest", "/no/such/dir"),
             "--dest '/no/such/dir' is not a directory",
         ),
-        (("--rcopy", "/etc/hosts", "--dest", "/etc/hosts"), "--dest '/etc/hosts' is not a directory"),
+        (
+            ("--rcopy", "/etc/hosts", "--dest", "/etc/hosts"),
+            "--dest '/etc/hosts' is not a directory",
+        ),
         (
             ("--rcopy", "/no/such/file"),
             "--rcopy '/no/such/file': there is no directory '/no/such/'",

@@ -132,7 +132,10 @@ def test_a_slurm_list_whose_numbers_gain_a_digit(tmp_path: Path) -> None:
         (("-w", "n[1-"), "-w 'n[1-'"),
         (("-w", "n1", "-x", "n]"), "-x 'n]'"),
         (("-w", ""), "no nodes in -w ''"),
-        (("-w", "n[1-9],-n3"), "-w 'n[1-9],-n3': a node name cannot begin with '-' (exclude nodes with -x)"),
+        (
+            ("-w", "n[1-9],-n3"),
+            "-w 'n[1-9],-n3': a node name cannot begin with '-' (exclude nodes with -x)",
+        ),
         (("--hostfile", "/dev/null"), "no nodes in --hostfile '/dev/null'"),
         (("-w", "^"), "-w '^': the name of a file must follow"),
         (("--hostfile", "/"), "--hostfile '/' cannot be read: Is a directory"),

@@ -118,7 +118,10 @@ def test_a_run_that_goes_on_is_shown_and_not_gone_on_with(tmp_path: Path) -> Non
         assert "goes on" in mpshell("--runs", str(path)).lines[0]
         for words in (["--resume", str(path)], ["--rerun-failed", str(path)]):
             refused = mpshell(*words)
-            assert refused.code == 73 and "is locked by another run, which is in progress" in refused.err
+            assert (
+                refused.code == 73
+                and "is locked by another run, which is in progress" in refused.err
+            )
         refused = local("-w", "x", "--journal", str(path), f"touch {tmp_path}/ran")
         assert refused.code == 73 and "is locked by another run" in refused.err
         assert not (tmp_path / "ran").exists()

@@ -266,7 +266,9 @@ except EngineStartError as error:
         timeout=60, check=False,
     )  # fmt: skip
     lines = done.stdout.splitlines()
-    reason = "no engine process can run: /proc is needed to end processes that commands leave, and is "
+    reason = (
+        "no engine process can run: /proc is needed to end processes that commands leave, and is "
+    )
     assert lines and all(line.startswith(reason) for line in lines), (done.stdout, done.stderr)
     assert done.stderr == ""
     assert not (tmp_path / "ran").exists()

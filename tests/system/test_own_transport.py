@@ -239,7 +239,10 @@ def returns(**methods: Any) -> type[Transport]:
     [
         ({"command_argv": "echo hi"}, "Mine.command_argv returns a list of words, not 'echo hi'"),
         ({"command_argv": []}, r"Mine.command_argv returns a list of words, not \[\]"),
-        ({"command_argv": ["echo", NODE]}, "Mine.command_argv returns 0 instead of a text; a mark stands"),
+        (
+            {"command_argv": ["echo", NODE]},
+            "Mine.command_argv returns 0 instead of a text; a mark stands",
+        ),
         ({"command_argv": ["echo", ("x", 7)]}, "Mine.command_argv returns 7 instead of a text"),
         ({"command_argv": ["echo", b"x"]}, "Mine.command_argv returns b'x' instead of a text"),
         ({"command_argv": ["echo", "a\0b"]}, "Mine.command_argv cannot hold a NUL"),
