@@ -187,7 +187,7 @@ def test_what_a_login_writes_before_the_greeting_is_skipped(before: bytes) -> No
 
 def test_output_without_a_greeting_is_not_read_for_ever() -> None:
     reader = frames.Frames(greeted=False)
-    with pytest.raises(ProtocolError, match="greeting cannot be read"):
+    with pytest.raises(ProtocolError, match="no greeting"):
         for _ in range(100):
             reader.feed(b"yes\n" * 1000)
 
