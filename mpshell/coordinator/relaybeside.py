@@ -1,6 +1,6 @@
-"""A command that a run executes for itself, beside a job: neither a journal nor a worker's results have it.
+"""A side job: a command that a run executes for itself, in neither a journal nor a worker's results.
 
-It takes no slot of the fanout, and has no handler: the one who started it is told its exit status and output.
+It takes no slot of the fanout, and has no handler: `on_end` gets its exit status and output.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from mpshell.coordinator.results import Key, WorkerResults, returncode
 from mpshell.outcome import Outcome
 from mpshell.wire.messages import GATHER, STDOUT, Template
 
-#: The status of a command that has none.
+#: The status for a command without one.
 _NONE = 255
 
 _KEY = "beside"
 
 
 class Beside:
-    """Such a command: listener and reader of its job. `on_end(status, stdout, stderr)` is called once."""
+    """A side job: listener and reader of its job. `on_end(status, stdout, stderr)` is called once."""
 
     job: Job
 
@@ -51,7 +51,7 @@ class Beside:
             on_end(_NONE if code is None else code, self._said[True], err)
         return iter(())
 
-    # -- the listener, which has nobody to tell --------------------------------------------------
+    # -- the listener, whose events have no handler ----------------------------------------------
 
     def job_starting(self, job: Job, indexes: Sequence[int]) -> None:
         """Tell nobody."""
@@ -83,7 +83,7 @@ class Beside:
         """Tell nobody."""
 
     def job_trace(self, job: Job, text: str) -> None:
-        """Pass a command line on as one of the worker."""
+        """Pass a command line on like one of the worker."""
         self._trace(job, text)
 
 
@@ -94,7 +94,7 @@ def start_beside(
     others: set[Beside],
     on_end: Callable[[int, bytes, bytes], object],
 ) -> Beside:
-    """Start a command with the surroundings of a job's, and put it among others while it runs."""
+    """Start a side job with the surroundings of a job, and add it to others while it runs."""
     beside = Beside(others, on_end, job.listener.job_trace)
     spec = job.spec._replace(
         shell=None, argv=tuple(words), timeout=None, stdin=False, stdin_each=False, separate_stderr=True,
