@@ -63,6 +63,7 @@ TASK_INFO: dict[str, Any] = {
     "batch": None,
     "max_fail": None,
     "launcher": None,
+    "remote_env": "",
     "journal": None,
     "journal_output": KEEPS_ALL,
     "journal_limit": 1 << 28,

@@ -204,6 +204,9 @@ _HOSTS = (
         _OURS, ("--dask",), "ADDRESS"),
     Setting("hosts_options", _WORDS, "options for the ssh or srun to the hosts", _OURS,
         ("--hosts-options",), "OPTIONS", "repeatable"),
+    Setting("remote_env", Kind(str, "names of variables"),
+        "variables of this machine that the commands on other hosts also get: LANG LC_ALL", _OURS,
+        info="remote_env"),
     Setting("hosts_python", _TEXT, "the Python with mpshell on the hosts", _OURS,
         ("--hosts-python",), "PATH", "the path of this Python if it exists there, else python3"),
 )

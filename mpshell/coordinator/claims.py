@@ -19,6 +19,10 @@ from mpshell.wire import files, messages
 _REASONS = frozenset(
     (messages.EXITED, messages.SIGNALED, messages.TIMED_OUT, messages.CANCELLED, messages.SPAWN_FAILED)
 )  # fmt: skip
+#: The same of one that makes connections.
+_CONNECTION_REASONS = _REASONS | {
+    messages.CUT, messages.UNREACHABLE, messages.AUTH, messages.HOSTKEY, messages.TRANSPORT
+}  # fmt: skip
 _STREAMS = frozenset((messages.STDOUT, messages.STDERR, messages.LOG))
 
 #: The range of an exit status, signal or error number, and the value for none.
@@ -58,15 +62,16 @@ def _trace(engine: EngineState, event: messages.Trace) -> bool:
 
 
 def _finished(engine: EngineState, event: messages.Finished) -> bool:
-    ended = set()
+    ended, bodies = set(), engine.bodies
+    reasons = _CONNECTION_REASONS if engine.link.ssh_library else _REASONS
     for client, reason, status, stdout, stderr, started, duration, _ in event.results:
         if client not in engine.running and client not in engine.assigned:
             return False
-        if reason not in _REASONS or status not in _STATUSES:
+        if reason not in reasons or status not in _STATUSES:
             return False
         if not (isfinite(started) and isfinite(duration)):
             return False
-        if any(body >= 0 and body not in engine.bodies for body in (stdout, stderr)):
+        if (stdout >= 0 and stdout not in bodies) or (stderr >= 0 and stderr not in bodies):
             return False
         ended.add(client)
     return len(ended) == len(event.results)

@@ -50,6 +50,7 @@ class Coordinator:
         interrupts: Interrupts,
         *,
         here: Callable[[], EnginePool] | None = None,
+        remote_env: tuple[tuple[str, str], ...] = (),
         fanout: int | None,
         engines: int | None,
         records: Callable[[str], bool],
@@ -87,7 +88,9 @@ class Coordinator:
             # Late: only if the engines of the run are on other hosts.
             from mpshell.coordinator import farengines, places
 
-            kind = functools.partial(farengines.FarEngineSet, stop=self._give_up_jobs)
+            kind = functools.partial(
+                farengines.FarEngineSet, stop=self._give_up_jobs, env=remote_env
+            )
             far, pool_here = engines_of(kind, pool, connects), here
             self._engines = places.Places(far, lambda: engines_of(EngineSet, pool_here()))
         self._engines.add_slot_pool(TASK_SLOTS, fanout)

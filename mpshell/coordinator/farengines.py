@@ -88,12 +88,19 @@ class FarEngineState(EngineState):
 class FarEngineSet(EngineSet):
     """Engines on other hosts. A job with a source goes to engines of a host that has the whole source.
 
-    `stop` starts no more of some jobs, for a reason.
+    `stop` starts no more of some jobs, for a reason; `env` are variables in addition to those on the host.
     """
 
-    def __init__(self, *args: Any, stop: Callable[[list[Job], str], object], **more: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        stop: Callable[[list[Job], str], object],
+        env: tuple[tuple[str, str], ...] = (),
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
         self._stop = stop
+        self._env = env
         self._files = HostFiles()
         self._new_state = functools.partial(
             FarEngineState, host_files=self._files, notices=self.notices
@@ -106,6 +113,9 @@ class FarEngineSet(EngineSet):
 
     def submit(self, job: Job) -> None:
         job.token = os.urandom(12).hex() if job.source is None else job.source.token
+        if self._env:
+            # Those of its transport go before.
+            job.spec = job.spec._replace(env=self._env + job.spec.env)
         super().submit(job)
 
     def forget(self, job: Job) -> None:

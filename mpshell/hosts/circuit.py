@@ -136,12 +136,15 @@ class Circuit:
         self._taken += len(piece)
         if self._taken - self._credited > WINDOW + frames.BODY:
             raise ProtocolError("more than the window")
-        self._frame += piece
-        if len(self._frame) > self._longest:
+        if len(self._frame) + len(piece) > self._longest:
             raise ProtocolError(f"a frame of more than {self._longest} bytes")
-        if kind == frames.LAST:
-            frame, self._frame = bytes(self._frame), bytearray()
+        if kind != frames.LAST:
+            self._frame += piece
+        elif self._frame:
+            frame, self._frame = bytes(self._frame + piece), bytearray()
             self.channel.send(frame)
+        else:
+            self.channel.send(piece)
         self._settle()
 
     def tell(self, frame: bytes) -> None:

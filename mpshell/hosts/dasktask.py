@@ -23,6 +23,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
@@ -67,13 +68,18 @@ def unprotected(address: str) -> str:
     """Return why bytes must not go over a connection to this address; "" if they may."""
     parts = urlsplit(address)
     host = parts.hostname or ""
-    if parts.scheme == "tls" or (
-        parts.scheme == "tcp" and (host.startswith("127.") or host in ("::1", "localhost"))
-    ):
+    if parts.scheme == "tls" or (parts.scheme == "tcp" and _is_loopback(host)):
         return ""
     return (
         f"{address} is not protected by TLS: only tls:// is used, or tcp:// of this machine alone"
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may lead anywhere, `127.example.org` too
 
 
 class Numbers:

@@ -8,6 +8,7 @@ may write something before it, and goes on with frames: the length of the body, 
                 ◄──────────── PIECE LAST CREDIT END ────────────►
 """
 
+import math
 import struct
 
 from mpshell.errors import ProtocolError
@@ -64,6 +65,8 @@ def unpack_clock(body: bytes) -> float:
     if len(body) != _CLOCK.size:
         raise ProtocolError(f"a clock of {len(body)} bytes")
     (seconds,) = _CLOCK.unpack(body)
+    if not math.isfinite(seconds):
+        raise ProtocolError(f"a clock that is at {seconds}")
     return float(seconds)
 
 
@@ -72,34 +75,33 @@ class Frames:
 
     def __init__(self, greeted: bool) -> None:
         self.greeted = greeted
-        self._in = bytearray()
+        #: What has come of the next frame, or of what is before the greeting.
+        self._in = b""
 
     def feed(self, data: bytes) -> list[tuple[bytes, int, bytes]]:
         """Return the frames that bytes complete; ProtocolError for what cannot be any."""
-        self._in += data
-        if not self.greeted and not self._find_greeting():
-            return []
+        if self._in:
+            data = self._in + data
+        if not self.greeted:
+            # Its first newline may end what the login has written, or there is nothing before it.
+            at = data.find(GREETING)
+            if at < 0 and len(data) > _PREAMBLE:
+                raise ProtocolError(f"no greeting within {_PREAMBLE} bytes of output")
+            if at < 0:
+                self._in = data
+                return []
+            data = data[at + len(GREETING) :]
+            self.greeted = True
         frames = []
-        buffer, start, end = self._in, 0, len(self._in)
+        start, end = 0, len(data)
         while end - start >= _HEAD.size:
-            size, kind, engine = _HEAD.unpack_from(buffer, start)
+            size, kind, engine = _HEAD.unpack_from(data, start)
             if size > BODY:
                 raise ProtocolError(f"a frame of {size} bytes is announced, at most {BODY}")
             if end - start - _HEAD.size < size:
                 break
             start += _HEAD.size
-            frames.append((kind, engine, bytes(memoryview(buffer)[start : start + size])))
+            frames.append((kind, engine, data[start : start + size]))
             start += size
-        del buffer[:start]
+        self._in = data[start:]
         return frames
-
-    def _find_greeting(self) -> bool:
-        # The newline before it may be the last one of what the login has written, or there is nothing before.
-        at = self._in.find(GREETING)
-        if at < 0:
-            if len(self._in) > _PREAMBLE:
-                raise ProtocolError(f"no greeting within {_PREAMBLE} bytes of output")
-            return False
-        del self._in[: at + len(GREETING)]
-        self.greeted = True
-        return True

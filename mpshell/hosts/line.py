@@ -2,6 +2,9 @@
 
 A beat that stood behind a megabyte of output would let a lease run out on a slow network. So frames that are
 about time and room go first, and a body is short (`mpshell.hosts.frames.BODY`).
+
+Each write wakes all processes on the way to the coordinator. So an end may make a pause between two writes, and
+what comes meanwhile goes together. A frame for a line that has been quiet goes at once.
 """
 
 import os
@@ -10,7 +13,7 @@ from collections.abc import Callable
 
 from mpshell.errors import ProtocolError
 from mpshell.hosts import frames
-from mpshell.runtime.loop import EventLoop
+from mpshell.runtime.loop import EventLoop, TimerHandle
 
 #: Frames that go before the others. An engine's START is one, so that a FENCE never comes before it.
 _URGENT = frozenset(
@@ -30,7 +33,8 @@ class LineEnd:
     """Frames in and out of two descriptors, which may be one, and which it owns.
 
     `on_frame` gets a kind, an engine's number and a body, and may raise ProtocolError; `on_end` gets the reason
-    why nothing comes or goes any more, once.
+    why nothing comes or goes any more, once. `pause` is the seconds between two writes, at least, unless there
+    is much to be written.
     """
 
     def __init__(
@@ -40,37 +44,52 @@ class LineEnd:
         on_frame: OnFrame,
         on_end: Callable[[str], object],
         greeted: bool,
+        pause: float = 0.0,
     ) -> None:
         self._read_fd, self._write_fd = fds
         self._loop = loop
         self._on_frame = on_frame
         self._on_end = on_end
+        self._pause = pause
         self._frames = frames.Frames(greeted)
         self._urgent: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
         #: What is being written.
         self._out = memoryview(b"")
-        self._flush_is_due = self._writing = False
+        #: Bytes in `_urgent` and `_bulk`.
+        self._size = 0
+        #: The next write, while one is to come; the moment when the pause after the last one is over.
+        self._due: TimerHandle | None = None
+        self._rested = 0.0
+        self._writing = False
         self.closed = False
         for fd in set(fds):
             os.set_blocking(fd, False)
         loop.add_reader(self._read_fd, self.receive)
 
     def send(self, kind: bytes, engine: int = 0, body: bytes = b"") -> None:
-        """Send a frame with what else this turn has to send."""
+        """Send a frame with what else there is to send."""
         if self.closed:
             return
-        (self._urgent if kind in _URGENT else self._bulk).append(frames.pack(kind, engine, body))
-        if not (self._flush_is_due or self._writing):
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+        frame = frames.pack(kind, engine, body)
+        (self._urgent if kind in _URGENT else self._bulk).append(frame)
+        self._size += len(frame)
+        if self._writing:
+            return
+        when = self._rested if self._pause and self._size < frames.BODY else 0.0
+        if self._due is not None:
+            if self._due.when <= when:
+                return
+            self._due.cancel()
+        self._due = self._loop.call_at(when, self._flush)
 
     def greet(self) -> None:
         """Send the greeting, before all frames."""
         self._urgent.append(frames.GREETING)
+        self._size += len(frames.GREETING)
 
     def _flush(self) -> None:
-        self._flush_is_due = False
+        self._due = None
         while not self.closed and (self._out or self._fill()):
             try:
                 written = os.write(self._write_fd, self._out)
@@ -86,6 +105,8 @@ class LineEnd:
                 self._fail(os.strerror(error.errno or 0))
                 return
             self._out = self._out[written:]
+        if self._pause:
+            self._rested = self._loop.time() + self._pause
         if self._writing and not self.closed:
             self._writing = False
             self._loop.remove_writer(self._write_fd)
@@ -96,6 +117,7 @@ class LineEnd:
         while (self._urgent or self._bulk) and size < frames.BODY:
             chosen.append((self._urgent or self._bulk).popleft())
             size += len(chosen[-1])
+        self._size -= size
         self._out = memoryview(b"".join(chosen))
         return bool(chosen)
 
@@ -135,6 +157,8 @@ class LineEnd:
         if self.closed:
             return
         self.closed = True
+        if self._due is not None:
+            self._due.cancel()
         self._loop.remove_reader(self._read_fd)
         self._loop.remove_writer(self._write_fd)
         for fd in {self._read_fd, self._write_fd}:

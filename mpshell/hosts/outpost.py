@@ -29,6 +29,9 @@ from mpshell.runtime.loop import EventLoop
 from mpshell.wire import codec, messages
 from mpshell.wire.channel import MAX_FRAME
 
+#: Seconds between two writes to the line, at least: what comes meanwhile wakes the processes of the head once.
+_PAUSE = 0.005
+
 #: Seconds beyond the end of its lease after which an outpost takes its line for cut for good.
 _FORSAKEN = 30.0
 
@@ -50,7 +53,9 @@ class Outpost:
         #: Libraries of connections that are not here, with the reason of each.
         self._lacks = missing_libraries()
         self._posts: dict[int, _Post] = {}
-        self._line = LineEnd(fds, loop, self._on_frame, self._on_line_end, greeted=True)
+        self._line = LineEnd(
+            fds, loop, self._on_frame, self._on_line_end, greeted=True, pause=_PAUSE
+        )
         hello = now()
         self._lease = lease.Holder(hello)
         self._alarm = Alarm()

@@ -26,7 +26,8 @@ from mpshell.worker.distant import CommandWorker, DistantWorker
 RECORDED = (
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "grace", "drain", "heartbeat",
     "retry_lost", "retry", "canary", "batch", "max_fail", "ssh_kex",
-    "connect_fanout", "connect_rate", "relay_least", "relay_ports", *WORDS_KEYS,
+    "connect_fanout", "connect_rate", "relay_least", "relay_ports", "remote_env",
+    *WORDS_KEYS,
 )  # fmt: skip
 
 #: The password among sshpass(1)'s options, at the beginning of a setting that calls a program.

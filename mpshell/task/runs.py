@@ -11,6 +11,7 @@ In the thread of the Task, or in any thread while there is no run.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -200,6 +201,7 @@ class Runs:
                 pool,
                 interrupts,
                 here=None if self._settings.info("launcher") is None else engine_pool,
+                remote_env=self._remote_env(),
                 fanout=self._fanout(),
                 engines=self._settings.info("engines"),
                 records=self.results.records,
@@ -216,6 +218,11 @@ class Runs:
         except BaseException as error:
             self._end_journal(error)
             raise
+
+    def _remote_env(self) -> tuple[tuple[str, str], ...]:
+        """Return the variables that commands on other hosts get from here, those that are set."""
+        names = str(self._settings.info("remote_env")).split()
+        return tuple((name, os.environ[name]) for name in names if name in os.environ)
 
     def _begin_journal(self) -> None:
         """Begin the journal of a run, if there is one; JournalError before anything runs."""

@@ -113,6 +113,11 @@ def _check_launcher(value: Any) -> None:
         )
 
 
+def _check_remote_env(value: Any) -> None:
+    if not isinstance(value, str) or "=" in value or "\0" in value:
+        raise TaskSettingError(f"remote_env is names of variables in one text, not {value!r}")
+
+
 def _check_journal(value: Any) -> None:
     if value is None or (isinstance(value, (str, bytes, os.PathLike)) and os.fsencode(value)):
         return
@@ -198,6 +203,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     **{key: functools.partial(_check_limit, key) for key in ("canary", "batch", "max_fail")},
     "print_debug": _check_print_debug,
     "launcher": _check_launcher,
+    "remote_env": _check_remote_env,
     "journal": _check_journal,
     "journal_output": _check_journal_output,
     "journal_limit": _check_journal_limit,

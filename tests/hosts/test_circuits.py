@@ -1,8 +1,12 @@
-"""Two circuits with a line between them that is a list: frames of any size arrive whole, and windows hold."""
+"""Two circuits with a line between them that is a list: frames of any size arrive whole, and windows hold.
+
+And the end of a line on its own: when it writes.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +16,7 @@ import pytest
 from mpshell.errors import ProtocolError
 from mpshell.hosts import frames
 from mpshell.hosts.circuit import WINDOW, Circuit
+from mpshell.hosts.line import LineEnd
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire.channel import MAX_FRAME, Channel, channel_pair
 
@@ -131,6 +136,75 @@ def test_what_waits_for_a_circuit_is_called_when_that_is_closed(pair: Pair) -> N
     assert called == ["flushed"]
     pair.far.close()
     assert called == ["flushed", "ended"]
+
+
+class Written:
+    """The end of a line, and what it has written at a moment that is the test's."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.loop = EventLoop(lambda: self.now)
+        end, self._other = socket.socketpair()
+        self._other.setblocking(False)
+        fd = end.detach()
+        self.line = LineEnd(
+            (fd, fd), self.loop, lambda *frame: None, lambda why: None, greeted=True, pause=0.005
+        )
+        self._reader = frames.Frames(greeted=True)
+
+    def kinds(self, seconds: float = 0.0) -> bytes:
+        """Let time pass; return the kinds of the frames that have been written by then."""
+        self.now += seconds
+        self.loop.run_once(poll_only=True)
+        try:
+            data = self._other.recv(1 << 20)
+        except BlockingIOError:
+            return b""
+        return b"".join(kind for kind, _, _ in self._reader.feed(data))
+
+    def close(self) -> None:
+        self.line.close()
+        self._other.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def written() -> Iterator[Written]:
+    written = Written()
+    yield written
+    written.close()
+
+
+def test_a_frame_of_a_quiet_line_is_written_at_once_and_those_of_a_busy_one_together(
+    written: Written,
+) -> None:
+    written.line.send(frames.LAST, 1, b"x")
+    assert written.kinds() == b"P"
+    for kind in (frames.LAST, frames.END, frames.BEAT, frames.LAST):
+        written.line.send(kind, 1)
+        assert written.kinds() == b""
+    # No lease notices a pause; what must not wait behind others still goes before them.
+    assert written.kinds(0.1) == b"BPEP"
+    assert written.kinds(0.1) == b""
+    written.line.send(frames.LAST, 2, b"x")
+    assert written.kinds() == b"P"
+
+
+def test_much_is_written_without_a_pause(written: Written) -> None:
+    written.line.send(frames.LAST, 1, b"x")
+    assert written.kinds() == b"P"
+    written.line.send(frames.LAST, 1, b"x" * (frames.BODY // 2))
+    assert written.kinds() == b""
+    written.line.send(frames.LAST, 1, b"x" * (frames.BODY // 2))
+    assert written.kinds() == b"PP"
+
+
+def test_a_closed_line_writes_nothing_more(written: Written) -> None:
+    written.line.send(frames.LAST, 1, b"x")
+    assert written.kinds() == b"P"
+    written.line.send(frames.LAST, 1, b"x")
+    written.line.close()
+    assert written.kinds(0.1) == b""
 
 
 def test_a_plain_run_loads_nothing_of_this() -> None:

@@ -349,6 +349,8 @@ def test_the_loss_of_the_scheduler_is_that_of_every_host(
     [
         ("tcp://10.1.2.3:8786", "not protected by TLS"),
         ("10.1.2.3:8786", "not protected by TLS"),
+        ("tcp://127.example.org:8786", "not protected by TLS"),
+        ("tcp://[2001:db8::1]:8786", "not protected by TLS"),
         ("inproc://10.1.2.3/1/1", "not protected by TLS"),
         ("", "address of a scheduler"),
         (cast(str, 3), "address of a scheduler"),

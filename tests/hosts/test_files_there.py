@@ -189,6 +189,8 @@ def test_what_is_not_brought_there_is_refused_at_the_call(task: Task, tmp_path: 
         task.copy(tmp_path, "/tmp/", nodes="n1")
     with pytest.raises(EngineClientNotSupportedError, match=r"would arrive on those hosts"):
         task.rcopy("/etc/hostname", tmp_path, nodes="n1")
+    with pytest.raises(ValueError, match=r"relay is for engines on this host, .*'launcher'"):
+        task.copy(source, "/tmp/", nodes="n1", relay=True)
     with pytest.raises(EngineClientNotSupportedError, match=r"has a placeholder"):
         copy(task, source, "/tmp/", "n1")
     for name, why in (("absent", "No such file"), ("fifo", "no regular file")):

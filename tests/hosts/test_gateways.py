@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mpshell import Task, ssh_hosts
 from mpshell.hosts.launcher import HostsLauncher
+from tests.groupfiles import write_groups
 from tests.hosts.conftest import Chain, Ledger, switchboard
 from tests.hosts.killrows import EVERYWHERE, Hurt, check
 from tests.hosts.test_runs import digest
@@ -96,20 +98,54 @@ def run_command(server: SshServer, *words: str) -> subprocess.CompletedProcess[s
 
 def test_the_command_runs_on_hosts(ssh_server: SshServer) -> None:
     done = run_command(
-        ssh_server,
-        "--hosts",
-        "node[1-2]",
-        "-R",
-        "exec",
-        "-w",
-        "n[1-30]",
-        "--json",
-        "echo %h; exit 3",
-    )
+        ssh_server, "--hosts", "node[1-2]", "-R", "exec", "-w", "n[1-30]", "--json", "echo %h; exit 3"
+    )  # fmt: skip
     nodes = json.loads(done.stdout)["nodes"]
     assert done.returncode == 3
+    assert len(nodes) == 30
     assert {node["host"] for node in nodes} <= {"node1", "node2"}
     assert [node["stdout"] for node in nodes] == [node["node"] for node in nodes]
+
+
+def test_groups_are_those_of_this_machine(
+    ssh_server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway, whose login has no such variable, gets names of nodes; and the named Python is used."""
+    write_groups(tmp_path)
+    monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(tmp_path))
+    python = os.path.realpath(sys.executable)
+    done = run_command(
+        ssh_server, "--hosts", "node1", "--hosts-python", sys.executable, "-R", "exec", "-w", "@compute",
+        "--jsonl", 'echo "%h [$CLUSTERSHELL_CFGDIR]"; readlink /proc/$PPID/exe',
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    found = {line["node"]: (line["host"], line["stdout"]) for line in lines if "node" in line}
+    assert found == {f"n{n}": ("node1", f"n{n} []\n{python}") for n in range(1, 7)}, done.stderr
+
+
+def test_the_python_of_hosts_may_be_named(ssh_server: SshServer) -> None:
+    done = run_command(
+        ssh_server, "--hosts", "node1", "--hosts-python", "/nonexistent/python",
+        "-R", "exec", "-w", "n1", "true",
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert "no host can be used: node1: " in done.stderr and "/nonexistent/python" in done.stderr
+
+
+@pytest.mark.parametrize("agent", [False, True])
+def test_ssh_asks_nothing_and_forwards_no_more_than_it_is_asked_to(agent: bool) -> None:
+    """By the word of ssh(1) itself: `-G` prints the options that hold."""
+    own = "-oForwardX11=yes -oControlMaster=auto -oRequestTTY=force -oBatchMode=no"
+    [way] = ssh_hosts("gw1", agent=agent).ways
+    at = way.argv.index("--")
+    asked = [way.argv[0], "-F", "/dev/null", *way.argv[1:at], *own.split(), "-G", "gw1"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
+    options = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    wanted = {
+        "batchmode": "yes", "requesttty": "false", "controlmaster": "false", "forwardx11": "no",
+        "forwardagent": "yes" if agent else "no", "clearallforwardings": "yes", "serveraliveinterval": "5",
+    }  # fmt: skip
+    assert {name: options[name] for name in wanted} == wanted
 
 
 def test_the_command_lists_the_hosts_that_it_could_not_use(ssh_server: SshServer) -> None:

@@ -57,7 +57,8 @@ EVILS = {
     "a file that it was not sent": "say(engine, READY, Kept('/etc/passwd', 3, ''))",
     "a command": "say(engine, READY, m.EndRun())",
     "an end of what never started": "say(engine, READY); send(frames.GONE, engine, b'!lies'); sys.exit(3)",
-    "a clock that does not exist": "send(frames.BEAT, 0, b'12345678' * 3)",
+    "a clock without end": "send(frames.BEAT, 0, frames.pack_clock(float('inf')))",
+    "a clock that is none": "send(frames.BEAT, 0, b'12345678' * 3)",
 }
 
 

@@ -81,7 +81,7 @@ class Killing(EventHandler):
 
 
 def test_more_output_than_a_window_is_passed_on_after_the_end_of_its_engine(task: Task) -> None:
-    """Output that waits for credit there arrives, and then the reason: the engine must not fall silent."""
+    """What waits for credit there, and then the reason; else the host would be silent for ever."""
     task.set_info("launcher", local_hosts(1, engines=1))
     task.set_info("heartbeat", None)
     worker = task.shell(

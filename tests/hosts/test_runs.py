@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from mpshell import (
 )
 from mpshell.hosts.launcher import HostsLauncher
 from mpshell.hosts.packets import Way
+from mpshell.launch.cpus import usable_cpus
 from tests.hosts.conftest import OUTPOST, Ledger, local_hosts
 from tests.support import eventually
 
@@ -92,6 +94,29 @@ def test_a_host_may_have_any_clock(task: Task) -> None:
         assert 6 <= outcome.duration < 30
 
 
+#: An outpost of a host with one processor.
+ON_ONE = (OUTPOST[0], "-P", "-c", "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+          "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])", *OUTPOST[1:])  # fmt: skip
+
+
+def test_a_host_has_as_many_engines_as_processors(task: Task) -> None:
+    launcher = HostsLauncher([Way("gw1", ON_ONE, 60.0), Way("gw2", OUTPOST, 60.0)])
+    task.set_info("launcher", launcher)
+    task.set_info("fanout", 16)
+    found: set[tuple[str, int]] = set()
+
+    def run() -> bool:
+        worker = task.run("sleep 0.05", nodes="n[1-100]", remote=False)
+        found.update((outcome.host, outcome.engine) for outcome in worker.outcomes())
+        return Counter(host for host, _ in found) == {"gw1": 1, "gw2": usable_cpus()}
+
+    # Both have to answer, and the second engine of one is asked for when its processors are known.
+    assert eventually(run)
+    assert launcher.capacity() == 1 + usable_cpus()
+    for _ in range(3):
+        assert run()
+
+
 def test_commands_without_nodes_run_here(task: Task) -> None:
     task.set_info("launcher", local_hosts(1, engines=1))
     os.environ["MPSHELL_TEST_PLACE"] = "here"
@@ -107,6 +132,28 @@ def test_commands_without_nodes_run_here(task: Task) -> None:
     assert {outcome.host for outcome in far.outcomes()} == {"gw1"}
 
 
+def test_commands_there_get_the_variables_that_are_named(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others are those of the host."""
+    monkeypatch.setenv("MPSHELL_TEST_HOME", "/of here")
+    env = (("MPSHELL_TEST_A", "there"), ("MPSHELL_TEST_HOME", "/there"))
+    task.set_info("launcher", HostsLauncher([Way("gw1", OUTPOST, 60.0, env)], 1))
+    line = 'echo "$MPSHELL_TEST_A $MPSHELL_TEST_HOME ${MPSHELL_TEST_UNSET-unset}"'
+    assert task.run(line, nodes="n1", remote=False).node_buffer("n1") == b"there /there unset"
+    task.set_info("remote_env", "MPSHELL_TEST_HOME  MPSHELL_TEST_UNSET")
+    try:
+        assert task.run(line, nodes="n1", remote=False).node_buffer("n1") == b"there /of here unset"
+    finally:
+        task.set_info("remote_env", "")
+
+
+@pytest.mark.parametrize("value", [None, 3, "A=b", "A\0", ("A",)])
+def test_names_of_variables_are_one_text(value: object, task: Task) -> None:
+    with pytest.raises(TaskSettingError, match="remote_env is names of variables"):
+        task.set_info("remote_env", value)
+
+
 def test_a_fanout_of_one_is_serial_over_all_hosts(task: Task, tmp_path: Path) -> None:
     task.set_info("launcher", local_hosts(3, engines=1))
     task.set_info("fanout", 1)
@@ -114,6 +161,23 @@ def test_a_fanout_of_one_is_serial_over_all_hosts(task: Task, tmp_path: Path) ->
     lock = tmp_path / "lock"
     worker = task.run(f"mkdir {lock} && sleep 0.02 && rmdir {lock}", nodes="n[1-30]", remote=False)
     assert all(outcome.ok for outcome in worker.outcomes())
+
+
+def test_the_fanout_holds_for_each_place_by_itself(task: Task, tmp_path: Path) -> None:
+    """One command runs here and one there, each waits for the other one; never two in one place."""
+    task.set_info("launcher", local_hosts(2, engines=1))
+    task.set_info("fanout", 1)
+
+    def command(place: str, other: str) -> str:
+        alone = f"mkdir {tmp_path}/{place}.alone || exit 9; touch {tmp_path}/{place}"
+        both = f"until test -e {tmp_path}/{other}; do sleep 0.02; done; sleep 0.05"
+        return f"{alone}; {both}; rmdir {tmp_path}/{place}.alone"
+
+    here = [task.shell(command("here", "there"), key=f"k{n}", timeout=60) for n in range(3)]
+    there = task.shell(command("there", "here"), nodes="n[1-5]", remote=False, timeout=60)
+    task.resume()
+    ends = [outcome for worker in (*here, there) for outcome in worker.outcomes()]
+    assert [(outcome.reason, outcome.returncode) for outcome in ends] == [("exit", 0)] * 8
 
 
 def test_stdin_reaches_every_command(task: Task) -> None:

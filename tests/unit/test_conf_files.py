@@ -44,7 +44,7 @@ EVERY: dict[str, tuple[str, Any]] = {
     "ssh_kex": ("require", "require"), "ssh_keep": ("60", 60.0), "connect_fanout": ("5", 5),
     "connect_rate": ("9", 9.0),
     "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),
-    "hosts_options": ("-A", "-A"),
+    "hosts_options": ("-A", "-A"), "remote_env": ("LANG TZ", "LANG TZ"),
     "hosts_python": ("/opt/python", "/opt/python"), "color": ("never", "never"), "node_count": ("no", False),
     "verbosity": ("3", 3), "history_size": ("-1", -1), "journal": ("~/runs", os.path.expanduser("~/runs")),
     "journal_output": ("failed", "failed"), "journal_limit": ("64K", 65536), "journal_sync": ("yes", True),

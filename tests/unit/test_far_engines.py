@@ -8,14 +8,18 @@ from collections.abc import Callable
 
 import pytest
 
+from mpshell.coordinator import claims
+from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Job
+from mpshell.coordinator.rollout import RolloutPlan
+from mpshell.errors import ProtocolError
 from mpshell.launch import force
 from mpshell.runtime.boottime import Alarm, now
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages as m
 from mpshell.wire.channel import Channel, channel_pair
 from mpshell.wire.codec import encode
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, FakeLauncher
 from tests.unit.scene import Scene, of_reason
 
 OTHER = m.client_id(7, 0)
@@ -145,6 +149,46 @@ def test_a_false_claim_is_the_end_of_the_engine_and_not_of_the_run(claim: str) -
     lost = of_reason(outcomes, m.LOST)
     # The first engine that answers has all slots until the next one has work of its own.
     assert len(lost) <= 4 and len(lost) + len(of_reason(outcomes, m.EXITED)) == 40
+
+
+@pytest.mark.parametrize("reason", [m.CUT, m.UNREACHABLE, m.AUTH, m.HOSTKEY, m.TRANSPORT])
+def test_only_an_engine_that_makes_connections_reports_their_ends(reason: int) -> None:
+    client = m.client_id(1, 0)
+    event = m.Finished([(client, reason, -1, -1, -1, 0.0, 0.0, "Connection refused")])
+    engine = EngineState(FakeEngine(1, FakeLauncher(far=True)))
+    engine.running[client] = 0.0
+    with pytest.raises(ProtocolError, match="Finished"):
+        claims.check(engine, event)
+    engine.link = FakeLauncher(far=True).start("asyncssh")
+    claims.check(engine, event)
+
+
+@pytest.mark.parametrize("plan", [RolloutPlan(batch=10), RolloutPlan(canary=10)], ids=str)
+def test_a_wave_waits_for_the_verdicts_on_a_lost_host(plan: RolloutPlan) -> None:
+    """What it was handed may run for as long as its lease: no node of the next wave starts meanwhile."""
+    scene = Scene(far=True, plan=plan)
+    job = scene.job(35)
+    engines: list[FakeEngine] = []
+    begun: list[set[str]] = []
+
+    def cut() -> None:
+        engines.append(next(e for e in scene.launcher.living() if any(e.running.values())))
+        engines[0].fall_silent()
+
+    def lose() -> None:
+        begun.append(set(scene.started(job)))
+        engines[0].die("gw1: no sign of life for 8 s", unread=True)
+
+    scene.when(lambda: any(any(e.running.values()) for e in scene.launcher.living()), cut)
+    # Nothing else happens any more when time would pass.
+    scene.loop.call_later(100, lose)
+    scene.run()
+    outcomes = scene.check(job)
+    lost = of_reason(outcomes, m.LOST)
+    assert lost and set(lost) <= set(job.keys[:10])
+    assert begun[0] <= set(map(str, job.keys[:10]))
+    after = of_reason(outcomes, m.EXITED)[10 - len(lost) :]
+    assert bool(after) == (plan.batch is not None)
 
 
 def test_an_engine_of_another_version_is_not_the_end_of_the_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable
 
@@ -203,6 +204,12 @@ def test_a_body_of_another_size_is_refused(body: bytes) -> None:
         frames.unpack_number(body)
     with pytest.raises(ProtocolError):
         frames.unpack_clock(body)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_clock_that_no_clock_has_is_refused(value: float) -> None:
+    with pytest.raises(ProtocolError, match="clock"):
+        frames.unpack_clock(frames.pack_clock(value))
 
 
 def test_packets_to_the_switchboard_are_read_as_written() -> None:

@@ -111,6 +111,40 @@ def test_each_attempt_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(rows) == NODES + len(lost)
 
 
+def test_nodes_of_a_host_that_is_cut_off_may_have_run_until_their_loss_is_certain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = Recorded(tmp_path / "journal", monkeypatch, far=True)
+    recorded.begin()
+    scene = recorded.scene
+    handed_out: set[str] = set()
+    states: list[dict[str, str]] = []
+
+    def cut() -> None:
+        engine = scene.engine()
+        # The heartbeat notices it, and the host answers to nothing.
+        engine.stubborn = True
+        handed_out.update(node for node, state in recorded.states().items() if state != "ended")
+        engine.fall_silent()
+
+    def lose() -> None:
+        states.append(recorded.states())
+        scene.engine().die("gw1: no sign of life for 8 s", unread=True)
+
+    scene.after(9, cut)
+    scene.loop.call_later(100, lose)
+    recorded.run()
+    lost = {
+        node
+        for node, reason in recorded.rows("SELECT node, reason FROM verdicts")
+        if reason == "lost"
+    }
+    assert lost and lost <= handed_out
+    assert {states[0][node] for node in lost} == {"may have run"}
+    assert {state for node, state in states[0].items() if node not in lost} == {"ended"}
+    assert set(recorded.states().values()) == {"ended"}
+
+
 @pytest.mark.parametrize("how", ["withdraw", "cancel"])
 def test_nodes_that_were_not_started_have_not_run(how: str, recorded: Recorded) -> None:
     job = recorded.begin()
