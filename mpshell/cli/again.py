@@ -32,10 +32,10 @@ from mpshell.worker.pdsh import WorkerPdsh
 
 
 class Again:
-    """What is to be run of an earlier run."""
+    """The part of an earlier run to run now."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """Choose the nodes, and fill the options with what stands in the journal; JournalError."""
+        """Choose the nodes, and fill the options from the journal; JournalError."""
         path = options.rerun_failed if options.resume is None else options.resume
         self.mode = RERUN_FAILED
         if options.resume is not None:
@@ -58,7 +58,7 @@ class Again:
         self._names: dict[int, list[str]] = {}
         self._chosen: dict[int, list[str]] = {}
         self.nodes = NodeSet()
-        #: Nodes that may have run and are left as they are.
+        #: Nodes that may have run and are not run again.
         self.unknown = NodeSet()
         for command in self.commands:
             if command.kind == "local":
@@ -80,7 +80,7 @@ class Again:
         self.unknown.difference_update(self.nodes)
 
     def _fill(self, options: argparse.Namespace) -> None:
-        """Let the options say what the run does, for the displays."""
+        """Set the options that the displays read."""
         for name in ("outdir", "errdir"):
             if getattr(options, name) is not None:
                 setattr(options, name, os.path.abspath(getattr(options, name)))
@@ -102,7 +102,7 @@ class Again:
     # -- the run -----------------------------------------------------------------------------------
 
     def line(self) -> str:
-        """Return what is to be run, as a sentence for a terminal."""
+        """Return a sentence for a terminal about the run to come."""
         return (
             f"{self.mode} of run {self.run.run}: {self.nodes} ({len(self.nodes)}) over "
             f"{self.commands[0].transport}: {command_line(self.commands)}"
@@ -197,7 +197,7 @@ class Again:
 
 
 def _has_input() -> bool:
-    """Return whether stdin can be what commands have read before: no terminal, and not empty from the start."""
+    """Return whether stdin can be the input of before: not a terminal, and not empty from the start."""
     if not stdin_is_for_commands():
         return False
     found = os.fstat(0)

@@ -38,7 +38,7 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
 
 
 def _may_prompt(parser: Parser, options: argparse.Namespace) -> bool:
-    """Return that commands come from the prompt; exit with 64 where there can be none."""
+    """Return True: commands come from the prompt; exit with 64 if there cannot be one."""
     if options.copy or options.rcopy:
         parser.error("files to copy must be given")
     if options.command or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):

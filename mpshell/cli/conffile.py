@@ -11,22 +11,22 @@ import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
-#: The most bytes of a file: a longer one is no configuration (/dev/zero has no end).
+#: The most bytes of a file: a longer one is not a configuration (/dev/zero has no end).
 _LONGEST = 1 << 20
 
-#: A section whose keys hold for all others.
+#: A section whose keys apply to all others.
 DEFAULT = "DEFAULT"
 
 
 class ConfError(Exception):
-    """A configuration cannot be used; the text names the file and, where there is one, the line."""
+    """A configuration cannot be used; the text names the file and, if there is one, the line."""
 
     def __init__(self, where: str, text: str) -> None:
         super().__init__(f"{where}: {text}")
 
 
 class ConfEntry(NamedTuple):
-    """A value as it is written."""
+    """A value as written in a file."""
 
     text: str
     #: The file with the line, or the option that has it.
@@ -38,9 +38,9 @@ Sections = dict[str, dict[str, ConfEntry]]
 
 
 def read_file(path: str, *, named: bool = False) -> bytes | None:
-    """Return the bytes of a file; None where there is none.  PermissionError, ConfError.
+    """Return the bytes of a file; None if it does not exist.  PermissionError, ConfError.
 
-    A file that the user has named must be there, and may be a pipe or a device.
+    A file that the user has named must exist, and may be a pipe or a device.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if named else os.O_NONBLOCK))

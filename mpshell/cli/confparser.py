@@ -1,6 +1,6 @@
-"""The text of a configuration file, in the format of Python's ConfigParser, which clush.conf has.
+"""Parses the text of a configuration file, in the format of clush.conf, that of Python's ConfigParser.
 
-Loaded when there is a file. `%(key)s`, the value of another key, is put in when a value is asked for.
+Loaded if there is a file. `%(key)s`, the value of another key, is inserted when a value is read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Parser(configparser.ConfigParser):
 
 
 def parse(path: str, data: bytes) -> Sections:
-    """Return the sections of a file; ConfError with the first line that is no configuration."""
+    """Return the sections of a file; ConfError with the first invalid line."""
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -82,7 +82,7 @@ def _named(path: str, error: configparser.Error) -> ConfError:
 
 
 def with_references(section: str, key: str, entries: Mapping[str, ConfEntry]) -> ConfEntry:
-    """Return an entry in whose text the values of others stand for `%(key)s`, a % for %%; ConfError."""
+    """Return an entry in whose text the values of others replace `%(key)s`, and % replaces %%; ConfError."""
     entry = entries[key]
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({section: {name: other.text for name, other in entries.items()}})

@@ -39,7 +39,7 @@ def examine(options: argparse.Namespace, task: Task, nodes: int | None, terminal
 
 
 def _is_short(finding: Finding, fanout: int, nodes: int | None) -> bool:
-    """Return whether a limit is below what is asked for."""
+    """Return whether a limit is too low for the sweep."""
     if finding.fanout is not None and finding.fanout < fanout:
         return True
     return finding.nodes is not None and nodes is not None and finding.nodes < nodes

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mpshell.cli import values
 from mpshell.cli.parser import Help, Parser, Version
 
-#: The options that combine sets, each with its method: what an operand follows, or what comes first.
+#: The options that combine sets, each with its method; an operand follows the option.
 OPERATIONS = {
     "--intersection": "intersection_update",
     "--exclude": "difference_update",
@@ -31,13 +31,13 @@ be written.
 
 
 class NodesetParser(Parser):
-    """Tells apart options, wherever they stand, and operands with what is to be done with each."""
+    """Separates options, at any place, from operands, and finds the operation for each operand."""
 
     def steps(self, words: Sequence[str]) -> tuple[list[str], list[Step]]:
         """Return the options, each with its value in one word, and the steps.
 
-        An operation without an operand before it is done first, before the union of what follows: by kind,
-        intersections, then exclusions, then symmetric differences.
+        An operation without an operand before it is done first, before the union of the later operands: by
+        kind, intersections, then exclusions, then symmetric differences.
         """
         options: list[str] = []
         steps: list[Step] = []
@@ -149,7 +149,7 @@ def _add_other(parser: Parser) -> None:
 def parse(words: Sequence[str]) -> tuple[NodesetParser, argparse.Namespace]:
     """Return the parser and the options of a command line; those have the operands as `steps`.
 
-    Exit with 64, after a message, for what makes no sense.
+    Exit with 64, after a message, for invalid arguments.
     """
     parser = build_parser()
     given, steps = parser.steps(words)

@@ -1,7 +1,7 @@
-"""The command line: its options, and how its words are told apart.
+"""The command line: its options, and how options and command are separated.
 
-`parse` is called once, by `main`. The parser is also what the man page, the table of docs/cli.md and the
-completion scripts are made of, so an option is described here and nowhere else.
+`main` calls `parse` once. The man page, the table of docs/cli.md and the
+completion scripts are also made from the parser, so an option is described only here.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ more about threads), -v is verbose (pdsh: leave out nodes that are down), -w tak
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors exit with 64, and which takes what follows an option as its value."""
+    """A parser whose errors exit with 64, and which takes the word after an option as its value."""
 
-    #: Options that other programs have, and what there is in their place.
+    #: Options of other programs, and their replacements.
     elsewhere: ClassVar[Mapping[str, str]] = {}
 
     def error(self, message: str) -> NoReturn:
-        """Exit, saying what is wrong on stderr."""
+        """Report an error on stderr and exit."""
         self.exit(
             USAGE_ERROR, f"{self.prog}: {visible_lines(message)}\nTry '{self.prog} --help'.\n"
         )
@@ -153,7 +153,7 @@ class Help(argparse.Action):
 
 
 class Version(argparse.Action):
-    """Print the version: found when it is asked for."""
+    """Print the version, which is looked up only here."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from mpshell import __version__
@@ -360,8 +360,8 @@ def runs_elsewhere(options: argparse.Namespace) -> bool:
 def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     """Return the parser and the options of a command line.
 
-    These have the command's words as `command`, and the names of the options that stand in the line as `given`.
-    Exit with 64, after a message, for what makes no sense.
+    These have the command's words as `command`, and the names of the given options as `given`.
+    Exit with 64, after a message, for invalid arguments.
     """
     parser = build_parser()
     words, command = parser.split(words)

@@ -67,7 +67,7 @@ def _names_in(text: str) -> Iterator[str]:
 
 
 def prepare(workers: Iterable[Any], options: argparse.Namespace, nodes: NodeSet) -> None:
-    """Have relay copies begin in the order that is asked for."""
+    """Set the requested order of relay copies."""
     if options.relay_order != "as-given":
         return
     order = ordered(nodes, options.nodes)
@@ -77,7 +77,7 @@ def prepare(workers: Iterable[Any], options: argparse.Namespace, nodes: NodeSet)
 
 
 def listen(display: Any, options: argparse.Namespace) -> None:
-    """Have the progress line tell how far relay copies are, and with -v where each node gets the file from."""
+    """Show the progress of relay copies in the progress line, and with -v the source of each node."""
 
     def relays() -> str:
         found = (worker for worker in display.workers if worker.relays_over is not None)

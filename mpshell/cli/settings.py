@@ -1,7 +1,7 @@
 """The table of all settings: of the command, its files and the library.
 
 The options of `mpshell` that set a value, the keys of `clush.conf` and `mpshell.conf`, `mpshell --config` and
-the table of docs/configuration.md are made of it.  Defaults are those of `mpshell.defaults`, where that has the
+the table of docs/configuration.md are made from it.  Defaults are those of `mpshell.defaults`, if that has the
 key.
 """
 
@@ -46,14 +46,14 @@ class Setting(NamedTuple):
     #: The info key of the Task, or the section of defaults.conf when no Task of the command has it.
     info: str | None = None
     section: str | None = None
-    #: The default, where no table of the library has one.
+    #: The default, if no table of the library has one.
     own_default: Any = None
     #: Why the key has no effect.
     ignored: str = ""
 
     @property
     def default(self) -> Any:
-        """The value without any file: the library's, where that has one."""
+        """The value without any file: the library's, if it has one."""
         tables = {"task.default": TASK_DEFAULT, "nodeset": NODESET, "engine": ENGINE}
         if self.section in tables:
             return tables[self.section][self.key]

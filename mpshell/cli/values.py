@@ -66,7 +66,7 @@ def positive(text: str) -> float:
     return value
 
 
-#: The shortest time between two starts that is told from none, in seconds.
+#: The shortest time between two starts that differs from none, in seconds.
 _SHORTEST = 1e-9
 
 

@@ -56,7 +56,7 @@ class PastCommand(NamedTuple):
 
 
 class PastAttempt(NamedTuple):
-    """A row of `attempts`; the texts are those of the streams, None where none was said or kept."""
+    """A row of `attempts`; the texts are those of the streams, None if there was none or it was not kept."""
 
     rank: int
     run: int
@@ -107,7 +107,7 @@ class Past:
         return cls(path, connection)
 
     def close(self) -> None:
-        """Close the file. Harmless when done already."""
+        """Close the file. Repeatable."""
         self._connection.close()
 
     # -- runs --------------------------------------------------------------------------------------

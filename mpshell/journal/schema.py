@@ -127,7 +127,7 @@ def check(connection: sqlite3.Connection, path: str) -> bool:
 
 
 def stored(text: str) -> str | bytes:
-    """Return a text as it is stored: bytes where it is no UTF-8, as names of files may be."""
+    """Return the stored form of a text: bytes if it is not UTF-8, as names of files may be."""
     try:
         text.encode()
     except UnicodeEncodeError:

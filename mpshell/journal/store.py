@@ -136,7 +136,7 @@ class Store:
                 os.fchmod(self._fd, stat.S_IRUSR)
 
     def close(self) -> None:
-        """Close the file and let others have it. Harmless when done already."""
+        """Close the file and release its lock. Repeatable."""
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1
@@ -181,7 +181,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _open(path: str, must_exist: bool) -> int:
-    """Open the file, for this user alone if it is made; JournalError for one that is no file of this user's."""
+    """Open the file, made for this user alone; JournalError for one that is not a file of this user."""
     with suppress(FileNotFoundError):
         # Before it is opened: to close any descriptor of a file lets go of all locks of the process.
         if _name(os.stat(path)) in _locked_here:
@@ -253,7 +253,7 @@ def is_locked(path: str) -> bool:
 
 
 def _reserve(folder: str) -> int | None:
-    """Set room aside in a directory, in a file without a name; None where that is not possible."""
+    """Reserve room in a directory, in a file without a name; None if that is not possible."""
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -79,7 +79,7 @@ def _first_boxes(
 ) -> list[_Box]:
     """Return the boxes of the first pass, in which each vector is joined with its neighbour."""
     ordered = [sorted(axis, key=key_index) for axis in values]
-    # A vector is one integer, whose digits are the places of its keys in the order of their texts.
+    # A vector is one integer, whose digits are the ranks of its keys in the order of their texts.
     scales = [prod(map(len, ordered[axis + 1 :])) for axis in range(len(axes))]
     vectors = [0] * len(axes[0])
     for numbers_of_axis, scale, keys in zip(axes, scales, ordered, strict=True):
@@ -124,7 +124,7 @@ def _first_boxes(
 
 
 def _differ_in(axis: int, one: int, two: int, digits: Sequence[tuple[int, int]]) -> bool:
-    """Tell whether two vectors are equal but for one axis."""
+    """Return whether two vectors are equal except in one axis."""
     scale, size = digits[axis]
     return (one - two) % scale == 0 and one // (scale * size) == two // (scale * size)
 
@@ -151,7 +151,7 @@ def _joined_neighbours(boxes: Sequence[_Box], columns: _Columns) -> list[_Box]:
 
 
 def _one_difference(one: _Box, two: _Box) -> int:
-    """Return the one axis in which two boxes differ, -1 where they differ in several."""
+    """Return the one axis in which two boxes differ, -1 if they differ in several."""
     found = -1
     for axis, (number, other) in enumerate(zip(one, two, strict=True)):
         if number != other:
@@ -174,7 +174,7 @@ class _Search:
         self._boxes = boxes
         self._columns = columns
         self.gone = [False] * len(boxes)
-        #: The places of the boxes that are equal but for an axis.
+        #: The places of the boxes that are equal except in an axis.
         self._alike: dict[tuple[int, _Box], list[int]] = {}
         #: Length and sum of the columns in each axis.
         self._sums: set[tuple[int, int, int]] = set()

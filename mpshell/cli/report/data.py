@@ -23,13 +23,13 @@ from mpshell.nodeset import NodeSet
 #: Bytes that are shown of one text, from its begin and from its end.
 HEAD, TAIL = 48 << 10, 16 << 10
 
-#: Bytes of all texts in a page. Further texts are there by their size alone.
+#: Bytes of all texts in a page. Of further texts only the size is shown.
 TEXTS = 16 << 20
 
 #: Groups of outputs and of failures in a page; and how many outputs are compared with that of most nodes.
 GROUPS, COMPARED = 500, 50
 
-#: Lines of a comparison, and characters of last words.
+#: The most lines of a comparison, and characters of a last line.
 DIFF_LINES, WORDS = 400, 200
 
 #: Times are whole numbers of this many a second.
@@ -82,7 +82,7 @@ class Texts:
 
 
 def readable(said: bytes) -> str:
-    """Return what a node has written as text without control characters."""
+    """Return the output of a node as text without control characters."""
     return visible_lines(said.decode(errors="replace"))
 
 
@@ -138,7 +138,7 @@ def uses(rows: list[Row]) -> Iterator[int]:
 
 
 def columns(rows: list[Row], kinds: list[str], run: PastRun, texts: Texts) -> dict[str, list[Any]]:
-    """Return the columns of a page; -1 stands for what is not known."""
+    """Return the columns of a page; -1 means not known."""
     index = {name: at for at, name in enumerate(kinds)}
     sentences: dict[str, int] = {}
     hosts: dict[str, int] = {}
@@ -178,7 +178,7 @@ def _ticks(moment: float | None, begin: float) -> int:
 
 
 def failures(rows: list[Row], texts: Texts) -> list[dict[str, Any]]:
-    """Return the nodes that are not ok, by what happened and by their last words, the largest group first."""
+    """Return the nodes that are not ok, by outcome and last line, the largest group first."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     for at, row in enumerate(rows):
         if row.kind != "ok":
@@ -221,7 +221,7 @@ def _members(rows: list[Row], members: list[int]) -> dict[str, Any]:
 
 
 def _difference(majority: int | None, body: int | None, texts: Texts) -> str | None:
-    """Return a diff from the output of most nodes to another one; None where one is not there whole."""
+    """Return a diff from the output of most nodes to another one; None if one of them is incomplete."""
     both: list[bytes | None] = []
     for number in (majority, body):
         shown = None if number is None else texts.shown[texts.place(number)]

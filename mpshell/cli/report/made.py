@@ -24,7 +24,7 @@ class RunReport:
         self._journal = ""
 
     def attach(self, task: Task) -> None:
-        """Have the run of a Task, whose settings are complete, write a journal."""
+        """Make the run of a Task, whose settings are complete, write a journal."""
         past = self._options.resume or self._options.rerun_failed
         self._journal = past or task.info("journal")
         if not self._journal:
@@ -48,7 +48,7 @@ class RunReport:
             past.close()
 
     def close(self) -> None:
-        """Remove the journal that was made for the report. Harmless when done already."""
+        """Remove the journal that was made for the report. Repeatable."""
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
             self._own = None
