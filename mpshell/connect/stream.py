@@ -1,4 +1,4 @@
-"""The streams of bytes below a connection, which `mpshell.connect.transport` reads and writes.
+"""The streams of bytes below a connection, which `mpshell.connect.transport` reads and writes."""
 
 from __future__ import annotations
 
