@@ -227,7 +227,7 @@ def _items_of(many: Iterable[Nodes]) -> list[Nodes]:
         raise TypeError(f"not nodes (a text, a NodeSet or an iterable of texts): {many!r}")
     items = list(many)
     if None in items:
-        # Most likely a failed look-up: nobody would notice if that node were skipped.
+        # Most likely a failed look-up: it would go unnoticed if that node were skipped.
         raise TypeError("not nodes (a text, a NodeSet or an iterable of texts): None")
     return items
 

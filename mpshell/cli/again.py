@@ -197,7 +197,7 @@ class Again:
 
 
 def _has_input() -> bool:
-    """Return whether stdin can be the input of before: not a terminal, and not empty from the start."""
+    """Return whether stdin can be the earlier input: not a terminal, and not empty from the start."""
     if not stdin_is_for_commands():
         return False
     found = os.fstat(0)

@@ -250,7 +250,7 @@ class GatheredDisplay(KeptDisplay):
 
 
 def largest_first(groups: Iterable[tuple[NodeSet, bytes]]) -> list[tuple[NodeSet, bytes]]:
-    """Return (nodes, what they have said), the most common first."""
+    """Return (nodes, output), the most common first."""
     return sorted(groups, key=lambda group: -len(group[0]))
 
 

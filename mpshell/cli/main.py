@@ -122,7 +122,7 @@ def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> i
 
 
 def _perform(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
-    """Run the command, or show what would run; one of BAD_REQUEST."""
+    """Run the command, or with --dry-run show it; one of BAD_REQUEST."""
     from mpshell.errors import JournalError
 
     try:
@@ -168,7 +168,7 @@ def _journal_error(error: Exception) -> int:
 
 
 def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
-    """Show what would be executed for which node."""
+    """Show the commands for the nodes without executing them."""
     import shlex
 
     from mpshell.cli.prepare import configure, schedule

@@ -126,7 +126,7 @@ class Access:
     def _new_login(self, target: Target) -> Login:
         return self._means.make_login(target, self._env, self)
 
-    # -- what there is -----------------------------------------------------------------------------
+    # -- the connection ----------------------------------------------------------------------------
 
     @property
     def target(self) -> Target:

@@ -238,7 +238,7 @@ class Login:
             self._deadline = None
             self._left = max(0.0, self._left - (self._loop.time() - self._since))
 
-    # -- what the protocol reports -----------------------------------------------------------------
+    # -- reports of the protocol -------------------------------------------------------------------
 
     def banner(self, text: str) -> None:
         """The server has a message."""

@@ -75,7 +75,7 @@ class SshTransport:
         loop.add_reader(stream.reading, self._on_readable)
         endpoint.connection_made(self)
 
-    # -- what comes ------------------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
         try:
@@ -96,7 +96,7 @@ class SshTransport:
         self._loop.remove_reader(self._stream.reading)
         self._endpoint.connection_lost(error)
 
-    # -- what goes -------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         """Send bytes at the end of this turn."""
@@ -119,7 +119,7 @@ class SshTransport:
         except BlockingIOError:
             sent = 0
         except OSError:
-            # The end of the other side is read, with what it has sent before.
+            # Read the end of the other side, and the data before it.
             self._drop()
             return
         self._pieces = [data[sent:]] if sent < len(data) else []

@@ -38,7 +38,7 @@ class Affinity:
         #: How many engines have connections to nodes of the run, including warm ones that it has not leased.
         self.engines = 0
 
-    # -- what happened -----------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
 
     def add_engine(self, engine: Connected) -> None:
         """An engine joins the run, perhaps with connections of earlier runs."""
@@ -86,7 +86,7 @@ class Affinity:
             held = sum(bool(self._connections(engine, [job])) for engine in warm)
             self.engines = max(self.engines, len(self._serving) + held)
 
-    # -- what follows ------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------
 
     def part(self, work: Slice, most: int) -> tuple[Slice, int | None]:
         """Return the first of some clients, at most `most`, that go to one engine, and its id.

@@ -179,7 +179,7 @@ class RelayCopy:
         found = next((n.source for n in self.line.nodes if n.name == node), None)
         return None if found is None or found == HEAD else self.line.nodes[found].name
 
-    # -- what nodes write (`Reader`) -------------------------------------------------------------
+    # -- output of nodes (`Reader`) --------------------------------------------------------------
 
     def read(self, index: int, stream: int, lines: bytes) -> Iterator[Said | Ended]:
         key = self._job.keys[index]
@@ -260,7 +260,7 @@ class RelayCopy:
             self._inputs.write(index, wire.sum_order(answer.algorithm, value))
             self._do(self.line.ready(index, answer.port, self._loop.time()))
 
-    # -- what the line wants ---------------------------------------------------------------------
+    # -- effects of the line ---------------------------------------------------------------------
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -290,7 +290,7 @@ class RelayCopy:
         if self._inputs.unsent:
             self._coordinator.feed(self._job)
 
-    # -- what the head runs ----------------------------------------------------------------------
+    # -- commands of the head --------------------------------------------------------------------
 
     def _run_beside(
         self, words: Sequence[Template], on_end: Callable[[int, bytes, bytes], object]

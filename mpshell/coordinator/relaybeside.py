@@ -54,33 +54,33 @@ class Beside:
     # -- the listener, whose events have no handler ----------------------------------------------
 
     def job_starting(self, job: Job, indexes: Sequence[int]) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_output(
         self, job: Job, keys: Sequence[Key], stream: int, lines: Iterator[bytes]
     ) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_written(self, job: Job, index: int, size: int) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def stream_written(self, job: Job, sname: str, size: int) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_finished(
         self, job: Job, keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_closed(self, job: Job, timed_out: bool) -> None:
         """Forget it: it may have been dropped before it began."""
         self._others.discard(self)
 
     def job_logged(self, messages: bytes) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_trace(self, job: Job, text: str) -> None:
         """Pass a command line on like one of the worker."""

@@ -75,7 +75,7 @@ class RelayLine:
         #: The longest time from an order to the first byte.
         self._slowest_start = 0.0
 
-    # -- what nodes answer -----------------------------------------------------------------------
+    # -- answers of nodes ------------------------------------------------------------------------
 
     def ready(self, rank: int, port: int | None, now: float) -> list[Effect]:
         """A node can receive."""
@@ -197,7 +197,7 @@ class RelayLine:
         self._effects.clear()
         return effects
 
-    # -- what can be asked -----------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------------------
 
     def name_of(self, source: int | None) -> str:
         """Return the name of a source for messages; "" for none."""

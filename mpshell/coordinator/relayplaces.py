@@ -57,7 +57,7 @@ class RelayPlaces:
         #: The highest rate at which the head was seen to send, in bytes per second.
         self._best = 0.0
 
-    # -- to be asked -----------------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------------------
 
     def in_order(self) -> list[int]:
         """Return the nodes that fetch, line by line from the first on, and those that trail."""

@@ -2,7 +2,7 @@
 
 Each has a name and its own end: a reader at its end of file, a writer when its end was requested and
 everything is written, or when its reader has closed it. The worker ends when no stream is left that retains
-it. In the thread that owns the Task. The flags of a descriptor belong to the user, who may share it with
+it. In the thread that owns the Task. The flags of a descriptor belong to the user, and it may be shared with
 other processes: it is set to non-blocking for a read or write, and restored after that.
 """
 

@@ -130,7 +130,7 @@ class ForkServer:
                 # The next fork server has the limits of its own moment, which may be higher.
                 raise _Gone
         elif kind == KILL and sender.pid == ours.pid:
-            # Also of a program that is another user by now: it ends the runs of before.
+            # Also for a program that has changed its user: it ends the earlier runs.
             for pid, (number, _) in self._engines.items():
                 if number == engine_id:
                     os.kill(pid, signal.SIGKILL)

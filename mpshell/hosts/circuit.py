@@ -162,7 +162,7 @@ class Circuit:
         elif self._writing and not pending:
             self._loop.remove_writer(self.channel.fileno())
         self._writing = bool(pending)
-        # A channel has heads of its own, a few bytes more than what came.
+        # The channel adds its own headers, a few bytes more than were received.
         owed = self._taken - self._credited - pending
         if owed >= WINDOW // 4:
             self._credited += owed

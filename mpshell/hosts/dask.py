@@ -22,7 +22,7 @@ PATIENCE = 60.0
 #: Seconds for the scheduler to name its workers.
 _CONNECT = 10
 
-#: Of `distributed.Security`: the files, or their text, that prove who this client is.
+#: Of `distributed.Security`: the files, or their text, that authenticate this client.
 _FILES = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 _OTHERS = ("tls_ciphers", "tls_min_version", "tls_max_version", "extra_conn_args")
 

@@ -59,7 +59,7 @@ class DaskLine:
         self._arrived = task.Numbers()
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
         self._let = asyncio.Event()
-        #: Nothing more is passed on; its task has ended what it has started.
+        #: Nothing more is passed on; its task has ended the outpost.
         self._ended = False
         self._clear = asyncio.Event()
         self.why = ""
@@ -154,7 +154,7 @@ class Bridge:
         self._client: Any = None
         self._distributed: Any = None
         self._lines: dict[int, DaskLine] = {}
-        #: What goes on: each line by its number, 0 for the scheduler; and looks at tasks.
+        #: The open lines by their numbers, 0 for the scheduler; and the watchers of tasks.
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._connected = asyncio.Event()
@@ -253,7 +253,7 @@ class Bridge:
         if error is not None:
             line.task_ended(_words_of(error))
         elif future.status != "finished":
-            # At the end of a task what it has sent is on the way still, its last message too.
+            # At the end of a task its messages may still be on the way, even the last one.
             line.end(f"its task is {future.status}")
 
     async def _serve(self, line: DaskLine) -> None:

@@ -141,7 +141,7 @@ class _Pipe:
             try:
                 stdin.close()
             except OSError:
-                pass  # what it has not taken is not wanted any more
+                pass  # data that it has not taken are dropped
 
     def carry(self, process: subprocess.Popen[bytes]) -> None:
         """Carry bytes both ways until the outpost ends, or either queue."""

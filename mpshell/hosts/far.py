@@ -93,7 +93,7 @@ class FarLink(LocalLink):
             self._handle(lifecycle.NOTHING_LEFT)
 
     def _give_up(self) -> None:
-        # Of what it has sent some may be on the way still.
+        # Some of its data may still be on the way.
         self._lifecycle.certain = False
         super()._give_up()
 

@@ -75,7 +75,7 @@ class Frames:
 
     def __init__(self, greeted: bool) -> None:
         self.greeted = greeted
-        #: What has come of the next frame, or of what is before the greeting.
+        #: The received part of the next frame, or of the text before the greeting.
         self._in = b""
 
     def feed(self, data: bytes) -> list[tuple[bytes, int, bytes]]:
@@ -83,7 +83,7 @@ class Frames:
         if self._in:
             data = self._in + data
         if not self.greeted:
-            # Its first newline may end what the login has written, or there is nothing before it.
+            # Its first newline may end text that the login has written, or there is nothing before it.
             at = data.find(GREETING)
             if at < 0 and len(data) > _PREAMBLE:
                 raise ProtocolError(f"no greeting within {_PREAMBLE} bytes of output")

@@ -54,7 +54,7 @@ class LineEnd:
         self._frames = frames.Frames(greeted)
         self._urgent: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
-        #: What is being written.
+        #: The data that are being written.
         self._out = memoryview(b"")
         #: Bytes in `_urgent` and `_bulk`.
         self._size = 0

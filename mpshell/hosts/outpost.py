@@ -104,7 +104,7 @@ class Outpost:
     def _on_line_end(self, why: str) -> None:
         self._loop.stop()
 
-    # -- what the switchboard sends --------------------------------------------------------------
+    # -- frames of the switchboard ---------------------------------------------------------------
 
     def _on_frame(self, kind: bytes, number: int, body: bytes) -> None:
         post = self._posts.get(number)
@@ -113,7 +113,7 @@ class Outpost:
         elif kind == frames.START and post is None:
             self._start(number, body.decode(errors="replace"))
         elif post is None:
-            return  # it is gone, which the switchboard has not heard yet
+            return  # it is gone, which the switchboard does not know yet
         elif kind in (frames.PIECE, frames.LAST):
             post.circuit.take(kind, body)
         elif kind == frames.CREDIT:

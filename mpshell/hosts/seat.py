@@ -50,7 +50,7 @@ class Seat:
         self._host: Home | None = None
         self._circuit: Circuit | None = None
         self._ending = False
-        # The writing end of a pipe can be read when the other one is closed: nobody wants the engine any more.
+        # The writing end of a pipe can be read when the other one is closed: the engine is not needed any more.
         loop.add_reader(sentinel, self._on_let_go)
 
     @property
@@ -91,7 +91,7 @@ class Seat:
         elif self._host is not None:
             self._host.send(frames.FENCE, self.number)
 
-    # -- what its host sends -------------------------------------------------------------------
+    # -- frames of its host --------------------------------------------------------------------
 
     def take(self, kind: bytes, body: bytes) -> None:
         """Take a frame of the line about it; ProtocolError for one that cannot be."""

@@ -123,7 +123,7 @@ class KnownHosts:
             self._add_all(texts)
 
     def _add_all(self, texts: list[bytes]) -> None:
-        """Take lines: those with a hashed name are not looked at, which is what a large file costs."""
+        """Take lines: those with a hashed name are not examined, which is the main cost of a large file."""
         hashed = [text for text in texts if text[:3] == b"|1|"]
         # The end of a file that has nothing else is an empty text.
         if len(hashed) < len(texts) - (texts[-1] == b""):

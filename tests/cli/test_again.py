@@ -219,7 +219,7 @@ def test_a_run_that_has_read_stdin_asks_for_it_again(tmp_path: Path) -> None:
     cut_off(journal, "cat", stdin=b"a line\n")
     again = ["--resume", str(journal)]
     for refused in (mpshell(*again), mpshell(*again, "-n", stdin=b"x\n")):
-        assert refused.code == 73 and "have read stdin, which is not in the journal" in refused.err
+        assert refused.code == 73 and "read stdin, which the journal does not hold" in refused.err
     redirected = [PROGRAM[0], "-c", f"import os; os.dup2(os.open({str(empty)!r}, 0), 0); {MAIN}"]
     assert mpshell(*again, program=redirected).code == 73
     assert rows(journal, "SELECT count(*) FROM runs") == [(1,)]

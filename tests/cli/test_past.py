@@ -220,8 +220,8 @@ def cut(path: Path) -> None:
 
 NO_JOURNALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a text": (lambda path: path.write_text("n1 ok\n" * 99), "is damaged, or no journal"),
-    "a database of another program": (of_another_program, "is no journal of mpshell"),
-    "another version": (of_another_version, "has schema 2, and this mpshell knows schema 1"),
+    "a database of another program": (of_another_program, "is not a journal of mpshell"),
+    "another version": (of_another_version, "has schema 2, but this mpshell knows schema 1"),
     "a damaged one": (damaged, "damaged"),
     "one that was cut": (cut, "damaged"),
     "a directory": (Path.mkdir, "Is a directory|is not a regular file"),

@@ -113,7 +113,7 @@ def test_what_is_wrong_is_no_end(tmp_path: Path) -> None:
             "@n[": "@ 'n[': ",
             "@": "@: nodes must follow",
             "+@no:such": "+ '@no:such': ",
-            "--x": "no node begins with '-'",
+            "--x": "a node name cannot begin with '-'",
             "!": "!: a command must follow",
             "!exit 3": "exited with code 3",
             "%x %h": "",

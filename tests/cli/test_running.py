@@ -322,7 +322,7 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("--delay", "x"), ("--delay", "'x'", "above 0")),
         (("--rate", "1", "--delay", "1"), ("--delay", "not allowed with", "--rate")),
         (("--color", "blue"), ("--color", "'blue'", "auto", "always", "never")),
-        (("-o", "'open"), ("-o/--options", '"\'open"', "words as a shell")),
+        (("-o", "'open"), ("-o/--options", '"\'open"', "words, quoted as in a shell")),
         (("-R", "nothing"), ("-R/--worker", "'nothing'", "ssh, exec, rsh, pdsh", "no transport")),
         (("-c", "--json", "-b"), ("--json", "-b")),
         (("--jsonl", "--json"), ("--json", "not allowed with")),

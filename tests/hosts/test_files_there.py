@@ -194,7 +194,7 @@ def test_what_is_not_brought_there_is_refused_at_the_call(task: Task, tmp_path: 
     with pytest.raises(EngineClientNotSupportedError, match=r"has a placeholder"):
         copy(task, source, "/tmp/", "n1")
     for name, why in (("absent", "No such file"), ("fifo", "no regular file")):
-        with pytest.raises(WorkerError, match=rf"{name}.* cannot be brought .*{why}"):
+        with pytest.raises(WorkerError, match=rf"{name}.* cannot be sent .*{why}"):
             task.copy(tmp_path / name, "/tmp/", nodes="n1")
 
 
