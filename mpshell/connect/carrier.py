@@ -256,7 +256,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             return
         if not self._owner.congested:
             # All that the channel has kept, a window at most. With the first piece of it AsyncSSH opens the
-            # whole window to the server again: data that are not passed on now would be kept beside another one.
+            # whole window to the server again: data not passed on now would be kept beside another one.
             self._passing_on = True
             self._channel.resume_reading()
             self._passing_on = False
