@@ -47,7 +47,7 @@ def check_copy(source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic:
     if reverse:
         if not os.path.isdir(paths.dest):
             raise WorkerBadArgumentError(
-                f"dest {paths.dest!r} is no directory: copies from nodes go into one"
+                f"dest {paths.dest!r} is not a directory: copies from nodes go into one"
             )
         if paths.name in ("", ".", ".."):
             raise WorkerBadArgumentError(f"source {paths.source!r} has no name to keep it under")
@@ -108,7 +108,7 @@ def _in_the_way(entry: os.DirEntry[str], atomic: bool) -> str | None:
         return "a directory"
     if atomic or entry.is_file(follow_symlinks=False):
         return None
-    return "a symbolic link" if entry.is_symlink() else "no regular file"
+    return "a symbolic link" if entry.is_symlink() else "a special file"
 
 
 def check_apart(copy: Copy, nodes: Iterable[str], other: Copy, others: Iterable[str]) -> None:

@@ -134,7 +134,10 @@ def test_dry_run_of_a_copy(places: Path) -> None:
             "--rcopy '/etc/host*': '*' makes it a pattern, and patterns are not expanded on the nodes: "
             "name each file, or copy the directory",
         ),
-        (("--rcopy", "/etc/hosts", "/etc/host?", "--dest", "/tmp"), "--rcopy '/etc/host?': '?' is"),
+        (
+            ("--rcopy", "/etc/hosts", "/etc/host?", "--dest", "/tmp"),
+            "--rcopy '/etc/host?': '?' makes",
+        ),
         (
             ("--rcopy", "/etc/[a-z]/x", "--dest", "/tmp"),
             "--rcopy '/etc/[a-z]/x': '[' makes it a pattern",

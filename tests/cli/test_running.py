@@ -328,8 +328,14 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("--jsonl", "--json"), ("--json", "not allowed with")),
         (("--json", "-L"), ("--json", "-L")),
         (("-B", "--errdir", "x"), ("--errdir", "-B")),
-        (("--outdir", "/proc/none"), ("--outdir", "'/proc/none'", "no directory", "No such file")),
-        (("--errdir", "/etc/hosts"), ("--errdir", "'/etc/hosts'", "no directory", "File exists")),
+        (
+            ("--outdir", "/proc/none"),
+            ("--outdir", "'/proc/none'", "not a directory", "No such file"),
+        ),
+        (
+            ("--errdir", "/etc/hosts"),
+            ("--errdir", "'/etc/hosts'", "not a directory", "File exists"),
+        ),
         (("--outdir", ""), ("--outdir", "''", "a value is needed")),
         (("--errdir=",), ("--errdir", "''", "a value is needed")),
         (("-l", ""), ("-l/--user", "''", "a value is needed")),

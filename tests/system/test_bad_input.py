@@ -89,7 +89,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         WorkerError,
         "-F of ssh needs a value",
     ),
-    "end-of-options": (lambda t: with_options(t, "-v --"), WorkerError, "'--' is no option"),
+    "end-of-options": (lambda t: with_options(t, "-v --"), WorkerError, "'--' is not an option"),
     "option-in-the-path": (
         lambda t: with_setting(t, "ssh_path", "ssh Port=422"),
         WorkerError,
