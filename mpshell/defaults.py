@@ -46,6 +46,7 @@ TASK_INFO: dict[str, Any] = {
     "connect_timeout": 10,
     "ssh_kex": "prefer",
     "ssh_keep": 0,
+    "ssh_keep_password": False,
     "ssh_password": None,
     "connect_fanout": 32,
     "connect_rate": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -53,8 +54,9 @@ _NAMES = {
 #: Beginning of the detail of an outcome of a relay copy: the command itself has reported why it failed.
 RELAY_DETAIL = "relay: "
 
-#: The time of day minus the monotonic clock, which all processes of the machine share.
-_EPOCH = time.time() - time.monotonic()
+#: A change of the difference of the two clocks by this many seconds means that one was set, or that the machine
+#: was suspended. Smaller ones come from the time between two readings.
+_STEP = 0.5
 
 
 class Outcome(NamedTuple):
@@ -96,9 +98,42 @@ class NodeOutcome(NamedTuple):
         return self.reason == "exit" and self.returncode == 0
 
 
+class _TimeOfDay:
+    """The time of day of moments on the monotonic clock, which is one for all processes of the machine.
+
+    So durations hold whatever happens to the time of day. Each run begins with a look whether that was set, or
+    the machine suspended. The moments before keep their times.
+    """
+
+    def __init__(self) -> None:
+        #: From when on which difference of the two clocks holds.
+        self._differences = [(-math.inf, _difference())]
+
+    def look(self) -> None:
+        """Take note of a time of day that was set."""
+        now = _difference()
+        if abs(now - self._differences[-1][1]) > _STEP:
+            self._differences.append((time.monotonic(), now))
+
+    def of(self, moment: float) -> float:
+        """Return the seconds since the epoch at a moment."""
+        held = (difference for since, difference in reversed(self._differences) if moment >= since)
+        return moment + next(held)
+
+
+def _difference() -> float:
+    return time.time() - time.monotonic()
+
+
+_TIME_OF_DAY = _TimeOfDay()
+
+#: To be called at the begin of a run.
+look_at_the_clock = _TIME_OF_DAY.look
+
+
 def time_of_day() -> float:
     """Return the time in seconds since the epoch, on the clock of `started_at`."""
-    return time.monotonic() + _EPOCH
+    return _TIME_OF_DAY.of(time.monotonic())
 
 
 def _readable(detail: str, *, failed: bool) -> str | None:
@@ -130,7 +165,7 @@ def node_outcome(
     name = reason_of(recorded, diagnose)
     if reason == EXITED and detail is not None and diagnose is not None:
         detail = _readable(detail, failed=name != "exit")
-    began = started + _EPOCH if started else None
+    began = _TIME_OF_DAY.of(started) if started else None
     number = status if reason == SIGNALED else None
     return NodeOutcome(
         key, name, code, number, began, duration, reason == TIMED_OUT, detail, engine, host, attempt

@@ -81,9 +81,10 @@ class Again:
 
     def _fill(self, options: argparse.Namespace) -> None:
         """Set the options that the displays read."""
-        for name in ("outdir", "errdir"):
-            if getattr(options, name) is not None:
-                setattr(options, name, os.path.abspath(getattr(options, name)))
+        for name in ("outdir", "errdir", "report"):
+            # Relative to the directory here: the run is in another one.
+            if (given := getattr(options, name)) is not None:
+                setattr(options, name, os.path.join(os.getcwd(), given))
         options.command = [str(c.source if c.text is None else c.text) for c in self.commands]
         kinds = {command.kind for command in self.commands}
         options.copy, options.rcopy = "copy" in kinds, "rcopy" in kinds
@@ -98,6 +99,11 @@ class Again:
                 f"the commands of run {self.run.run} read stdin, which the journal does not hold: give it "
                 f"again, with < FILE after the command"
             )
+
+    @property
+    def path(self) -> str:
+        """The journal, wherever the working directory is."""
+        return self._store.path
 
     # -- the run -----------------------------------------------------------------------------------
 

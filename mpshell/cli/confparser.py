@@ -10,16 +10,20 @@ import configparser
 import io
 from collections.abc import Iterator, Mapping
 
-from mpshell.cli.conffile import DEFAULT, ConfEntry, ConfError, Sections
+from mpshell.cli.conffile import ConfEntry, ConfError, Sections
+
+#: A name that no section of a file can have.
+_NOWHERE = "\0"
 
 
 class _Parser(configparser.ConfigParser):
     """A parser of one file that notes the line of each key."""
 
     def __init__(self) -> None:
-        super().__init__(interpolation=None)
+        # DEFAULT is a section as any other one here, wherever it stands: files are merged afterwards.
+        super().__init__(interpolation=None, default_section=_NOWHERE)
         self.line = 0
-        #: By section and key. A key of the section DEFAULT is noted for the section before it.
+        #: By section and key.
         self.lines: dict[tuple[str, str], int] = {}
 
     def numbered(self, text: str) -> Iterator[str]:
@@ -29,7 +33,7 @@ class _Parser(configparser.ConfigParser):
 
     def optionxform(self, optionstr: str) -> str:
         key = super().optionxform(optionstr)
-        self.lines[[DEFAULT, *self.sections()][-1], key] = self.line
+        self.lines[self.sections()[-1], key] = self.line
         return key
 
 
@@ -50,14 +54,13 @@ def parse(path: str, data: bytes) -> Sections:
         parser.read_file(parser.numbered(text), path)
     except configparser.Error as error:
         raise _named(path, error) from None
-    # In a section that is there already, a key of DEFAULT stands for itself.
-    values = {section: dict(parser.items(section, raw=True)) for section in parser.sections()}
-    found: Sections = {section: {} for section in values}
-    values[DEFAULT] = dict(parser.defaults())
-    for (section, key), line in parser.lines.items():
-        entry = ConfEntry(values[section][key], f"{path}:{line}")
-        found.setdefault(section, {})[key] = entry
-    return found
+    return {
+        section: {
+            key: ConfEntry(value, f"{path}:{parser.lines[section, key]}")
+            for key, value in parser.items(section, raw=True)
+        }
+        for section in parser.sections()
+    }
 
 
 def _named(path: str, error: configparser.Error) -> ConfError:

@@ -245,8 +245,8 @@ class GatheredDisplay(KeptDisplay):
             before, after = (
                 os.fsencode(visible(self._counted(named))) for named in (texts[0][0], nodes)
             )
-            for line in unified(texts[0][1], said, before, after):
-                self.terminal.out(self.terminal.diff_line(line) + b"\n")
+            lines = unified(texts[0][1], said, before, after)
+            self.terminal.stream(self.terminal.diff_line(line) + b"\n" for line in lines)
 
 
 def largest_first(groups: Iterable[tuple[NodeSet, bytes]]) -> list[tuple[NodeSet, bytes]]:

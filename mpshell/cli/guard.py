@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -78,8 +79,9 @@ def _have_all_descriptors() -> None:
             if opened != wanted:
                 os.dup2(opened, wanted)
                 os.close(opened)
-    # Python has None for a closed one, and print() to None does not fail.
-    if sys.stdout is None:
+    # Python has None for a closed one, and print() to None does not fail. With PYTHONUNBUFFERED it has one
+    # without a buffer, whose write() may take a part of a text and drop the rest.
+    if sys.stdout is None or isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)

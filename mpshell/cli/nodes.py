@@ -180,6 +180,8 @@ def _complaint(node: str, worker: str) -> str | None:
         return None
     if _SLOTS.fullmatch(node):
         return f"{node!r} is not a node (a machine file of MPI is read with --machinefile)"
+    if len(node.split()) > 1:
+        return f"{node!r} has a blank in it: nodes are joined by commas"
     if (found := _NUMBERED.fullmatch(node)) is not None:
         return (
             f"{node!r} is the node {found[1]!r} with a number: give a port with -o, "

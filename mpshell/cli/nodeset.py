@@ -34,6 +34,7 @@ def _main(words: Sequence[str]) -> int:
 
         return print_completion(parser, options.print_completion)
     from mpshell.cli.nodes import NoNodesError, configure_groups
+    from mpshell.cli.terminal import STDOUT, write_pieces
     from mpshell.nodeset import NodeSetException
     from mpshell.rangeset import RangeSetException
 
@@ -42,8 +43,7 @@ def _main(words: Sequence[str]) -> int:
             _warn(options, f"-s {options.groupsource} has no effect with -R")
             options.groupsource = None
         configure_groups(options)
-        for line in _lines(options):
-            sys.stdout.buffer.write(os.fsencode(f"{line}\n"))
+        write_pieces(STDOUT, (os.fsencode(f"{line}\n") for line in _lines(options)))
     except (NoNodesError, NodeSetException, RangeSetException, _BadValueError) as error:
         parser.error(str(error))
     return 0

@@ -122,8 +122,10 @@ class Session:
 
     def _do(self, line: str) -> None:
         """Carry out a line; an error of it is reported, and the session goes on."""
+        # A blank keeps a line out of the history, and its meaning is the same: " ! rm x" is not for the nodes.
+        line = line.lstrip()
         first, rest = line[:1], line[1:].strip()
-        if not line.strip():
+        if not line:
             return
         if first == "?":
             self._show_nodes()
@@ -194,6 +196,7 @@ class Session:
 
     def _complete(self, before: str, text: str) -> list[str]:
         """Return the completions of the last word of a line."""
+        before = before.lstrip()
         line = before + text
         if line.startswith("!"):
             begin = text[:1] if not before else ""

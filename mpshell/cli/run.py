@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from mpshell.cli.display import Display
+from mpshell.cli.guard import IO_ERROR
 from mpshell.cli.progress import AGAIN, FIRST, Progress, is_possible
 from mpshell.errors import EngineClientNotSupportedError
 from mpshell.event import EventHandler
@@ -48,7 +49,7 @@ class ProgramRun:
         self._in_session = in_session
         self._thread = threading.Thread(target=self._run, name="mpshell-run")
         self.task = Task(thread=self._thread)
-        #: The exit status because of a signal.
+        #: The exit status of a run that was stopped, by a signal or for lack of its input.
         self.status: int | None = None
         #: The exception that ended the run, if any.
         self.error: BaseException | None = None
@@ -56,6 +57,7 @@ class ProgramRun:
         self._relay = StdinRelay(self.task)
         self._workers: list[Any] = []
         self._say: Callable[[str], object] = str
+        self._own: Callable[[str], object] = str
         self._progress: Progress | None = None
         self._port: Any = None
         self._last_interrupt = -_TWICE * 2
@@ -78,7 +80,7 @@ class ProgramRun:
         self._workers = display.workers
         if feed:
             self._relay.open()
-        self._say = display.terminal.message
+        self._say, self._own = display.terminal.message, display.terminal.own
         self._progress = display.progress
         self._port = self.task.port(handler=display, autoclose=True)
         if shows_progress and is_possible():
@@ -137,8 +139,11 @@ class ProgramRun:
             data = os.read(_STDIN, _READ)
         except BlockingIOError:
             return True
-        except OSError:
-            data = b""
+        except OSError as error:
+            # No end: what has come is a part, and a command must not take it for all.
+            self._own(f"stdin cannot be read: {error.strerror}")
+            self._stop(IO_ERROR)
+            return False
         for worker in self._workers:
             try:
                 if data:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mpshell.cli.text import visible, visible_lines
 
@@ -36,22 +36,12 @@ class Terminal:
     def out(self, *parts: bytes) -> None:
         """Write to stdout, in one piece unless that is a big one: it would be a copy."""
         self.make_way()
-        if sum(map(len, parts)) <= PIECE:
-            parts = (b"".join(parts),)
-        for part in parts:
-            write_all(STDOUT, part)
+        _write_parts(STDOUT, parts)
 
     def stream(self, pieces: Iterable[bytes]) -> None:
         """Write to stdout in the order of the pieces, small ones together."""
-        parts, size = [], 0
-        for piece in pieces:
-            parts.append(piece)
-            size += len(piece)
-            if size > PIECE:
-                self.out(*parts)
-                parts, size = [], 0
-        if parts:
-            self.out(*parts)
+        self.make_way()
+        write_pieces(STDOUT, pieces)
 
     def err(self, data: bytes) -> None:
         """Write to stderr; if the user has closed it, drop the data."""
@@ -121,6 +111,29 @@ def write_all(fd: int, data: bytes) -> None:
             poller = select.poll()
             poller.register(fd, select.POLLOUT)
             poller.poll()
+
+
+def _write_parts(fd: int, parts: Sequence[bytes]) -> None:
+    if sum(map(len, parts)) <= PIECE:
+        parts = (b"".join(parts),)
+    for part in parts:
+        write_all(fd, part)
+
+
+def write_pieces(fd: int, pieces: Iterable[bytes]) -> None:
+    """Write everything in the order of the pieces, small ones together; what is there before an error, too."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        for piece in pieces:
+            parts.append(piece)
+            size += len(piece)
+            if size > PIECE:
+                taken, parts, size = parts, [], 0
+                _write_parts(fd, taken)
+    finally:
+        if parts:
+            _write_parts(fd, parts)
 
 
 def is_pipe(fd: int) -> bool:

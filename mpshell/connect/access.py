@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mpshell.runtime.loop import TimerHandle
     from mpshell.ssh.connection import Connection, Refusal
     from mpshell.ssh.setup import Setup, Target
+    from mpshell.wire.connect import Connect
 
 SEEKING: Final = "SEEKING"
 TRYING: Final = "TRYING"
@@ -103,18 +104,20 @@ _NOBODY: Final = _NoSeeker()
 
 
 class Access:
-    """The access of one command to its node; the connection stays for `keep` seconds after it, if any."""
+    """The access of one command to its node; the connection stays for a while after it, as its job asks."""
 
     def __init__(
-        self, means: Means, setup: Setup, target: Target, node: str, env: Environment, keep: float,
-        seeker: Seeker,
+        self, means: Means, setup: Setup, target: Target, node: str, env: Environment,
+        connect: Connect | None, seeker: Seeker,
     ) -> None:  # fmt: skip
         self._means = means
         self._setup = setup
         self._node = node
         self._env = env
         # The keys of jump hosts would have to be checked again too.
-        self._keep = 0.0 if target.jump or target.proxy_command is not None else keep
+        stays = connect is not None and not target.jump and target.proxy_command is None
+        self._keep = connect.keep if connect is not None and stays else 0.0
+        self._with_password = connect is not None and connect.keep_password
         self._seeker = seeker
         self.state: str = SEEKING
         #: The way to its connection: another one with each try.
@@ -165,7 +168,9 @@ class Access:
             return
         target = self.target
         found = self._means.pool.lend(
-            target.alike, self._keep, lambda before: before.pass_to(self, target)
+            target.alike,
+            self._keep,
+            lambda before: before.pass_to(self, target, self._with_password),
         )
         if found is None or (connection := found.login.connection) is None:
             self.login.begin()
@@ -203,7 +208,7 @@ class Access:
         if connection is None:
             return
         self.state = HAVING
-        if self._keep and connection.may_stay:
+        if self._keep and connection.may_stay(self._with_password):
             self._pooled = self._means.pool.add(self.target.alike, self.login, self._keep)
         self._seeker.made(connection)
         self._seeker.connected(connection)

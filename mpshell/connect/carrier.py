@@ -83,10 +83,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._owner = family.owner
         self.execution = execution
         self.state: str = CONNECTING
-        connect = execution.job.spec.connect
-        keep = 0.0 if connect is None else connect.keep
-        env = execution.job.env
-        self._access = Access(family, setup, target, self._node, env, keep, self)
+        job = execution.job
+        self._access = Access(family, setup, target, self._node, job.env, job.spec.connect, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
         #: Whether data that were kept during a pause are being passed to the owner.

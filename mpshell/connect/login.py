@@ -139,9 +139,13 @@ class Login:
         if self._left is not None:
             self._left = max(self._left / 2, self._left - seconds)
 
-    def pass_to(self, watcher: Watcher, target: Target) -> bool:
-        """Have an open connection serve another watcher; False if a new one to `target` may not be the same."""
-        if self.state is not OPEN or self.connection is None or not self.connection.serves(target):
+    def pass_to(self, watcher: Watcher, target: Target, with_password: bool) -> bool:
+        """Have an open connection serve another watcher; False if a new one to `target` may not be the same.
+
+        `with_password`: one that a password has opened may be.
+        """
+        connection = self.connection
+        if self.state is not OPEN or not (connection and connection.serves(target, with_password)):
             return False
         self.target = target
         self._watcher = watcher
@@ -159,6 +163,7 @@ class Login:
         self.on_room = None
         if self.connection is not None:
             self.connection.rest()
+            self.target = self.connection.target
 
     # -- turns -----------------------------------------------------------------------------------
 

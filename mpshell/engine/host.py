@@ -7,6 +7,7 @@ pages, and no other process pays for it.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 from mpshell.runtime.lean import TYPE_CHECKING
@@ -40,8 +41,39 @@ def load(library: str, paths: Sequence[str]) -> ConnectionHost:
         raise ImportError(f"no engine hosts connections of {library!r}")
     if name not in sys.modules:
         sys.path += [path for path in paths if path not in sys.path]
-        __import__(name)
-        # Nothing of it is freed, and the collector of each engine leaves its pages alone.
-        gc.freeze()
+        gc.disable()
+        try:
+            _import(name)
+        finally:
+            # Nothing of it is freed, and the collector of each engine leaves its pages alone.
+            gc.freeze()
+            gc.enable()
     host: ConnectionHost = sys.modules[name]
     return host
+
+
+def _import(name: str) -> None:
+    """Import a module, which may look for shared libraries, and start no program for that.
+
+    find_library() of ctypes asks ldconfig(8), and a compiler and a linker for what is not installed.
+    """
+    import ctypes.util
+
+    original, ctypes.util.find_library = ctypes.util.find_library, _cached_library
+    try:
+        __import__(name)
+    finally:
+        ctypes.util.find_library = original
+
+
+def _cached_library(name: str) -> str | None:
+    """Return the file name of a shared library that the dynamic linker knows (ld.so.cache); None: none."""
+    import re
+
+    try:
+        with open("/etc/ld.so.cache", "rb") as file:
+            known = file.read()
+    except OSError:
+        return None
+    found = re.search(rb"\0(lib%s\.so[.0-9]*)\0" % re.escape(os.fsencode(name)), known)
+    return os.fsdecode(found[1]) if found else None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mpshell.errors import JournalError
-from mpshell.journal import schema
+from mpshell.journal import columns, schema
 from mpshell.journal.schema import NEW, RERUN_FAILED, RESUME_UNKNOWN, loaded
 from mpshell.journal.store import cannot_be_read, readable
 
@@ -77,12 +77,6 @@ class PastAttempt(NamedTuple):
         return self.reason == "exit" and self.code == 0
 
 
-_ATTEMPT = (
-    "rank, run, attempt, reason, code, signal, started_at, duration, detail, engine, host, "
-    "stdout, stderr"
-)
-
-
 class Past:
     """A journal that is read; a damaged one is a JournalError, wherever that is found."""
 
@@ -120,32 +114,25 @@ class Past:
         except sqlite3.Error as error:
             raise cannot_be_read(self.path, error) from None
 
+    def _checked(self, expected: columns.Columns, statement: str, *values: Any) -> Iterator[Any]:
+        """Yield rows in which each column has a value that it can have; JournalError for any other."""
+        for row in self._rows(statement, *values):
+            columns.check(self.path, expected, row)
+            yield row
+
     def runs(self) -> list[PastRun]:
         """Return all runs, the first one first."""
-        rows = self._rows(
-            "SELECT run, root, mode, started_at, ended_at, error, incomplete, host, user, directory, settings "
-            "FROM runs ORDER BY run"
+        rows = self._checked(
+            columns.RUN, f"SELECT {columns.names(columns.RUN)} FROM runs ORDER BY run"
         )
-        return [self._run(*row) for row in rows]
+        return [self._run(PastRun(*row)) for row in rows]
 
-    def _run(self, *row: Any) -> PastRun:
-        (
-            run,
-            root,
-            mode,
-            started_at,
-            ended_at,
-            error,
-            incomplete,
-            host,
-            user,
-            directory,
-            settings,
-        ) = row
-        return PastRun(
-            run, root, mode, float(started_at), ended_at, _loaded(error), incomplete, host, user,
-            loaded(directory), self._mapping(settings),
-        )  # fmt: skip
+    def _run(self, run: PastRun) -> PastRun:
+        return run._replace(
+            error=_loaded(run.error),
+            directory=loaded(run.directory),
+            settings=self._mapping(run.settings),
+        )
 
     def run(self, number: int | None) -> PastRun:
         """Return a run, the last one for None; JournalError when there is none."""
@@ -182,9 +169,9 @@ class Past:
 
     def commands(self, run: PastRun) -> list[PastCommand]:
         """Return the commands of a run, in the order in which they were given."""
-        rows = self._rows(
-            "SELECT command, kind, text, source, dest, transport, options, stdin, size, modified FROM commands "
-            "WHERE run = ? ORDER BY command",
+        rows = self._checked(
+            columns.COMMAND,
+            f"SELECT {columns.names(columns.COMMAND)} FROM commands WHERE run = ? ORDER BY command",
             run.root,
         )
         return [self._command(*row) for row in rows]
@@ -203,35 +190,59 @@ class Past:
             )
         return PastCommand(
             number, kind, _loaded(text), _loaded(source), _loaded(dest), transport, self._mapping(options),
-            bool(stdin), None if size is None else (size, modified),
+            bool(stdin), None if size is None or modified is None else (size, modified),
         )  # fmt: skip
 
     def nodes(self, command: int) -> list[str]:
         """Return the nodes of a command by rank."""
-        rows = self._rows("SELECT node FROM nodes WHERE command = ? ORDER BY rank", command)
-        return [loaded(node) for (node,) in rows]
+        rows = self._checked(
+            columns.NODE, "SELECT rank, node FROM nodes WHERE command = ? ORDER BY rank", command
+        )
+        names: list[str] = []
+        for rank, node in rows:
+            if rank != len(names):
+                raise JournalError(
+                    f"journal {self.path!r} is damaged: command {command} has no node {len(names)}"
+                )
+            names.append(loaded(node))
+        return names
 
     # -- nodes -------------------------------------------------------------------------------------
 
     def attempts(self, run: PastRun, command: int) -> Iterator[PastAttempt]:
         """Yield the last attempt of a run at each node that it has handed out, by rank."""
         last: PastAttempt | None = None
-        rows = self._rows(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE command = ? AND run = ? ORDER BY rank, attempt",
+        count = self._count(command)
+        rows = self._checked(
+            columns.ATTEMPT,
+            f"SELECT {columns.names(columns.ATTEMPT)} FROM attempts WHERE command = ? AND run = ? "
+            "ORDER BY rank, attempt",
             command,
             run.run,
         )
         for row in rows:
             attempt = PastAttempt(*row)
+            self._check_rank(command, attempt.rank, count)
             if last is not None and last.rank != attempt.rank:
                 yield last
             last = attempt
         if last is not None:
             yield last
 
+    def _count(self, command: int) -> int:
+        """Return how many nodes a command has."""
+        [[count]] = self._rows("SELECT count(*) FROM nodes WHERE command = ?", command)
+        return int(count)
+
+    def _check_rank(self, command: int, rank: Any, count: int) -> None:
+        if not (isinstance(rank, int) and 0 <= rank < count):
+            raise JournalError(
+                f"journal {self.path!r} is damaged: command {command} has no node of rank {rank}"
+            )
+
     def states(self, run: PastRun, command: int, before: int | None = None) -> list[str]:
         """Return the states of the nodes of a command, by rank, over all runs of a root (`before` one)."""
-        [[count]] = self._rows("SELECT count(*) FROM nodes WHERE command = ?", command)
+        count = self._count(command)
         incomplete = any(
             other.incomplete is not None
             for other in self.runs()
@@ -246,10 +257,7 @@ class Past:
             before,
         )
         for rank, reason, code in rows:
-            if not 0 <= rank < count:
-                raise JournalError(
-                    f"journal {self.path!r} is damaged: command {command} has no node of rank {rank}"
-                )
+            self._check_rank(command, rank, count)
             if reason is None:
                 states[rank] = MAY_HAVE_RUN
             else:
@@ -259,15 +267,20 @@ class Past:
     def chosen(self, run: PastRun, command: int) -> list[int]:
         """Return the ranks of the nodes that a run was for."""
         if run.mode == NEW:
-            [[count]] = self._rows("SELECT count(*) FROM nodes WHERE command = ?", command)
-            return list(range(count))
+            return list(range(self._count(command)))
         return choose(self.states(run, command, before=run.run), run.mode)
 
     # -- output ------------------------------------------------------------------------------------
 
     def text(self, body: int) -> tuple[bytes, int, bytes]:
         """Return the part of a text that is kept, its size in bytes, and its SHA-256."""
-        rows = list(self._rows("SELECT content, size, digest FROM bodies WHERE body = ?", body))
+        rows = list(
+            self._checked(
+                columns.BODY,
+                f"SELECT {columns.names(columns.BODY)} FROM bodies WHERE body = ?",
+                body,
+            )
+        )
         if not rows:
             raise JournalError(f"journal {self.path!r} is damaged: output {body} is missing")
         [(content, size, digest)] = rows
@@ -291,7 +304,8 @@ def _loaded(value: str | bytes | None) -> str | None:
 
 def _connect(path: str) -> sqlite3.Connection:
     """Open a database to read it."""
-    uri = f"file:{quote(path)}?mode=ro"
+    # With an empty host, as a path may begin with two slashes; and the name may be no UTF-8.
+    uri = f"file://{quote(os.fsencode(path))}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None)
     try:
         if not schema.check(connection, path):

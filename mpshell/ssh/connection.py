@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import asyncssh
-from asyncssh.constants import MSG_KEXINIT
-from asyncssh.packet import PacketDecodeError, SSHPacket
+from asyncssh.constants import MSG_IGNORE, MSG_KEXINIT
+from asyncssh.packet import Boolean, PacketDecodeError, SSHPacket, SSHPacketLogger
 from asyncssh.public_key import (
     SSHKeyPair,
+    SSHLocalKeyPair,
     SSHOpenSSHCertificate,
     decode_ssh_certificate,
     decode_ssh_public_key,
@@ -33,6 +35,8 @@ _MOST_KEYS = 5
 
 _COOKIE = 16
 
+_NONE, _PUBLICKEY = b"none", b"publickey"
+
 #: A notice, which the two key exchanges follow.
 WEAKER_KEX = (
     "over a key exchange that is not quantum-safe, where ssh(1) would agree on one that is (ssh_kex "
@@ -53,6 +57,21 @@ class Refusal(NamedTuple):
     target: Target | None = None
 
 
+class _Silence:
+    """A log that makes no texts: AsyncSSH's own makes them before it looks whether anybody wants them."""
+
+    def get_child(self, *context: object, **more: object) -> _Silence:
+        return self
+
+    def write(self, *message: object, **more: object) -> None:
+        pass
+
+    debug1 = debug2 = packet = debug = info = warning = error = write
+
+
+_SILENCE = _Silence()
+
+
 class Connection(asyncssh.SSHClientConnection):
     """A connection to a target; `options.protocol_factory` is to be set before, as for any of AsyncSSH's."""
 
@@ -70,8 +89,16 @@ class Connection(asyncssh.SSHClientConnection):
         self._presented = b""
         #: The keys that were offered for the login, None as long as none were.
         self._offered: tuple[bytes, ...] | None = None
+        #: The one that is offered now.
+        self._pair: SSHKeyPair | None = None
+        #: A login without any proof is still to be asked for.
+        self._owes_none = False
+        #: Whether the last proof of the login was a key's.
+        self._by_key = False
         #: The password, once it may be sent, which it is a single time.
         self._sending: SentPassword | None = None
+        #: The mark of the password that the server has taken.
+        self._password_mark: bytes | None = None
         self._has_asked = self._was_questioned = False
 
     # -- the host's key -------------------------------------------------------------------------------
@@ -183,6 +210,29 @@ class Connection(asyncssh.SSHClientConnection):
         MSG_KEXINIT: _on_kexinit,
     }
 
+    # -- packets ----------------------------------------------------------------------------------------
+
+    @property
+    def logger(self) -> Any:
+        """The log of the connection, its channels and its login."""
+        return _SILENCE
+
+    def log_sent_packet(self, *about: object, **more: object) -> None:
+        """Nobody reads it."""
+
+    def log_received_packet(self, *about: object, **more: object) -> None:
+        """Nobody reads it."""
+
+    def send_packet(
+        self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None
+    ) -> None:
+        """Send a packet, without the empty one that AsyncSSH puts before each.
+
+        It hides the state of a cipher in CBC mode (RFC 4251, 9.3.1), and ssh(1) sends none with the others.
+        """
+        if pkttype != MSG_IGNORE or self._enc_alg_cs.endswith(b"-cbc"):
+            super().send_packet(pkttype, *args, handler=handler)
+
     # -- the login --------------------------------------------------------------------------------------
 
     async def public_key_auth_requested(self) -> SSHKeyPair | None:
@@ -192,7 +242,24 @@ class Connection(asyncssh.SSHClientConnection):
             most = len(pairs) if self.target.password is None else _MOST_KEYS
             # Copies: AsyncSSH notes the server's algorithm of signatures in them.
             self._client_keys = [self._own(pair) for pair in pairs[:most]]
-        return await super().public_key_auth_requested()
+        self._pair = await super().public_key_auth_requested()
+        return self._pair
+
+    async def send_userauth_request(
+        self, method: bytes, *args: bytes, key: Any = None, trivial: bool = True
+    ) -> None:
+        """Send a request for a login; for a key that servers are likely to take with its signature at once."""
+        pair = self._pair
+        if method != _PUBLICKEY or key or not (pair and self.target.identities.is_likely(pair)):
+            await super().send_userauth_request(method, *args, key=key, trivial=trivial)
+            return
+        try:
+            await super().send_userauth_request(
+                method, Boolean(True), *args[1:], key=pair, trivial=False
+            )
+        except ValueError:
+            # An algorithm that the library here does not sign with.
+            self.try_next_auth()
 
     def _own(self, pair: SSHKeyPair) -> SSHKeyPair:
         """Return a copy of a key pair, with its algorithms in the order of the configuration."""
@@ -204,7 +271,7 @@ class Connection(asyncssh.SSHClientConnection):
     @property
     def used_password(self) -> bool:
         """Whether the host was sent the password."""
-        return self._sending is not None
+        return self._sending is not None or self._password_mark is not None
 
     async def password_auth_requested(self) -> str | None:
         """Return the password once, when it may be sent; None when this host gets none."""
@@ -235,11 +302,30 @@ class Connection(asyncssh.SSHClientConnection):
 
     def try_next_auth(self, *, next_method: bool = False) -> None:
         self._note(REFUSED)
+        self._pair = None
+        if self._auth is None and self._auth_methods == [_NONE] and self._begins_with_a_key:
+            # Where all others have taken the key it is not asked first whether any is needed.
+            self._auth_methods = [_PUBLICKEY]
+            self._owes_none = True
+        elif self._owes_none and len(self._auth_methods) <= next_method:
+            self._owes_none = False
+            self._auth_methods.append(_NONE)
         super().try_next_auth(next_method=next_method)
+
+    @property
+    def _begins_with_a_key(self) -> bool:
+        methods = self._preferred_auth or ()
+        return methods[:1] == [_PUBLICKEY] and self.target.identities.first_is_likely
 
     def logged_in(self) -> None:
         """Note that the server has let the user in."""
         self._note(TAKEN)
+        if self._sending is not None:
+            self._password_mark = self._sending.mark
+        pair, self._pair = self._pair, None
+        self._by_key = pair is not None
+        if isinstance(pair, SSHLocalKeyPair):
+            self.target.identities.taken = pair.public_data
 
     def _note(self, event: str) -> None:
         """Note how the server has answered the password."""
@@ -253,21 +339,31 @@ class Connection(asyncssh.SSHClientConnection):
 
     # -- for another command ----------------------------------------------------------------------------
 
-    @property
-    def may_stay(self) -> bool:
-        """Whether it may serve later commands: the login was with keys, which can be checked again."""
-        return self._offered is not None and not self.used_password
+    def may_stay(self, with_password: bool) -> bool:
+        """Return whether it may serve later commands: its key or password can be checked again."""
+        return with_password if self.used_password else self._by_key
 
     def rest(self) -> None:
-        """Hold no private key while no command runs over it."""
+        """Hold no private key and no password while no command runs over it."""
         self._client_keys = []
+        self._sending = None
+        if self.target.password is not None:
+            self.target = replace(self.target, password=None)
 
-    def serves(self, target: Target) -> bool:
+    def serves(self, target: Target, with_password: bool) -> bool:
         """Return whether a new connection to a target of the same profile would be the same as this one.
 
-        The keys of the user have to be those of the login, and the key of the host a known one.
+        The keys of the user have to be those of the login, and the key of the host a known one; the password
+        that has opened it, if any, has to be given again (`with_password`).
         """
-        if self._offered is None or self._offered != target.identities.blobs:
+        mark, password = self._password_mark, target.password
+        if mark is not None and not (with_password and password and password.has_mark(mark)):
+            return False
+        if self._offered is None:
+            # No key was asked for: a password alone has opened it.
+            if mark is None:
+                return False
+        elif self._offered != target.identities.blobs:
             return False
         before, self.target = self.target, target
         # Files that have not changed are one object.

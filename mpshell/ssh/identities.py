@@ -52,6 +52,8 @@ class Identities:
         self._wanted = wanted
         #: Why some keys are not offered.
         self.notes: list[str] = []
+        #: The key of a file that the last server took, by its blob: others are likely to take it too.
+        self.taken: bytes | None = None
         self._loading: asyncio.Task[list[SSHKeyPair]] | None = None
         self._agent: Agent | None = None
 
@@ -78,6 +80,19 @@ class Identities:
         if loading is None or not loading.done() or loading.cancelled() or loading.exception():
             return None
         return tuple(pair.public_data for pair in loading.result())
+
+    def is_likely(self, pair: SSHKeyPair) -> bool:
+        """Return whether servers are likely to take a key, so that a signature with it is not in vain.
+
+        No key of an agent is: its user may be asked for each signature.
+        """
+        return isinstance(pair, SSHLocalKeyPair) and pair.public_data == self.taken
+
+    @property
+    def first_is_likely(self) -> bool:
+        """Whether the key that is offered first is likely to be taken."""
+        blobs = self.blobs or ()
+        return blobs[:1] == (self.taken,)
 
     async def _load(self) -> list[SSHKeyPair]:
         from_files = self._from_files(with_certificates=not self._wanted.certificates)

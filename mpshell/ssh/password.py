@@ -8,6 +8,9 @@ permit of the coordinator, which counts the refusals of all engines
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import os
 from collections import deque
 from collections.abc import Callable
 
@@ -22,6 +25,14 @@ from mpshell.wire.messages import (
 
 #: Seconds that a node may think about it while others wait for its answer.
 _PATIENCE = 15.0
+
+#: What marks of passwords are made with: they mean nothing to other processes.
+_KEY = os.urandom(32)
+
+
+def _mark(secret: Secret) -> bytes:
+    """Return what an equal password has too, and no other one."""
+    return hashlib.blake2b(secret.reveal().encode(errors="surrogateescape"), key=_KEY).digest()
 
 
 class Password:
@@ -60,6 +71,10 @@ class Password:
                 waiting.set_result(self._secret)
                 return True
         return False
+
+    def has_mark(self, mark: bytes) -> bool:
+        """Return whether it is the password that a host has taken, by its mark (`SentPassword.mark`)."""
+        return self._secret is not None and hmac.compare_digest(mark, _mark(self._secret))
 
     def may_get_it(self, key_was_known: bool) -> bool:
         """Return whether the password may be sent to a host, as far as is known now."""
@@ -102,6 +117,11 @@ class SentPassword:
         self._late = (
             asyncio.get_running_loop().call_later(_PATIENCE, self._free) if holds_permit else None
         )
+
+    @property
+    def mark(self) -> bytes:
+        """What an equal password has too; the password cannot be known from it."""
+        return _mark(self.secret)
 
     def answered(self, event: str) -> None:
         """Note the host's answer, once: TAKEN, REFUSED, or FREED if it stays unknown."""

@@ -26,6 +26,7 @@ from mpshell.errors import (
     TimeoutError,
 )
 from mpshell.launch.pool import engine_pool
+from mpshell.outcome import look_at_the_clock
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import START, TaskThread
@@ -188,6 +189,7 @@ class Runs:
 
     def _make_coordinator(self, interrupts: Interrupts, loop: EventLoop | None) -> Coordinator:
         self.results.reset()
+        look_at_the_clock()
         pool = self._engine_pool()
         if self.work.needs_engines:
             pool.prepare()

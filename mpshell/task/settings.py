@@ -70,6 +70,11 @@ def _check_keep(value: Any) -> None:
         raise TaskSettingError(f"ssh_keep is a finite number of seconds, not {value!r}")
 
 
+def _check_keep_password(value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TaskSettingError(f"ssh_keep_password is True or False, not {value!r}")
+
+
 def _check_password(value: Any) -> None:
     if value is None or callable(value):
         return
@@ -194,6 +199,7 @@ _INFO_CHECKS: dict[str, Callable[[Any], None]] = {
     "heartbeat": _check_heartbeat,
     "ssh_kex": _check_kex,
     "ssh_keep": _check_keep,
+    "ssh_keep_password": _check_keep_password,
     "ssh_password": _check_password,
     "connect_fanout": functools.partial(_count, "connect_fanout"),
     "connect_rate": functools.partial(_check_rate, "connect_rate"),

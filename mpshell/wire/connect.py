@@ -39,6 +39,7 @@ class Connect(NamedTuple):
     copy: FileCopy | None = None  # in place of the command
     password: int = 0  # the number of the password for its nodes, 0 for none
     keep: float = 0.0  # seconds that the connection stays open afterwards
+    keep_password: bool = False  # one that a password has opened too
 
 
 _STR, _BOOL = checks.kind(str), checks.kind(bool)
@@ -48,5 +49,5 @@ _FILE_COPY = checks.fields(_STR, _TEMPLATE, _STR, _BOOL, _BOOL, _TEMPLATE, _TEMP
 CHECK_CONNECT = checks.fields(
     _STR, _STR, _STR, checks.kind(int, float), checks.series(tuple, _STR), _STR,
     checks.pairs(_STR, _BOOL, tuple), checks.maybe_one(FileCopy, _FILE_COPY), checks.kind(int),
-    checks.kind(int, float),
+    checks.kind(int, float), _BOOL,
 )  # fmt: skip

@@ -92,6 +92,7 @@ class WorkerAsyncSsh(WorkerSsh):
             kex=request.kex,
             execs=request.execs,
             keep=float(task.info("ssh_keep")),
+            keep_password=bool(task.info("ssh_keep_password")),
         )
 
 

@@ -74,6 +74,7 @@ def test_a_number_behind_a_host_is_shown_where_it_goes(worker: str, tmp_path: Pa
         ("n[1-2]:22", "'n1:22' is the node 'n1' with a number: give a port with -o, a machine "
          "file of MPI with --machinefile"),
         (f"^{hosts}", "'slots=4' is not a node (a machine file of MPI is read with --machinefile)"),
+        ("n1 n2", "'n1 n2' has a blank in it: nodes are joined by commas"),
     ):  # fmt: skip
         done = mpshell("-R", worker, "-w", text, "true")
         assert done.code == 64 and said in done.err

@@ -276,6 +276,34 @@ def test_nobody_reads_the_output() -> None:
     assert (child.returncode, child.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_in_the_middle(unbuffered: str) -> None:
+    child = subprocess.Popen(
+        [*PROGRAM, "-e", "n[1-100000]"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(PYTHONUNBUFFERED=unbuffered), bufsize=0,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.read(3) == b"n1 "
+    # The one write that waits ends, and has written a part.
+    child.stdout.close()
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (141, b"")
+
+
+def test_an_output_that_nobody_waits_for_comes_whole() -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    child = subprocess.Popen(
+        [*PROGRAM, "-e", "n[1-100000]"], stdout=write, env=environment(PYTHONUNBUFFERED="1")
+    )
+    os.close(write)
+    with open(read, "rb") as output:
+        assert (
+            output.read() == " ".join(f"n{number}" for number in range(1, 100_001)).encode() + b"\n"
+        )
+    assert child.wait(60) == 0
+
+
 def test_an_interrupt_while_stdin_is_read() -> None:
     child = subprocess.Popen(
         [*PROGRAM, "-f"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

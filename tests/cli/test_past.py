@@ -168,6 +168,17 @@ def test_names_and_commands_that_are_no_utf_8(tmp_path: Path) -> None:
     assert again.code == 1 and again.out == b"caf\xe9: d\xe9j\xe0\n"
 
 
+@pytest.mark.parametrize("name", [b"\xff?#%41 'j", "jöurnal".encode()])
+def test_any_name_of_a_file_is_the_name_of_a_journal(name: bytes, tmp_path: Path) -> None:
+    # A path that begins with two slashes is the host of a URI elsewhere.
+    path = b"/" + os.fsencode(tmp_path) + b"/" + name
+    assert local("-w", "n[1-2]", "--journal", path, "exit %n").code == 1
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+    assert mpshell("--show", path, "--json").code == 0
+    assert len(mpshell("--runs", path).lines) == 1
+    assert "ok 0, failed 1" in mpshell("--rerun-failed", path).err
+
+
 def test_the_files_of_a_journal_are_the_users_alone(tmp_path: Path) -> None:
     path, go = tmp_path / "journal", tmp_path / "go"
     names = ["journal", "journal-wal", "journal-shm"]

@@ -116,6 +116,8 @@ def test_what_is_wrong_is_no_end(tmp_path: Path) -> None:
             "--x": "a node name cannot begin with '-'",
             "!": "!: a command must follow",
             "!exit 3": "exited with code 3",
+            " ! exit 4": "exited with code 4: exit 4",
+            " @n[": "@ 'n[': ",
             "%x %h": "",
             "kill -9 $$": "ended by SIGKILL: n[1-3]",
         }.items():

@@ -98,6 +98,24 @@ def test_stdin_goes_to_every_command() -> None:
     assert "n[1-3] (3)" in done.lines
 
 
+def test_input_that_cannot_be_read_is_no_end_of_it(tmp_path: Path) -> None:
+    # The first page of a process is in no file, and nothing is mapped there: EIO (proc(5)).
+    words = ["-R", "exec", "-b", "-w", "n[1-2]", f"echo begun; cat; touch {tmp_path}/%h"]
+    with Path("/proc/self/mem").open("rb") as broken:
+        done = Done(
+            subprocess.run(
+                [*PROGRAM, *words],
+                stdin=broken,
+                env=environment(),
+                timeout=60,
+                capture_output=True,
+                check=False,
+            )
+        )
+    assert done.code == 74 and "stdin cannot be read: Input/output error" in done.err
+    assert "stopped" in done.err and list(tmp_path.iterdir()) == []
+
+
 def test_n_gives_no_stdin() -> None:
     assert local("-n", "-w", "n1", "wc -c", stdin=b"twelve bytes").out.split() == [b"n1:", b"0"]
     assert local("-w", "-", "wc -c", stdin=b"n1\nn2\n").code == 0

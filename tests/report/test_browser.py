@@ -88,6 +88,15 @@ def test_outputs_stand_together_with_what_differs(page: Page) -> None:
     assert page.one("#outputs details[open] pre .added").text.startswith("+++")
 
 
+def test_groups_that_are_left_out_are_counted(
+    report: Path, browser: Chrome, tmp_path: Path
+) -> None:
+    few = tmp_path / "few.html"
+    few.write_text(report.read_text().replace('"outputs_left_out":0', '"outputs_left_out":1234', 1))
+    text = Page(browser, few).text("#outputs > .hint")
+    assert text.startswith("1,234 more groups") and "The table below has their nodes" in text
+
+
 def test_a_node_opens_with_its_outputs_and_closes(page: Page) -> None:
     page.all("#nodes tbody button")[15].click()
     assert page.text("#detail-node") == "n16" and page.one("#detail").is_displayed()

@@ -54,6 +54,26 @@ def test_a_past_run_has_the_report_that_it_had_at_its_end(tmp_path: Path) -> Non
     assert found["names"] == ["n8", "n9"] and found["mode"] == "rerun failed"
 
 
+def test_a_run_that_goes_on_in_another_directory_has_its_page_here(tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    assert local("-w", "n[1-2]", "--journal", "journal", "exit %n", cwd=there).code == 1
+    done = mpshell("--rerun-failed", "../there/journal", "--report", "page.html", "-q", cwd=here)
+    assert done.code == 1 and done.err == ""
+    assert content(here / "page.html")["names"] == ["n2"]
+    assert [path.name for path in there.iterdir()] == ["journal"]
+
+
+def test_a_page_in_the_place_of_another_one_keeps_its_mode(tmp_path: Path) -> None:
+    # As long as a name can be, which leaves no room for a suffix.
+    target = tmp_path / f"{'x' * 250}.html"
+    target.write_text("before")
+    target.chmod(0o600)
+    assert local("-w", "n1", "--report", str(target), "true").code == 0
+    assert content(target)["names"] == ["n1"] and target.stat().st_mode & 0o777 == 0o600
+
+
 def test_without_a_journal_nothing_stays_but_the_page(tmp_path: Path) -> None:
     place = tmp_path / "tmp"
     place.mkdir()
@@ -149,8 +169,12 @@ def test_large_and_many_outputs_are_bounded(
 
     past = Past.open(str(journal))
     texts = data.collect(past, past.run(None))["texts"]
-    past.close()
     assert sum(text["text"] is not None for text in texts) == 2 and len(texts) == 10
+    assert (found["outputs_left_out"], found["failures_left_out"]) == (0, 0)
+    monkeypatch.setattr(data, "GROUPS", 3)
+    few = data.collect(past, past.run(None))
+    past.close()
+    assert len(few["outputs"]) == 3 and few["outputs_left_out"] == 7
 
 
 # -- hostile texts ---------------------------------------------------------------------------------

@@ -43,12 +43,14 @@ def hashed(password: str) -> str:
 
 
 @contextmanager
-def password_sshd(server: SshServer, path: Path, text: str = "") -> Iterator[int]:
-    """Give the port of an sshd that takes the right password of USER, in a mount namespace of its own."""
+def password_sshd(
+    server: SshServer, path: Path, text: str = "", password: str = RIGHT
+) -> Iterator[int]:
+    """Give the port of an sshd that takes the password of USER, in a mount namespace of its own."""
     port = free_port()
     users = Path("/etc/passwd").read_text()
     (path / "passwd").write_text(f"{users}{USER}:x:4242:4242::/:/bin/sh\n")
-    (path / "shadow").write_text(f"{USER}:{hashed(RIGHT)}:19000:0:99999:7:::\n")
+    (path / "shadow").write_text(f"{USER}:{password and hashed(password)}:19000:0:99999:7:::\n")
     (path / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {server.directory}/host_key\nPidFile none\n"
         f"StrictModes no\nUsePAM no\nPasswordAuthentication yes\nPrintMotd no\nPrintLastLog no\n"

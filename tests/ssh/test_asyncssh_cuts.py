@@ -108,9 +108,16 @@ class Proxy:
         await self._stopped.wait()
         for server in servers:
             server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What was accepted before has its task some turns later.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        while left := {task for task in self._tasks if not task.done()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+        # Sockets of connections that were aborted are closed in the next turn.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def _accepting(
         self, fault: Callable[[], Fault]
@@ -123,17 +130,15 @@ class Proxy:
     async def _hand_on(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault
     ) -> None:
-        from_server, to_server = await asyncio.open_connection(*self._server)
+        try:
+            from_server, to_server = await asyncio.open_connection(*self._server)
+        except BaseException:
+            writer.transport.abort()
+            raise
         down = asyncio.ensure_future(self._copy(from_server, writer, fault))
         up = asyncio.ensure_future(self._copy(reader, to_server, lambda data, before: data))
         try:
             await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            # The proxy stops: what is still to be sent is for nobody.
-            for end in (writer, to_server):
-                end.transport.abort()
-            raise
-        finally:
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
@@ -142,6 +147,12 @@ class Proxy:
             for end in (writer, to_server):
                 with suppress(OSError):
                     await end.wait_closed()
+        finally:
+            # Where the proxy stops in the middle of any of these, what is still to be sent is for nobody.
+            up.cancel()
+            down.cancel()
+            for end in (writer, to_server):
+                end.transport.abort()
 
     async def _copy(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault

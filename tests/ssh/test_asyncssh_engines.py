@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.parametrize("transport", ["asyncssh"], indirect=True),
 ]
 
-#: A thousand of them take minutes.
+#: A thousand of them take minutes (scripts/stress).
 RUNS = int(os.environ.get("MPSHELL_TEST_RUNS", "40"))
 
 

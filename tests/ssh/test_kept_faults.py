@@ -24,6 +24,10 @@ pytestmark = [
 ]
 
 
+#: A thousand of them take minutes (scripts/stress).
+RUNS = int(os.environ.get("MPSHELL_TEST_RUNS", "60"))
+
+
 @pytest.fixture
 def task(ssh_task: Task) -> Task:
     ssh_task.set_info("ssh_keep", 600)
@@ -203,6 +207,7 @@ def test_an_idle_engine_that_is_hurt_costs_no_node(task: Task, number: int) -> N
 # -- limits --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(1200)
 def test_many_runs_leave_nothing(task: Task) -> None:
     """Neither descriptors nor memory nor processes grow, whatever becomes of the connections."""
 
@@ -218,7 +223,7 @@ def test_many_runs_leave_nothing(task: Task) -> None:
         one_round(number)
     before = len(descriptors())
     memory = sum(engine.memory_full_info().uss for engine in engines())
-    for number in range(60):
+    for number in range(RUNS):
         one_round(number)
     assert len(descriptors()) == before
     assert sockets() <= 6 * 3

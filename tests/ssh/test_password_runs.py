@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sqlite3
@@ -201,8 +202,10 @@ class Looking(EventHandler):
                     continue
                 if self.secret in text:
                     self.seen.append(f"{child.pid} {name}")
-            if child.ppid() != os.getpid() and "sshd" not in child.name():
-                self.core.add(child.rlimit(psutil.RLIMIT_CORE)[0])
+            # A process of the server may end at any moment.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.ppid() != os.getpid() and "sshd" not in child.name():
+                    self.core.add(child.rlimit(psutil.RLIMIT_CORE)[0])
 
 
 def test_nothing_shows_it(ssh_task: Task, ssh_server: SshServer, tmp_path: Path, use: Any) -> None:

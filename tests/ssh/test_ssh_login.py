@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,11 @@ def allow(site: Site, *names: str) -> None:
     (site.directory / "authorized_keys").write_text("\n".join(lines) + "\n")
 
 
+def listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
+
+
 @contextlib.contextmanager
 def agent(site: Site, *names: str, locked: bool = False) -> Iterator[str]:
     """Give the socket of an agent that holds keys."""
@@ -69,7 +75,7 @@ def agent(site: Site, *names: str, locked: bool = False) -> Iterator[str]:
         asker.write_text(f"#!/bin/sh\necho '{PASSPHRASE}'\n")
         asker.chmod(0o755)
         environ["SSH_ASKPASS"] = str(asker)
-        while not os.path.exists(path):
+        while not listens(path):
             assert running.poll() is None
         for name in names:
             subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -153,3 +154,27 @@ def test_a_cancelled_run_of_asyncio_has_its_verdicts_in_the_journal(tmp_path: Pa
     assert len(states) == 6 and set(states) == {"ended", "not run"}
     [(ended,)] = rows(path, "SELECT ended_at IS NOT NULL FROM runs")
     assert ended
+
+
+def test_a_clock_that_is_set_between_two_runs(
+    solo_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour, real = 3600.0, time.time
+    path = tmp_path / "journal"
+    solo_task.set_info("journal", str(path))
+    began, outcomes = [], []
+    for set_to in (0.0, hour, -hour):
+        # As after a suspend, or the first answer of a time server.
+        monkeypatch.setattr(time, "time", lambda set_to=set_to: real() + set_to)
+        began.append(time.time())
+        solo_task.run("true", nodes="n0", remote=False)
+        outcomes.append(next(iter(solo_task.outcomes())))
+    assert [outcome.started_at is not None for outcome in outcomes] == [True] * 3
+    recorded = rows(
+        path,
+        "SELECT runs.started_at, ended_at, attempts.started_at FROM runs JOIN attempts USING (run)",
+    )
+    for at, outcome, times in zip(began, outcomes, recorded, strict=True):
+        assert all(
+            abs(float(str(moment)) - at) < hour / 2 for moment in (*times, outcome.started_at)
+        )

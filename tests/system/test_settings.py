@@ -269,6 +269,15 @@ def test_connections_stay_for_a_number_of_seconds(task: Task, value: Any) -> Non
     assert task.info("ssh_keep") == 0.5
 
 
+@pytest.mark.parametrize("value", ["no", 0, 1, None])
+def test_that_a_password_s_connection_stays_is_true_or_false(task: Task, value: Any) -> None:
+    assert task.info("ssh_keep_password") is False
+    with pytest.raises(TaskSettingError, match="ssh_keep_password is True or False, not "):
+        task.set_info("ssh_keep_password", value)
+    task.set_info("ssh_keep_password", True)
+    assert task.info("ssh_keep_password") is True
+
+
 @pytest.mark.parametrize("value", ["", "always", None, True, 1])
 def test_a_key_exchange_is_preferred_or_required(task: Task, value: Any) -> None:
     assert task.info("ssh_kex") == "prefer"

@@ -42,6 +42,7 @@ EVERY: dict[str, tuple[str, Any]] = {
     "relay_least": ("1M", 1 << 20),
     "command_prefix": ("sudo -n", "sudo -n"), "password_prompt": ("yes", True),
     "ssh_kex": ("require", "require"), "ssh_keep": ("60", 60.0), "connect_fanout": ("5", 5),
+    "ssh_keep_password": ("yes", True),
     "connect_rate": ("9", 9.0),
     "hosts": ("gw[1-2]", "gw[1-2]"), "srun": ("no", False), "dask": ("none", None),
     "hosts_options": ("-A", "-A"), "remote_env": ("LANG TZ", "LANG TZ"),
@@ -349,6 +350,7 @@ PROPERTIES = (
         "[Main]\nfanout= 3\ncolor = always\nssh_options: -o A=%%h\n  -o B=%(fanout)s\nnode_count: OFF\n"
         "verbosity: 2\n",
         "[DEFAULT]\nssh_user: x\nname: y\n[Main]\nssh_path: %(name)s -4\ncolor: never\nconnect_timeout: 1e1\n",
+        "[Main]\nconnect_timeout: 3\n[mode:m]\nx: y\n[DEFAULT]\nssh_user: x\n",
         "[Main]\nscp_path: a\nscp_options: b # c\nrsh_path: c\nrcp_path: d\nrsh_options: ;e\n# no\n; no\n",
         "[Main]\nssh_user:\nssh_options:\ncolor: auto\n",
     ],

@@ -293,6 +293,7 @@ FIELDS: dict[tuple[type, str], Any] = {
     (m.HostKeys, "lines"): lambda v: rows(v, str, str),
     (Connect, "timeout"): (float, int),
     (Connect, "keep"): (float, int),
+    (Connect, "keep_password"): (bool,),
     (Connect, "options"): lambda v: texts(v),
     (m.Notices, "counts"): lambda v: rows(v, str, int),
     (m.ConnectLimits, "rate"): (float, int, NONE),

@@ -113,8 +113,8 @@ def collect(past: Past, run: PastRun) -> dict[str, Any]:
         "kinds": kinds,
         **columns(rows, kinds, run, texts),
         "texts": texts.shown,
-        "failures": failures(rows, texts),
-        "outputs": outputs(rows, texts),
+        **failures(rows, texts),
+        **outputs(rows, texts),
     }
 
 
@@ -177,17 +177,21 @@ def _ticks(moment: float | None, begin: float) -> int:
 # -- groups ----------------------------------------------------------------------------------------
 
 
-def failures(rows: list[Row], texts: Texts) -> list[dict[str, Any]]:
-    """Return the nodes that are not ok, by outcome and last line, the largest group first."""
+def failures(rows: list[Row], texts: Texts) -> dict[str, Any]:
+    """Return the nodes that are not ok, by outcome and last line, the largest group first.
+
+    Also `failures_left_out`, the number of groups that are not in the page.
+    """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for at, row in enumerate(rows):
         if row.kind != "ok":
             groups.setdefault((row.kind, row.sentence, last_words(row, texts)), []).append(at)
     ordered = sorted(groups.items(), key=lambda item: (ORDER.index(item[0][0]), -len(item[1])))
-    return [
+    found = [
         {"kind": named, "sentence": said, "words": words, **_members(rows, members)}
         for (named, said, words), members in ordered[:GROUPS]
     ]
+    return {"failures": found, "failures_left_out": len(ordered) - len(found)}
 
 
 def last_words(row: Row, texts: Texts) -> str:
@@ -199,8 +203,11 @@ def last_words(row: Row, texts: Texts) -> str:
     return re.sub(rf"(?<![\w.-]){name}(?![\w-])", "%h", line)
 
 
-def outputs(rows: list[Row], texts: Texts) -> list[dict[str, Any]]:
-    """Return the groups of nodes with the same standard output, the largest first, and the differences."""
+def outputs(rows: list[Row], texts: Texts) -> dict[str, Any]:
+    """Return the groups of nodes with the same standard output, the largest first, and the differences.
+
+    Beside them `outputs_left_out`, how many groups are in no page.
+    """
     groups: dict[int | None, list[int]] = {}
     for at, row in enumerate(rows):
         if row.attempt is not None and row.attempt.reason is not None:
@@ -212,7 +219,7 @@ def outputs(rows: list[Row], texts: Texts) -> list[dict[str, Any]]:
         if 0 < rank <= COMPARED:
             group["diff"] = _difference(ordered[0][0], body, texts)
         found.append(group)
-    return found
+    return {"outputs": found, "outputs_left_out": len(ordered) - len(found)}
 
 
 def _members(rows: list[Row], members: list[int]) -> dict[str, Any]:

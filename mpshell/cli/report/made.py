@@ -25,8 +25,8 @@ class RunReport:
 
     def attach(self, task: Task) -> None:
         """Make the run of a Task, whose settings are complete, write a journal."""
-        past = self._options.resume or self._options.rerun_failed
-        self._journal = past or task.info("journal")
+        again = self._options.again
+        self._journal = task.info("journal") if again is None else again.path
         if not self._journal:
             # The output of the nodes stands in it: mkdtemp makes a directory for this user alone.
             self._own = tempfile.mkdtemp(prefix="mpshell-report-")

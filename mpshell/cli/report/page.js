@@ -217,7 +217,7 @@ function showFailures() {
     [mark(failure.kind), `${nodesOf(failure.count)}: ${failure.sentence || failure.kind}`,
       ...(failure.words ? [": ", element("code", {}, failure.words)] : [])],
     failure, () => [shownText(data.err[failure.rows[0]])]));
-  byId("failures").replaceChildren(...(made.length ? made : [element("p", {}, "None.")]));
+  showGroups("failures", made, data.failures_left_out);
 }
 
 function showOutputs() {
@@ -226,7 +226,15 @@ function showOutputs() {
     const head = `${nodesOf(output.count)}: ${what}${at === 0 && data.outputs.length > 1 ? ", the output of most nodes" : ""}`;
     return group([head], output, () => [...(output.diff ? [difference(output.diff)] : []), shownText(output.out)]);
   });
-  byId("outputs").replaceChildren(...(made.length ? made : [element("p", {}, "None.")]));
+  showGroups("outputs", made, data.outputs_left_out);
+}
+
+function showGroups(id, made, leftOut) {
+  byId(id).replaceChildren(...(made.length ? made : [element("p", {}, "None.")]));
+  if (leftOut) {
+    byId(id).append(element("p", { class: "hint" },
+      `${leftOut.toLocaleString("en")} more groups, which are smaller, are left out of this page for its size. The table below has their nodes.`));
+  }
 }
 
 function difference(text) {

@@ -21,15 +21,18 @@ _SCRIPTS = ("nodes.js", "timeline.js", "page.js")
 def write(past: Past, run: PastRun, path: str) -> None:
     """Write the report of a run; OSError if it cannot be written: an existing file is kept."""
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is not a regular file", path)
     except FileNotFoundError:
-        pass
+        mode = None
     text = page(collect(past, run)).encode()
-    directory, name = os.path.split(path)
-    part = os.path.join(directory, f".{name[:100]}.{secrets.token_hex(8)}")
+    part = os.path.join(os.path.dirname(path), f".mpshell-{secrets.token_hex(8)}")
     try:
         with open(part, "xb") as file:
+            if mode is not None:
+                # One that is for its user alone stays so.
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             file.write(text)
         os.rename(part, path)
     except BaseException:
