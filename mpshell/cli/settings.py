@@ -181,7 +181,8 @@ _CONNECTING = (
     Setting("ssh_keep", _SPAN, "time that connections of asyncssh stay open for the next command of the "
         "prompt, or the next run of a program", _OURS, info="ssh_keep"),
     Setting("ssh_keep_password", _FLAG,
-        "also keep connections that a password has opened, for runs with the same password", _OURS, info="ssh_keep_password"),
+        "also keep connections that a password has opened, for runs with the same password", _OURS,
+        info="ssh_keep_password"),
     Setting("connect_fanout", _COUNT, "connections that asyncssh makes at once, over all engines", _OURS,
         info="connect_fanout"),
     Setting("connect_rate", _RATE, "connections that asyncssh begins, over all engines",
