@@ -82,11 +82,10 @@ if TYPE_CHECKING:
     from mpshell.task.task import Task
     from mpshell.task.timers import EngineTimer
     from mpshell.worker.asyncssh import WorkerAsyncSsh
-    from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED, Worker
-    from mpshell.worker.distant import DistantWorker
+    from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED
     from mpshell.worker.exec import ExecWorker
+    from mpshell.worker.kinds import DistantWorker, Worker, WorkerPopen
     from mpshell.worker.pdsh import WorkerPdsh
-    from mpshell.worker.popen import WorkerPopen
     from mpshell.worker.rsh import WorkerRsh
     from mpshell.worker.ssh import WorkerSsh
     from mpshell.worker.stream import StreamWorker, WorkerSimple
@@ -211,16 +210,15 @@ _HOMES = {
     "mpshell.rangesetnd": ("RangeSetND",),
     "mpshell.task.functions": ("task_cleanup", "task_self", "task_terminate", "task_wait"),
     "mpshell.task.task": ("Task",),
-    "mpshell.worker.distant": ("DistantWorker",),
     "mpshell.worker.exec": ("ExecWorker",),
-    "mpshell.worker.popen": ("WorkerPopen",),
+    "mpshell.worker.kinds": ("DistantWorker", "Worker", "WorkerPopen"),
     "mpshell.worker.pdsh": ("WorkerPdsh",),
     "mpshell.worker.rsh": ("WorkerRsh",),
     "mpshell.worker.asyncssh": ("WorkerAsyncSsh",),
     "mpshell.worker.ssh": ("WorkerSsh",),
     "mpshell.worker.stream": ("StreamWorker", "WorkerSimple"),
     "mpshell.worker.transport": ("Transport",),
-    "mpshell.worker.base": ("FANOUT_DEFAULT", "FANOUT_UNLIMITED", "Worker"),
+    "mpshell.worker.base": ("FANOUT_DEFAULT", "FANOUT_UNLIMITED"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

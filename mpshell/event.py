@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mpshell.outcome import NodeOutcome
     from mpshell.task.ports import EnginePort
     from mpshell.task.timers import EngineTimer
-    from mpshell.worker.base import Worker
+    from mpshell.worker.kinds import Worker
 
 _Method = TypeVar("_Method", bound=Callable[..., object])
 

@@ -13,8 +13,7 @@ from mpshell.aio.asyncrun import AsyncRun
 from mpshell.nodeset import Nodes
 from mpshell.task.outcomes import Arrivals
 from mpshell.task.task import Task
-from mpshell.worker.distant import DistantWorker
-from mpshell.worker.popen import WorkerPopen
+from mpshell.worker.kinds import DistantWorker, WorkerPopen
 from mpshell.worker.public import IterationOptions
 
 __all__ = ["AsyncRun", "run"]

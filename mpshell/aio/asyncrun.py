@@ -13,7 +13,7 @@ from mpshell.errors import TaskError
 from mpshell.outcome import NodeOutcome
 from mpshell.task.outcomes import Arrivals
 from mpshell.task.runs import Runs
-from mpshell.worker.base import Worker
+from mpshell.worker.kinds import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator

@@ -20,6 +20,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import TYPE_CHECKING
 
+from mpshell.runtime.uncopied import allow_copies
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import CodeType, ModuleType
@@ -47,6 +49,7 @@ class AlreadyImportedError(ImportError):
 def install() -> None:
     """Let every import of ClusterShell in this process get mpshell, from now on. A second call does nothing.
 
+    `copy.copy(task)` works from then on, as there: a second object for the same Task.
     Raises AlreadyImportedError when the program has imported ClusterShell: it would have classes of both.
     """
     if _finder.installed:
@@ -65,6 +68,7 @@ def install() -> None:
     if loaded:
         setattr(package, SHARED, sys.modules[shared])
     _finder.installed = True
+    allow_copies()
     sys.modules[PEER] = package
 
 

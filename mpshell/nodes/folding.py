@@ -62,8 +62,11 @@ def box_text(box: Box, autostep: float | None) -> str:
     literals = pattern.split(_MARK)
     text = literals[0]
     for column, literal in zip(columns, literals[1:], strict=True):
-        indexes = fold_keys(column, autostep)
-        text += (indexes if len(column) == 1 else f"[{indexes}]") + literal
+        # Most columns have one key where there are many boxes.
+        if len(column) == 1:
+            text += key_index(column[0]) + literal
+        else:
+            text += f"[{fold_keys(column, autostep)}]{literal}"
     return text
 
 

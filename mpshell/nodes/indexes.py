@@ -151,15 +151,14 @@ def is_padded(index: str) -> bool:
 
 def fold_keys(keys: Sequence[int], autostep: float | None = None) -> str:
     """Return the shortest text for sorted `keys`, such as ``1-3,05``."""
-    texts = []
-    for first, last, step in spans(keys, autostep):
-        text = key_index(first)
-        if first != last:
-            text += "-" + key_index(last)
-            if step > 1:
-                text += f"/{step}"
-        texts.append(text)
-    return ",".join(texts)
+    return ",".join(
+        [
+            key_index(first)
+            if first == last
+            else f"{key_index(first)}-{key_index(last)}{f'/{step}' if step > 1 else ''}"
+            for first, last, step in spans(keys, autostep)
+        ]
+    )
 
 
 def spans(keys: Sequence[int], autostep: float | None = None) -> Iterator[tuple[int, int, int]]:
@@ -175,6 +174,9 @@ def contiguous(keys: Sequence[int]) -> list[tuple[int, int]]:
     if not keys:
         return found
     starts = [at for at, (key, after) in enumerate(pairwise(keys), 1) if after - key != 1]
+    if len(starts) == len(keys) - 1 and len(str(keys[0])) == len(str(keys[-1])):
+        # No two are neighbours, nor of different widths: the many short columns of sparse names.
+        return list(zip(keys, keys, strict=True))
     for start, end in pairwise([0, *starts, len(keys)]):
         first, last = keys[start], keys[end - 1]
         # A range grows over a change of width only from 9 to 10, 99 to 100, ... : key 199 to 1100.

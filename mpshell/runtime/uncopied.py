@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, SupportsIndex
+from typing import NoReturn, Self, SupportsIndex
 
 
 class Uncopied:
@@ -20,3 +20,26 @@ class Uncopied:
         raise TypeError(
             f"{type(self).__name__} cannot be copied or pickled, it belongs to this process: {self._instead}"
         )
+
+
+class SharedParts(Uncopied):
+    """Base of a class whose objects `copy.copy` copies in programs written for ClusterShell, and nowhere else.
+
+    The copy has the same parts, so that it is another name for the same thing; an attribute that is set on
+    one of them is its own. Such programs replace a method of the copy, and hand it on.
+    """
+
+    #: One value for all of these classes.
+    _is_copied = False
+
+    def __copy__(self) -> Self:
+        if not SharedParts._is_copied:
+            self.__reduce_ex__(4)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+
+def allow_copies() -> None:
+    """Let `copy.copy` copy what has shared parts, from now on in this process."""
+    SharedParts._is_copied = True

@@ -17,7 +17,7 @@ from mpshell.task.functions import task_cleanup, task_self, task_terminate, task
 from mpshell.task.ports import EnginePort
 from mpshell.task.task import Task
 from mpshell.task.timers import EngineTimer
-from mpshell.worker.popen import WorkerPopen
+from mpshell.worker.kinds import WorkerPopen
 
 __all__ = [
     "DEFAULTS",

@@ -17,9 +17,9 @@ from mpshell.errors import JournalError
 from mpshell.journal.recorder import Beginning, Continuation, Description, Recorder
 from mpshell.journal.store import Store
 from mpshell.task.settings import WORDS_KEYS, Settings
-from mpshell.worker.base import Worker
 from mpshell.worker.copy import Copy
-from mpshell.worker.distant import CommandWorker, DistantWorker
+from mpshell.worker.distant import CommandWorker
+from mpshell.worker.kinds import DistantWorker, Worker
 
 #: The info keys that are recorded, and set again for a run that continues an earlier one. Environment, input
 #: and passwords are not recorded.

@@ -17,7 +17,7 @@ from mpshell.coordinator.interrupt import Interrupts
 from mpshell.errors import EngineAbortException
 from mpshell.outcome import NodeOutcome
 from mpshell.task.runs import Runs
-from mpshell.worker.base import Worker
+from mpshell.worker.kinds import Worker
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -21,7 +21,7 @@ import mpshell.task.registry as registry
 from mpshell.defaults import Defaults
 from mpshell.errors import TaskError
 from mpshell.runtime.patched import check_unpatched
-from mpshell.runtime.uncopied import Uncopied
+from mpshell.runtime.uncopied import SharedParts
 from mpshell.task.ports import EnginePort
 from mpshell.task.results import ResultsAccess
 from mpshell.task.runs import Runs
@@ -38,7 +38,7 @@ _INSTEAD_OF_GATEWAYS = (
 )
 
 
-class Task(Uncopied, WorkAccess, ResultsAccess):
+class Task(SharedParts, WorkAccess, ResultsAccess):
     """Workers, timers and ports of one thread, and their results.
 
     `Task()` has a thread of its own, which waits for `resume()`. `Task(thread=t)` and

@@ -11,9 +11,8 @@ from mpshell.errors import TaskError
 from mpshell.nodeset import Nodes, NodeSet
 from mpshell.task.runs import Runs
 from mpshell.task.settings import Settings
-from mpshell.worker.base import Worker, check_timeout
-from mpshell.worker.distant import DistantWorker
-from mpshell.worker.popen import WorkerPopen
+from mpshell.worker.base import check_timeout
+from mpshell.worker.kinds import DistantWorker, Worker, WorkerPopen
 from mpshell.worker.public import CommandOptions, IterationOptions, Path
 
 if TYPE_CHECKING:

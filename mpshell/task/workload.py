@@ -13,7 +13,7 @@ from mpshell.errors import WorkerError
 from mpshell.task.results import RunResults
 from mpshell.task.settings import Settings
 from mpshell.task.threads import RUNNING, TaskThread
-from mpshell.worker.base import Worker
+from mpshell.worker.kinds import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator

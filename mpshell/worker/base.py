@@ -1,4 +1,4 @@
-"""The base of all workers: handler, state, results.
+"""The parts of all workers: handler, state, results.  `mpshell.worker.kinds` has the classes.
 
 A worker is a command for one local key or many nodes. The user or `Task.shell` makes it. The Task
 on which it is scheduled turns it into a job for the coordinator (`_make_job`), which calls it back as the
@@ -26,19 +26,14 @@ from mpshell.worker.text import check_text
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.wire.logformat import LogFormat
-    from mpshell.worker.public import TaskOf
     from mpshell.worker.scheduler import PublicTask, Scheduler, Tables
 
 #: Values of a worker's `_fanout`: no limit; the task's.
 FANOUT_UNLIMITED, FANOUT_DEFAULT = -1, None
 
 
-class Worker(Uncopied, WorkerEvents):
-    """Base of all workers.
-
-    Lines are bytes without their newline. `handler` may be None; `timeout` is in seconds from the start
-    of each command, None or -1 for none.
-    """
+class WorkerParts(Uncopied, WorkerEvents):
+    """All of a worker that does not depend on the other classes of workers."""
 
     _instead = "make another one with the same arguments, its outcomes and texts can be passed on"
 
@@ -76,9 +71,8 @@ class Worker(Uncopied, WorkerEvents):
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
-        #: The Task on which it is scheduled; None before. With `Any`, handlers, which are called only after
-        #: that, need no comparison with None.
-        self.task: TaskOf[Worker] | Any = None
+        #: The Task on which it is scheduled; None before.
+        self.task: Any = None
         self._scheduler: Scheduler | None = None
         self._state: str = WAITING
         self.metaworker: Any = None
@@ -260,7 +254,7 @@ class Worker(Uncopied, WorkerEvents):
         self._stdin = False
         self.set_write_eof()
 
-    def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
+    def check_beside(self, unfinished: Callable[[], Iterable[WorkerParts]]) -> None:
         """Raise WorkerError if it cannot run beside the unfinished workers of its task."""
 
     def check_far(self) -> None:

@@ -1,4 +1,4 @@
-"""The base of workers over nodes: results by node."""
+"""The base of workers that run a command, or make a copy, for each of their nodes."""
 
 from __future__ import annotations
 
@@ -6,130 +6,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mpshell.coordinator.results import key_matcher, matcher
 from mpshell.errors import EngineClientNotSupportedError, WorkerBadArgumentError, WorkerError
-from mpshell.msgtree import MsgTreeElem
 from mpshell.nodeset import NodeSet
 from mpshell.wire.templates import encode_template, fill
-from mpshell.worker.base import Worker, check_command
+from mpshell.worker.base import WorkerParts, check_command
 from mpshell.worker.copy import Copy, check_apart, check_copy, check_kept
+from mpshell.worker.kinds import DistantWorker
 from mpshell.worker.text import check_text
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator
     from mpshell.runtime.sourcefile import StagedSource
     from mpshell.worker.scheduler import PublicTask
-
-
-class DistantWorker(Worker):
-    """A worker over nodes: results by node."""
-
-    nodes: NodeSet
-    #: Its command; None for a copy, which has a source and a destination.
-    command: str | None
-    source: str | None
-    dest: str | None
-    #: The number of its command in a journal, for a run that continues one.
-    recorded_as: int | None = None
-    #: How its nodes pass on the file that it copies, "ssh" or "sshd"; None if they do not.
-    relays_over: str | None = None
-
-    def relay_source(self, node: str) -> str | None:
-        """Return the node from which a node gets the file of a relay copy; None for this host, or for none."""
-        return None
-
-    def run_only(self, nodes: Iterable[str]) -> None:
-        """Before the run: run on only these of its nodes; each keeps its rank among all of them (`%n`)."""
-        self._only = frozenset(nodes)
-
-    def node_buffer(self, node: str) -> bytes | None:
-        """Return a node's recorded stdout, or None if it is empty."""
-        return self._read(node, self.SNAME_STDOUT)
-
-    def node_error(self, node: str) -> bytes | None:
-        """Return a node's recorded stderr, or None if it is empty."""
-        return self._read(node, self.SNAME_STDERR)
-
-    node_error_buffer = node_error
-
-    def node_retcode(self, node: str) -> int:
-        """Return a node's return code; KeyError for an unknown node, or one without a code."""
-        self._bound()
-        return self.results.codes[node]
-
-    node_rc = node_retcode
-
-    def iter_buffers(
-        self, match_keys: Iterable[str] | None = None
-    ) -> Iterator[tuple[MsgTreeElem, NodeSet]]:
-        """Yield (text, nodes) for each distinct stdout, of `match_keys` only when given."""
-        return self._iter_texts(self.SNAME_STDOUT, match_keys)
-
-    def iter_errors(
-        self, match_keys: Iterable[str] | None = None
-    ) -> Iterator[tuple[MsgTreeElem, NodeSet]]:
-        """Yield (text, nodes) for each distinct stderr, of `match_keys` only when given."""
-        return self._iter_texts(self.SNAME_STDERR, match_keys)
-
-    def _iter_texts(
-        self, sname: str, match_keys: Iterable[str] | None
-    ) -> Iterator[tuple[MsgTreeElem, NodeSet]]:
-        store = self._store_of(sname)
-        match = key_matcher(match_keys)
-        if store is not None:
-            for body, keys in store.groups(match).items():
-                yield MsgTreeElem(body), NodeSet.fromnames(map(str, keys))
-
-    def iter_node_buffers(
-        self, match_keys: Iterable[str] | None = None
-    ) -> Iterator[tuple[str, MsgTreeElem]]:
-        """Yield (node, text) for each node with recorded stdout."""
-        return self._iter_node_texts(self.SNAME_STDOUT, match_keys)
-
-    def iter_node_errors(
-        self, match_keys: Iterable[str] | None = None
-    ) -> Iterator[tuple[str, MsgTreeElem]]:
-        """Yield (node, text) for each node with recorded stderr."""
-        return self._iter_node_texts(self.SNAME_STDERR, match_keys)
-
-    def _iter_node_texts(
-        self, sname: str, match_keys: Iterable[str] | None
-    ) -> Iterator[tuple[str, MsgTreeElem]]:
-        store = self._store_of(sname)
-        match = key_matcher(match_keys)
-        if store is not None:
-            for key, body in store.items():
-                if match is None or match(key):
-                    yield str(key), MsgTreeElem(body)
-
-    def iter_retcodes(
-        self, match_keys: Iterable[str] | None = None
-    ) -> Iterator[tuple[int, NodeSet]]:
-        """Yield (return code, nodes); only codes that some matching node has.
-
-        In the order in which the codes first arrived in the run of the task, those of one turn in ascending
-        order.
-        """
-        self._bound()
-        for code, keys in self.results.by_code(matcher(match_keys)).items():
-            if keys:
-                yield code, NodeSet.fromnames(map(str, keys))
-
-    def iter_node_retcodes(self) -> Iterator[tuple[str, int]]:
-        """Yield (node, return code) for each node that has one."""
-        self._bound()
-        for key, code in list(self.results.codes.items()):
-            yield str(key), code
-
-    def num_timeout(self) -> int:
-        """Return the number of nodes that timed out."""
-        self._bound()
-        return len(self.results.timeouts)
-
-    def iter_keys_timeout(self) -> Iterator[Any]:
-        """Yield the nodes that timed out."""
-        self._bound()
-        return iter(list(self.results.timeouts))
 
 
 class CommandWorker(DistantWorker):
@@ -208,7 +96,7 @@ class CommandWorker(DistantWorker):
     ) -> Copy:
         return check_copy(source, dest, preserve=preserve, reverse=reverse, atomic=atomic)
 
-    def check_beside(self, unfinished: Callable[[], list[Worker]]) -> None:
+    def check_beside(self, unfinished: Callable[[], Iterable[WorkerParts]]) -> None:
         if self._copy is None or not self._copy.reverse:
             return
         for other in unfinished():

@@ -9,7 +9,7 @@ from typing import Any, cast
 def is_worker_class(value: Any) -> bool:
     """Return whether a value is a class of workers over nodes."""
     # Late: a run of a local command does not need it.
-    from mpshell.worker.distant import DistantWorker
+    from mpshell.worker.kinds import DistantWorker
 
     return isinstance(value, type) and issubclass(value, DistantWorker)
 

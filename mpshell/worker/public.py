@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 #: A path of a file, as `open` takes it.
 Path = str | bytes | os.PathLike[str]
 
-W = TypeVar("W")
+W_contra = TypeVar("W_contra", contravariant=True)
+P_co = TypeVar("P_co", covariant=True)
+D_co = TypeVar("D_co", covariant=True)
 
 
 class IterationOptions(TypedDict, total=False):
@@ -95,8 +97,8 @@ class TaskResults(Protocol):
     def flush_errors(self) -> None: ...
 
 
-class TaskOf(TaskSettings, TaskResults, Protocol[W]):
-    """A Task, with the type of its workers."""
+class TaskOf(TaskSettings, TaskResults, Protocol[W_contra, P_co, D_co]):
+    """A Task, with the types of its workers: of all, of commands here, of those over nodes."""
 
     thread: threading.Thread
 
@@ -107,15 +109,15 @@ class TaskOf(TaskSettings, TaskResults, Protocol[W]):
     @overload
     def shell(
         self, command: str, nodes: None = None, key: Any = None, **options: Unpack[CommandOptions]
-    ) -> W: ...
+    ) -> P_co: ...
     @overload
     def shell(
         self, command: str, nodes: Nodes, key: None = None, **options: Unpack[CommandOptions]
-    ) -> W: ...
+    ) -> D_co: ...
     @overload
     def shell(
         self, command: str, nodes: Nodes | None, key: None = None, **options: Unpack[CommandOptions]
-    ) -> W: ...
+    ) -> P_co | D_co: ...
     @overload
     def run(
         self,
@@ -133,11 +135,11 @@ class TaskOf(TaskSettings, TaskResults, Protocol[W]):
         nodes: None = None,
         key: Any = None,
         **options: Unpack[CommandOptions],
-    ) -> W: ...
+    ) -> P_co: ...
     @overload
     def run(
         self, command: str, *, nodes: Nodes, key: None = None, **options: Unpack[CommandOptions]
-    ) -> W: ...
+    ) -> D_co: ...
     @overload
     def run(
         self,
@@ -146,7 +148,7 @@ class TaskOf(TaskSettings, TaskResults, Protocol[W]):
         nodes: Nodes | None,
         key: None = None,
         **options: Unpack[CommandOptions],
-    ) -> W: ...
+    ) -> P_co | D_co: ...
     def copy(
         self,
         source: Path,
@@ -160,7 +162,7 @@ class TaskOf(TaskSettings, TaskResults, Protocol[W]):
         atomic: bool = False,
         tree: bool | None = None,
         relay: bool | str = False,
-    ) -> W: ...
+    ) -> D_co: ...
     def rcopy(
         self,
         source: Path,
@@ -172,8 +174,8 @@ class TaskOf(TaskSettings, TaskResults, Protocol[W]):
         preserve: bool = False,
         atomic: bool = False,
         tree: bool | None = None,
-    ) -> W: ...
-    def schedule(self, worker: W) -> None: ...
+    ) -> D_co: ...
+    def schedule(self, worker: W_contra) -> None: ...
     def timer(
         self, fire: float, handler: Any, interval: float = -1.0, autoclose: bool = False
     ) -> PublicTimer: ...

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: The Task, for the parts of a worker.
-PublicTask: TypeAlias = "TaskOf[Any]"
+PublicTask: TypeAlias = "TaskOf[Any, Any, Any]"
 
 #: The Task, as a parameter that a user's transport annotates with `mpshell.Task`. An override may not require
 #: more than the method that it overrides, so that method requires nothing.

@@ -13,7 +13,7 @@ from mpshell.coordinator.job import Job
 from mpshell.coordinator.results import Key
 from mpshell.coordinator.streams import StreamReader, Streams, StreamWriter
 from mpshell.errors import WorkerError
-from mpshell.worker.base import Worker
+from mpshell.worker.kinds import Worker
 
 if TYPE_CHECKING:
     from mpshell.coordinator.coordinator import Coordinator

@@ -359,7 +359,7 @@ mpshell.compat.install()
 import ClusterShell
 def loaded(*starts):
     return sorted(name for name in sys.modules if name.startswith(starts))
-print(loaded("mpshell.", "ClusterShell."))
+print(loaded("mpshell.compat", "mpshell.task", "mpshell.worker", "mpshell.node", "ClusterShell."))
 import ClusterShell.Event
 print(loaded("mpshell.task", "mpshell.worker", "mpshell.node"))
 """
@@ -368,6 +368,65 @@ print(loaded("mpshell.task", "mpshell.worker", "mpshell.node"))
         "['mpshell.compat', 'mpshell.compat.imports']",
         "[]",
     ]
+
+
+#: As the tests of Shine do it: the shell of a copy is replaced, and the Task stays as it was.
+COPIED = """
+import copy, pickle, sys, threading
+from types import MethodType
+from ClusterShell.Task import Task, task_self
+
+def shell(task, command, **options):
+    print("instead of", command, type(task) is Task)
+
+task = task_self()
+own = Task()
+threads = threading.active_count()
+other = copy.copy(task)
+other.shell = MethodType(shell, other)
+other.shell("rm", nodes="n1")
+print(other is task, isinstance(other, Task), task_self() is task, threading.active_count() - threads)
+other.set_info("fanout", 3)
+other.copied = 1
+print(task.info("fanout"), hasattr(task, "copied"), other.thread is task.thread)
+worker = task.shell("echo done; exit 3", key="k")
+other.resume()
+print(worker.read(), worker.task is task, other.max_retcode(), task.key_buffer("k"), other.key_buffer("k"))
+for copier in (copy.deepcopy, pickle.dumps):
+    try:
+        copier(other)
+    except TypeError:
+        print("TypeError")
+another = copy.copy(own)
+another.shell("echo elsewhere", key="e")
+another.resume()
+another.join()
+print(own.key_buffer("e"), threading.active_count() - threads)
+another.abort(kill=True)
+own.join()
+other.abort(kill=True)
+print(task.running(), task_self() is task)
+"""
+
+
+def test_a_copied_task_is_another_object_for_the_same(tmp_path: Path) -> None:
+    # Nothing is left that the program would wait for at its end.
+    assert printed("-m", "mpshell.compat", written(tmp_path, COPIED)).splitlines() == [
+        "instead of rm True",
+        "False True True 0",
+        "3 False True",
+        "b'done' True 3 b'done' b'done'",
+        "TypeError",
+        "TypeError",
+        "b'elsewhere' 0",
+        "None False",
+    ]
+
+
+def test_an_edited_program_copies_no_task(tmp_path: Path) -> None:
+    edited = COPIED.replace("ClusterShell", "mpshell.compat")
+    done = python(written(tmp_path, edited))
+    assert done.returncode == 1 and "TypeError: Task cannot be copied or pickled" in done.stderr
 
 
 # -- python -m mpshell.compat ----------------------------------------------------------------------

@@ -41,11 +41,19 @@ from mpshell.worker.transport import NODE, Copy, Transport, Word
 class Handler(EventHandler):
     """Every event, with the types that it is called with."""
 
+    where: NodeSet | None = None
+
     def ev_start(self, worker: Worker) -> None:
         task = worker.task
-        assert_type(task, TaskOf[Worker] | Any)
-        assert_type(task.shell("true", nodes="n1", handler=self, timeout=3), Worker | Any)
-        assert_type(task.copy("a", "b", nodes=NodeSet("n1")), Worker | Any)
+        assert_type(task, TaskOf[Worker, WorkerPopen, DistantWorker] | Any)
+        # A handler may give the Task more work, as the program itself does.
+        assert_type(task.shell("true", key="k", handler=self), WorkerPopen | Any)
+        assert_type(task.shell("true", nodes="n1", handler=self, timeout=3), DistantWorker | Any)
+        assert_type(task.shell("true", nodes=self.where), WorkerPopen | DistantWorker | Any)
+        assert_type(task.shell("true").read(), bytes | Any | None)
+        assert_type(task.shell("true", nodes="n1").node_retcode("n1"), int | Any)
+        assert_type(task.copy("a", "b", nodes=NodeSet("n1")), DistantWorker | Any)
+        assert_type(task.rcopy("a", "b", nodes="n1").nodes, NodeSet | Any)
         task.schedule(ExecWorker("n1", self, command="true"))
         task.timer(1, self).set_nextfire(2)
         task.port(self).msg_send("text")

@@ -72,7 +72,7 @@ ALLOWED = {
     },
     "aio": {"errors", "runtime", "leaf", "coordinator", "worker", "task", "package", "aio"},
     # Names, of any layer that users import from, and how they are imported.
-    "compat": {"errors", "leaf", "event", "worker", "task", "compat"},
+    "compat": {"errors", "runtime", "leaf", "event", "worker", "task", "compat"},
 }
 #: Modules of `compat` with code of their own. The others are plates: names from elsewhere, nothing else.
 COMPAT_CODE = {"compat/__main__.py", "compat/imports.py"}

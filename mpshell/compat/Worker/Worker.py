@@ -2,8 +2,8 @@
 
 from mpshell.errors import WorkerBadArgumentError, WorkerError, WorkerException
 from mpshell.nodeset import NodeSet
-from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED, Worker
-from mpshell.worker.distant import DistantWorker
+from mpshell.worker.base import FANOUT_DEFAULT, FANOUT_UNLIMITED
+from mpshell.worker.kinds import DistantWorker, Worker
 from mpshell.worker.stream import StreamWorker, WorkerSimple
 
 __all__ = [
