@@ -126,8 +126,8 @@ by `scripts/bench --write`, which made this page. All samples are in
 - *Memory at the end* counts shared pages once (PSS, all own processes, engines warm); *peaks* are VmHWM, where
   pages that engines share count for each.
 - The clock runs from the making of the worker until the results have been read. Engines are started in that
-  time unless the row calls them warm. Every return code and every length is checked, so that a failing run does not
-  count as a fast one.
+  time unless the row calls them warm. Every return code and every length is checked, so that a failing run does
+  not count as a fast one.
 - *C limit* is a C program, one process per core at the same time: posix_spawn, read to the end, wait.
 - xargs does not keep the output of commands apart, and GNU parallel and pdsh do not gather it.
 """
