@@ -93,7 +93,7 @@ def derive(sample: Sample) -> Sample:
         derived["whole_rate"] = units / sample["process_seconds"]
     if sample.get("tree_cpu"):
         derived["tree_cpu_us"] = sample["tree_cpu"] / units * 1e6
-    for name in ("coordinator_cpu", "commands_cpu"):
+    for name in ("coordinator_cpu", "switchboard_cpu", "lines_cpu", "commands_cpu"):
         if name in sample:
             derived[f"{name}_us"] = sample[name] / units * 1e6
     for name in ("memory", "peak_memory", "coordinator_memory"):

@@ -18,6 +18,8 @@ _HEADS = {
     "cpu_us": "own CPU, us a {unit}",
     "cpu_percent": "own CPU, % of a core",
     "coordinator_cpu_us": "of it the coordinator's, us a {unit}",
+    "switchboard_cpu_us": "the switchboard's, us a {unit}",
+    "lines_cpu_us": "that of the programs of its lines, us a {unit}",
     "commands_cpu_us": "CPU of commands, us a {unit}",
     "per_cpu_second": "{units} a second of own CPU",
     "memory_mb": "memory at the end, MB",

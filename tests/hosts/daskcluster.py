@@ -35,6 +35,14 @@ def _make_certificates(top: Path) -> None:
              "-CAcreateserial", "-days", "2", "-out", f"{own}.pem")  # fmt: skip
 
 
+#: What costs processes of a cluster most of their time while they wait: looks at threads and at the loop.
+_QUIET = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
+}
+
+
 class Cluster:
     """A running scheduler, and its workers by their host."""
 
@@ -61,7 +69,8 @@ class Cluster:
         done = subprocess.run(
             ["sh", "-c", 'log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 & echo $!', "sh",
              str(self.top / f"{role}.log"), *program, "--no-dashboard"],
-            env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, text=True, timeout=60, check=True,
+            env={**os.environ, **_QUIET, **(env or {})}, stdout=subprocess.PIPE, text=True, timeout=60,
+            check=True,
         )  # fmt: skip
         return psutil.Process(int(done.stdout))
 

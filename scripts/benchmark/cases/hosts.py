@@ -78,6 +78,6 @@ CASES = (
         "nodes",
         _hosts,
         (*_targets(SSH, 0.9, 45), *_targets(SRUN, 0.75, 60), *_targets(DASK, 0.5, 160)),
-        shown=("rate", "cpu_us"),
+        shown=("rate", "cpu_us", "coordinator_cpu_us", "switchboard_cpu_us", "lines_cpu_us"),
     ),
 )

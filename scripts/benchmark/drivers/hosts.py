@@ -13,7 +13,8 @@ def sweep(
 ) -> dict[str, float]:
     """Run a command on the nodes, with warm engines `where` ("" for here) as `how` says.
 
-    `cpu` is that of the head: of this process, of the switchboard and of the programs of its lines.
+    `cpu` is that of the head, which is there by its parts as well: of this process, of the switchboard, and of
+    the programs of its lines (ssh, srun, the bridge to dask).
     """
     import mpshell
 
@@ -38,14 +39,18 @@ def sweep(
     before, begin = head_cpu(), time.monotonic()
     run(nodes)
     seconds = time.monotonic() - begin
-    return {"seconds": seconds, "cpu": head_cpu() - before}
+    parts = {name: cpu - before[name] for name, cpu in head_cpu().items()}
+    return {"seconds": seconds, "cpu": sum(parts.values()), **parts}
 
 
-def head_cpu() -> float:
-    """Return the CPU seconds of this process, of its switchboard, and of that one's children."""
+def head_cpu() -> dict[str, float]:
+    """Return the CPU seconds of this process, and those of its switchboard and its lines where there is one."""
     boards = [pid for pid in _children(os.getpid()) if _is_switchboard(pid)]
-    programs = [pid for board in boards for pid in _children(board)]
-    return sum(_cpu_of(pid) for pid in (os.getpid(), *boards, *programs))
+    parts = {"coordinator_cpu": _cpu_of(os.getpid())}
+    if boards:
+        parts["switchboard_cpu"] = sum(map(_cpu_of, boards))
+        parts["lines_cpu"] = sum(_cpu_of(pid) for board in boards for pid in _children(board))
+    return parts
 
 
 def _is_switchboard(pid: int) -> bool:
