@@ -26,7 +26,7 @@ def examine(options: argparse.Namespace, task: Task, nodes: int | None, terminal
     engines = task.engines_for(_MOST)
     findings = [*machine.examine(engines), *ssh.examine(engines)]
     short = [f for f in findings if _is_short(f, fanout, nodes)]
-    if options.json:
+    if options.json or options.jsonl:
         document = {"fanout": fanout, "nodes": nodes, "findings": [
             {**finding._asdict(), "suffices": finding not in short} for finding in findings
         ]}  # fmt: skip
@@ -57,6 +57,8 @@ def _block(finding: Finding, short: bool) -> str:
 
 
 def _verdict(short: list[Finding], fanout: int, nodes: int | None) -> str:
+    if fanout == -1:
+        return "\nno fanout: give the nodes with -w to see whether they fit\n"
     asked = (
         f"fanout {count(fanout)}"
         if nodes is None

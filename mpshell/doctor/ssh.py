@@ -126,8 +126,9 @@ def _agent(path: str | None) -> Finding:
     try:
         keys = _keys_of_agent(path)
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return Finding(
-            "ssh agent", f"{path}: {error}", "no login with its keys", advised=True,
+            "ssh agent", f"{path}: {why}", "no login with its keys", advised=True,
             remedy="start an agent and add a key, or unset SSH_AUTH_SOCK",
         )  # fmt: skip
     took = time.monotonic() - began

@@ -314,6 +314,7 @@ class Recorder:
         """Write the end of the run, and close the file."""
         text = None if error is None else stored(f"{type(error).__name__}: {error}".rstrip(": "))
         self.turn_ends()
+        self._store.look_for_the_file()
         if self._store.failure is None and self.run:
             written = self._store.write(
                 lambda connection: connection.execute(

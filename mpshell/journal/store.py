@@ -118,6 +118,15 @@ class Store:
             return False
         return True
 
+    def look_for_the_file(self) -> None:
+        """Note a `failure` when the file that was written is not the one that will be looked for."""
+        try:
+            is_there = _name(os.stat(self.path)) == _name(os.fstat(self._fd))
+        except OSError:
+            is_there = False
+        if not is_there and self.failure is None:
+            self.failure = "the file was removed, or another one is in its place"
+
     def note_incomplete(self, run: int) -> None:
         """Note, in the room that was set aside, that a run goes on without its journal.
 

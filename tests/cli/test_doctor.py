@@ -53,6 +53,15 @@ def test_a_sweep_that_does_not_fit_is_1_with_its_remedy() -> None:
     assert small.code == 0 and small.lines[-1] == "9 nodes, fanout 9: this machine has room for it"
 
 
+def test_without_a_fanout_the_nodes_are_needed() -> None:
+    done = mpshell("--doctor", "-f", "-1")
+    assert done.code == 0
+    assert done.lines[-1] == "no fanout: give the nodes with -w to see whether they fit"
+    with_nodes = mpshell("--doctor", "-f", "-1", "-w", "n[1-3]")
+    assert with_nodes.lines[-1] == "3 nodes, fanout 3: this machine has room for it"
+    assert json.loads(mpshell("--doctor", "--jsonl").out)["nodes"] is None
+
+
 def test_figures_of_the_kernel() -> None:
     found = findings(mpshell("--doctor", "--json"))
     for subject, path in (

@@ -177,6 +177,29 @@ def test_large_and_many_outputs_are_bounded(
     assert len(few["outputs"]) == 3 and few["outputs_left_out"] == 7
 
 
+def test_outputs_that_take_long_to_compare_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mpshell.journal.past import Past
+
+    journal = tmp_path / "journal"
+    # Lines that stand ten times in each output, in another order: of thousands difflib would think for minutes.
+    many = "for line in $(seq 100); do echo $((line * (%n + 1) %% 10)); done"
+    command = f"case %n in 9) echo few ;; *) {many} ;; esac"
+    done = local(
+        "-w", "n[0-9]", "-q", "--outdir", str(tmp_path / "out"), "--journal", str(journal), command
+    )
+    assert done.code == 0
+    monkeypatch.setattr(data, "PAIRS", 2500)
+    past = Past.open(str(journal))
+    found = data.collect(past, past.run(None))["outputs"]
+    past.close()
+    texts = [output for output in found[1:] if output["nodes"] != "n9"]
+    assert len(texts) > 2 and sum("diff" in output for output in texts) == 2
+    [few] = [output for output in found if output["nodes"] == "n9"]
+    assert few["diff"].endswith("\n+few")
+
+
 # -- hostile texts ---------------------------------------------------------------------------------
 
 HOSTILE = [

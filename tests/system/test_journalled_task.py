@@ -178,3 +178,20 @@ def test_a_clock_that_is_set_between_two_runs(
         assert all(
             abs(float(str(moment)) - at) < hour / 2 for moment in (*times, outcome.started_at)
         )
+
+
+@pytest.mark.parametrize("how", ["rm {}", "mv {0} {0}.old", "cp {0} {0}.new; mv {0}.new {0}"])
+def test_a_journal_that_is_removed_or_replaced_in_the_middle(
+    solo_task: Task, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "journal"
+    solo_task.set_info("journal", str(path))
+    solo_task.run(how.format(path), nodes="n0", remote=False)
+    assert solo_task.max_retcode() == 0
+    assert solo_task.journal_failure == "the file was removed, or another one is in its place"
+    path.unlink(missing_ok=True)
+    solo_task.run("true", nodes="n[0-2]", remote=False)
+    assert solo_task.journal_failure is None
+    assert [row[:3] for row in verdicts(path, 1)] == [
+        (f"n{rank}", "ended", "exit") for rank in range(3)
+    ]

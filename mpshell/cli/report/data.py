@@ -29,6 +29,9 @@ TEXTS = 16 << 20
 #: Groups of outputs and of failures in a page; and how many outputs are compared with that of most nodes.
 GROUPS, COMPARED = 500, 50
 
+#: The most pairs of equal lines in all comparisons of a page: difflib takes some seconds for these.
+PAIRS = 2_000_000
+
 #: The most lines of a comparison, and characters of a last line.
 DIFF_LINES, WORDS = 400, 200
 
@@ -213,11 +216,15 @@ def outputs(rows: list[Row], texts: Texts) -> dict[str, Any]:
         if row.attempt is not None and row.attempt.reason is not None:
             groups.setdefault(row.attempt.stdout, []).append(at)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    found = []
+    found: list[dict[str, Any]] = []
+    room = PAIRS
     for rank, (body, members) in enumerate(ordered[:GROUPS]):
         group = {"out": texts.place(body), **_members(rows, members)}
-        if 0 < rank <= COMPARED:
-            group["diff"] = _difference(ordered[0][0], body, texts)
+        if 0 < rank <= COMPARED and (both := _both(ordered[0][0], body, texts)) is not None:
+            pairs = _equal_lines(*both)
+            if pairs <= room:
+                room -= pairs
+                group["diff"] = _difference(*both)
         found.append(group)
     return {"outputs": found, "outputs_left_out": len(ordered) - len(found)}
 
@@ -227,15 +234,27 @@ def _members(rows: list[Row], members: list[int]) -> dict[str, Any]:
     return {"count": len(members), "nodes": visible(str(names)), "rows": members}
 
 
-def _difference(majority: int | None, body: int | None, texts: Texts) -> str | None:
-    """Return a diff from the output of most nodes to another one; None if one of them is incomplete."""
+def _both(
+    majority: int | None, body: int | None, texts: Texts
+) -> tuple[bytes | None, bytes | None] | None:
+    """Return the output of most nodes and another one, None for an empty one; None if one is incomplete."""
     both: list[bytes | None] = []
     for number in (majority, body):
         shown = None if number is None else texts.shown[texts.place(number)]
         if shown is not None and (shown["text"] is None or shown["left_out"]):
             return None
         both.append(None if shown is None else os.fsencode(shown["text"]))
-    most, other = both
+    return both[0], both[1]
+
+
+def _equal_lines(most: bytes | None, other: bytes | None) -> int:
+    """Return how many pairs of equal lines two outputs have."""
+    lines = Counter((other or b"").splitlines())
+    return sum(lines[line] for line in (most or b"").splitlines())
+
+
+def _difference(most: bytes | None, other: bytes | None) -> str:
+    """Return a diff from the output of most nodes to another one."""
     lines = list(unified(most, other, b"the output of most nodes", b"this output"))
     if len(lines) > DIFF_LINES:
         lines[DIFF_LINES:] = [b"... (%d more lines)" % (len(lines) - DIFF_LINES)]
