@@ -1,12 +1,12 @@
 """mpshell: shell commands on sets of nodes, with ClusterShell's Task API, on all cores of this machine.
 
-All public names can be imported from here. They are loaded when first asked for: an engine process
-imports this package too, and needs next to nothing of it.
+All public names can be imported from here. They are loaded at first use, because an engine process
+imports this package too and needs almost none of them.
 """
 
 from __future__ import annotations
 
-#: Known to type checkers by its name; `typing` is more than all else that an engine process loads.
+#: Type checkers know it by its name; importing `typing` would cost more than all other imports of an engine.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Default settings of new Tasks and of node sets, and the files that change them.
 
-A Task copies `DEFAULTS` when it is created; changing it is for Tasks to come.  It reads the
-files `defaults.conf` of the machine and of the user when it is first asked for a value: an import reads
+A Task copies `DEFAULTS` when it is created; a change of it affects later Tasks.  It reads the
+files `defaults.conf` of the machine and of the user when a value is first needed: an import reads
 nothing.
 """
 
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
 
 
 def config_paths(config_name: str) -> list[str]:
-    """Return where a configuration file is looked for, as in ClusterShell: later places go first."""
+    """Return the places of a configuration file, as in ClusterShell: later ones take precedence."""
     home = os.environ.get("XDG_CONFIG_HOME", os.path.expanduser("~/.config"))
     folders = [
         "/etc/clustershell",
@@ -108,11 +108,11 @@ def config_paths(config_name: str) -> list[str]:
 class Defaults:
     """The values of `TASK_DEFAULT`, `TASK_INFO` and `NODESET` as attributes; AttributeError for any other.
 
-    `filenames` are files with sections of these names (defaults.conf(5) of ClusterShell), the last one
-    goes first; those that cannot be opened are left out.  Raise DefaultsError for one that cannot be read.
+    `filenames` are files with sections of these names (defaults.conf(5) of ClusterShell); the last one takes
+    precedence, and files that cannot be opened are skipped.  Raise DefaultsError for one that cannot be read.
     """
 
-    #: The values; None: the files of `DEFAULTS` are to be read yet.
+    #: The values; None: the files of `DEFAULTS` have not been read yet.
     _read: Tables | None
 
     def __init__(self, filenames: str | Iterable[str] = ()) -> None:
@@ -146,7 +146,7 @@ class Defaults:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            # Looked for by copies, pickles and debuggers: no reason to read files.
+            # Copies, pickles and debuggers look for such names: do not read the files for that.
             raise AttributeError(name)
         return self._table_of(name)[name]
 
@@ -171,7 +171,7 @@ class Defaults:
         return dict(self._tables()[CFG_SECTION_TASK_INFO])
 
 
-#: Held while the files of `DEFAULTS` are read: a value that another thread sets meanwhile is not lost.
+#: Held while the files of `DEFAULTS` are read, so that a value set by another thread at that time is kept.
 _reading = allocate_lock()
 
 
@@ -184,7 +184,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _tables(paths: Iterable[str]) -> Tables:
-    """Return the values of all sections, those of files where they have some."""
+    """Return the values of all sections, from the files if they have the key."""
     tables: Tables = {
         CFG_SECTION_TASK_DEFAULT: dict(TASK_DEFAULT),
         CFG_SECTION_TASK_INFO: dict(TASK_INFO),

@@ -11,7 +11,7 @@ from mpshell.errors import DefaultsError
 
 _BOOLEANS = ConfigParser.BOOLEAN_STATES
 
-#: Keys that None stands for something in; `none` in a file.
+#: Keys for which None is a value, written as `none` in a file.
 _MAY_BE_NONE = {
     **dict.fromkeys(("engines", "canary", "batch", "max_fail"), int),
     **dict.fromkeys(("rate", "connect_rate", "drain", "heartbeat"), float),
@@ -26,13 +26,15 @@ def values_of(
 ) -> Iterator[tuple[str, str, Any]]:
     """Yield section, key and value of each key of `tables` that the text has.  Raise DefaultsError.
 
-    Other sections and keys are left alone: they may be those of another version.
+    Other sections and keys are ignored: they may belong to another version.
     """
     parser = ConfigParser()
     try:
         parser.read_string(text, path)
         if parser.has_option("task.info", "ssh_password"):
-            raise DefaultsError(path, "[task.info] ssh_password: a password stands in no file")
+            raise DefaultsError(
+                path, "[task.info] ssh_password: a password cannot be set in a file"
+            )
         for section, table in tables.items():
             if parser.has_section(section):
                 for key, default in table.items():
@@ -54,7 +56,7 @@ def _value(path: str, section: str, key: str, text: str, default: Any) -> Any:
 
 
 def _reader(key: str, default: Any) -> tuple[Callable[[str], Any], str]:
-    """Return the reader of the text of a key, and the texts that it takes."""
+    """Return the function that reads the text of a key, and a description of the texts that it accepts."""
     kind = _MAY_BE_NONE.get(key, type(default))
     none = " or none" if key in _MAY_BE_NONE else ""
     if kind is bool:

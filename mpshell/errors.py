@@ -20,7 +20,7 @@ class AlreadyRunningError(TaskError):
 
 
 class TaskMsgTreeError(TaskError):
-    """Recorded output was asked for while its recording is off."""
+    """Recorded output was requested while its recording is off."""
 
 
 class TaskSettingError(TaskError, ValueError):
@@ -64,7 +64,7 @@ class EngineException(Exception):
 
 
 class EngineAbortException(EngineException):
-    """Goes through a handler that called `abort()`: code after the call is not run."""
+    """Raised through a handler that called `abort()`: code after the call is not run."""
 
     def __init__(self, kill: bool) -> None:
         super().__init__(kill)
@@ -96,11 +96,11 @@ class EngineClientException(Exception):
 
 
 class EngineClientError(EngineClientException):
-    """A client cannot do the work that is asked."""
+    """A client cannot do the requested work."""
 
 
 class EngineClientNotSupportedError(EngineClientError):
-    """This kind of client does not know the operation."""
+    """This kind of client does not support the operation."""
 
 
 class EngineClientEOF(EngineClientException):
@@ -116,9 +116,9 @@ class NoHostError(EngineStartError):
 
 
 class InputStorageError(EngineException, OSError):
-    """Input for commands cannot be kept: the disk is full, most often.
+    """Input for commands cannot be stored, usually because the disk is full.
 
-    `errno` is that of the system's error. The run that it is for ends.
+    `errno` is that of the system's error. The run that needs the input ends.
     """
 
     @classmethod
@@ -130,8 +130,8 @@ class InputStorageError(EngineException, OSError):
 
 
 class ProtocolError(EngineException):
-    """Bytes on a channel that are no frame, or a frame that makes no sense there."""
+    """Bytes on a channel that are not a frame, or a frame that is not allowed there."""
 
 
 class InvalidTransition(EngineException):
-    """An event that a client in its state cannot have; the text holds its history."""
+    """An event that is not possible in the state of a client; the text contains its history."""

@@ -1,7 +1,7 @@
 """The handler of events, the base class of a user's handlers for a worker, a timer or a port.
 
-Every method is called in the thread of the task. Only the events that a handler overrides are sent across from
-the engines, so a method that is not needed is best left out.
+Every method is called in the thread of the task. Engines send only the events whose methods a handler
+overrides, so do not define methods that you do not need.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _does_nothing(method: _Method) -> _Method:
-    """Mark a method: `mpshell.worker.dispatch` tells by it that a handler has not overridden it."""
+    """Mark a method, so that `mpshell.worker.dispatch` sees that a handler has not overridden it."""
     vars(method)["does_nothing"] = True
     return method
 
@@ -71,20 +71,20 @@ class EventHandler:
     def ev_retry(self, worker: Worker, outcome: NodeOutcome, delay: float) -> None:
         """An attempt on a node has ended with `outcome`; the next one is due in `delay` seconds.
 
-        Only with a policy for that (info keys `retry`, `retry_lost`). Each attempt has an `ev_pickup` of its
-        own; the last one has the events of its end.
+        Only with a policy for that (info keys `retry`, `retry_lost`). There is an `ev_pickup` for each attempt,
+        and `ev_hup`, `ev_outcome` for the last one.
         """
 
     @_does_nothing
     def ev_relay(self, worker: Worker, node: Any, source: str | None, offset: int) -> None:
         """In a relay copy a node is to fetch the file from `source`, None for this host, from byte `offset` on.
 
-        Once for each node at least, again whenever it gets another source.
+        Called at least once for each node, and again each time it gets another source.
         """
 
     @_does_nothing
     def ev_close(self, worker: Worker, timedout: bool) -> None:
-        """The worker is done; `timedout` tells whether any of its nodes timed out."""
+        """The worker is done; `timedout` is true if any of its nodes timed out."""
 
     @_does_nothing
     def ev_port_start(self, port: EnginePort) -> None:
@@ -92,7 +92,7 @@ class EventHandler:
 
     @_does_nothing
     def ev_msg(self, port: EnginePort, msg: Any) -> None:
-        """A message has come to a port."""
+        """A port has received a message."""
 
     @_does_nothing
     def ev_timer(self, timer: EngineTimer) -> None:

@@ -1,4 +1,4 @@
-"""The output that a journal keeps: a leaf, known to the command line without anything of a run."""
+"""The output that a journal keeps: a leaf, which the command line imports without anything of a run."""
 
 from __future__ import annotations
 

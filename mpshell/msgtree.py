@@ -1,4 +1,4 @@
-"""Recorded output as results show it: messages of bytes lines, and which keys said them."""
+"""Recorded output as results show it: messages of bytes lines, and the keys that have each message."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MODE_TRACE = 2
 class MsgTreeElem:
     """A message: the output of a command, without a last newline.
 
-    It compares with bytes and other messages, has the length of its bytes, and iterates over lines. One
-    made of nothing has no line, where one of b"" has an empty one.
+    It compares with bytes and other messages, has the length of its bytes, and iterates over lines. A message
+    made without an argument has no line, one made of b"" has an empty one.
 
-    With a `parent` it is a line after the lines of that, and `append` gives the one after it: messages
-    that begin alike share their beginning. `keys` are those whose messages end here; with `trace` those
-    whose messages begin so. A copy and a pickle is the message alone.
+    With a `parent` it is one line, which follows the lines of the parent; `append` returns the next one. So
+    messages with the same beginning share it. `keys` are the keys whose messages end here; with `trace`, the
+    keys whose messages begin with these lines. A copy or a pickle contains only the message itself.
     """
 
     __slots__ = ("_children", "_text", "_trace", "keys", "parent")
@@ -32,7 +32,7 @@ class MsgTreeElem:
     def __init__(
         self, msgline: bytes | None = None, parent: MsgTreeElem | None = None, trace: bool = False
     ) -> None:
-        #: A line after those of the parent; without one, the whole text.
+        #: A line after those of the parent; without a parent, the whole text.
         self._text = msgline
         self.parent = parent
         self.keys: set[Key] | None = None
@@ -48,13 +48,13 @@ class MsgTreeElem:
 
     @property
     def children(self) -> dict[bytes, MsgTreeElem]:
-        """The messages that go on from here, by their next line."""
+        """The messages that continue from here, by their next line."""
         if self._children is None:
             self._children = {}
         return self._children
 
     def append(self, msgline: bytes, key: Key = None) -> MsgTreeElem:
-        """Return the message that goes on with a line; a `key` that is given moves on to it."""
+        """Return the message that continues with a line; `key` moves on to it, if given."""
         after = self.children.get(msgline)
         if after is None:
             after = self.children[msgline] = type(self)(msgline, self, self._trace)
@@ -83,7 +83,7 @@ class MsgTreeElem:
         lines: list[bytes] = []
         elem: MsgTreeElem | None = self
         while elem is not None and elem._text is not None:
-            # Only the begin of a message may be more than one line.
+            # Only the beginning of a message may be more than one line.
             lines += [elem._text] if elem.parent is not None else elem._text.split(b"\n")[::-1]
             elem = elem.parent
         return lines[::-1]
@@ -108,14 +108,14 @@ class MsgTreeElem:
         return type(self), (self.message() if self.splitlines() else None,)
 
     def __str__(self) -> str:
-        raise TypeError("a message is bytes: bytes(message) has them, decode that for text")
+        raise TypeError("a message is bytes: use bytes(message), and decode it for text")
 
     def __repr__(self) -> str:
         return f"MsgTreeElem({self.message()!r})"
 
 
 class _Traced:
-    """A line, after the lines before it: the keys whose messages begin so, and the lines that follow."""
+    """A line with all lines before it: the keys whose messages begin with these, and the lines that follow."""
 
     __slots__ = ("follow", "keys", "line")
 
@@ -128,9 +128,9 @@ class _Traced:
 class MsgTree:
     """Lines by key, and the keys of equal messages.
 
-    With MODE_TRACE it also tells how messages branch: walks give every beginning of a message, with all
-    keys whose messages begin so. The other modes, two strategies elsewhere, make no difference here: a
-    key's lines are kept as they are, and equal messages are found when asked for.
+    With MODE_TRACE it also shows how messages branch: walks yield every beginning of a message, with all
+    keys whose messages begin so. The two other modes, different strategies in ClusterShell, are the same here:
+    the lines of a key are kept unchanged, and equal messages are found when they are requested.
     """
 
     def __init__(self, mode: int = MODE_DEFER) -> None:
@@ -178,7 +178,7 @@ class MsgTree:
             for text, _, keys, _ in self._traces(match, mapper):
                 yield MsgTreeElem(text), keys
             return
-        self.mode = MODE_SHIFT  # as the first walk has it elsewhere
+        self.mode = MODE_SHIFT  # as in the first walk in ClusterShell
         groups: dict[MsgTreeElem, list[Any]] = {}
         for key, message in self.items(match, mapper):
             groups.setdefault(message, []).append(key)

@@ -1,8 +1,8 @@
-"""Own `NodeSet`, a mutable set of node names such as ``a[1-3,05-09/2]b[1-2],c,@group``.
+"""`NodeSet`, a mutable set of node names such as ``a[1-3,05-09/2]b[1-2],c,@group``.
 
-Callers: users, workers and the command line; a run takes its names from one as plain text.  The
-syntax is that of `mpshell.nodes.parser`, the order that of `mpshell.nodes.folding`, groups are
-resolved by `mpshell.groups`, once, when they are given.  A set belongs to one thread.
+Users, workers and the command line use it; a run takes the names from it as plain text.  The
+syntax is that of `mpshell.nodes.parser`, the order that of `mpshell.nodes.folding`; `mpshell.groups`
+resolves groups once, when they are given.  A set belongs to one thread.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ class NodeSet(NodeSetBase):
         resolver: Resolver = None,
         fold_axis: Iterable[int] | None = None,
     ) -> None:
-        """Take the nodes; see `NodeSet.autostep` for the second argument, by default a node set's own.
+        """Take the nodes; `autostep` is described at `NodeSet.autostep`, the default is that of a given set.
 
-        `resolver` answers for the groups in texts, those given to methods too: a GroupResolver of
+        `resolver` resolves the groups in texts, also in those given to methods: a GroupResolver of
         ClusterShell's NodeUtils, `RESOLVER_NOGROUP`, or None for that of the process.
         Raise NodeSetParseError for a bad text, NodeGroupError for a group that cannot be resolved.
         """
@@ -146,7 +146,7 @@ class NodeSet(NodeSetBase):
         return result
 
     def _members_of(self, other: Nodes | None) -> dict[str, None]:
-        """Return the names of a text, a node set or an iterable of texts.  Those of a set are its own."""
+        """Return the names of a text, a node set or an iterable of texts.  For a set, its own dict."""
         if isinstance(other, str):
             return parse(other, readers_of(self._resolver))
         if other is None or is_node_set(other):
@@ -160,17 +160,17 @@ class NodeSet(NodeSetBase):
         return super()._members_of_many(items) if plain is None else dict.fromkeys(plain)
 
     def _take(self, many: Iterable[Nodes]) -> None:
-        """Have the names of all of an iterable; the set is empty."""
+        """Take the names of all items of an iterable; the set is empty before."""
         items = _items_of(many)
         plain = _plain_names(items)
         if plain is None:
             self._names = super()._members_of_many(items)
         else:
-            # Sorting finds names that are there twice, and most sets are made to be sorted: no dict is made.
+            # Make no dict: most sets are sorted later, and sorting finds duplicate names.
             self._index, self._given = None, plain
 
     def __contains__(self, nodes: Nodes | None) -> bool:
-        """Tell whether each of the nodes is here."""
+        """Return whether each of the nodes is in the set."""
         if isinstance(nodes, str) and nodes in self._names:
             return True
         return super().__contains__(nodes)
@@ -178,9 +178,9 @@ class NodeSet(NodeSetBase):
     def groups(
         self, groupsource: str | None = None, noprefix: bool = False
     ) -> dict[str, tuple[Self, Self]]:
-        """Return (all nodes of the group, those in this set) for each group that has one of them.
+        """Return (all nodes of the group, those in this set) for each group that contains one of the nodes.
 
-        Its key is `@group`, or `@source:group` where a source is given, unless `noprefix`.
+        Its key is `@group`, or `@source:group` if a source is given, unless `noprefix`.
         Raise NodeGroupError.
         """
         found = groups_of(self._sorted(), queries_of(self._resolver), groupsource)
@@ -200,7 +200,7 @@ class NodeSet(NodeSetBase):
         overlap: bool = False,
         noprefix: bool = False,
     ) -> str:
-        """Return the folded text with groups of a source in the place of all their nodes, the largest first.
+        """Return the folded text in which groups of a source replace all their nodes, the largest first.
 
         With `overlap` two of them may have nodes in common.  Raise NodeGroupError.
         """
@@ -222,18 +222,18 @@ class NodeSet(NodeSetBase):
 
 
 def _items_of(many: Iterable[Nodes]) -> list[Nodes]:
-    """Return the members of an iterable of nodes; TypeError where it is none."""
+    """Return the members of an iterable of nodes; TypeError for anything else."""
     if isinstance(many, (str, bytes)) or not isinstance(many, Iterable):
         raise TypeError(f"not nodes (a text, a NodeSet or an iterable of texts): {many!r}")
     items = list(many)
     if None in items:
-        # Most likely a failed look-up: leaving that node out would go unnoticed.
+        # Most likely a failed look-up: it would go unnoticed if that node were skipped.
         raise TypeError("not nodes (a text, a NodeSet or an iterable of texts): None")
     return items
 
 
 def _plain_names(items: list[Nodes]) -> list[str] | None:
-    """Return the items where each is a text of one name as it stands, or empty; else None."""
+    """Return the items if each is a text that is exactly one name, or empty; else None."""
     try:
         text = "\n".join(cast("list[str]", items))
     except TypeError:

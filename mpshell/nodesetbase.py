@@ -1,4 +1,4 @@
-"""Own `NodeSetBase`, a mutable set of node names that takes no texts: the base of node sets.
+"""`NodeSetBase`, a mutable set of node names that takes no texts: the base of node sets.
 
 `mpshell.nodeset` adds the syntax and the groups.  Pure code without global state: it may run in any
 process and any thread, but one set belongs to one thread.
@@ -33,9 +33,9 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
     Its methods take other sets, and None for no node.
     """
 
-    # A dict stands for the set of names because it keeps the order in which they came, mostly the
-    # sorted one: sorting is then nearly free, and walking a long one stays kind to the cache.  Of a set
-    # whose order is known it is made when it is needed: that takes longer than to parse the names.
+    # A dict holds the names because it keeps their order, which is mostly the sorted one: then sorting
+    # costs almost nothing, and a walk over many names uses the cache well.  If the order of a set is known,
+    # the dict is made only when it is needed: making it takes longer than parsing the names.
     __slots__ = ("_fold_axis", "_given", "_index", "_order", "_step")
 
     _index: (
@@ -76,7 +76,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
 
     @classmethod
     def fromnames(cls, names: Iterable[str]) -> Self:
-        """Return the set of these names, in which no character has a meaning."""
+        """Return the set of these names, in which no character has a special meaning."""
         result = cls()
         result._names = dict.fromkeys(names)
         return result
@@ -93,7 +93,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         self._index = names
 
     def _any_order(self) -> Collection[str]:
-        """Return the names as it costs nothing: in any order, some of them perhaps several times."""
+        """Return the names at no cost: in any order, some of them perhaps several times."""
         if self._order is not None:
             return self._order
         return self._given if self._index is None else self._index
@@ -123,7 +123,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         return is_node_set(other)
 
     def _inherit_step(self, other: object) -> None:
-        """Fold as the first node set that is taken in does, unless there is an autostep."""
+        """Take over the autostep of the first node set that is added, unless there is one already."""
         if isinstance(other, NodeSetBase) and not self:
             self._step = other._autostep or other._step
 
@@ -148,7 +148,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         return result
 
     def _adopt(self, other: NodeSetBase) -> None:
-        """Have the names of a set that nothing else has."""
+        """Take over the names of a set that nothing else uses."""
         self._index, self._order, self._given = other._index, other._order, other._given
 
     def _sorted(self) -> list[str]:
@@ -160,7 +160,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
     def get_autostep(self) -> float | None:
         """Return the least number of nodes that fold with a step, as ``a[1-9/2]``.
 
-        None: that of the first node set which this one was made of or took in, never without one.
+        None: that of the first node set that was added to this one; without such a set, never.
         """
         return self._autostep
 
@@ -249,7 +249,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
     def index(self, node: Nodes | None, start: int = 0, stop: int | None = None) -> int:
         """Return the position of a single node in the order, from `start` and before `stop`.
 
-        Raise ValueError if it is not there, or not one node.
+        Raise ValueError if it is not in the set, or not one node.
         """
         names = self._members_of(node)
         if len(names) != 1:
@@ -262,7 +262,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
             raise ValueError(f"{name!r} is not in nodeset") from None
 
     def __contains__(self, nodes: Nodes | None) -> bool:
-        """Tell whether each of the nodes is here."""
+        """Return whether each of the nodes is in the set."""
         return self.issuperset(nodes)
 
     def copy(self) -> Self:
@@ -306,7 +306,7 @@ class NodeSetBase(Stepped, DictSet[str, "Nodes | None", "NodeSetBase"]):
         """Remove nodes; raise KeyError, and remove none, if one is absent."""
         self.difference_update(elem, strict=True)
 
-    # A set of ClusterShell's on the left does not know ours.
+    # A set of ClusterShell's on the left does not accept ours.
 
     def __ror__(self, other: Any) -> Self:
         return self._new(self._members_of(other)) | self if is_node_set(other) else NotImplemented
@@ -364,7 +364,7 @@ def _listed(names: Collection[str]) -> list[str]:
 
 
 def is_node_set(value: object) -> bool:
-    """Tell whether a value is a node set, one of ClusterShell's too."""
+    """Return whether a value is a node set, also one of ClusterShell's."""
     return isinstance(value, NodeSetBase) or _is_clustershell(value)
 
 

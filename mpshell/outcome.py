@@ -1,4 +1,4 @@
-"""How a command on one node ended, told apart: a failed command is not an unreachable node."""
+"""How a command on one node ended, with a reason: a failed command is not an unreachable node."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ REASONS = (
     "signal",  # it was ended by `signal`
     "timeout",  # its time, or that of the run, was over
     "cancelled",  # it was aborted
-    "not started",  # the local command could not be started; `detail` says why
-    "lost",  # its engine is gone, or its connection was cut in the middle
+    "not started",  # the local command could not be started; `detail` has the reason
+    "lost",  # its engine has ended, or its connection was cut in the middle
     "unreachable",  # no connection to the node
-    "auth",  # the node did not let us in
+    "auth",  # the node refused the login
     "hostkey",  # the node's key is not the one known
-    "transport",  # the program that was to connect has failed by itself: a wrong option of its, say
+    "transport",  # the program that connects failed by itself, e.g. because of a wrong option
 )
 
 _NAMES = {
@@ -54,11 +54,11 @@ _NAMES = {
     TRANSPORT: "transport",
 }
 
-#: Begin of the detail of an outcome that a relay copy gives: the command itself has told why it failed.
+#: Beginning of the detail of an outcome of a relay copy: the command itself has reported why it failed.
 RELAY_DETAIL = "relay: "
 
-#: Seconds by which the difference of the two clocks changes when one was set, or the machine was suspended.
-#: What is less comes of the time between two looks.
+#: A change of the difference of the two clocks by this many seconds means that one was set, or that the machine
+#: was suspended. Smaller ones come from the time between two readings.
 _STEP = 0.5
 
 
@@ -71,14 +71,14 @@ class Outcome(NamedTuple):
     duration: float  # seconds
     detail: str | None
     engine: int  # the engine's id; 0 for none
-    attempt: int = 1  # which one this is; 0 where none was made
+    attempt: int = 1  # the number of this attempt; 0 if there was none
     host: str = ""  # of its engine; "" for this one
 
 
 class NodeOutcome(NamedTuple):
     """One outcome; `started_at` in seconds since the epoch, `duration` in seconds.
 
-    None and 0 where no command was started; of a lost node they are those of the announcement that it starts.
+    None and 0 if no command was started; for a lost node, the times of the announcement of its start.
     """
 
     node: Any
@@ -92,7 +92,7 @@ class NodeOutcome(NamedTuple):
     engine: int
     #: The host whose engine ran it; "" for this one.
     host: str = ""
-    #: Which attempt has ended so, from 1; 0 where none was made.
+    #: The number of the attempt with this outcome, from 1; 0 if there was none.
     attempt: int = 1
 
     @property
@@ -140,7 +140,7 @@ def time_of_day() -> float:
 
 
 def _readable(detail: str, *, failed: bool) -> str | None:
-    """Return the last words of a program; of one that has failed without any, the last that its log has."""
+    """Return the last line of a program's stderr; if it failed without any, the last line of its log."""
     notes, _, words = detail.rpartition(LOG_END)
     if not words.strip() and failed:
         return notes.strip().rpartition("\n")[2].rpartition("debug1: ")[2] or None
@@ -148,7 +148,7 @@ def _readable(detail: str, *, failed: bool) -> str | None:
 
 
 def reason_of(recorded: Outcome, diagnose: Callable[[str], str | None] | None) -> str:
-    """Return the reason of an outcome by its name; `diagnose` tells a transport's own failure by its words."""
+    """Return the name of an outcome's reason; `diagnose` recognises a transport's own failure by its text."""
     name = _NAMES[recorded.reason]
     if recorded.reason == EXITED and recorded.detail is not None and diagnose is not None:
         name = diagnose(recorded.detail) or name

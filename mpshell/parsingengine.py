@@ -1,6 +1,6 @@
-"""Own `ParsingEngine`: texts of node sets to sets of names, with a resolver of groups, in steps.
+"""`ParsingEngine`: turns texts of node sets into sets of names, with a resolver of groups, in steps.
 
-A node set needs none; it is for programs that use ClusterShell's class of that name.
+Node sets do not need it; it is for programs that use ClusterShell's class of that name.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from mpshell.nodesetbase import NodeSetBase
 
 
 class ParsingEngine:
-    """Reads texts of node sets.  Where `group_resolver` is None, `@a`, `b*` and `c?` are names.
+    """Reads texts of node sets.  If `group_resolver` is None, `@a`, `b*` and `c?` are names.
 
-    `namespace` is a group source, None for the default one.  A text that is not a node set is a
-    NodeSetParseError, one that cannot be resolved a NodeGroupError.
+    `namespace` is a group source, None for the default one.  NodeSetParseError for a text that is not a node
+    set, NodeGroupError for one that cannot be resolved.
     """
 
     #: The operators of a text, and the method of a set that each of them calls.
@@ -72,7 +72,7 @@ class ParsingEngine:
     def parse_group_string(
         self, nodegroup: str, namespace: str | None = None
     ) -> tuple[str, str | None]:
-        """Return the text that the source has for `@group`, in which there may be groups, and the source."""
+        """Return the source's text for `@group`, which may contain groups, and the source."""
         queries = self._queries(nodegroup)
         named, colon, group = nodegroup[1:].partition(":")
         if colon:

@@ -1,7 +1,7 @@
-"""Names of poll mechanisms, for who chose one in ClusterShell: `DEFAULTS.engine = EngineSelect.identifier`.
+"""Names of poll mechanisms, for programs that choose one: `DEFAULTS.engine = EngineSelect.identifier`.
 
-Only names: whatever is asked for and told by `task.info("engine")`, the loop is on epoll. A leaf, for users
-and `mpshell.task.settings`.
+They are only names: `task.info("engine")` returns the chosen one, but the loop always uses epoll. A leaf, for
+users and `mpshell.task.settings`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IDENTIFIERS = ("auto", EngineEPoll.identifier, EnginePoll.identifier, EngineSele
 class PreferredEngine:
     """The poll mechanism of a name: `PreferredEngine(hint, info)` is an instance of its class.
 
-    Raises KeyError for a name that there is not.
+    Raises KeyError for an unknown name.
     """
 
     engines: dict[str, type[EngineEPoll | EnginePoll | EngineSelect]] = {

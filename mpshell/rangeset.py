@@ -1,7 +1,7 @@
-"""Own `RangeSet`, a mutable set of node indexes such as ``1-3,05-09/2``.
+"""`RangeSet`, a mutable set of node indexes such as ``1-3,05-09/2``.
 
-Users hold these; node sets need only the functions of `mpshell.nodes.indexes`, which also explains
-the definition of an index.  Pure code without global state: it may run in any process and any thread.
+It is for users; node sets need only the functions of `mpshell.nodes.indexes`, which also defines
+an index.  Pure code without global state: it may run in any process and any thread.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _one_index(element: str | int, pad: int = 0) -> str:
 
 
 def _check_set(other: object) -> None:
-    """Raise the TypeError of an operator that takes sets only, as it comes in ClusterShell too."""
+    """Raise the TypeError of an operator that takes sets only, as in ClusterShell."""
     if not isinstance(other, AbstractSet):
         raise TypeError(f"an operator of a RangeSet takes another set, not {other!r}")
 
@@ -114,18 +114,18 @@ class RangeSet(Stepped, MutableSet[str]):
 
     @property
     def padding(self) -> int | None:
-        """The greatest width of an index with leading zeros; None where there is none."""
+        """The greatest width of an index with leading zeros; None if there is none."""
         return max((len(item) for item in self._items if is_padded(item)), default=None)
 
     @padding.setter
     def padding(self, width: int | None) -> None:
-        """Fill each value with zeros to a width, instead of those that it has; None: without any."""
+        """Fill each value with zeros to a width, in place of its present ones; None: without zeros."""
         if width is not None and not isinstance(width, int):
             raise TypeError(f"a width is an int or None, not {width!r}")
         self._items = {_one_index(value, width or 0) for value in self.intiter()}
 
     def dim(self) -> int:
-        """Return the number of dimensions: 1, or 0 where the set is empty."""
+        """Return the number of dimensions: 1, or 0 if the set is empty."""
         return 1 if self._items else 0
 
     def _keys(self) -> list[int]:
@@ -191,7 +191,7 @@ class RangeSet(Stepped, MutableSet[str]):
         return self._sorted()[index]
 
     def __contains__(self, element: object) -> bool:
-        """Tell whether one index, or each index of a set, is here."""
+        """Return whether one index, or each index of a set, is in this set."""
         if isinstance(element, (RangeSet, set, frozenset)):
             return all(item in self for item in element)
         return (str(element) if isinstance(element, int) else element) in self._items
@@ -327,11 +327,11 @@ class RangeSet(Stepped, MutableSet[str]):
         return super().__ge__(other)
 
     def issubset(self, other: Indexes) -> bool:
-        """Tell whether each index is in `other`."""
+        """Return whether each index is in `other`."""
         return self._items <= _indexes_of(other)
 
     def issuperset(self, other: Indexes) -> bool:
-        """Tell whether each index of `other` is here."""
+        """Return whether each index of `other` is in this set."""
         return self._items >= _indexes_of(other)
 
     def __eq__(self, other: object) -> bool:
@@ -344,7 +344,7 @@ class RangeSet(Stepped, MutableSet[str]):
         if isinstance(state, tuple):
             self._autostep, self._items = state[1]["_autostep"], state[1]["_items"]
             return
-        # One of 1.6 or later has made its indexes of a text already.
+        # A set of 1.6 or later already has its indexes.
         if "_ranges" in state:
             self._items = set()
             for kept in state["_ranges"]:

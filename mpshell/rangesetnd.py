@@ -1,6 +1,6 @@
-"""Own `RangeSetND`, a mutable set of vectors of indexes, such as the numbers of ``a1b02`` are.
+"""`RangeSetND`, a mutable set of vectors of indexes, for instance the numbers of ``a1b02``.
 
-Node sets do not need it: it is for programs that have such indexes themselves, and for `NodeSetBase`.
+Node sets do not need it: it is for programs that use such indexes themselves, and for `NodeSetBase`.
 Pure code without global state: it may run in any process and any thread.
 """
 
@@ -197,7 +197,7 @@ class RangeSetND(Stepped, DictSet[Vector, "RangeSetND | Vectors", "RangeSetND"])
             raise ValueError(f"{elem!r} is not in RangeSetND") from None
 
     def __contains__(self, element: object) -> bool:
-        """Tell whether one vector, each of a set, or in one axis a single index is here."""
+        """Return whether the set has one vector, each vector of a set, or with one axis a single index."""
         if isinstance(element, RangeSetND):
             return self.issuperset(element)
         if isinstance(element, (str, int)):

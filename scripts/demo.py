@@ -13,7 +13,7 @@ SSHD = Path(__file__).with_name("sshd")
 
 
 def sweep(title: str, nodes: str, command: str) -> None:
-    """Run a command on the nodes and print who said what, the return codes and the rate."""
+    """Run a command on the nodes and print the output by node, the return codes and the rate."""
     task = task_self()
     begin = time.monotonic()
     task.run(command, nodes=nodes)

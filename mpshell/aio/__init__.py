@@ -49,8 +49,8 @@ def run(
 ) -> AsyncRun[WorkerPopen | DistantWorker]:
     """Return a run of a command, to be entered with `async with`; nothing is started before.
 
-    The arguments are those of `Task.shell`, but that commands have no stdin unless it is asked for. `info` and
-    `default` are settings (`Task.set_info`, `set_default`). Errors of all of these are raised here. Groups of
+    The arguments are those of `Task.shell`, except that commands have no stdin without `stdin=True`. `info` and
+    `default` are settings (`Task.set_info`, `set_default`). Errors in any of these are raised here. Groups of
     nodes are resolved here too, by programs that may take a while.
     """
     task, runs = Task.beside()

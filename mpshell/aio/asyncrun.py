@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 W = TypeVar("W", bound=Worker, covariant=True)
 
-# The states of a run, each followed by the next one only.
+# The states of a run, in their order.
 NEW: Final = "NEW"  # it has not been entered
 RUNNING: Final = "RUNNING"
 ENDING: Final = "ENDING"  # nothing new is started; commands that still run are ended
-OVER: Final = "OVER"  # nothing of it runs
+OVER: Final = "OVER"  # none of its commands runs
 
-#: Outcomes that wait for the iterator until no more commands are started, and until they are again.
+#: No more commands are started while this many outcomes wait for the iterator, until they are fewer than LOW.
 _MANY, _FEW = 512, 256
 
 
@@ -37,10 +37,10 @@ class _Left(Exception):
 class AsyncRun(Generic[W]):
     """A run of one command: `async with` it, `async for outcome in` it, once.
 
-    Leaving the context in any way, cancellation included, ends the commands that still run, and waits for
-    that: SIGTERM, and SIGKILL after the info key `grace`. A cancellation meanwhile leaves them no more time.
-    While many outcomes wait to be taken no more commands are started. It is for one asyncio loop, and for the
-    thread of that.
+    Leaving the context in any way, also by a cancellation, ends the commands that still run, and waits until
+    they have ended: SIGTERM, and SIGKILL after the info key `grace`. Another cancellation kills them at once.
+    While many outcomes wait to be read no more commands are started. A run belongs to one asyncio loop and its
+    thread.
     """
 
     def __init__(self, runs: Runs, worker: W, arrivals: Arrivals) -> None:
@@ -56,7 +56,7 @@ class AsyncRun(Generic[W]):
     # -- the context -----------------------------------------------------------------------------
 
     async def __aenter__(self) -> AsyncRun[W]:
-        """Begin; TaskError when it was entered before, or in another thread than it was made in."""
+        """Begin; TaskError if it was entered before, or in another thread than the one that made it."""
         if self._state is not NEW:
             raise TaskError("a run is entered once: mpshell.aio.run() makes another one")
         if not self._runs.task_thread.is_own():
@@ -79,7 +79,7 @@ class AsyncRun(Generic[W]):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """End commands that still run. Raise the error that ended the run early, unless the body has raised."""
+        """End commands that still run. Raise an error that ended the run early, unless the body has raised."""
         if self._state is not OVER:
             self._coordinator.run.note(_Left())
             self._guest.kick()
@@ -113,7 +113,7 @@ class AsyncRun(Generic[W]):
         return self
 
     async def __anext__(self) -> NodeOutcome:
-        """Return the next outcome, in the order of their ends; those of nodes that were not run come last."""
+        """Return the next outcome, in the order of the ends; those of nodes that were not run come last."""
         if self._state is NEW:
             raise TaskError("the outcomes of a run are taken within `async with`")
         if self._news is not None:

@@ -2,7 +2,7 @@
 
     asyncio: readable(epoll), call_later, call_soon ──► a turn that never waits ──► its next deadline
 
-An epoll descriptor can be waited for itself: it is readable when one that it watches is ready.
+An epoll descriptor can itself be watched: it is readable when one of its descriptors is ready.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mpshell.runtime.loop import EventLoop, TimerHandle
 
 
 class GuestLoop(EventLoop):
-    """An EventLoop whose turns are made by `turn`, called by an asyncio loop when there is something to do."""
+    """An EventLoop whose turns `turn` makes; an asyncio loop calls it when there is something to do."""
 
     def __init__(self, host: asyncio.AbstractEventLoop, turn: Callable[[], object]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class GuestLoop(EventLoop):
         host.add_reader(self._epoll.fileno(), self._make_turn)
 
     def kick(self) -> None:
-        """Have a turn made soon."""
+        """Schedule a turn soon."""
         if self._kicked is None and not self._closed:
             self._kicked = self._host.call_soon(self._on_kick)
 
@@ -46,7 +46,7 @@ class GuestLoop(EventLoop):
                 self._plan()
 
     def _plan(self) -> None:
-        """Have the next turn made when it is due."""
+        """Schedule the next turn when it is due."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -55,7 +55,7 @@ class GuestLoop(EventLoop):
         elif (seconds := self._until_next_deadline()) >= 0:
             self._timer = self._host.call_later(seconds, self._make_turn)
 
-    # Calls that the caller's own code plans between two turns have to be seen to.
+    # Calls that the caller's own code schedules between two turns must be noticed.
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         super().call_soon(callback, *args)

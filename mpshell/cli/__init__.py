@@ -1,1 +1,1 @@
-"""The command `mpshell`: options, nodes, a run and what is shown of it; on the public API alone."""
+"""The command `mpshell`: options, nodes, a run and its display; on the public API alone."""

@@ -32,10 +32,10 @@ from mpshell.worker.pdsh import WorkerPdsh
 
 
 class Again:
-    """What is to be run of an earlier run."""
+    """The part of an earlier run to run now."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """Choose the nodes, and fill the options with what stands in the journal; JournalError."""
+        """Choose the nodes, and fill the options from the journal; JournalError."""
         path = options.rerun_failed if options.resume is None else options.resume
         self.mode = RERUN_FAILED
         if options.resume is not None:
@@ -58,7 +58,7 @@ class Again:
         self._names: dict[int, list[str]] = {}
         self._chosen: dict[int, list[str]] = {}
         self.nodes = NodeSet()
-        #: Nodes that may have run and are left as they are.
+        #: Nodes that may have run and are not run again.
         self.unknown = NodeSet()
         for command in self.commands:
             if command.kind == "local":
@@ -80,9 +80,9 @@ class Again:
         self.unknown.difference_update(self.nodes)
 
     def _fill(self, options: argparse.Namespace) -> None:
-        """Let the options say what the run does, for the displays."""
+        """Set the options that the displays read."""
         for name in ("outdir", "errdir", "report"):
-            # Of the directory here: the run is in another one.
+            # Relative to the directory here: the run is in another one.
             if (given := getattr(options, name)) is not None:
                 setattr(options, name, os.path.join(os.getcwd(), given))
         options.command = [str(c.source if c.text is None else c.text) for c in self.commands]
@@ -96,8 +96,8 @@ class Again:
             return
         if self.has_input and self.nodes and (options.nostdin or not _has_input()):
             raise JournalError(
-                f"the commands of run {self.run.run} have read stdin, which is not in the journal: give it "
-                f"again, with < FILE behind the command"
+                f"the commands of run {self.run.run} read stdin, which the journal does not hold: give it "
+                f"again, with < FILE after the command"
             )
 
     @property
@@ -108,7 +108,7 @@ class Again:
     # -- the run -----------------------------------------------------------------------------------
 
     def line(self) -> str:
-        """Return what is to be run, as a sentence for a terminal."""
+        """Return a sentence for a terminal about the run to come."""
         return (
             f"{self.mode} of run {self.run.run}: {self.nodes} ({len(self.nodes)}) over "
             f"{self.commands[0].transport}: {command_line(self.commands)}"
@@ -149,7 +149,7 @@ class Again:
             worker_class = load_worker_class(command.transport)
         except ImportError as error:
             raise JournalError(
-                f"run {self.run.run} was over {command.transport!r}: {error}"
+                f"run {self.run.run} used the transport {command.transport!r}: {error}"
             ) from None
         copies = command.kind != "command"
         # Those of pdsh are one client for many nodes, and copies have no rank.
@@ -172,7 +172,7 @@ class Again:
         )  # fmt: skip
         if not subset:
             if list(worker.nodes) != names:
-                raise JournalError(f"journal {self._path!r} is damaged: its nodes are in no order")
+                raise JournalError(f"journal {self._path!r} is damaged: its nodes are out of order")
             worker.run_only(chosen)
         worker.recorded_as = command.command
         self._check_source(command, worker)
@@ -185,12 +185,16 @@ class Again:
         now = stamp(copy)
         if now is None:
             raise JournalError(
-                f"{command.source!r}, which run {self.run.run} has copied, is not there"
+                f"{command.source!r}, which run {self.run.run} copied, does not exist"
             )
         if command.stamp is not None and now != command.stamp:
             raise JournalError(
-                f"{command.source!r} has changed since run {self.run.run} copied it: it had "
-                f"{command.stamp[0]} bytes and has {now[0]}, or its time is another one"
+                f"{command.source!r} has changed since run {self.run.run} copied it: "
+                + (
+                    f"it had {command.stamp[0]} bytes and has {now[0]}"
+                    if command.stamp[0] != now[0]
+                    else "its modification time differs"
+                )
             )
 
     def close(self) -> None:
@@ -199,7 +203,7 @@ class Again:
 
 
 def _has_input() -> bool:
-    """Return whether stdin can be what commands have read before: no terminal, and not empty from the start."""
+    """Return whether stdin can be the earlier input: not a terminal, and not empty from the start."""
     if not stdin_is_for_commands():
         return False
     found = os.fstat(0)

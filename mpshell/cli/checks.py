@@ -38,11 +38,11 @@ def check(parser: Parser, options: argparse.Namespace) -> None:
 
 
 def _may_prompt(parser: Parser, options: argparse.Namespace) -> bool:
-    """Return that commands come from the prompt; exit with 64 where there can be none."""
+    """Return True: commands come from the prompt; exit with 64 if there cannot be one."""
     if options.copy or options.rcopy:
         parser.error("files to copy must be given")
     if options.command or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
-        parser.error("a command must be given (the prompt is for a terminal)")
+        parser.error("a command must be given (the prompt needs a terminal)")
     if options.report is not None:
         parser.error("--report does not go with the prompt: a command must be given")
     if options.nostdin:
@@ -54,7 +54,7 @@ def _check_forms(parser: Parser, options: argparse.Namespace) -> None:
     if options.regroup and not (options.dshbak or options.gather_all or options.diff):
         parser.error("-r is for gathered output: -b, -B or --diff must be given with it")
     if options.gather_all and options.errdir:
-        parser.error("--errdir does not go with -B, which leaves no stderr apart")
+        parser.error("--errdir does not go with -B, which merges stderr into the output")
     if options.json or options.jsonl:
         for name, given in (
             ("-b", options.dshbak), ("-L", options.by_node), ("-N", options.no_label),

@@ -25,7 +25,7 @@ def print_completion(parser: Parser, shell: str) -> int:
         import shtab
     except ImportError:
         parser.error("--print-completion needs shtab: pip install 'mpshell[cli]'")
-    # The words after the options are told apart elsewhere; a shell offers files for them.
+    # The words after the options are separated elsewhere; a shell offers files for them.
     parser.add_argument("command", nargs=argparse.REMAINDER)
     for action in parser._actions:
         if action.dest in _FILES or action.dest == "command":

@@ -11,22 +11,22 @@ import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
-#: The most bytes of a file: a longer one is no configuration (/dev/zero has no end).
+#: The most bytes of a file: a longer one is not a configuration (/dev/zero has no end).
 _LONGEST = 1 << 20
 
-#: A section whose keys hold for all others.
+#: A section whose keys apply to all others.
 DEFAULT = "DEFAULT"
 
 
 class ConfError(Exception):
-    """A configuration cannot be used; the text names the file and, where there is one, the line."""
+    """A configuration cannot be used; the text names the file and, if there is one, the line."""
 
     def __init__(self, where: str, text: str) -> None:
         super().__init__(f"{where}: {text}")
 
 
 class ConfEntry(NamedTuple):
-    """A value as it is written."""
+    """A value as written in a file."""
 
     text: str
     #: The file with the line, or the option that has it.
@@ -38,15 +38,15 @@ Sections = dict[str, dict[str, ConfEntry]]
 
 
 def read_file(path: str, *, named: bool = False) -> bytes | None:
-    """Return the bytes of a file; None where there is none.  PermissionError, ConfError.
+    """Return the bytes of a file; None if it does not exist.  PermissionError, ConfError.
 
-    A file that the user has named must be there, and may be a pipe or a device.
+    A file that the user has named must exist, and may be a pipe or a device.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if named else os.O_NONBLOCK))
         with open(fd, "rb") as file:
             if stat.S_ISFIFO(os.fstat(fd).st_mode) and not named:
-                raise ConfError(path, "is a pipe, and no file")
+                raise ConfError(path, "is a pipe, not a file")
             data = file.read(_LONGEST + 1)
     except OSError as error:
         if not named:
@@ -56,7 +56,7 @@ def read_file(path: str, *, named: bool = False) -> bytes | None:
                 raise PermissionError(error.errno, error.strerror, path) from None
         raise ConfError(path, f"cannot be read: {error.strerror}") from None
     if len(data) > _LONGEST:
-        raise ConfError(path, f"has more than {_LONGEST >> 20} MiB, which is no configuration")
+        raise ConfError(path, f"has more than {_LONGEST >> 20} MiB, too much for a configuration")
     return data
 
 

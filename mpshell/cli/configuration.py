@@ -1,8 +1,8 @@
-"""The settings of a run of the command, each from where it goes first.
+"""The settings of a run of the command, each from the place that takes precedence.
 
     option ─► -O key=value ─► run mode ─► mpshell.conf ─► clush.conf and files of confdir ─► defaults.conf
 
-Of files with one name that of the directory which comes last in `config_paths` goes first, key by key, as in
+Of files with the same name, the one in the last directory of `config_paths` takes precedence, key by key, as in
 ClusterShell.
 """
 
@@ -89,12 +89,12 @@ class Configuration:
         self._take(MAIN, section_of(base, MAIN), self._refused(base))
 
     def __getitem__(self, key: str) -> Any:
-        """Return the value of a key; the default where no file has it."""
+        """Return the value of a key; the default if no file has it."""
         found = self._found.get(key)
         return SETTINGS[key].default if found is None else found.value
 
     def found(self, key: str) -> Found | None:
-        """Return the value with its place, None where no file has the key."""
+        """Return the value with its place, None if no file has the key."""
         return self._found.get(key)
 
     def __iter__(self) -> Iterator[Found]:
@@ -118,9 +118,9 @@ class Configuration:
         return parse(path, data)
 
     def _of_directories(self, confdir: ConfEntry, file: str = "") -> Iterator[Sections]:
-        """Yield the sections of each file of `confdir`; ConfError where it names no directory.
+        """Yield the sections of each file of `confdir`; ConfError if it does not name a directory.
 
-        The directory of `file` stands for $CFGDIR.
+        $CFGDIR is the directory of `file`.
         """
         import glob
         import shlex
@@ -139,7 +139,7 @@ class Configuration:
                 for name in sorted(glob.glob(os.path.join(glob.escape(path), "*.conf"))):
                     yield self._read(name)
             elif os.path.exists(path):
-                raise ConfError(confdir.where, f"confdir: {path!r} is no directory")
+                raise ConfError(confdir.where, f"confdir: {path!r} is not a directory")
 
     # -- values ------------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class Configuration:
 
 
 def _whole(section: str, key: str, entries: dict[str, ConfEntry]) -> ConfEntry:
-    """Return an entry in whose text the values of other keys stand for `%(key)s`; ConfError."""
+    """Return an entry in whose text the values of other keys replace `%(key)s`; ConfError."""
     if "%" not in entries[key].text:
         return entries[key]
     from mpshell.cli.confparser import with_references
@@ -221,7 +221,7 @@ def _value(setting: Setting, entry: ConfEntry) -> Found:
 
 
 def _unknown(key: str, where: str) -> str:
-    """Return that there is no such key, with one that is meant or all there are."""
+    """Return the message for an unknown key, with a similar one or all keys."""
     import difflib
 
     close = difflib.get_close_matches(key, SETTINGS, 1)

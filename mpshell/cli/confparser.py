@@ -1,6 +1,6 @@
-"""The text of a configuration file, in the format of Python's ConfigParser, which clush.conf has.
+"""Parses the text of a configuration file, in the format of clush.conf, that of Python's ConfigParser.
 
-Loaded when there is a file. `%(key)s`, the value of another key, is put in when a value is asked for.
+Loaded if there is a file. `%(key)s`, the value of another key, is inserted when a value is read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Parser(configparser.ConfigParser):
 
 
 def parse(path: str, data: bytes) -> Sections:
-    """Return the sections of a file; ConfError with the first line that is no configuration."""
+    """Return the sections of a file; ConfError with the first invalid line."""
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -87,7 +87,7 @@ def _named(path: str, error: configparser.Error, text: str) -> ConfError:
 
 
 def with_references(section: str, key: str, entries: Mapping[str, ConfEntry]) -> ConfEntry:
-    """Return an entry in whose text the values of others stand for `%(key)s`, a % for %%; ConfError."""
+    """Return an entry in whose text the values of others replace `%(key)s`, and % replaces %%; ConfError."""
     entry = entries[key]
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({section: {name: other.text for name, other in entries.items()}})
@@ -95,7 +95,7 @@ def with_references(section: str, key: str, entries: Mapping[str, ConfEntry]) ->
     try:
         text = configparser.BasicInterpolation().before_get(parser, section, key, entry.text, texts)
     except configparser.InterpolationMissingOptionError as error:
-        raise ConfError(entry.where, f"{key}: %({error.reference})s is no key here") from None
+        raise ConfError(entry.where, f"{key}: %({error.reference})s is not a key here") from None
     except configparser.InterpolationDepthError:
         raise ConfError(entry.where, f"{key}: {entry.text!r} refers to itself") from None
     except configparser.InterpolationError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 #: Lines shown before and after each difference.
 _CONTEXT = 3
 
-#: Different lines of an output that are looked for again.
+#: The number of different lines of an output after which a match is searched.
 _KNOWN = 4096
 
 #: Bytes of both outputs together that are compared line by line.
@@ -25,7 +25,7 @@ def unified(a: bytes | None, b: bytes | None, name_a: bytes, name_b: bytes) -> I
     """Yield the lines of a unified diff of two outputs, None for one without a line, as difflib has it."""
     from difflib import SequenceMatcher
 
-    # Lines take a multiple of their text: what is equal at both ends stays a text.
+    # Lines take a multiple of the memory of their text: the equal parts at both ends are not split.
     begin, tail = (0, 0) if a is None or b is None else _ends(a, b)
     if a is not None and b is not None and len(a) + len(b) - 2 * (begin + tail) > _LARGE:
         yield from _replaced(a, b, begin, tail, name_a, name_b)
@@ -105,7 +105,7 @@ def _range(above: int, first: int, last: int) -> bytes:
 
 
 def _ends(a: bytes, b: bytes) -> tuple[int, int]:
-    """Return how many bytes two outputs share at their begin and end, in whole lines, but for some context."""
+    """Return how many bytes two outputs share at the beginning and end, in whole lines, except some context."""
     view_a, view_b = memoryview(a), memoryview(b)
     most = min(len(a), len(b))
     begin = a.rfind(b"\n", 0, _shared(view_a, view_b, most, 0)) + 1

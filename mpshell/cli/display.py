@@ -1,7 +1,7 @@
-"""What is shown of a run while it goes on: one handler for each way to show it.
+"""The display of a run: one handler for each form of output.
 
 All methods run in the thread of the Task, `settle` and `show_rest` in the main thread after it. A handler has
-`ev_read` only where lines are shown as they come: without it the engines gather what nodes say.
+`ev_read` only if lines are shown as they arrive: without it the engines gather the output of nodes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Display(EventHandler):
     There is one worker, or one for each file to copy: a node has ended when it has for all of them.
     """
 
-    #: Whether what nodes say is kept until the end.
+    #: Whether the output of nodes is kept until the end.
     records = True
 
-    #: Whether it is told how a node failed when it has, beside the summary.
+    #: Whether the failure of a node is reported at once, and not only in the summary.
     tells_failures = False
 
     def __init__(self, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> None:
@@ -43,7 +43,7 @@ class Display(EventHandler):
         terminal.make_way = self.progress.hide
         #: Filled in before the run.
         self.workers: list[Any] = []
-        #: What has come of nodes that have not ended for all workers.
+        #: The outcomes so far of nodes that have not ended for all workers.
         self._partly: dict[str, list[NodeOutcome]] = {}
         #: Nodes of which too much has come for the memory to be shown.
         self.unshown: set[str] = set()
@@ -87,10 +87,10 @@ class Display(EventHandler):
         self.files.end(outcome.node)
 
     def show(self, outcome: NodeOutcome) -> None:
-        """Show what can be shown of a node that has ended, and keep it in its files."""
+        """Show the output of a node that has ended, as far as possible now, and write it to its files."""
 
     def read(self, node: str, sname: str = "stdout") -> bytes | None:
-        """Return what is kept of a node's stream, None when nothing came."""
+        """Return the recorded output of a node's stream, None if it is empty."""
         try:
             found = (worker.read(node, sname) for worker in self.workers)
             texts = [said for said in found if said is not None]
@@ -104,7 +104,7 @@ class Display(EventHandler):
         self.progress.draw()
 
     def ev_msg(self, port: Any, msg: str) -> None:
-        """Say which nodes are slow and which have not begun: it was asked for with Ctrl-C."""
+        """Show which nodes are slow and which have not begun, after a Ctrl-C."""
         tally = self.tally
         lines = [f"{tally.done} of {len(tally.nodes)} nodes done, {tally.failed} failed"]
         if tally.running:
@@ -136,7 +136,7 @@ class Display(EventHandler):
         self.files.close()
 
     def show_rest(self, seconds: float, status: int) -> None:
-        """Show what is only shown at the end of a run that took `seconds`, for an exit `status`."""
+        """Show the rest at the end of a run that took `seconds`, for an exit `status`."""
 
 
 class LinesDisplay(Display):
@@ -158,7 +158,7 @@ class LinesDisplay(Display):
 
 
 class KeptDisplay(Display):
-    """What nodes say is kept by the Task; files are written when a node has ended."""
+    """The Task keeps the output of nodes; files are written when a node has ended."""
 
     def show(self, outcome: NodeOutcome) -> None:
         for sname in ("stdout", "stderr"):
@@ -169,7 +169,7 @@ class KeptDisplay(Display):
 
 
 class GatheredDisplay(KeptDisplay):
-    """What nodes say at the end, gathered or in their order; stderr of a node when that has ended."""
+    """Shows the output of nodes at the end, gathered or in their order; stderr of a node at its end."""
 
     def show(self, outcome: NodeOutcome) -> None:
         super().show(outcome)
@@ -202,7 +202,7 @@ class GatheredDisplay(KeptDisplay):
             self.terminal.out(piece)
 
     def _groups(self) -> list[tuple[NodeSet, bytes]]:
-        """Return (nodes, what they have said), the most common first."""
+        """Return (nodes, output), the most common first."""
         groups: dict[bytes, list[str]] = {}
         for node in self.tally.nodes:
             if (said := self.read(node)) is not None:
@@ -222,7 +222,7 @@ class GatheredDisplay(KeptDisplay):
             try:
                 return nodes.regroup(noprefix=self.options.groupbase)
             except NodeSetException as error:
-                # It went well before the run. What was gathered is shown all the same.
+                # It worked before the run. Show the gathered output all the same.
                 self.options.regroup = False
                 self.terminal.message(f"-r: {error}")
         return str(nodes)
@@ -250,12 +250,12 @@ class GatheredDisplay(KeptDisplay):
 
 
 def largest_first(groups: Iterable[tuple[NodeSet, bytes]]) -> list[tuple[NodeSet, bytes]]:
-    """Return (nodes, what they have said), the most common first."""
+    """Return (nodes, output), the most common first."""
     return sorted(groups, key=lambda group: -len(group[0]))
 
 
 def by_line(groups: list[tuple[NodeSet, bytes]]) -> Iterator[tuple[NodeSet, bytes]]:
-    """Yield (nodes, line) for what nodes have said, their first lines first, the most common of each first."""
+    """Yield (nodes, line) for the output of nodes, first lines first, the most common of each first."""
     # Where the next line of each begins: all lines at once would take a multiple of their text.
     places = [(nodes, said, 0) for nodes, said in groups]
     while places:

@@ -39,7 +39,7 @@ def examine(options: argparse.Namespace, task: Task, nodes: int | None, terminal
 
 
 def _is_short(finding: Finding, fanout: int, nodes: int | None) -> bool:
-    """Return whether a limit is below what is asked for."""
+    """Return whether a limit is too low for the sweep."""
     if finding.fanout is not None and finding.fanout < fanout:
         return True
     return finding.nodes is not None and nodes is not None and finding.nodes < nodes
@@ -66,4 +66,4 @@ def _verdict(short: list[Finding], fanout: int, nodes: int | None) -> str:
     )
     if not short:
         return f"\n{asked}: this machine has room for it\n"
-    return f"\n{asked}: too small are {', '.join(visible(f.subject) for f in short)}\n"
+    return f"\n{asked}: too small: {', '.join(visible(f.subject) for f in short)}\n"

@@ -1,4 +1,4 @@
-"""The settings that hold for a run: options as they are given, the others from files and environment."""
+"""The effective settings of a run: given options, and the others from files and environment."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def _worker(conf: Configuration) -> str:
 
 
 def color(conf: Configuration) -> tuple[str, str | None]:
-    """Return when the output is coloured, and the variable that says so, if one does.
+    """Return when the output is coloured, and the variable that decided it, if any.
 
-    The variables go before `auto` only, as with clush.
+    The variables override `auto` only, as with clush.
     """
     wanted = str(conf["color"])
     if wanted != "auto":
@@ -90,7 +90,7 @@ def _settle_hosts(options: argparse.Namespace, conf: Configuration) -> None:
         chosen = [key for key in _PLACES if conf[key]]
         if len(chosen) > 1 and (found := conf.found(chosen[1])) is not None:
             raise ConfError(
-                found.where, f"{chosen[1]}: it does not go with {chosen[0]}, which is given, too"
+                found.where, f"{chosen[1]}: it does not go with {chosen[0]}, which is also given"
             )
         for key in _PLACES:
             setattr(options, key, conf[key])
@@ -107,9 +107,9 @@ def _settle_hosts(options: argparse.Namespace, conf: Configuration) -> None:
 
 
 def configured_info(options: argparse.Namespace) -> Iterator[tuple[str, Any, str]]:
-    """Yield the info keys of a Task that the files have: key, value, where it stands.
+    """Yield the info keys of a Task that the files set: key, value, place.
 
-    A run that goes on with one of a journal has them as the journal has, but for the journal's own.
+    A run that continues one of a journal gets them from the journal, except the settings of the journal.
     """
     recorded: tuple[str, ...] = ()
     if options.again is not None:

@@ -1,4 +1,4 @@
-"""--outdir and --errdir: a file for each node, with what it has said on one stream.
+"""--outdir and --errdir: a file for each node, with its output on one stream.
 
 Used in the thread of the Task, closed by the main thread after the run.
 """
@@ -15,7 +15,7 @@ from mpshell.cli.terminal import write_all
 #: Files kept open: a run has more nodes than a process may have descriptors.
 _OPEN = 64
 
-#: What Linux takes for the name of a file, in bytes.
+#: The longest name of a file on Linux, in bytes.
 _LONGEST = 255
 
 
@@ -39,14 +39,14 @@ class NodeFiles:
                 os.makedirs(directory, exist_ok=True)
             except OSError as error:
                 raise ValueError(
-                    f"{option} {directory!r} is no directory and cannot be made: {error.strerror}"
+                    f"{option} {directory!r} is not a directory and cannot be created: {error.strerror}"
                 ) from None
             self._directories[sname] = directory
         #: The one used last comes last.
         self._files: dict[tuple[str, str], int] = {}
 
     def begin(self, node: str) -> None:
-        """Make a node's files, empty: what an earlier run has left there is not of this one."""
+        """Make a node's files, empty: they must not keep output of an earlier run."""
         for sname in self._directories:
             self._to_file(node, sname, b"", os.O_TRUNC)
 
@@ -91,10 +91,10 @@ class NodeFiles:
 
 
 def open_regular(path: str, flag: int) -> int:
-    """Open a file to append to, made if need be; OSError for what is there and is no regular file.
+    """Open or make a file to append to; OSError for anything that is not a regular file.
 
-    A named pipe would be waited for, a device would do something, a symbolic link leads elsewhere:
-    none of them is opened at all, or kept open where it has come in between.
+    A named pipe would block, a device would do something, a symbolic link leads elsewhere:
+    none of them is opened, or kept open if it appeared in between.
     """
     try:
         _check_regular(os.lstat(path))
@@ -115,7 +115,7 @@ def _check_regular(found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, "it is a symbolic link")
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def safe_name(node: str) -> str:

@@ -1,4 +1,4 @@
-"""What every command of the package does around its own work: descriptors, outputs that fail, exit statuses."""
+"""The frame of every command of the package: descriptors, outputs that fail, exit statuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpshell.cli.text import visible_lines
 #: sysexits.h: an internal error; an error of input or output.
 INTERNAL_ERROR, IO_ERROR = 70, 74
 
-#: What a shell says of a program that a signal has ended.
+#: Added to a signal's number, as in a shell, for a program that the signal ended.
 _INTERRUPTED, _NO_READER = 130, 141
 
 
@@ -42,7 +42,7 @@ def guarded(program: str, work: Callable[[], int]) -> int:
 
 
 def _flush_stderr() -> None:
-    """Drop what stderr could not take: the interpreter would end with 120 for it, whatever the status is."""
+    """Drop data that stderr could not take: because of them the interpreter would end with 120."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -50,12 +50,12 @@ def _flush_stderr() -> None:
 
 
 def _forget(fd: int) -> None:
-    """Let nobody read what is left in the buffer of an output: at the exit it could not be written either."""
+    """Point an output at /dev/null so that the flush at interpreter exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 def _io_error(program: str, error: OSError) -> int:
-    """Say that something could not be written or read, where that can be said."""
+    """Report on stderr, if possible, that something could not be written or read."""
     _forget(1)
     try:
         sys.stderr.write(f"{program}: {visible_lines(str(error))}\n")
@@ -66,10 +66,10 @@ def _io_error(program: str, error: OSError) -> int:
 
 
 def _have_all_descriptors() -> None:
-    """Open what the caller has closed of stdin, stdout and stderr: no other file may get into its place.
+    """Open stdin, stdout and stderr if the caller has closed them, so that no other file gets their number.
 
-    Each is opened for the wrong direction, so that a use of it is the error that it would be if it were
-    closed, and output is not lost in silence.
+    Each is opened for the wrong direction, so that its use fails as if it were
+    closed, and output is not lost silently.
     """
     for wanted, flag in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:
@@ -79,8 +79,8 @@ def _have_all_descriptors() -> None:
             if opened != wanted:
                 os.dup2(opened, wanted)
                 os.close(opened)
-    # Python has None in the place of a closed one, and print() to that is no error. With PYTHONUNBUFFERED it
-    # has one without a buffer, whose write() may take a part of a text and leave the rest out.
+    # Python has None for a closed one, and print() to None does not fail. With PYTHONUNBUFFERED it has one
+    # without a buffer, whose write() may take a part of a text and drop the rest.
     if sys.stdout is None or isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
@@ -88,7 +88,7 @@ def _have_all_descriptors() -> None:
 
 
 def own_error(error: BaseException) -> int:
-    """Tell of an error of the program itself, or of a transport that is not ours."""
+    """Report an error of the program itself, or of a user's transport."""
     import traceback
 
     try:

@@ -1,4 +1,4 @@
-"""--hosts, --srun and --dask: engines on other hosts, and what became of those hosts."""
+"""--hosts, --srun and --dask: engines on other hosts, and the report about those hosts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def configure_hosts(task: Task, options: argparse.Namespace) -> None:
-    """Have a Task's engines run where the options say; TaskSettingError or ValueError for bad values.
+    """Run a Task's engines on the hosts of the options; TaskSettingError or ValueError for bad values.
 
-    The Tasks of a session at the prompt share what leads to the hosts.
+    The Tasks of a session at the prompt share the connections to the hosts.
     """
     if options.launcher is None:
         options.launcher = _launcher(options)
@@ -52,4 +52,4 @@ def report_hosts(task: Task, terminal: Terminal) -> None:
     for why in launcher.skipped.values():
         terminal.message(f"host not used: {why}")
     for name in launcher.unanswered:
-        terminal.message(f"host not used: {name}: no answer yet when the run was over")
+        terminal.message(f"host not used: {name}: it had not answered when the run ended")

@@ -15,7 +15,7 @@ _FOR_SHOWING = ("groupsource", "groupsconf", "maxrc", "always_zero")
 
 
 def past_option(options: argparse.Namespace) -> str | None:
-    """Return the option that names a journal with runs of before, None without one."""
+    """Return the option that names a journal with earlier runs, None without one."""
     for name in ("resume", "rerun_failed", "show", "runs"):
         if getattr(options, name) is not None:
             return f"--{name.replace('_', '-')}"
@@ -40,16 +40,16 @@ def check_journal(
         return
     if options.command:
         parser.error(
-            f"{past} takes the command and its nodes from the journal, and "
+            f"{past} takes the command and its nodes from the journal, but "
             f"{' '.join(options.command)!r} is given"
         )
     if options.journal is not None:
-        parser.error(f"--journal does not go with {past}, which has one")
+        parser.error(f"--journal does not go with {past}, which names a journal itself")
     for action in parser._actions:
         given = getattr(options, action.dest, action.default) != action.default
         if given and _is_taken(past, group_of(action), action.dest):
             name = action.option_strings[-1]
-            parser.error(f"{name} does not go with {past}: it is as the journal has it")
+            parser.error(f"{name} does not go with {past}, which takes it from the journal")
 
 
 def _is_taken(past: str, group: str, name: str) -> bool:
@@ -62,7 +62,7 @@ def _is_taken(past: str, group: str, name: str) -> bool:
 
 
 def check_journal_details(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End the program with an error for options of a journal where none is written."""
+    """End the program with an error for options of a journal if none is written."""
     if options.configuration.found("journal") is not None:
         return
     if (options.journal is None) == (past_option(options) not in ("--resume", "--rerun-failed")):

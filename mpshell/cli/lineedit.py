@@ -64,7 +64,7 @@ class LineEditor:
         return line
 
     def _remember(self, line: str) -> None:
-        """Add a line to the history, but for one that begins with a blank, or is there already."""
+        """Add a line to the history, unless it begins with a blank, or is there already."""
         if self._readline is None or not line.strip() or line[0] in " \t" or line == self._last:
             return
         self._last = line

@@ -1,6 +1,6 @@
-"""The command `mpshell`, from its words to its exit status. In the main thread.
+"""The command `mpshell`, from its arguments to its exit status. In the main thread.
 
-What a short answer (--help, --version, an error) does not need is imported late.
+Modules that a short answer (--help, --version, an error) does not need are imported late.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _doctor(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> 
 
 
 def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
-    """Do what the options ask for; exit with 64 for a bad value."""
+    """Carry out the options; exit with 64 for a bad value."""
     from mpshell.cli.prepare import BAD_REQUEST
 
     try:
@@ -102,7 +102,7 @@ def _do(parser: Parser, options: argparse.Namespace, nodes: NodeSet, terminal: T
 
 
 def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
-    """Run a command of the prompt: its errors are no end of the session."""
+    """Run a command of the prompt: its errors do not end the session."""
     from mpshell.cli.prepare import BAD_REQUEST
 
     terminal.unsaid = None
@@ -122,7 +122,7 @@ def _typed(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> i
 
 
 def _perform(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
-    """Run the command, or show what would run; one of BAD_REQUEST."""
+    """Run the command, or with --dry-run show it; one of BAD_REQUEST."""
     from mpshell.errors import JournalError
 
     try:
@@ -132,7 +132,7 @@ def _perform(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
 
 
 def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Terminal) -> int:
-    """Show what a journal has, or go on with a run of it."""
+    """Show the content of a journal, or continue one of its runs."""
     from mpshell.errors import JournalError
 
     try:
@@ -149,13 +149,13 @@ def _run_of_a_journal(parser: Parser, options: argparse.Namespace, terminal: Ter
     try:
         if again.unknown:
             terminal.message(
-                f"may have run, and left alone: {again.unknown} ({len(again.unknown)})"
+                f"may have run, and are not run again: {again.unknown} ({len(again.unknown)})"
             )
         if not again.nodes:
             terminal.message(f"{again.mode} of run {again.run.run}: no node is left to run")
             return 0
         if os.isatty(2) or options.verbose:
-            # What is executed stands in a file: whoever sits there sees it first.
+            # The command comes from a file: show it to the user first.
             terminal.own(again.line())
         return _do(parser, options, again.nodes, terminal)
     finally:
@@ -168,7 +168,7 @@ def _journal_error(error: Exception) -> int:
 
 
 def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> int:
-    """Show what would be executed for which node."""
+    """Show the commands for the nodes without executing them."""
     import shlex
 
     from mpshell.cli.prepare import configure, schedule
@@ -184,7 +184,7 @@ def _dry_run(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) ->
 
 
 def _made(make: Callable[[], _Made]) -> _Made:
-    """Return a Task, or what has one; ValueError for a transport of defaults.conf that is none."""
+    """Return a Task, or the object that has one; ValueError for an invalid transport in defaults.conf."""
     try:
         return make()
     except ImportError as error:
@@ -263,7 +263,7 @@ def _conclude(
     without_room = isinstance(run.error, MemoryError)
     if run.error is not None and not without_room:
         return _failed(run.error)
-    # The frames of an error hold what there was no room to handle.
+    # The frames of the error refer to the data for which there was no room.
     run.error = None
     try:
         display.settle()
@@ -272,9 +272,11 @@ def _conclude(
         status = INTERNAL_ERROR if failed else _status(run, display, options, written)
         display.show_rest(seconds, status)
     except MemoryError:
-        return _out_of_memory(display, without_room, "not all that was gathered could be shown")
+        return _out_of_memory(
+            display, without_room, "not all of the gathered output could be shown"
+        )
     if without_room or display.unshown:
-        return _out_of_memory(display, without_room, "what was gathered is shown")
+        return _out_of_memory(display, without_room, "the gathered output is shown")
     _sum_up(run, display, options, terminal, seconds)
     if runs_elsewhere(options):
         from mpshell.cli.hosts import report_hosts
@@ -297,13 +299,15 @@ def _status(run: ProgramRun, display: Display, options: argparse.Namespace, writ
 
 
 def _out_of_memory(display: Display, was_stopped: bool, shown: str) -> int:
-    """Say that there was no room in memory, and for which output, and return the exit status."""
+    """Report that there was no room in memory, and for which output; return the exit status."""
     from mpshell.nodeset import NodeSet
 
     stopped = "the run was stopped, and " if was_stopped else ""
     if display.unshown:
-        shown += f", but not of {NodeSet.fromnames(display.unshown)}, which takes too much itself"
-    # Also where it has to be quiet: it is an error.
+        shown += (
+            f", except that of {NodeSet.fromnames(display.unshown)}, which is too large by itself"
+        )
+    # Also with -q, since it is an error.
     display.terminal.own(f"out of memory: {stopped}{shown}")
     return INTERNAL_ERROR
 
@@ -334,7 +338,7 @@ def _what_runs(run: ProgramRun, options: argparse.Namespace, nodes: NodeSet) -> 
 
 
 def _failed(error: BaseException) -> int:
-    """Say what has ended a run early, and return the exit status."""
+    """Report the error that ended a run early, and return the exit status."""
     from mpshell.errors import EngineException, JournalError, WorkerException
 
     if isinstance(error, JournalError):
@@ -354,7 +358,7 @@ def _sum_up(
     terminal: Terminal,
     seconds: float,
 ) -> None:
-    """Say how many nodes ended how, and which, where there is anybody to read it or reason to."""
+    """Show the summary, how many and which nodes ended how, on a terminal or if there is a reason."""
     from mpshell.cli.terminal import STDERR
 
     tally = display.tally

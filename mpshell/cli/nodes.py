@@ -20,10 +20,10 @@ from mpshell.nodeset import (
 
 _STDIN = 0
 
-#: The most bytes of a file of nodes: what is longer is no list of nodes (/dev/zero has no end).
+#: The most bytes of a file of nodes: a longer file is not a list of nodes (/dev/zero has no end).
 _LONGEST = 1 << 26
 
-#: What Open MPI and MPICH write behind a node, in a word of its own or after a colon, in a --machinefile.
+#: Text of Open MPI and MPICH after a node in a --machinefile, as a separate word or after a colon.
 _SLOTS = re.compile(r"(?:slots|max[_-]slots|cpus?|count)=[0-9]+")
 _NUMBERED = re.compile(r"([^:]+):[0-9]+")
 
@@ -35,11 +35,11 @@ SLURM = "SLURM_JOB_NODELIST"
 
 
 class NoNodesError(Exception):
-    """There is no node to run on, or what names them is wrong; the text says why."""
+    """There is no node to run on, or a list of nodes is wrong; the text has the reason."""
 
 
 def chosen_nodes(options: argparse.Namespace) -> NodeSet:
-    """Return the nodes that the options say; NoNodesError when there is none."""
+    """Return the nodes of the options; NoNodesError if there is none."""
     configure_groups(options)
     nodes = _named_nodes(options)
     for text in options.exclude:
@@ -167,24 +167,24 @@ def typed_nodes(name: str, text: str, worker: str) -> NodeSet:
 
 
 class _NoListError(Exception):
-    """A file is no list of nodes."""
+    """A file is not a list of nodes."""
 
 
 def _complaint(node: str, worker: str) -> str | None:
     """Return why a name is more likely a slip, with the form that is meant, or None."""
     if node.startswith("-"):
-        # pdsh excludes with it; what takes names as words would find an option.
-        return "no node begins with '-' (exclude nodes with -x)"
+        # pdsh excludes with it; programs that get names as arguments would take it for an option.
+        return "a node name cannot begin with '-' (exclude nodes with -x)"
     if worker not in _HOSTS:
         # A local command's node may be anything.
         return None
     if _SLOTS.fullmatch(node):
-        return f"{node!r} is no node (a machine file of MPI is read with --machinefile)"
+        return f"{node!r} is not a node (a machine file of MPI is read with --machinefile)"
     if len(node.split()) > 1:
         return f"{node!r} has a blank in it: nodes are joined by commas"
     if (found := _NUMBERED.fullmatch(node)) is not None:
         return (
-            f"{node!r} has a number behind the node {found[1]!r}: a port is given with -o, "
+            f"{node!r} is the node {found[1]!r} with a number: give a port with -o, "
             "a machine file of MPI with --machinefile"
         )
     return None
@@ -196,7 +196,7 @@ def _bare(text: str) -> str:
 
 
 def words_of_stdin(name: str) -> list[str]:
-    """Return the words of stdin, without comments; NoNodesError, which says that they are for `name`."""
+    """Return the words of stdin, without comments; NoNodesError, which names the option `name`."""
     try:
         return _words_in(_read(_STDIN), machines=False)
     except _NoListError as error:
@@ -206,7 +206,7 @@ def words_of_stdin(name: str) -> list[str]:
 
 
 def _words_in(data: bytes, machines: bool) -> list[str]:
-    """Return the words of a file: # begins a comment. Of machines' what follows a node is left out."""
+    """Return the words of a file: # begins a comment. In a machine file, text after a node is ignored."""
     if not machines and b"#" not in data and b"," not in data:
         return os.fsdecode(data).split()
     words: list[str] = []
@@ -223,11 +223,11 @@ def _words_in(data: bytes, machines: bool) -> list[str]:
 
 
 def _read(file: str | int) -> bytes:
-    """Return what a file holds, without a byte order mark."""
+    """Return the content of a file, without a byte order mark."""
     with open(file, "rb", closefd=isinstance(file, str)) as lines:
         data = lines.read(_LONGEST + 1) or b""
     if len(data) > _LONGEST:
-        raise _NoListError(f"more than {_LONGEST >> 20} MiB are no list of nodes")
+        raise _NoListError(f"more than {_LONGEST >> 20} MiB: too large for a list of nodes")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _NoListError("this is UTF-16: convert it (iconv -f UTF-16 -t UTF-8)")
     return data.removeprefix(codecs.BOM_UTF8)

@@ -50,7 +50,7 @@ def _main(words: Sequence[str]) -> int:
 
 
 class _BadValueError(Exception):
-    """The value of an option cannot be; the text says which and why."""
+    """The value of an option is invalid; the text has the option and the reason."""
 
 
 def _warn(options: argparse.Namespace, text: str) -> None:
@@ -93,7 +93,7 @@ def _computed(options: argparse.Namespace) -> Set:
     if steps and steps[0][0] != UNION and not found:
         _warn(
             options,
-            f"nothing is on the left of {steps[0][1]!r}: the result is that of an empty set",
+            f"there is nothing to the left of {steps[0][1]!r}: it is combined with an empty set",
         )
     for step, text in steps:
         operand = _operand(kind, text, autostep)
@@ -164,7 +164,7 @@ def _all_groups(source: str | None, level: int, noprefix: bool) -> Iterator[str]
 
 
 def _results(options: argparse.Namespace, found: Set) -> Iterator[str]:
-    """Yield what the command shows of the set, or of each of its parts."""
+    """Yield the results of the command for the set, or for each of its parts."""
     found = _chosen(options, found)
     if options.index is not None:
         try:
@@ -210,7 +210,7 @@ def _chosen(options: argparse.Namespace, found: Set) -> Set:
 
 
 def _shower(options: argparse.Namespace) -> Callable[[Set], str]:
-    """Return what makes the text of a result."""
+    """Return the function that makes the text of a result."""
     from mpshell.nodeset import NodeSet
 
     if options.expand:
@@ -246,7 +246,7 @@ def _formatted(options: argparse.Namespace, value: object) -> str:
 
 
 def _separator(text: str) -> str:
-    """Return a text whose escapes, as \\n, are read."""
+    """Return a text with its escapes, as \\n, interpreted."""
     if "\\" not in text:
         return text
     import ast
@@ -255,7 +255,7 @@ def _separator(text: str) -> str:
     try:
         return str(ast.literal_eval(quoted))
     except (SyntaxError, ValueError):
-        raise _BadValueError(f"-S {text!r} has an escape that is none") from None
+        raise _BadValueError(f"-S {text!r} has an escape that does not exist") from None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What became of the nodes: kinds of outcomes, the exit status, the summary.
+"""The outcomes of the nodes: their kinds, the exit status, the summary.
 
 Counted in the thread of the Task while it runs, read by the main thread after it.
 """
@@ -13,10 +13,10 @@ from mpshell.nodeset import NodeSet
 from mpshell.outcome import RELAY_DETAIL as DETAIL
 from mpshell.outcome import NodeOutcome
 
-#: Return code of a node that has none of its own: it timed out, was lost, could not be reached.
+#: Return code of a node without one: it timed out, was lost, or could not be reached.
 UNKNOWN = 255
 
-#: What a reason is called, in the order of the summary.
+#: The name of each reason, in the order of the summary.
 _KINDS = {
     "ok": "ok",
     "exit": "failed",
@@ -47,7 +47,7 @@ def never_ran(outcome: NodeOutcome) -> bool:
 
 
 def kind(outcome: NodeOutcome) -> str:
-    """Return what the summary calls an outcome."""
+    """Return the name of an outcome in the summary."""
     if outcome.ok:
         return "ok"
     if never_ran(outcome):
@@ -56,7 +56,7 @@ def kind(outcome: NodeOutcome) -> str:
 
 
 def sentence(outcome: NodeOutcome) -> str:
-    """Return what happened to a node, for those that are not ok."""
+    """Return a phrase for the outcome of a node that is not ok."""
     what = kind(outcome)
     if outcome.reason == "exit" and (outcome.detail or "").startswith(DETAIL):
         return str(outcome.detail)
@@ -77,14 +77,14 @@ def _signal_name(number: int) -> str:
 
 
 def exit_code(outcome: NodeOutcome) -> int:
-    """Return what a node counts in the exit status of the program."""
+    """Return the contribution of a node to the exit status of the program."""
     if outcome.reason == "cancelled":
         return 0
     return UNKNOWN if outcome.returncode is None else outcome.returncode
 
 
 def worst(outcomes: Sequence[NodeOutcome]) -> NodeOutcome:
-    """Return what a node ended with, of its outcomes: a bad one before a good one."""
+    """Return the final one of a node's outcomes: a bad one before a good one."""
     return max(outcomes, key=lambda o: (not o.ok, not never_ran(o), exit_code(o)))
 
 
@@ -154,7 +154,7 @@ class Tally:
         return f"{parts}, in {seconds:.1f} s ({rate:.{0 if rate >= 10 else 1}f}/s)"
 
     def failures_by_sentence(self) -> Iterator[tuple[str, NodeSet]]:
-        """Yield (what happened, nodes), those of one kind together, folded."""
+        """Yield (phrase, nodes), with all nodes of one kind together, folded."""
         groups: dict[tuple[int, str], list[str]] = {}
         for node, outcome in self.failures.items():
             key = (ORDER.index(kind(outcome)), sentence(outcome))

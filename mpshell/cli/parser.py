@@ -1,7 +1,7 @@
-"""The command line: its options, and how its words are told apart.
+"""The command line: its options, and how options and command are separated.
 
-`parse` is called once, by `main`. The parser is also what the man page, the table of docs/cli.md and the
-completion scripts are made of, so an option is described here and nowhere else.
+`main` calls `parse` once. The man page, the table of docs/cli.md and the
+completion scripts are also made from the parser, so an option is described only here.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _ELSEWHERE = {
 USAGE_ERROR = 64
 
 EPILOG = """\
-The first word that is no option begins the command; what follows is the command's. With -c or --rcopy,
-options may also follow the files. Without a command, on a terminal, commands are typed at a prompt.
+The first word that is not an option begins the command, and all words after it belong to the command. With
+-c or --rcopy, options may also follow the files. Without a command, on a terminal, mpshell shows a prompt.
 
 The exit status is the largest return code of all nodes. A node that timed out, was lost or could not be
-reached counts as 255. 64: wrong usage; 130: stopped by Ctrl-C; 143: by SIGTERM; 141: nobody reads the output.
+reached counts as 255. 64: wrong usage; 130: stopped by Ctrl-C; 143: by SIGTERM; 141: the reader of the
+output went away.
 
 Habits are those of clush and pdsh. Where they clash, clush wins: -b gathers (pdsh: batch mode), -q is
 quiet (pdsh: show the settings), -L orders by node (pdsh: list the modules), -d shows what is executed (pdsh:
@@ -43,13 +44,13 @@ more about threads), -v is verbose (pdsh: leave out nodes that are down), -w tak
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors exit with 64, and which takes what follows an option as its value."""
+    """A parser whose errors exit with 64, and which takes the word after an option as its value."""
 
-    #: Options that other programs have, and what there is in their place.
+    #: Options of other programs, and their replacements.
     elsewhere: ClassVar[Mapping[str, str]] = {}
 
     def error(self, message: str) -> NoReturn:
-        """Exit, saying what is wrong on stderr."""
+        """Report an error on stderr and exit."""
         self.exit(
             USAGE_ERROR, f"{self.prog}: {visible_lines(message)}\nTry '{self.prog} --help'.\n"
         )
@@ -152,7 +153,7 @@ class Help(argparse.Action):
 
 
 class Version(argparse.Action):
-    """Print the version: found when it is asked for."""
+    """Print the version, which is looked up only here."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from mpshell import __version__
@@ -195,20 +196,20 @@ def _add_nodes(parser: Parser) -> None:
     add("-w", "--nodes", metavar="NODES", action="append", default=[],
         help="run on these nodes: node[1-9],gw; - reads them from stdin, ^FILE from a file; repeatable")
     add("-x", "--exclude", metavar="NODES", action="append", default=[],
-        help="not on these; the same forms, repeatable")
+        help="exclude these nodes; the same forms, repeatable")
     add("--hostfile", "--machinefile", metavar="FILE", action="append", default=[],
         help="run on the nodes named in a file: node sets in words and lines, # begins a comment")
-    add("-a", "--all", action="store_true", help="run on all nodes, as the source of groups lists them")
+    add("-a", "--all", action="store_true", help="run on all nodes, as the group source lists them")
     add("-g", "--group", metavar="GROUP", action="append", default=[],
         help="run on the nodes of a group: compute, rack[1-3], source:group; repeatable")
     add("-X", "--exclude-group", metavar="GROUP", action="append", default=[],
-        help="not on the nodes of this group; repeatable")
+        help="exclude the nodes of this group; repeatable")
     add("-s", "--groupsource", metavar="SOURCE", type=values.given,
-        help="the source of groups that are named without one")
+        help="the source of groups whose name has no source")
     add("--groupsconf", metavar="FILE", type=values.given,
-        help="the sources of groups are those of this file (groups.conf of ClusterShell)")
+        help="read the group sources from this file (groups.conf of ClusterShell)")
     add("--pick", metavar="N", type=values.count,
-        help="run on N of the nodes only, chosen at random")
+        help="run on only N of the nodes, chosen at random")
 
 
 def _add_running(parser: Parser) -> None:
@@ -219,13 +220,13 @@ def _add_running(parser: Parser) -> None:
     add_setting(group, "command_timeout")
     add("-l", "--user", metavar="USER", type=values.given, help="log in as USER")
     add("--password", action="store_true",
-        help="ask for a password, once, and log in with it where no key is taken; with -R asyncssh, on nodes "
-        "whose host keys are known")
+        help="ask for a password once, and log in with it where a node accepts no key; with -R asyncssh, on "
+        "nodes whose host keys are known")
     add("-o", "--options", metavar="OPTIONS", action="append", default=[], type=values.words,
-        help="options for ssh or whatever connects; repeatable")
+        help="options for ssh or another transport; repeatable")
     add_setting(group, "worker")
-    add("-n", "--nostdin", action="store_true", help="give the commands no stdin; without it, a stdin "
-        "that is no terminal goes to every command")
+    add("-n", "--nostdin", action="store_true", help="give the commands no stdin; by default every "
+        "command gets it, unless it is a terminal")
     for key in ("engines", "max_fail", "canary", "batch", "retry", "retry_on"):
         add_setting(group, key)
     rate = group.add_mutually_exclusive_group()
@@ -255,9 +256,9 @@ def _add_copying(parser: Parser) -> None:
     what.add_argument("--rcopy", action="store_true",
         help="copy files or directories from the nodes; each gets the node's name as a suffix")
     add("--dest", metavar="PATH", type=values.given,
-        help="where to, a directory for several files (the directory that the source is in)")
+        help="the destination; a directory for several files (the directory of the source)")
     add("-p", "--preserve", action="store_true", help="keep modification times and modes")
-    add("--atomic", action="store_true", help="let a copy appear under its name when it is whole")
+    add("--atomic", action="store_true", help="give a copy its name only when it is complete")
     add_relay(group)
 
 
@@ -267,18 +268,18 @@ def _add_output(parser: Parser) -> None:
     add("-b", "--dshbak", "--gather", action="store_true", help="gather the nodes with the same output")
     add("-B", "--gather-all", action="store_true", help="like -b, stderr included")
     add("-L", "--by-node", action="store_true",
-        help="order the lines by node; with -b: gathered line by line, no header, a label on each")
+        help="order the lines by node; with -b: gather line by line, a label on each and no header")
     add("-N", "--no-label", action="store_true", help="no labels and headers")
     add("-r", "--regroup", action="store_true",
-        help="name gathered nodes by their groups, where these are whole")
+        help="name gathered nodes by their groups, where a group is complete")
     add("-G", "--groupbase", action="store_true", help="show groups without their source")
     add("--axis", metavar="RANGES", type=values.axes,
-        help="fold these numbers of the nodes' names only; the first is 1, the last -1")
+        help="fold only these numbers of node names; 1 is the first, -1 the last")
     add("--diff", action="store_true", help="show how the outputs differ from the most common one")
     add("-q", "--quiet", action="store_true", help="show nothing but the output")
     add("-P", "--progress", action="store_true",
         help="show the progress on a terminal with -q, too")
-    add("-v", "--verbose", action="store_true", help="say what runs, and always a summary")
+    add("-v", "--verbose", action="store_true", help="show the command, and always a summary")
     add("-d", "--debug", action="store_true",
         help="show each command line as it is executed, and each line as it is read")
     add_setting(group, "color")
@@ -298,14 +299,14 @@ def _add_journal(parser: Parser) -> None:
     add("--journal-sync", action="store_true", help=SETTINGS["journal_sync"].help)
     what = group.add_mutually_exclusive_group()
     what.add_argument("--resume", metavar="FILE", type=values.given,
-        help="go on with a run of a journal: on its nodes that have surely not run")
+        help="continue a run of a journal on the nodes that have surely not run")
     what.add_argument("--rerun-failed", metavar="FILE", type=values.given,
         help="run the command of a journal again on the nodes whose last verdict is not ok")
     what.add_argument("--show", metavar="FILE", type=values.given,
-        help="show a run of a journal as if it were one of now, in any form of output")
+        help="show a run of a journal like a live one, in any form of output")
     what.add_argument("--runs", metavar="FILE", type=values.given, help="list the runs of a journal")
     add("--rerun-unknown", action="store_true",
-        help="with --resume: also on the nodes that may have run when the run was broken off")
+        help="with --resume: also on the nodes that may have run when the run was interrupted")
     add("--run", metavar="N", type=values.count, help="the number of the run in the journal (the last one)")
     add("--report", metavar="FILE", type=values.given,
         help="write a page about the run to FILE, as HTML for a browser; also with --show")
@@ -326,7 +327,7 @@ def _add_settings(parser: Parser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--conf", metavar="FILE", type=values.given,
-        help="read the settings from this file, and neither from mpshell.conf nor from clush.conf",
+        help="read the settings from this file instead of mpshell.conf and clush.conf",
     )  # fmt: skip
     group.add_argument(
         "--config", action="store_true",
@@ -359,8 +360,8 @@ def runs_elsewhere(options: argparse.Namespace) -> bool:
 def parse(words: Sequence[str]) -> tuple[Parser, argparse.Namespace]:
     """Return the parser and the options of a command line.
 
-    These have the command's words as `command`, and the names of the options that stand in the line as `given`.
-    Exit with 64, after a message, for what makes no sense.
+    These have the command's words as `command`, and the names of the given options as `given`.
+    Exit with 64, after a message, for invalid arguments.
     """
     parser = build_parser()
     words, command = parser.split(words)

@@ -1,7 +1,7 @@
-"""The password that is asked for once, on the terminal, for all nodes: without an echo, and in memory alone.
+"""Asks once for a password, on the terminal, for all nodes: without an echo, and only in memory.
 
-It is asked for when all options have been checked, in the main thread, before anything runs. Whatever ends the
-question, the terminal is as it was before.
+It asks after all options have been checked, in the main thread, before anything runs. In any case the
+terminal is restored at the end.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Asked:
 
 
 def check_password(options: argparse.Namespace) -> None:
-    """Raise ValueError where the nodes or their commands could be given no password."""
+    """Raise ValueError if the nodes or their commands cannot get a password."""
     name = (
         "--password" if options.password else origin(options, "password_prompt", "password_prompt")
     )
     transport = options.worker.rpartition(".")[2].lower()
     if options.password and transport != "asyncssh":
         raise ValueError(
-            f"--password is for -R asyncssh: -R {options.worker} gives none to the nodes"
+            f"--password is for -R asyncssh: -R {options.worker} cannot pass a password to nodes"
         )
     for other, given in (
         ("--hosts", options.hosts), ("--srun", options.srun), ("--dask", options.dask),
@@ -65,11 +65,11 @@ def _check_prompt(options: argparse.Namespace, transport: str) -> None:
     """Raise ValueError where a command gets no password, or one that is not for it."""
     name = origin(options, "password_prompt", "password_prompt")
     if transport == "pdsh":
-        raise ValueError(f"{name} does not go with -R pdsh, whose commands read nothing")
+        raise ValueError(f"{name} does not go with -R pdsh, whose commands read no input")
     if options.nostdin:
         raise ValueError(f"{name} does not go with -n: the password is for stdin")
     if options.copy or options.rcopy:
-        raise ValueError(f"{name} does not go with copies, which read nothing")
+        raise ValueError(f"{name} does not go with copies, which read no input")
     program = options.configuration.found("ssh_path")
     if transport == "asyncssh" and program is not None and not options.command_prefix:
         # The password is for that program, and would be read by the command.
@@ -81,9 +81,9 @@ def _check_prompt(options: argparse.Namespace, transport: str) -> None:
 def give_password(
     task: Task, workers: list[Any], options: argparse.Namespace, *, more_input: bool
 ) -> None:
-    """Ask for the password, once for all commands of a prompt, and give it to whatever wants it; ValueError.
+    """Ask for the password, once for all commands of a prompt, and set it where it is needed; ValueError.
 
-    It is the first line of the stdin of each command where the settings have a `password_prompt`, and its end
+    With `password_prompt` it is the first line of the stdin of each command, and the only one
     unless there is `more_input`.
     """
     asked = options.asked.get("password")
@@ -99,9 +99,9 @@ def give_password(
 
 
 def ask() -> str:
-    """Return the password that somebody types at the terminal of this process.
+    """Return a password that is typed at the terminal of this process.
 
-    Raise ValueError where there is no terminal, nothing is typed, or what is typed is no UTF-8; a
+    Raise ValueError if there is no terminal, nothing is typed, or the text is not UTF-8; a
     KeyboardInterrupt for Ctrl-C, a SystemExit for SIGTERM and SIGHUP.
     """
     try:
@@ -124,7 +124,7 @@ def ask() -> str:
     try:
         return text.decode()
     except UnicodeDecodeError:
-        raise ValueError("the password is no text in UTF-8") from None
+        raise ValueError("the password is not text in UTF-8") from None
 
 
 def _leave_no_core() -> None:
@@ -142,7 +142,7 @@ def _ask(terminal: int, signals: Signals) -> bytes | None:
         write_all(terminal, _PROMPT)
         line, number = _wait(terminal, signals)
     finally:
-        # What is typed ahead of the end stays.
+        # Input that was typed ahead stays.
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
     write_all(terminal, b"\n")
     if number == signal.SIGTSTP:

@@ -1,4 +1,4 @@
-"""What a journal has of earlier runs, as the displays and the report take it; and --runs, which lists them."""
+"""The earlier runs in a journal, for the displays and the report; and --runs, which lists them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class PastWorker:
         self._is_incomplete = run.incomplete is not None
         self._texts: dict[int, bytes] = {}
         self._cut: set[int] = set()
-        #: Nodes whose output is not there as a whole.
+        #: Nodes whose output is incomplete.
         self.cut: set[str] = set()
 
     def read(self, node: str, sname: str = "stdout") -> bytes | None:
-        """Return what is kept of a node's stream, None when nothing came."""
+        """Return the stored output of a node's stream, None if it is empty."""
         if not self._merges:
             return self._text(node, sname)
         if sname == "stderr":
@@ -92,7 +92,7 @@ def outcome_of(node: str, attempt: PastAttempt) -> NodeOutcome:
     if attempt.reason is None:
         return _unknown(node, attempt.attempt)
     if attempt.reason not in REASONS:
-        raise JournalError(f"the journal is damaged: {attempt.reason!r} is no reason")
+        raise JournalError(f"the journal is damaged: {attempt.reason!r} is not a reason")
     detail = os.fsdecode(attempt.detail) if isinstance(attempt.detail, bytes) else attempt.detail
     return NodeOutcome(
         node, attempt.reason, attempt.code, attempt.signal, attempt.started_at, attempt.duration or 0.0,
@@ -112,7 +112,7 @@ def workers_of(past: Past, run: PastRun, merges: bool = False) -> list[PastWorke
 
 
 def command_line(commands: list[PastCommand]) -> str:
-    """Return what a run did, as its command line had it."""
+    """Return the command of a run, as in its command line."""
     if all(command.kind in ("command", "local") for command in commands):
         return "; ".join(str(command.text) for command in commands)
     option = "--rcopy" if commands[0].kind == "rcopy" else "-c"
@@ -120,7 +120,7 @@ def command_line(commands: list[PastCommand]) -> str:
 
 
 def took(past: PastRun, workers: list[PastWorker]) -> float:
-    """Return how long a run took, in seconds: until its last outcome, where it was broken off."""
+    """Return how long a run took, in seconds: until its last outcome, if it was broken off."""
     if past.ended_at is not None:
         return max(0.0, past.ended_at - past.started_at)
     ends = [

@@ -27,7 +27,7 @@ _AWAITS = {
     **dict.fromkeys(("rsh", "pdsh"), re.compile(r"-.+", re.DOTALL)),
 }
 
-#: Seconds that connections stay open between two commands of the prompt, unless a file says it.
+#: Seconds that connections stay open between two commands of the prompt, unless a file sets it.
 _PROMPT_KEEPS = 600
 
 #: Options that set the info key of their name.
@@ -39,15 +39,15 @@ _GIVEN = {
 #: Settings that are options, with the transport that has them.
 _OPTIONS = {"ssh_options": "ssh", "rsh_options": "rsh", "rcp_options": "rsh"}
 
-#: What the keys of a transport begin with, where that is not its name alone.
+#: The prefixes of a transport's keys, if that is not its name alone.
 _KEYS = {"rsh": ("rsh", "rcp"), "asyncssh": ("ssh",)}
 
-#: What options are wrong about: a bad value, a command that the transport cannot take.
+#: The exceptions of bad options: a bad value, a command that the transport cannot take.
 BAD_REQUEST = (ValueError, TaskError, WorkerException, EngineClientNotSupportedError)
 
 
 def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> None:
-    """Set a Task as the options say; one of BAD_REQUEST for what it does not take."""
+    """Set up a Task by the options; one of BAD_REQUEST for values that it does not take."""
     if options.password or options.password_prompt:
         from mpshell.cli.password import check_password
 
@@ -63,7 +63,7 @@ def configure(task: Task, options: argparse.Namespace, terminal: Terminal) -> No
         task.set_info("ssh_keep", task.info("ssh_keep") or _PROMPT_KEEPS)
     if options.again is None:
         _configure_transport(task, options)
-    # What a journal has of these is given anew, or stays.
+    # Values of a journal are overridden by options, or stay.
     for key in _GIVEN & options.given:
         task.set_info(key, getattr(options, key))
     if options.delay:
@@ -126,7 +126,7 @@ def _configure_transport(task: Task, options: argparse.Namespace) -> None:
 
 
 def check_pdsh(task: Task, options: argparse.Namespace) -> None:
-    """Raise ValueError for what pdsh cannot do, as it starts many commands by itself."""
+    """Raise ValueError for options that pdsh cannot support, since it starts many commands by itself."""
     for option, key in (
         ("-k", "max_fail"), ("--delay" if options.delay else "--rate", "rate"), ("--canary", "canary"),
         ("--batch", "batch"),
@@ -145,19 +145,21 @@ def _check_options(name: str, transport: str, texts: list[str]) -> None:
     """
     awaits = _AWAITS.get(transport)
     if awaits is None:
-        # What options of another transport look like is its own business.
+        # Only another transport itself knows the form of its options.
         return
     before = ""
     for text in texts:
         for word in shlex.split(text):
             if not word.startswith("-") and not awaits.fullmatch(before):
                 hint = f"-o -o{word}" if "=" in word else "an option begins with '-'"
-                raise ValueError(f"{name} {text!r}: {word!r} is no option of {transport} ({hint})")
+                raise ValueError(
+                    f"{name} {text!r}: {word!r} is not an option of {transport} ({hint})"
+                )
             before = word
 
 
 def make_display(options: argparse.Namespace, nodes: NodeSet, terminal: Terminal) -> Display:
-    """Return the handler that shows what the options ask for; ValueError when a directory is not possible."""
+    """Return the handler for the requested form of output; ValueError if a directory is not possible."""
     if options.json:
         from mpshell.cli.records import JsonDisplay
 
@@ -197,8 +199,8 @@ def schedule(
         if options.rcopy and (found := re.search(r"[*?\[]", source)) is not None:
             # clush gives all that matches one name, with the pattern in it.
             raise ValueError(
-                f"--rcopy {source!r}: {found.group()!r} is of a pattern, which is not expanded on the nodes: "
-                "name each file, or copy the directory"
+                f"--rcopy {source!r}: {found.group()!r} makes it a pattern, and patterns are not expanded on "
+                "the nodes: name each file, or copy the directory"
             )
         dest = _destination(options, source)
         more: dict[str, Any] = {} if options.relay is None else {"relay": options.relay}
@@ -215,7 +217,7 @@ def schedule(
 
 
 def _destination(options: argparse.Namespace, source: str) -> str:
-    """Return where a file goes; ValueError when it comes from the nodes and that is no directory."""
+    """Return the destination of a file; ValueError for one from the nodes if it is not a directory."""
     if options.dest is None:
         dest = os.path.join(os.path.dirname(os.path.abspath(source)), "")
         if options.rcopy and not os.path.isdir(dest):
@@ -224,7 +226,7 @@ def _destination(options: argparse.Namespace, source: str) -> str:
             )
         return dest
     if options.rcopy and not os.path.isdir(options.dest):
-        raise ValueError(f"--dest {options.dest!r} is no directory, which --rcopy needs")
+        raise ValueError(f"--dest {options.dest!r} is not a directory: --rcopy needs one")
     # Several files go into a directory: to one name they would go at the same time.
     return os.path.join(options.dest, "") if len(options.command) > 1 else str(options.dest)
 

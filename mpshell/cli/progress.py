@@ -1,7 +1,7 @@
-"""The progress line on a terminal: how many nodes are done, how fast, and whom everybody waits for.
+"""The progress line on a terminal: how many nodes are done, at which rate, and which are still running.
 
-Drawn by a timer of the Task, in its thread, with tqdm where that is installed (the extra `cli`), as
-plain counts where it is not.
+A timer of the Task draws it, in its thread, with tqdm if that is installed (the extra `cli`), else as
+plain counts.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def draw(self) -> None:
-        """Draw or redraw the line, unless the terminal is somebody else's for now."""
+        """Draw or redraw the line, unless the terminal is in use for something else."""
         if not has_terminal():
             return
         now = time.monotonic()
@@ -74,7 +74,7 @@ class Progress:
                 write_all(STDERR, _SHOWN % text.encode(errors="backslashreplace"))
 
     def _news(self, now: float) -> str:
-        """Return what is to be said beside the counts."""
+        """Return the text after the counts."""
         news = [f"failed {self._tally.failed}"] if self._tally.failed else []
         if relayed := self.relays():
             return ", ".join([*news, visible(relayed)])
@@ -93,14 +93,14 @@ class Progress:
                 write_all(STDERR, _CLEAR)
 
     def interrupted(self) -> None:
-        """Take note of a Ctrl-C: the terminal has shown it, as ^C, and what is written next takes it away."""
+        """Note a Ctrl-C: the terminal shows it as ^C, and the next write removes that."""
         if is_possible():
             self._shown = True
 
     def step_aside(self, meanwhile: Callable[[], object]) -> None:
-        """Take the line away, and have it not drawn while something is done. For the main thread.
+        """Remove the line, and do not draw it while other work is done. For the main thread.
 
-        What the terminal shows of the key (^Z) goes with it. A drawing that hangs is not waited for.
+        This also removes the terminal's echo of the key (^Z). It does not wait for a drawing that hangs.
         """
         held = self._lock.acquire(timeout=_LEAVE)
         try:
@@ -152,7 +152,7 @@ def plain_text(done: int, total: int, seconds: float, news: str, width: int) -> 
 
 
 def _text_of_tqdm() -> Callable[[int, int, float, str, int], str] | None:
-    """Return what makes a bar with counts, rate and the time that is left; None without tqdm."""
+    """Return a function that makes a bar with counts, rate and remaining time; None without tqdm."""
     try:
         from tqdm import tqdm
     except ImportError:

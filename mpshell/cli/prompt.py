@@ -49,7 +49,7 @@ class Session:
     ) -> None:
         self._options = options
         self._nodes = nodes
-        #: Nodes whose names are offered.
+        #: The most nodes whose names are offered for completion.
         self._known = nodes.copy()
         self._terminal = terminal
         self._run = run
@@ -222,7 +222,7 @@ class _Ended(BaseException):
 def _groups() -> list[str]:
     """Return the names of all groups: @name of the default source, @source:name of all."""
     names = []
-    # There is nobody to tell in the middle of a line; the word itself reports an error.
+    # An error cannot be reported in the middle of a line; running it will report it.
     with suppress(NodeSetException):
         for number, source in enumerate(std_group_resolver().sources()):
             with suppress(NodeSetException):

@@ -1,7 +1,7 @@
 """--json and --jsonl: one object for each node, without any loss.
 
-A text that is not UTF-8 is shown with replacement characters, and is there in full, as base64, under the
-same key with `_base64` at its end.
+A text that is not UTF-8 is shown with replacement characters, and completely as base64 under the
+same key with the suffix `_base64`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def text(key: str, said: bytes) -> dict[str, str]:
 
 
 def output(key: str, said: bytes) -> Iterator[bytes]:
-    """Yield what `text` gives for the text of a stream, behind a comma, in pieces."""
+    """Yield the output of `text` for the text of a stream, after a comma, in pieces."""
     yield f', "{key}": "'.encode()
     for part in decoded(said, "replace"):
         yield json.dumps(part)[1:-1].encode()

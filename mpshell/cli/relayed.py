@@ -23,8 +23,8 @@ def add_relay(group: Any) -> None:
     """Add the options of relay copies to a group of an argument parser."""
     group.add_argument(
         "--relay", metavar="WAY", nargs="?", const="ssh", choices=("ssh", "sshd"),
-        help="have each node pass the file or directory on to another one: over logins that nodes have among "
-        "each other (ssh), or an sshd of each for this run (sshd); it is atomic, and sent from here once",
+        help="send the file or directory from here once, and have nodes pass it on: over ssh logins from node "
+        "to node (ssh), or over an sshd that each node runs for this copy (sshd); the copy is atomic",
     )  # fmt: skip
     group.add_argument(
         "--relay-order", metavar="ORDER", choices=("as-given", "by-name"), default="by-name",
@@ -67,7 +67,7 @@ def _names_in(text: str) -> Iterator[str]:
 
 
 def prepare(workers: Iterable[Any], options: argparse.Namespace, nodes: NodeSet) -> None:
-    """Have relay copies begin in the order that is asked for."""
+    """Set the requested order of relay copies."""
     if options.relay_order != "as-given":
         return
     order = ordered(nodes, options.nodes)
@@ -77,7 +77,7 @@ def prepare(workers: Iterable[Any], options: argparse.Namespace, nodes: NodeSet)
 
 
 def listen(display: Any, options: argparse.Namespace) -> None:
-    """Have the progress line tell how far relay copies are, and with -v where each node gets the file from."""
+    """Show the progress of relay copies in the progress line, and with -v the source of each node."""
 
     def relays() -> str:
         found = (worker for worker in display.workers if worker.relays_over is not None)

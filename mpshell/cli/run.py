@@ -1,10 +1,10 @@
-"""One run of the program: the Task in a thread of its own, the main thread waits for what comes first.
+"""One run of the program: the Task in a thread of its own, while the main thread waits for events.
 
-    main thread: poll ◄── signals (wake-up descriptor), stdin, what of it is taken, the end of the run
+    main thread: poll ◄── signals (wake-up descriptor), stdin, receipts for it, the end of the run
                    └──► worker.write, worker.abort, a message to the display (a port of the Task)
 
-So whatever a signal asks for is done in one place, between two waits, and never in the middle of
-something. The display's handlers run in the Task's thread.
+So a signal is handled in one place, between two waits, and never in the middle of
+other work. The display's handlers run in the Task's thread.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from mpshell.task.task import Task
 
 _STDIN = 0
 
-#: Bytes of one read of stdin, and of them what may be on the way to the Task's thread, which stores them on a
-#: disk that may be slower than who writes them. That is well below a port's limit of messages (`port_qlimit`).
+#: Bytes of one read of stdin, and the most bytes on the way to the Task's thread, which stores them on a
+#: disk that may be slower than the writer. That is well below a port's limit of messages (`port_qlimit`).
 _READ, _ON_THE_WAY = 1 << 16, 1 << 20
 
 #: Signals that stop a run, and Ctrl-C, which does when it comes twice.
@@ -49,9 +49,9 @@ class ProgramRun:
         self._in_session = in_session
         self._thread = threading.Thread(target=self._run, name="mpshell-run")
         self.task = Task(thread=self._thread)
-        #: Exit status of a run that was stopped: by a signal, or for want of its input.
+        #: The exit status of a run that was stopped, by a signal or for lack of its input.
         self.status: int | None = None
-        #: What has ended the run, when that was no ordinary end.
+        #: The exception that ended the run, if any.
         self.error: BaseException | None = None
         self._ended, self._end = os.pipe()
         self._relay = StdinRelay(self.task)
@@ -67,7 +67,7 @@ class ProgramRun:
         try:
             self.task.resume()
         except BaseException as error:
-            # For the main thread to say.
+            # The main thread reports it.
             self.error = error
         finally:
             os.write(self._end, b"x")
@@ -120,7 +120,7 @@ class ProgramRun:
                 self._leave()
 
     def close(self) -> None:
-        """Close what was for this run, which is over or will not be: a session has many."""
+        """Close everything of this run, which is over or will not begin: a session has many runs."""
         if self._thread.ident is None:
             self.task.abort(kill=True)
         os.close(self._ended)
@@ -134,7 +134,7 @@ class ProgramRun:
         return max(0, round((self._deadline - time.monotonic()) * 1000))
 
     def _feed(self) -> bool:
-        """Pass on what has come to stdin; return whether more may come."""
+        """Pass on data from stdin; return whether more may come."""
         try:
             data = os.read(_STDIN, _READ)
         except BlockingIOError:
@@ -152,7 +152,7 @@ class ProgramRun:
                     worker.set_write_eof()
             except EngineClientNotSupportedError as error:
                 if data:
-                    self._say(f"stdin is lost: {error}")
+                    self._say(f"stdin cannot be passed on: {error}")
                 return False
         self._relay.passed_on(len(data))
         return bool(data)
@@ -171,7 +171,7 @@ class ProgramRun:
         if self._in_session:
             self._stop(128 + number)
         elif self.status is not None:
-            # Asked for once more: what has been stopped does not get the time to end well.
+            # Requested once more: the stopped commands get no time to end.
             self._leave()
         elif now - self._last_interrupt <= _TWICE:
             self._stop(128 + number)
@@ -180,7 +180,7 @@ class ProgramRun:
             self._port.msg_send("interrupt")
 
     def _stop(self, status: int) -> None:
-        """End all commands; what they have said so far stays."""
+        """End all commands; their output so far is kept."""
         if self.status is None:
             self.status = status
             self._deadline = time.monotonic() + float(self.task.info("grace")) + _PATIENCE
@@ -188,14 +188,14 @@ class ProgramRun:
                 worker.abort()
 
     def _leave(self) -> None:
-        """End the program at once; the engines see that, and kill what they run."""
+        """End the program at once; the engines notice that, and kill their commands."""
         if self._progress is not None:
             self._progress.leave()
         os._exit(128 + signal.SIGINT if self.status is None else self.status)
 
 
 class StdinRelay(EventHandler):
-    """How much of stdin is on its way to the Task's thread, which says for each part of it that it has come."""
+    """Counts the bytes of stdin on their way to the Task's thread, which acknowledges each part."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -230,7 +230,7 @@ class StdinRelay(EventHandler):
         os.write(self._writer, b"x")
 
     def note_taken(self) -> None:
-        """Note what the Task's thread has said."""
+        """Note the acknowledgements of the Task's thread."""
         self._on_the_way -= _READ * len(os.read(self.descriptor, _ON_THE_WAY // _READ))
 
 
@@ -267,7 +267,7 @@ class Signals:
 
 
 def stop_here() -> None:
-    """Stop as for Ctrl-Z that nobody handles, and return when somebody has continued this process."""
+    """Stop like an unhandled Ctrl-Z, and return when this process is continued."""
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     # To this thread: it has been taken when the call returns.
     signal.raise_signal(signal.SIGTSTP)

@@ -1,7 +1,7 @@
 """The table of all settings: of the command, its files and the library.
 
 The options of `mpshell` that set a value, the keys of `clush.conf` and `mpshell.conf`, `mpshell --config` and
-the table of docs/configuration.md are made of it.  Defaults are those of `mpshell.defaults`, where that has the
+the table of docs/configuration.md are made from it.  Defaults are those of `mpshell.defaults`, if that has the
 key.
 """
 
@@ -46,14 +46,14 @@ class Setting(NamedTuple):
     #: The info key of the Task, or the section of defaults.conf when no Task of the command has it.
     info: str | None = None
     section: str | None = None
-    #: The default, where no table of the library has one.
+    #: The default, if no table of the library has one.
     own_default: Any = None
     #: Why the key has no effect.
     ignored: str = ""
 
     @property
     def default(self) -> Any:
-        """The value without any file: the library's, where that has one."""
+        """The value without any file: the library's, if it has one."""
         tables = {"task.default": TASK_DEFAULT, "nodeset": NODESET, "engine": ENGINE}
         if self.section in tables:
             return tables[self.section][self.key]
@@ -95,9 +95,9 @@ _LIMIT = Kind(values.seconds, "number, 0 without a limit", "seconds")
 _RATE = _or_none(Kind(values.positive, "number above 0", "a second"))
 _FLAG = Kind(values.flag, "yes, no")
 _TEXT = Kind(values.given, "text")
-_WORDS = Kind(values.words, "words as a shell has them")
+_WORDS = Kind(values.words, "words, quoted as in a shell")
 _PATH = Kind(values.path, "path")
-_PREFIX = Kind(values.or_empty(values.words), "words as a shell has them")
+_PREFIX = Kind(values.or_empty(values.words), "words, quoted as in a shell")
 _PROGRAM = Kind(values.or_empty(values.words), "program, with options or without")
 _OPTIONS = Kind(values.or_empty(values.words), "options")
 _USER = Kind(values.or_empty(values.given), "user")
@@ -116,7 +116,7 @@ _RUNNING = (
     Setting("fanout", Kind(values.fanout, "whole number from 1 on, -1 without a limit"),
         "run at most N commands at a time, over all engines", _BOTH,
         ("-f", "--fanout"), "N", "{}; -1: no limit", "fanout"),
-    Setting("connect_timeout", _LIMIT, "give up to connect to a node after S seconds", _BOTH,
+    Setting("connect_timeout", _LIMIT, "give up connecting to a node after S seconds", _BOTH,
         ("-t", "--connect-timeout", "--connect_timeout"), "S", "{}; 0: never", "connect_timeout"),
     Setting("command_timeout", _LIMIT, "end a command S seconds after its start", _BOTH,
         ("-u", "--command-timeout", "--command_timeout"), "S", "{}: never", "command_timeout"),
@@ -125,38 +125,37 @@ _RUNNING = (
         "Python module of a transport", _OURS,
         ("-R", "--worker"), "NAME", "{}", own_default=TASK_DEFAULT["distant_workername"]),
     Setting("engines", _or_none(_COUNT), "use N engine processes", _OURS,
-        ("-E", "--engines"), "N", "as many as the processors and the work are good for", "engines"),
-    Setting("max_fail", _BATCH, "start no command any more once N nodes "
-        "have failed; those that never ran are reported as not run", _OURS,
+        ("-E", "--engines"), "N", "as many as the processors and the work allow", "engines"),
+    Setting("max_fail", _BATCH, "start no more commands once N nodes have failed; the rest is reported as "
+        "not run", _OURS,
         ("-k", "--max-fail"), "N", info="max_fail"),
-    Setting("canary", _BATCH, "run on the first N nodes, and go on only when all of these are ok", _OURS,
+    Setting("canary", _BATCH, "run on the first N nodes, and continue only if all of them are ok", _OURS,
         ("--canary",), "N", info="canary"),
-    Setting("batch", _BATCH, "run on N nodes at a time, in their order: on the next N when all of these have "
-        "ended, unless all have failed (with -k: until that many nodes have)", _OURS,
+    Setting("batch", _BATCH, "run on N nodes at a time, in order; the next N start when all of these have "
+        "ended, unless all of them failed (with -k: until that many nodes have failed)", _OURS,
         ("--batch",), "N", info="batch"),
     Setting("retry", _or_none(_COUNT), "try up to N more times on a node that could not be reached", _OURS,
         ("--retry",), "N"),
-    Setting("retry_on", Kind(values.reasons, "reasons with commas between"),
-        "try again for these reasons, named as in --json, with commas between; one more try without --retry",
+    Setting("retry_on", Kind(values.reasons, "reasons, separated by commas"),
+        "try again for these reasons (names of --json, separated by commas); one more try without --retry",
         _OURS,
         ("--retry-on",), "REASONS", "unreachable,not started: nothing has run then",
         own_default=frozenset(("unreachable", "not started"))),
     Setting("rate", _RATE, "start at most N commands a second, over all engines", _OURS,
         ("--rate",), "N", info="rate"),
-    Setting("grace", _SPAN, "from SIGTERM to SIGKILL for a command that is ended", _OURS, info="grace"),
-    Setting("drain", _or_none(_SPAN), "silence after which output that is held open is given up; none: never",
-        _OURS,
-        info="drain"),
+    Setting("grace", _SPAN, "time from SIGTERM to SIGKILL when a command is ended", _OURS, info="grace"),
+    Setting("drain", _or_none(_SPAN), "time without output after which the streams of a command that has ended "
+        "are closed, when another process holds them open; none: never", _OURS, info="drain"),
     Setting("heartbeat", _or_none(Kind(values.pulse, "number from 0.1 on", "seconds")),
-        "until an engine that does not answer is given up; none: never", _OURS, info="heartbeat"),
+        "time after which an engine that does not answer is given up; none: never", _OURS, info="heartbeat"),
     Setting("retry_lost", _FLAG, "run commands again that were lost with an engine", _OURS, info="retry_lost"),
     Setting("maxrc", _FLAG, "exit with the largest return code; no: with 0 whatever the nodes return", _BOTH,
         ("-S", "--maxrc", "--always-zero"), own_default=True),
-    Setting("command_prefix", _PREFIX, "words before each command, for a run mode", _BOTH),
+    Setting("command_prefix", _PREFIX, "words to put before each command, for a run mode", _BOTH),
     Setting("password_prompt", _FLAG, "ask for a password, which each command gets as the first line of its "
         "stdin, for a run mode", _BOTH, own_default=False),
-    Setting("confdir", _WORDS, "directories whose files *.conf have run modes; $CFGDIR is the directory of the "
-        "configuration file that goes first", _BOTH),
+    Setting("confdir", _WORDS, "directories whose *.conf files define run modes; $CFGDIR is the directory of "
+        "the configuration file that takes precedence", _BOTH),
     Setting("fd_max", _COUNT, "open files", _BOTH,
         ignored="an engine raises its own limit of open files as far as its commands need"),
 )
@@ -177,15 +176,16 @@ _CONNECTING = (
     Setting("pdsh_path", _PROGRAM, "the pdsh", _OURS, info="pdsh_path", own_default="pdsh"),
     Setting("pdcp_path", _PROGRAM, "the pdcp", _OURS, info="pdcp_path", own_default="pdcp"),
     Setting("rpdcp_path", _PROGRAM, "the rpdcp", _OURS, info="rpdcp_path", own_default="rpdcp"),
-    Setting("ssh_kex", _choice("prefer", "require"), "a quantum-safe key exchange, over asyncssh",
-        _OURS, info="ssh_kex"),
-    Setting("ssh_keep", _SPAN, "connections of asyncssh stay open so long for the next command of the prompt, "
-        "or the next run of a program", _OURS, info="ssh_keep"),
-    Setting("ssh_keep_password", _FLAG, "those that a password has opened stay too, for runs with the same one",
-        _OURS, info="ssh_keep_password"),
+    Setting("ssh_kex", _choice("prefer", "require"),
+        "quantum-safe key exchange over asyncssh, preferred or required", _OURS, info="ssh_kex"),
+    Setting("ssh_keep", _SPAN, "time that connections of asyncssh stay open for the next command of the "
+        "prompt, or the next run of a program", _OURS, info="ssh_keep"),
+    Setting("ssh_keep_password", _FLAG,
+        "also keep connections that a password has opened, for runs with the same password", _OURS,
+        info="ssh_keep_password"),
     Setting("connect_fanout", _COUNT, "connections that asyncssh makes at once, over all engines", _OURS,
         info="connect_fanout"),
-    Setting("connect_rate", _RATE, "connections that asyncssh makes, over all engines",
+    Setting("connect_rate", _RATE, "connections that asyncssh begins, over all engines",
         _OURS, info="connect_rate"),
     Setting("relay_options", _OPTIONS, "options of the ssh from node to node in a relay copy",
         _OURS, ("--relay-options",), "OPTIONS", info="relay_options"),
@@ -198,45 +198,45 @@ _CONNECTING = (
 
 _HOSTS = (
     Setting("hosts", Kind(values.or_none(values.given), "node set, none"),
-        "run the engines on these hosts, which are reached with ssh, and the commands from there", _OURS,
+        "run the engines on these hosts, which are reached with ssh; commands start from there", _OURS,
         ("--hosts",), "HOSTS"),
     Setting("srun", _FLAG, "run the engines on the nodes of this Slurm job, one step of srun on each", _OURS,
         ("--srun",), own_default=False),
     Setting("dask", Kind(values.or_none(values.given), "address, none"),
         "run the engines on the hosts of a dask cluster, whose scheduler has this address (tls://HOST:PORT)",
         _OURS, ("--dask",), "ADDRESS"),
-    Setting("hosts_options", _WORDS, "options of the ssh or srun that leads to the hosts", _OURS,
+    Setting("hosts_options", _WORDS, "options for the ssh or srun to the hosts", _OURS,
         ("--hosts-options",), "OPTIONS", "repeatable"),
     Setting("remote_env", Kind(str, "names of variables"),
-        "variables of this machine that the commands on other hosts get as well: LANG LC_ALL", _OURS,
+        "variables of this machine that the commands on other hosts also get: LANG LC_ALL", _OURS,
         info="remote_env"),
-    Setting("hosts_python", _TEXT, "the Python on the hosts that has mpshell", _OURS,
-        ("--hosts-python",), "PATH", "the path of this one if it is there, else python3"),
+    Setting("hosts_python", _TEXT, "the Python with mpshell on the hosts", _OURS,
+        ("--hosts-python",), "PATH", "the path of this Python if it exists there, else python3"),
 )
 
 _OUTPUT = (
     Setting("color", _choice("auto", "always", "never"), "colour labels and headers: auto, always or never",
         _BOTH,
         ("--color",), "WHEN", "{}: on a terminal", own_default="auto"),
-    Setting("node_count", _FLAG, "how many nodes they are behind the names of gathered ones",
+    Setting("node_count", _FLAG, "show the number of nodes after the names of gathered ones",
         _BOTH, own_default=True),
     Setting("verbosity", Kind(values.verbosity, "0, 1, 2, 3"),
         "0: nothing but the output, 1: also failures, 2: also the command and always a summary, 3: also each "
         "command line and each line as it is read", _BOTH,
         ("-q", "--quiet", "-v", "--verbose", "-d", "--debug"), own_default=1),
     Setting("history_size", Kind(values.whole, "whole number, less than 0 without a limit"),
-        "lines that the history of the prompt keeps", _BOTH, own_default=100),
+        "number of lines in the history of the prompt", _BOTH, own_default=100),
 )
 
 _JOURNAL = (
     Setting("journal", _or_none(_PATH),
-        "write down in FILE which nodes are run, before they are, and how each ended", _OURS,
+        "record in FILE each node before its command starts, and how it ended", _OURS,
         ("--journal",), "FILE", info="journal"),
     Setting("journal_output", _choice(*KEEPS),
         "keep the output of all nodes, of those that failed or of none: all, failed, "
         "none", _OURS, ("--journal-output",), "WHICH", "{}", "journal_output"),
     Setting("journal_limit", Kind(values.size, "whole number, with K, M or G", "bytes"),
-        "keep at most so many bytes of output of a run: 64K, 256M, 2G", _OURS,
+        "keep at most this many bytes of output of a run: 64K, 256M, 2G", _OURS,
         ("--journal-limit",), "BYTES", "256M", "journal_limit"),
     Setting("journal_sync", _FLAG, "wait until each entry is on the disk, for a machine that may lose power",
         _OURS,
@@ -257,13 +257,13 @@ _OF_THE_LIBRARY = (
     Setting("auto_tree", _FLAG, "of ClusterShell's tree mode: no effect", _LIBRARY, section="task.default"),
     Setting("local_workername", _TEXT, "the transport for `remote=False`", _LIBRARY, section="task.default"),
     Setting("distant_workername", _TEXT,
-        "the transport for nodes; that of the command where `worker` is not given", _LIBRARY,
+        "the transport for nodes, also for the command when `worker` is not set", _LIBRARY,
         section="task.default"),
     Setting("fold_axis", Kind(str, "whole numbers, as 0,-1"), "numbers of names that are folded; empty: all",
         _LIBRARY,
         section="nodeset"),
     Setting("upcall_timeout", _SPAN, "for an upcall of a group source", _LIBRARY, section="nodeset"),
-    Setting("port_qlimit", _COUNT, "goes before that of task.default", _LIBRARY, section="engine"),
+    Setting("port_qlimit", _COUNT, "takes precedence over that of task.default", _LIBRARY, section="engine"),
 )
 # fmt: on
 

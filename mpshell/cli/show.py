@@ -1,4 +1,4 @@
-"""--show: a past run through the displays of a run of now, and its report."""
+"""--show: shows a past run with the displays of a live run, and its report."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from mpshell.cli.text import visible
 from mpshell.defaults import DEFAULTS, config_paths
 from mpshell.errors import DefaultsError
 
-#: Options that are no setting of their own, but stand for a value of one.
+#: Options that are not settings themselves, but set the value of one.
 _OTHERS = {
     "rate": ("delay",),
     "maxrc": ("always_zero",),
@@ -45,7 +45,7 @@ def show_config(options: argparse.Namespace) -> int:
 
 
 def _shown(options: argparse.Namespace, setting: Setting) -> _Shown:
-    """Return the value of a setting, from where it goes first."""
+    """Return the value of a setting, from the place that takes precedence."""
     given = _given(options, setting)
     if given is not None:
         return given

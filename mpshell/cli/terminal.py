@@ -1,6 +1,6 @@
-"""Where the program writes: stdout and stderr as bytes, colours, and making way for the progress line.
+"""The outputs of the program: stdout and stderr as bytes, colours, and room for the progress line.
 
-Used by the thread of the Task while it runs, then by the main thread; never by both at once, but for
+The thread of the Task uses them while it runs, then the main thread; never both at once, except for
 `message`, which is one write.
 """
 
@@ -22,7 +22,7 @@ _BLUE, _RED, _CYAN, _PLAIN = b"\033[34m", b"\033[31m", b"\033[36m", b"\033[0m"
 
 
 class Terminal:
-    """The two outputs. A write to a stdout that nobody reads raises BrokenPipeError."""
+    """The two outputs. A write to a stdout without a reader raises BrokenPipeError."""
 
     def __init__(self, color: str, quiet: bool) -> None:
         self.quiet = quiet
@@ -44,7 +44,7 @@ class Terminal:
         write_pieces(STDOUT, pieces)
 
     def err(self, data: bytes) -> None:
-        """Write to stderr; who has closed that does not want it."""
+        """Write to stderr; if the user has closed it, drop the data."""
         self.make_way()
         try:
             write_all(STDERR, data)
@@ -57,9 +57,9 @@ class Terminal:
             self.own(text)
 
     def own(self, *texts: str) -> None:
-        """Write lines of the program's own to stderr; where that is not possible the run goes on.
+        """Write lines of the program itself to stderr; if that is not possible the run goes on.
 
-        A node's failure that nobody reads of is no reason to stop the others: `unsaid` is for the end.
+        If a node's failure cannot be reported, the others need not stop: `unsaid` keeps the error for the end.
         """
         try:
             self.err(b"".join(map(own_line, texts)))
@@ -67,7 +67,7 @@ class Terminal:
             self.unsaid = error
 
     def label(self, fd: int, name: str) -> bytes:
-        """Return what stands before a line of a node's, or of nodes'."""
+        """Return the label before a line of one or several nodes."""
         label = self._labels.get((fd, name))
         if label is None:
             label = (
@@ -78,13 +78,13 @@ class Terminal:
         return label
 
     def header(self, name: str) -> bytes:
-        """Return the lines above what nodes have said together."""
+        """Return the header above the common output of nodes."""
         rule = b"-" * 15
         text = self.paint(STDOUT, b"\n".join((rule, os.fsencode(visible(name)), rule)), _BLUE)
         return text + b"\n"
 
     def diff_line(self, line: bytes) -> bytes:
-        """Return a line of a diff, coloured by what it is."""
+        """Return a line of a diff, coloured by its kind."""
         if line.startswith((b"---", b"+++", b"@@")):
             return self.paint(STDOUT, line, _CYAN)
         if line.startswith(b"-"):
@@ -96,7 +96,7 @@ class Terminal:
 
 
 def own_line(text: str) -> bytes:
-    """Return a line that the program says by itself."""
+    """Return a line of the program itself."""
     return os.fsencode(f"mpshell: {visible_lines(text)}\n")
 
 
@@ -107,7 +107,7 @@ def write_all(fd: int, data: bytes) -> None:
         try:
             view = view[os.write(fd, view) :]
         except BlockingIOError:
-            # Somebody else has made it non-blocking: it is shared with other programs.
+            # Another program with which it is shared has made it non-blocking.
             poller = select.poll()
             poller.register(fd, select.POLLOUT)
             poller.poll()

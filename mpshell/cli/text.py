@@ -1,13 +1,14 @@
-"""Text of others in what the program says itself: it is shown, never interpreted by a terminal.
+"""Foreign text in messages of the program: it is shown, and never interpreted by a terminal.
 
-Names of nodes come from files, schedulers and other programs. What nodes write is not changed: it is theirs.
+Names of nodes come from files, schedulers and other programs. The output of nodes is not changed.
 """
 
 from __future__ import annotations
 
 import re
 
-# C0, DEL and C1, also as single bytes that are no UTF-8; characters that turn the direction of text; line ends.
+# C0, DEL and C1, also as single bytes that are not UTF-8; characters that turn the direction of text; line
+# ends.
 _HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\udc80-\udc9f"
 )
@@ -16,7 +17,7 @@ _CONTROL_IN_LINES = re.compile(f"[{_HIDDEN}]")
 
 
 def visible(text: str) -> str:
-    """Return a text with control characters as escapes, ``\\x1b``: one line, whatever it holds."""
+    """Return a text with control characters as escapes, ``\\x1b``, always as one line."""
     return _CONTROL.sub(_escape, text)
 
 

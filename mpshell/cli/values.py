@@ -66,7 +66,7 @@ def positive(text: str) -> float:
     return value
 
 
-#: The shortest time between two starts that is told from none, in seconds.
+#: The shortest time between two starts that differs from none, in seconds.
 _SHORTEST = 1e-9
 
 
@@ -146,14 +146,14 @@ def axes(text: str) -> tuple[int, ...]:
 
 
 def words(text: str) -> str:
-    """Return words as a shell has them, unchanged."""
+    """Return words, quoted as in a shell, unchanged."""
     import shlex
 
     try:
         shlex.split(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of words as a shell has them: {str(error).lower()}"
+            f"{text!r} is not a list of words, quoted as in a shell: {str(error).lower()}"
         ) from None
     return text
 

@@ -1,10 +1,10 @@
-"""mpshell under ClusterShell's own names: each module of ClusterShell is here by its name.
+"""mpshell under ClusterShell's own names: each module of ClusterShell has one of the same name here.
 
 In a program's source `sed s/ClusterShell/mpshell.compat/` is the migration. A program that is not edited is
 run by `python -m mpshell.compat PROGRAM ARGS`, or calls `install()` before its first import of ClusterShell.
 
-Every class and function is mpshell's own, whichever way it is imported. The modules are loaded when they are
-asked for. Those that mpshell has nothing for (`NodeUtils`, `Topology`, `CLI`, ...) come from an installed
+Every class and function is mpshell's own, whichever way it is imported. The modules are loaded at their first
+use. Modules without a counterpart in mpshell (`NodeUtils`, `Topology`, `CLI`, ...) come from an installed
 ClusterShell.
 """
 

@@ -123,7 +123,7 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Import for ClusterShell's own files: where they name their package they get this one."""
+    """Import for ClusterShell's own files: they get this package instead of theirs."""
     if level or name.partition(".")[0] != PEER:
         return builtins.__import__(name, names, local, fromlist or (), level)
     name = OURS + name.removeprefix(PEER)
@@ -178,7 +178,7 @@ def _find_in_place_of_peer(fullname: str, name: str) -> ModuleSpec | None:
 def _find_peers(name: str) -> ModuleSpec | None:
     """Return the spec of a module in an installed ClusterShell, None if that has none of this name.
 
-    Raises ModuleNotFoundError when ClusterShell is not installed.
+    Raises ModuleNotFoundError if ClusterShell is not installed.
     """
     for finder in sys.meta_path:
         package = None if finder is _finder else finder.find_spec(PEER, None)

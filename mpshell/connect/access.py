@@ -1,12 +1,12 @@
-"""How a command comes to a connection: to one of before that is open, or to a new one; and how it leaves it.
+"""How a command gets a connection, an open one of an earlier command or a new one, and gives it back.
 
     SEEKING ─► TRYING ─► HAVING ─► LEFT
        │          │         ▲
        ├──────────┴─(anew)──┤
        └────────────────────┘
 
-TRYING is a connection of the pool over which no channel is open yet. Where none can be opened nothing has run:
-the connection has died unnoticed, or its server takes no more sessions over it, and a new one is made. In the
+TRYING is a connection of the pool over which no channel is open yet. If none can be opened nothing has run:
+the connection broke unnoticed, or its server accepts no more sessions over it, and a new one is made. In the
 thread of an engine, called by its loop.
 """
 
@@ -35,13 +35,13 @@ TRYING: Final = "TRYING"
 HAVING: Final = "HAVING"
 LEFT: Final = "LEFT"
 
-#: Seconds at most that a server has to open a channel over a connection of before. A host that is gone answers
-#: nothing at all; whether it is gone, a new connection shows.
+#: The most seconds that a server has to open a channel over an earlier connection. A host that is down does not
+#: answer at all; a new connection shows whether it is down.
 _PATIENCE = 5.0
 
 
 class Means(Protocol):
-    """What the accesses of an engine share."""
+    """The state that the accesses of an engine share."""
 
     loop: ConnectionLoop
     pool: ConnectionPool
@@ -51,7 +51,7 @@ class Means(Protocol):
 
 
 class Seeker(Protocol):
-    """What wants a connection."""
+    """The user of a connection."""
 
     def connected(self, connection: Connection) -> object:
         """There is one: a channel can be opened over it."""
@@ -72,7 +72,7 @@ class Seeker(Protocol):
         """There is none, and nothing has run."""
 
     def not_wanted(self, reason: str) -> object:
-        """This side has given up before anybody has logged in: ssh(1) is to connect."""
+        """This side has given up before the login: let ssh(1) connect."""
 
 
 class _NoSeeker:
@@ -114,7 +114,7 @@ class Access:
         self._setup = setup
         self._node = node
         self._env = env
-        # Hosts on the way would have to be looked at again too.
+        # The keys of jump hosts would have to be checked again too.
         stays = connect is not None and not target.jump and target.proxy_command is None
         self._keep = connect.keep if connect is not None and stays else 0.0
         self._with_password = connect is not None and connect.keep_password
@@ -129,7 +129,7 @@ class Access:
     def _new_login(self, target: Target) -> Login:
         return self._means.make_login(target, self._env, self)
 
-    # -- what there is -----------------------------------------------------------------------------
+    # -- the connection ----------------------------------------------------------------------------
 
     @property
     def target(self) -> Target:
@@ -141,7 +141,7 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection is there and logged in."""
+        """Whether there is a connection that is logged in."""
         return self.login.state is login.OPEN
 
     def call_when_sent(self, callback: Callable[[], object]) -> None:
@@ -157,7 +157,7 @@ class Access:
     # -- the way -----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Take a connection of before, or make one."""
+        """Take an earlier connection, or make one."""
         if self._keep and self._means.pool.has(self.target.alike):
             self.target.identities.when_read(self._take_open)
         else:
@@ -182,7 +182,7 @@ class Access:
         self._seeker.connected(connection)
 
     def try_anew(self, spent: float = 0.0) -> bool:
-        """Make another connection where one of before has opened no channel; False for any other one.
+        """Make a new connection if an earlier one opened no channel; False for any other one.
 
         `spent` seconds of the time to connect are over.
         """

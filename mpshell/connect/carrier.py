@@ -3,8 +3,8 @@
     CONNECTING ◄─► OPENING ─► RUNNING ─► ENDED
          └────────────┴──────────┴──► ENDED
 
-It is the session of its channel, as AsyncSSH calls what takes a channel's events. In the thread of an engine,
-called by its loop (`mpshell.engine.carrier`).
+It is the session of its channel: AsyncSSH's term for the receiver of a channel's events. In the thread of an
+engine, called by its loop (`mpshell.engine.carrier`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WINDOW = 1 << 18
 #: Bytes of one packet of a channel, and of one write to it.
 _PACKET, _PIECE = 1 << 15, 1 << 16
 
-#: Levels at which ssh(1) does not say why it has failed.
+#: Log levels at which ssh(1) does not report why it failed.
 _SILENT = ("QUIET", "FATAL")
 
 #: Seconds from the last signal until the connection is given up: the server closes it after its commands.
@@ -55,7 +55,7 @@ _SIGNAL_SIBLINGS = (
     ' [ "$p" -eq $$ ] || kill -s {} -- "-$p"; done 2>/dev/null'
 )
 
-#: The number of a signal that has none here.
+#: The number for a signal without one on this system.
 _UNKNOWN_SIGNAL = 99
 
 
@@ -71,7 +71,7 @@ class House(Means, Protocol):
         """Its command is over."""
 
     def fall_back(self, execution: Execution, reason: str) -> None:
-        """Have ssh(1) connect: this side has given up before anybody has logged in."""
+        """Let ssh(1) connect: this side has given up before the login."""
 
 
 class SshCarrier(asyncssh.SSHClientSession[bytes]):
@@ -87,7 +87,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._access = Access(family, setup, target, self._node, job.env, job.spec.connect, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._paused = False
-        #: What was kept during a pause is on its way to the owner.
+        #: Whether data that were kept during a pause are being passed to the owner.
         self._passing_on = False
         self._input_open = execution.job.spec.stdin
         self._input_full = False
@@ -115,14 +115,14 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             self._tell(failures.added(target, connection.get_server_host_key()))
 
     def connected(self, connection: Connection) -> None:
-        """Open a channel, and have the command run."""
+        """Open a channel, and start the command."""
         for text in connection.notices:
             self._owner.notice(text)
         self.state = OPENING
         connection.create_task(self._open(self._access.login))
 
     def disconnected(self) -> None:
-        """A connection of before opens no channel: another one is made."""
+        """An earlier connection opens no channel: make a new one."""
         self.state = CONNECTING
 
     def not_connected(self, failure: Failure) -> None:
@@ -132,7 +132,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._fail(failure)
 
     def not_wanted(self, reason: str) -> None:
-        """This side has given up before anybody has logged in."""
+        """This side has given up before the login."""
         self._finish()
         self._family.fall_back(self.execution, reason)
 
@@ -150,7 +150,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         return b"" if connect is None else os.fsencode(connect.command)
 
     async def _open(self, way: Login) -> None:
-        """Open a channel, and have the command run."""
+        """Open a channel, and start the command."""
         await self._start(way)
 
     async def _start(self, way: Login) -> bool:
@@ -254,7 +254,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             return
         if not self._owner.congested:
             # All that the channel has kept, a window at most. With the first piece of it AsyncSSH opens the
-            # whole window to the server again: what is not passed on now would be kept beside another one.
+            # whole window to the server again: data not passed on now would be kept beside another one.
             self._passing_on = True
             self._channel.resume_reading()
             self._passing_on = False
@@ -316,17 +316,17 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._loop.call_later(_PATIENCE, self._give_up)
 
     def _end_there(self, name: str) -> None:
-        """Have the command ended on the node, in both ways that there are: sshd confirms neither."""
+        """End the command on the node, in both possible ways: sshd confirms neither."""
         self._access.signalled()
         connection = self._access.connection
         if self.state is not RUNNING or self._channel is None or connection is None:
-            # Nothing runs there yet, as far as it is known here.
+            # Nothing runs there yet, as far as is known here.
             self._loop.call_soon(self._give_up)
             return
         try:
             self._channel.send_signal(name)
         except OSError:
-            # Closed meanwhile: its end is on its way.
+            # Closed in the meantime: its end will be reported.
             return
         # For root, and where a command is forced, sshd refuses to signal.
         connection.create_task(self._signal_beside(connection, name))
@@ -343,7 +343,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             return
 
     def _give_up(self) -> None:
-        """End the connection, and with it what is known of the command."""
+        """End the connection, and so the knowledge about the command."""
         if self.state is not ENDED:
             self._finish()
             self._owner.failed(self.execution, CUT, "")
@@ -357,12 +357,12 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         self._owner.failed(self.execution, failure.reason, failure.words)
 
     def _tell(self, words: str) -> None:
-        """Write what is no error, unless the user's LogLevel hides that."""
+        """Write a message that is not an error, unless the user's LogLevel hides it."""
         if self._access.target.profile.log_level == "INFO":
             self._say(words)
 
     def _say(self, words: str) -> None:
-        """Write what ssh(1) would write to its stderr."""
+        """Write a message like ssh(1) on its stderr."""
         separate = self.execution.job.spec.separate_stderr
         text = "".join(f"{line}\r\n" for line in words.splitlines())
         self._owner.received(self.execution, STDERR if separate else STDOUT, text.encode())

@@ -2,11 +2,11 @@
 
     to a node:    SourceFile here ──► SFTP, written in place
                   SourceFile here ──► the script that `mpshell.worker.atomic` has for the receiving side
-    from a node:  SFTP ──► TargetFile here, written in place, or WholeFile, renamed when it is whole
+    from a node:  SFTP ──► TargetFile here, written in place, or WholeFile, renamed when it is complete
 
-Names in SFTP are bytes that no shell reads, and a file has its mode from the moment it is made. The script can
-do what SFTP cannot: be sure that a directory is its own. A directory goes over scp(1); nothing has been copied
-then. In the thread of an engine, called by its loop; what may block is called in threads.
+Names in SFTP are bytes that no shell reads, and a file has its mode from the moment it is made. Only the script
+can make sure that a directory is its own. A directory goes over scp(1); nothing has been copied
+then. In the thread of an engine, called by its loop; calls that may block are made in threads.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _FAILED = 1
 #: Not cut off when it is opened: a node that is this host, or shares its files, may have opened the source.
 _WRITING = FXF_WRITE | FXF_CREAT
 
-#: A node may leave out what a path is.
+#: A node may omit the type of a path.
 _FILES = (FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN)
 
 #: The rights of a file, and those that a node may have left out.
@@ -149,7 +149,7 @@ class Feeding(CopyCarrier):
             self._files.close(source)
 
     async def _feed(self, data: memoryview) -> bool:
-        """Have the script read bytes; return whether it reads on."""
+        """Pass bytes to the script; return whether it reads on."""
         while data:
             taken = self.write(data)
             if taken is None:
@@ -167,7 +167,7 @@ class Feeding(CopyCarrier):
 
     def _finish(self) -> None:
         super()._finish()
-        # The file is closed by what waits for room.
+        # The code that waits for room closes the file.
         self._on_has_room()
 
 
@@ -195,7 +195,7 @@ class SftpCarrier(CopyCarrier, ABC):
                 access.ended()
                 self._done()
         except (asyncssh.Error, OSError, ValueError) as error:
-            # Until the session is there no file has been touched.
+            # Until there is a session no file has been touched.
             if access.login is way and not access.try_anew():
                 self._on_error(error)
         finally:
@@ -219,7 +219,7 @@ class SftpCarrier(CopyCarrier, ABC):
 
     @abstractmethod
     async def _transfer(self, client: asyncssh.SFTPClient) -> None:
-        """Make the copy; asyncssh.Error, OSError, ValueError where it has failed."""
+        """Make the copy; asyncssh.Error, OSError, ValueError if it fails."""
 
 
 class Sending(SftpCarrier):
@@ -261,7 +261,7 @@ class Sending(SftpCarrier):
         return offset
 
     async def _complete(self, remote: RemoteFile, size: int, found: os.stat_result) -> None:
-        """Give a file its size and, where they are preserved, its mode and times; close it."""
+        """Give a file its size and, with `preserve`, its mode and times; close it."""
         there = await remote.stat()
         if there.type in _FILES and (there.size or 0) > size:
             await remote.setstat(asyncssh.SFTPAttrs(size=size))
@@ -284,7 +284,7 @@ class Fetching(SftpCarrier):
         whole = bool(self._copy.temporary)
         if found.type == FILEXFER_TYPE_DIRECTORY:
             if whole:
-                self._failed(self._there, "is a directory, which cannot arrive in one step")
+                self._failed(self._there, "is a directory, which cannot be copied atomically")
             else:
                 self._finish()
                 self._family.fall_back(self.execution, "a directory")
@@ -357,7 +357,7 @@ async def _filled_up(remote: RemoteFile, data: bytes, length: int, offset: int) 
 
 
 async def _look(client: asyncssh.SFTPClient, path: bytes) -> asyncssh.SFTPAttrs | None:
-    """Return what a node has under a path, None for nothing that can be seen."""
+    """Return the attributes of a path on a node, None if there is nothing visible."""
     try:
         return await client.stat(path)
     except asyncssh.SFTPError as error:
@@ -367,7 +367,7 @@ async def _look(client: asyncssh.SFTPClient, path: bytes) -> asyncssh.SFTPAttrs 
 
 
 def _from_home(path: bytes) -> bytes:
-    """Return a path with `~` as SFTP has it, whose directory at the begin is the user's own."""
+    """Return a path with `~` in a form for SFTP, whose initial directory is the user's own."""
     if path == b"~":
         return b"."
     return path[2:].lstrip(b"/") or b"." if path.startswith(b"~/") else path

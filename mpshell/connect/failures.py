@@ -21,7 +21,7 @@ _UNKNOWN = "UNKNOWN port 65535"
 
 
 class Failure(NamedTuple):
-    """A connection that is not there, or is not any more."""
+    """A connection that could not be made, or has ended."""
 
     reason: int  # CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT of `mpshell.wire.messages`
     words: str
@@ -53,7 +53,7 @@ def not_logged_in(
 ) -> Failure:
     """A connection has ended before the login; `has_ciphers`: after the key exchange.
 
-    `notes` say why keys were not offered.
+    `notes` have the reasons why keys were not offered.
     """
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return Failure(HOSTKEY, f"{error.reason}\nHost key verification failed.")
@@ -93,7 +93,7 @@ def added(target: Target, key: asyncssh.SSHKey | None) -> str:
 
 
 def behind(words: str, reason: int = UNREACHABLE, *, dropped: bool = False) -> Failure:
-    """There is no connection by a host on the way; `words` and reason are as its own ssh(1) has them."""
+    """There is no connection because of a jump host; `words` and reason are like those of its own ssh(1)."""
     closed = f"kex_exchange_identification: Connection closed by remote host\nConnection closed by {_UNKNOWN}"
     return Failure(reason, f"{words}\n{closed}" if words else closed, dropped)
 

@@ -67,7 +67,7 @@ class Connections:
         return bool(self._carriers) or self._files.busy
 
     def start(self, execution: Execution) -> Carrier:
-        """Begin to connect, or start ssh(1) where that is to be used; OSError, ValueError of the latter."""
+        """Begin to connect, or start ssh(1) if that is needed; OSError, ValueError of the latter."""
         job = execution.job
         try:
             setup = self._setup(job)
@@ -90,12 +90,12 @@ class Connections:
         else:
             carrier = copy_carrier(self, execution, setup, target, self._files, copy)
         self._carriers.add(carrier)
-        # When its client runs: what follows may end it at once.
+        # After its client counts as running: the next call may end it at once.
         self.loop.call_soon(carrier.begin)
         return carrier
 
     def _room_for(self, connections: int) -> int:
-        """Return how many of so many connections may stay."""
+        """Return how many of `count` connections may stay open."""
         if connections > self._room:
             self._room = room_to_keep(connections, self._taken)
         return self._room
@@ -149,7 +149,7 @@ class Connections:
         self._carriers.discard(carrier)
 
     def fall_back(self, execution: Execution, reason: str) -> None:
-        """Have ssh(1) connect: this side has given up before anybody has logged in."""
+        """Let ssh(1) connect: this side has given up before the login."""
         self._note_fallback(execution, reason)
         self.owner.start_over(execution, self._programs)
 

@@ -43,7 +43,7 @@ class Files:
         return self._open > 0
 
     def open(self, file: LocalFile) -> asyncio.Future[Any]:
-        """Open a file in a thread; whatever becomes of that, `close` follows."""
+        """Open a file in a thread; `close` follows in any case."""
         self._open += 1
         return self._threads.call(file.open)
 
@@ -52,7 +52,7 @@ class Files:
         return self._threads.call(function, *args)
 
     def close(self, file: LocalFile) -> None:
-        """Close a file when its last call has returned; nobody waits for that."""
+        """Close a file when its last call has returned, without waiting for that."""
         self._threads.submit(file.close, self._closed)
 
     def _closed(self, result: None, error: Exception | None) -> None:
@@ -113,7 +113,7 @@ class SourceFile(LocalFile):
 
 
 class TargetFile(LocalFile):
-    """A file that is written in place, as scp(1) does it: what is longer is cut off at the end."""
+    """A file that is written in place, as by scp(1): a longer old file is truncated at the end."""
 
     def __init__(self, path: bytes, mode: int) -> None:
         super().__init__(path)
@@ -151,10 +151,10 @@ class TargetFile(LocalFile):
 
 
 class WholeFile(TargetFile):
-    """A file that comes to its place when it is whole, by the rules of `mpshell.worker.atomic`.
+    """A file that is moved to its place when it is complete, by the rules of `mpshell.worker.atomic`.
 
-    Until then it is in a directory of its own, of mode 0700, beside the target. What is done there is done by
-    that directory's descriptor: another user may put something else in the place of its name.
+    Until then it is in a directory of its own, of mode 0700, beside the target. All operations there use
+    that directory's descriptor, because another user may replace its name.
     """
 
     def __init__(self, path: bytes, mode: int, temporary: bytes) -> None:
@@ -177,7 +177,7 @@ class WholeFile(TargetFile):
         self._fd = os.open(self._name, flags, self._mode, dir_fd=self._directory_fd)
 
     def _is_ours(self) -> bool:
-        """Return whether nobody else can make an entry in the directory that was opened."""
+        """Return whether no other user can make an entry in the opened directory."""
         fd = self._directory_fd
         found = os.fstat(fd)
         user = os.geteuid()

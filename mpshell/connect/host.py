@@ -1,4 +1,4 @@
-"""What the fork server loads for engines that host connections of AsyncSSH (`mpshell.engine.host`)."""
+"""The module that the fork server loads for engines with connections of AsyncSSH (`mpshell.engine.host`)."""
 
 from __future__ import annotations
 

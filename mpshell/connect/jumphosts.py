@@ -39,7 +39,7 @@ _ORIGIN = "127.0.0.1", 65535
 
 
 class Crossing(Protocol):
-    """What wants to go over a jump host."""
+    """A user of a jump host."""
 
     def ready(self) -> object:
         """The host on the way is connected."""
@@ -80,7 +80,7 @@ class JumpHosts:
         self._jump_hosts: dict[Hashable, JumpHost] = {}
 
     def reach(self, jump: tuple[Target, ...], env: Environment, way: Crossing) -> JumpHost:
-        """Have a way told when the last of these hosts is connected (`ready`), or cannot be (`not_ready`)."""
+        """Notify a way when the last of these hosts is connected (`ready`), or cannot be (`not_ready`)."""
         key = tuple(target.key for target in jump)
         host = self._jump_hosts.get(key)
         if host is None or host.state is CLOSED:
@@ -98,7 +98,7 @@ class JumpHosts:
 
 
 class JumpHost:
-    """The connection to one host on the way; as the watcher of its login it hears how that goes."""
+    """The connection to one jump host; it watches its login."""
 
     def __init__(self, owner: JumpHostOwner, target: Target, env: Environment) -> None:
         self._owner = owner
@@ -116,7 +116,7 @@ class JumpHost:
             self._login.begin()
 
     def add(self, way: Crossing) -> None:
-        """Tell a way when it can go on."""
+        """Notify a way when it can go on."""
         self._is_over = False
         self._waiting.append(way)
         if self.state is OPEN:
@@ -131,7 +131,7 @@ class JumpHost:
                 way.not_ready(failures.lost_on_the_way(self.target), None)
 
     def leave(self, way: Crossing) -> None:
-        """A way waits no longer; nobody connects to a host on the way for nothing."""
+        """A way does not wait any more; if no other one does, do not connect to the jump host."""
         if way in self._waiting:
             self._waiting.remove(way)
             if self.state is CONNECTING and not self._waiting:
@@ -167,7 +167,7 @@ class JumpHost:
             way.wrote(data)
 
     def _on_lost(self) -> None:
-        """The connection is lost; its channels have been told."""
+        """The connection is lost; its channels have been notified."""
         self.state = CLOSED
 
     def _on_room(self) -> None:
@@ -232,7 +232,7 @@ class JumpHost:
 
 
 class ChannelTransport(asyncssh.SSHTCPSession[bytes]):
-    """The transport of a connection through a jump host: what is written in a turn leaves as one piece."""
+    """The transport of a connection through a jump host: the data of a turn are sent in one piece."""
 
     def __init__(self, host: JumpHost) -> None:
         self._host = host
@@ -326,7 +326,7 @@ class ChannelTransport(asyncssh.SSHTCPSession[bytes]):
         return self._channel is None
 
     def abort(self) -> None:
-        """Close the channel; what was written is sent as far as there is room for it."""
+        """Close the channel; written data are sent as far as there is room."""
         self._flush()
         channel, self._channel = self._channel, None
         self._endpoint = self._on_room = None

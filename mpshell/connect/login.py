@@ -5,14 +5,14 @@
          │           └─── (a pause) ◄────────────┤
          └───────────────────────┴───────────────┴──► FAILED
 
-A server that ends a connection before the key exchange is over has run nothing, and may have too many of them
-(sshd's MaxStartups): it is tried again until the time to connect is over. That time runs while a connection is
-made and in the pauses, not while it waits for its turn (`mpshell.engine.gate`).
-Where the bytes go over, TCP or a host on the way, is `mpshell.connect.ways`'s.
+If a server ends a connection before the key exchange is over, nothing has run, and it may have too many
+connections (sshd's MaxStartups): they are retried until the time to connect is over. That time runs while a
+connection is made and in the pauses, not while it waits for its turn (`mpshell.engine.gate`).
+`mpshell.connect.ways` decides whether the bytes go over TCP or a jump host.
 
-It is watched by one object, which hears `opened` or `not_opened` once, and nothing after `abort`. What has
-failed before OPEN has run nothing. An open connection may pass to another watcher (`pass_to`), as one of the
-connection pool does. In the thread of an engine, called by its loop.
+One object watches it: `opened` or `not_opened` of that is called once, and nothing after `abort`. After a
+failure before OPEN nothing has run. An open connection may pass to another watcher (`pass_to`), like those of
+the connection pool. In the thread of an engine, called by its loop.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CLOSED: Final = "CLOSED"
 
 
 class Watcher(Protocol):
-    """What hears of a login."""
+    """The receiver of the events of a login."""
 
     def opened(self) -> object:
         """The connection is open, and logged in."""
@@ -59,7 +59,7 @@ class Watcher(Protocol):
         """A command that makes the connection has written to its stderr."""
 
     def not_opened(self, failure: Failure, refusal: Refusal | None) -> object:
-        """There is none; with a `refusal` where it was this side that did not want it."""
+        """There is no connection; with a `refusal` if this side refused it."""
 
 
 class Route(Protocol):
@@ -78,7 +78,7 @@ class Route(Protocol):
         """Connect: `connected` or `failed` follows."""
 
     def cancel(self) -> None:
-        """Give up what goes on; a transport that there is stays."""
+        """Give up the current step; an existing transport stays."""
 
 
 class _Nobody:
@@ -112,7 +112,7 @@ class Login:
         self.target = target
         self._watcher = watcher
         self.state: str = LOOKING_UP
-        #: What the gate's limits go by, and whether it has let this one in.
+        #: The key of the gate's limits, and whether the gate has let this one in.
         self._address: Hashable = None
         self._entered = False
         self._begun = 0
@@ -135,7 +135,7 @@ class Login:
         self._way.find(self)
 
     def spend(self, seconds: float) -> None:
-        """Take from the time to connect what another try has used up; half of it is left at least."""
+        """Subtract the time of another try from the time to connect; at least half of it is left."""
         if self._left is not None:
             self._left = max(self._left / 2, self._left - seconds)
 
@@ -152,13 +152,13 @@ class Login:
         return True
 
     def open_connection(self) -> Connection:
-        """Return the connection; asyncssh.ConnectionLost where there is none any more."""
+        """Return the connection; asyncssh.ConnectionLost if it has ended."""
         if self.connection is None:
             raise asyncssh.ConnectionLost("the connection is closed")
         return self.connection
 
     def rest(self) -> None:
-        """Serve nobody, and hold on to nothing of the last one, until it is passed to the next."""
+        """Drop the watcher and all references to it, until the connection is passed to the next one."""
         self._watcher = _NOBODY
         self.on_room = None
         if self.connection is not None:
@@ -193,7 +193,7 @@ class Login:
         self.transport = make_transport(self.connection, self._on_room)
 
     def failed(self, failure: Failure, refusal: Refusal | None) -> None:
-        """There is no way to the server."""
+        """The server cannot be reached."""
         if failure.dropped:
             self._try_again(failure)
         else:
@@ -243,7 +243,7 @@ class Login:
             self._deadline = None
             self._left = max(0.0, self._left - (self._loop.time() - self._since))
 
-    # -- what the protocol reports -----------------------------------------------------------------
+    # -- reports of the protocol -------------------------------------------------------------------
 
     def banner(self, text: str) -> None:
         """The server has a message."""
@@ -280,7 +280,7 @@ class Login:
 
     def _on_deadline(self) -> None:
         self._deadline = None
-        # As ssh(1), whose limit is over with the key exchange.
+        # As with ssh(1), whose limit ends with the key exchange.
         if not self._has_ciphers():
             late = failures.too_late(self.target, self.state is SHAKING_HANDS)
             self._fail(self._failure or late)
@@ -326,7 +326,7 @@ class Login:
 
 
 class _Client(asyncssh.SSHClient):
-    """What AsyncSSH asks and reports about one connection."""
+    """The questions and reports of AsyncSSH about one connection."""
 
     def __init__(self, login: Login) -> None:
         self._login = login

@@ -1,8 +1,8 @@
-"""The loop of an engine, with what asyncio's futures and tasks ask of a loop.
+"""The loop of an engine, with the methods that asyncio's futures and tasks need.
 
 AsyncSSH's connections are protocols with tasks: they need futures, tasks, calls and timers, and nothing of
-asyncio's transports. So the engine keeps its own loop, with its turns and its way of errors, and a node costs a
-tenth less than on asyncio's (docs/decisions.md). Sockets are `mpshell.connect.transport`'s.
+asyncio's transports. So the engine keeps its own loop, with its turns and its error handling, and a node
+costs a tenth less than on asyncio's (docs/decisions.md). `mpshell.connect.transport` handles sockets.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class ConnectionLoop(EventLoop):
         return cast("asyncio.AbstractEventLoop", self)
 
     def enter(self) -> None:
-        """Be the running loop of this thread from now on: what asyncio makes belongs to it."""
+        """Become the running loop of this thread: objects that asyncio makes belong to it."""
         asyncio._set_running_loop(self.as_asyncio())
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> None:
-        """Call it at the end of this turn, or of the next one when said there.
+        """Call it at the end of this turn; a call from there is made at the end of the next one.
 
         There are no context variables here, so that all callbacks have the one context of the engine.
         """
@@ -50,9 +50,9 @@ class ConnectionLoop(EventLoop):
         return asyncio.Task(coro, loop=self.as_asyncio())
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Drop what asyncio found out about a future that nobody asked.
+        """Drop asyncio's report about a future whose exception was never read.
 
-        It is a matter of one connection, whose end is reported by its protocol.
+        It concerns one connection, whose protocol reports its end.
         """
 
     def get_debug(self) -> bool:

@@ -22,7 +22,7 @@ _THREADS = 4
 
 
 class Names:
-    """Addresses by host, port and family; threads are started by the first name that is no address."""
+    """Addresses by host, port and family; the first name that is not an address starts threads."""
 
     def __init__(self, loop: ConnectionLoop) -> None:
         self._known: dict[tuple[str, int, int], Answer] = {}
@@ -32,7 +32,7 @@ class Names:
     def look_up(
         self, host: str, port: int, family: int, callback: Callable[[Answer], object]
     ) -> None:
-        """Call back with the addresses of a host, at once where they are known."""
+        """Call back with the addresses of a host, at once if they are known."""
         key = host, port, family
         if (known := self._known.get(key)) is not None:
             callback(known)
@@ -46,7 +46,7 @@ class Names:
             self._threads.submit(partial(_ask, *key), partial(self._on_answer, key))
 
     def forget(self) -> None:
-        """Forget what is known: the next run asks anew."""
+        """Forget all addresses: the next run looks them up again."""
         self._known.clear()
 
     def _on_answer(
@@ -69,7 +69,7 @@ def _ask(host: str, port: int, family: int) -> list[Address]:
 
 
 def _literal(host: str, port: int, family: int) -> Address | None:
-    """Return the address that a host is, None where it is a name."""
+    """Return a host that is an address, None if it is a name."""
     for kind in (socket.AF_INET, socket.AF_INET6):
         if family in (socket.AF_UNSPEC, kind):
             try:

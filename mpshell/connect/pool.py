@@ -12,9 +12,9 @@
 | IDLE | LENT | - | - | - | CLOSED | CLOSED |
 | CLOSED | - | - | - | - | - | - |
 
-So a connection stays only when its server has reported the end of the command, which nobody has signalled: over
-any other one something may still run. Those that are alike have an equal key; which of them may serve a command
-is for the caller to decide. Pure but for the loop's clock.
+So a connection stays open only if its server has reported the end of the command, and the command was not
+signalled: over any other one something may still run. Equivalent connections have an equal key; the caller
+decides which of them may serve a command. Pure except the loop's clock.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 
 
 class PooledConnection(Stated):
-    """A connection of the pool; what a state does not name leaves it as it is."""
+    """A connection of the pool; an event that a state does not name does not change it."""
 
     table = TABLE
     __slots__ = ("key", "login", "seconds", "timer")
@@ -118,7 +118,7 @@ class ConnectionPool:
             continue
 
     def handle(self, pooled: PooledConnection, event: str) -> None:
-        """Take an event, and do what follows from it."""
+        """Take an event, and carry out its effects."""
         before = pooled.state
         if not pooled.handle(event):
             return

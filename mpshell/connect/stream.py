@@ -1,4 +1,4 @@
-"""The bytes below a connection: what `mpshell.connect.transport` reads from and writes to."""
+"""The streams of bytes below a connection, which `mpshell.connect.transport` reads and writes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class ByteStream(Protocol):
     writing: int
 
     def recv(self, size: int) -> bytes:
-        """Read what is there; BlockingIOError when nothing is, b"" at the end."""
+        """Read available bytes; BlockingIOError if there are none, b"" at the end."""
 
     def send(self, data: bytes) -> int:
-        """Write a part of the data, and return its length; BlockingIOError when there is no room."""
+        """Write a part of the data, and return its length; BlockingIOError if there is no room."""
 
     def close(self) -> None:
         """Close both directions."""
 
     def info(self, name: str) -> Any:
-        """Return the socket or an address of it, None where there is none."""
+        """Return the socket or an address of it, None if there is none."""
 
 
 class SocketStream:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Threads:
-    """At most so many threads, which take calls in their order; they end with the process."""
+    """A limited number of threads, which take calls in order; they end with the process."""
 
     def __init__(self, loop: ConnectionLoop, name: str, most: int) -> None:
         self._loop = loop
@@ -59,7 +59,7 @@ class Threads:
             failure: Exception | None = None
             try:
                 result = function()
-            # Whatever it is: it belongs to the caller, who would wait for ever.
+            # Any exception: pass it to the caller, which would wait for ever.
             except Exception as error:
                 failure = error
             self._loop.call_soon_threadsafe(self._on_end, done, result, failure)

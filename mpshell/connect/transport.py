@@ -1,4 +1,4 @@
-"""A stream of bytes as an asyncio protocol sees its transport: what is written in a turn leaves as one piece.
+"""A stream of bytes as the transport of an asyncio protocol: the data of a turn are sent in one piece.
 
 AsyncSSH writes each packet by itself, several in a row; asyncio sends each at once, which costs a system call
 and wakes the server each time. Here they leave together at the end of the turn.
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from mpshell.connect.stream import ByteStream
 
     class Endpoint(Protocol):
-        """What takes the bytes of a connection."""
+        """The receiver of the bytes of a connection."""
 
         def connection_made(self, transport: Any) -> object:
-            """The connection is there."""
+            """The connection is open."""
 
         def data_received(self, data: bytes) -> object:
             """Bytes have come."""
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
             """The connection has failed."""
 
     class LowerTransport(Protocol):
-        """What a connection writes to, whatever is below it."""
+        """The transport to which a connection writes, over any stream."""
 
         @property
         def pending(self) -> int:
             """Bytes that wait to be sent; above HIGH_WATER no more input is written."""
 
         def abort(self) -> None:
-            """Close it; what was written is sent as far as there is room for it."""
+            """Close it; written data are sent as far as there is room."""
 
     #: Makes the transport of an endpoint; calls back when no more than HIGH_WATER waits to be sent any more.
     MakeTransport = Callable[[Endpoint, Callable[[], object]], LowerTransport]
@@ -65,17 +65,17 @@ class SshTransport:
         self._endpoint = endpoint
         #: Called when no more than HIGH_WATER waits to be sent any more.
         self._on_room = on_room
-        #: What has been written and not sent, in pieces; its length.
+        #: The data that were written and not sent, in pieces, and their length.
         self._pieces: list[bytes] = []
         self.pending = 0
         self._flush_is_due = False
-        #: The stream is full: it tells when there is room.
+        #: Whether the stream is full and watched for room.
         self._awaits_room = False
         self._closed = False
         loop.add_reader(stream.reading, self._on_readable)
         endpoint.connection_made(self)
 
-    # -- what comes ------------------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
         try:
@@ -96,7 +96,7 @@ class SshTransport:
         self._loop.remove_reader(self._stream.reading)
         self._endpoint.connection_lost(error)
 
-    # -- what goes -------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         """Send bytes at the end of this turn."""
@@ -119,7 +119,7 @@ class SshTransport:
         except BlockingIOError:
             sent = 0
         except OSError:
-            # The end of the other side is read, with what it has sent before.
+            # Read the end of the other side, and the data before it.
             self._drop()
             return
         self._pieces = [data[sent:]] if sent < len(data) else []
@@ -143,7 +143,7 @@ class SshTransport:
     # -- as a protocol asks ------------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the socket, or an address of it, where there is one."""
+        """Return the socket, or an address of it, if there is one."""
         found = self._stream.info(name)
         return default if found is None else found
 
@@ -151,7 +151,7 @@ class SshTransport:
         return self._closed
 
     def abort(self) -> None:
-        """Close the stream; what was written is sent as far as there is room for it."""
+        """Close the stream; written data are sent as far as there is room."""
         if not self._closed:
             self._flush()
             self._drop()

@@ -1,6 +1,6 @@
-"""The ways to a host: over TCP, through a host that is connected to already, by a command of the user's.
+"""The ways to a host: over TCP, through a connected jump host, by a command of the user.
 
-    Login ── find ──► Way: what the limits of connections go by (`mpshell.engine.gate`)
+    Login ── find ──► Way: the key for the limits of connections (`mpshell.engine.gate`)
     Login ── connect ──► Way: a transport for the connection
 
 Each calls back once, at once or later, and not after `cancel`. In the thread of an engine, called by its loop.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Traveller(Protocol):
-    """What wants a way to its end."""
+    """The user of a way."""
 
     def found(self, address: Hashable) -> object:
         """It is known where to connect to."""
@@ -41,7 +41,7 @@ class Traveller(Protocol):
         """There is a stream of bytes to the host."""
 
     def failed(self, failure: Failure, refusal: Refusal | None) -> object:
-        """There is none; with a `refusal` where it was this side that did not want a host on the way."""
+        """There is no way; with a `refusal` if this side refused a jump host."""
 
     def tell(self, text: str) -> object:
         """Something is to be shown to the user."""
@@ -127,14 +127,14 @@ class TcpWay:
             self._sock = None
 
 
-#: What the limits of connections go by where commands make them: most have the same gateway.
+#: The key for the limits of connections that commands make: most have the same gateway.
 _BY_COMMAND = "proxycommand"
 
 
 class CommandWay:
     """The standard streams of a ProxyCommand, which the user's shell executes as for ssh(1)."""
 
-    #: What such a command does when it fails is its own business: once, as for ssh(1).
+    #: It is started only once, as by ssh(1): such a command handles its failures itself.
     may_try_again = False
 
     def __init__(

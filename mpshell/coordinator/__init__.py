@@ -1,1 +1,1 @@
-"""The part that runs beside the user's code: the coordinator of a Task's runs, and how it gets its engines."""
+"""The part that runs in the user's process: the coordinator of a Task's runs, and how it gets its engines."""

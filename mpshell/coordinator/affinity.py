@@ -1,8 +1,8 @@
 """Which engine of a run has an open connection to a node: its next client goes there. Pure.
 
-A connection stays when a command has ended over it, for as long as its job asks (`Connect.keep`). Its engine
-reports nothing about it, least of all between two runs: so this is an estimate. Where it is wrong, a client
-costs a new connection, and nothing else.
+A connection stays open after its command has ended, for as long as the job requests (`Connect.keep`). Its
+engine does not report it, in particular not between two runs: so this is an estimate. If it is wrong, a
+client costs a new connection, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from mpshell.coordinator.queues import Slice
 from mpshell.coordinator.results import Key
 from mpshell.wire.messages import EXITED, SIGNALED, Result, job_and_index
 
-#: Nodes that are kept in mind of an engine: as many as it keeps connections (`mpshell.engine.limits`).
+#: Nodes that are remembered for an engine: as many as it keeps connections (`mpshell.engine.limits`).
 MOST = 2000
 
 
 class Connected(Protocol):
-    """An engine, and until when it has connections to nodes, on the monotonic clock."""
+    """An engine, and the times until which it has connections to nodes, on the monotonic clock."""
 
     engine_id: int
     connected: dict[Key, float]
 
 
 class Affinity:
-    """The connections of a run's engines that stay; `jobs` are those of the run by id."""
+    """The open connections of a run's engines; `jobs` are those of the run by id."""
 
     def __init__(self, jobs: Mapping[int, Job], clock: Callable[[], float]) -> None:
         self._jobs = jobs
         self._clock = clock
-        #: The engine with a connection, by the node's name; of those that are handed out clients.
+        #: The engine with a connection, by the node's name, among the engines that get clients.
         self._engine_of: dict[Key, int] = {}
         self._serving: set[int] = set()
-        #: How many engines have connections to nodes of the run, warm ones included that it has not leased.
+        #: How many engines have connections to nodes of the run, including warm ones that it has not leased.
         self.engines = 0
 
-    # -- what happened -----------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
 
     def add_engine(self, engine: Connected) -> None:
-        """An engine takes part in the run, maybe with connections of earlier ones."""
+        """An engine joins the run, perhaps with connections of earlier runs."""
         now = self._clock()
         self._serving.add(engine.engine_id)
         for node, until in list(engine.connected.items()):
@@ -51,7 +51,7 @@ class Affinity:
                 del engine.connected[node]
 
     def remove_engine(self, engine: Connected) -> None:
-        """An engine gets nothing more: its connections serve nobody."""
+        """An engine gets no more clients: its connections are of no use."""
         self._serving.discard(engine.engine_id)
         for node in engine.connected:
             if self._engine_of.get(node) == engine.engine_id:
@@ -65,7 +65,7 @@ class Affinity:
             if job is None or not job.keep:
                 continue
             node = job.keys[index]
-            # Behind the others, if at all: the first of them is the oldest.
+            # After the others, if at all: the first of them is the oldest.
             if node in engine.connected:
                 self._forget(engine, node)
             if reason in (EXITED, SIGNALED):
@@ -86,12 +86,12 @@ class Affinity:
             held = sum(bool(self._connections(engine, [job])) for engine in warm)
             self.engines = max(self.engines, len(self._serving) + held)
 
-    # -- what follows ------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------
 
     def part(self, work: Slice, most: int) -> tuple[Slice, int | None]:
-        """Return the first of some clients, `most` of them at most, that go to one engine, and its id.
+        """Return the first of some clients, at most `most`, that go to one engine, and its id.
 
-        None: they go to any.
+        None: they go to any engine.
         """
         job = self._jobs[work.job_id]
         if not (self._engine_of and job.keep):

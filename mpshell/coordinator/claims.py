@@ -1,8 +1,8 @@
-"""Whether an engine of another host reports on its own clients only: handed to it, and not ended yet.
+"""Checks that an engine of another host reports only on its own clients: handed to it, and not ended yet.
 
 Such an engine runs on a machine that need not be trusted. `mpshell.wire.codec.decode` has checked the form
-of its messages; here their content is compared with the work that the engine was given. A false claim is a
-ProtocolError, which ends that engine and not the run. Engines of this host are this package's own, and are not
+of its messages; here their content is compared with the work of the engine. A false claim raises
+ProtocolError, which ends that engine and not the run. Engines of this host run this package, and are not
 checked.
 """
 
@@ -15,7 +15,7 @@ from mpshell.coordinator.engine import EngineState
 from mpshell.errors import ProtocolError
 from mpshell.wire import files, messages
 
-#: Ends that an engine can report of a client.
+#: Ends that an engine can report for a client.
 _REASONS = frozenset(
     (messages.EXITED, messages.SIGNALED, messages.TIMED_OUT, messages.CANCELLED, messages.SPAWN_FAILED)
 )  # fmt: skip
@@ -25,12 +25,12 @@ _CONNECTION_REASONS = _REASONS | {
 }  # fmt: skip
 _STREAMS = frozenset((messages.STDOUT, messages.STDERR, messages.LOG))
 
-#: Exit status, signal or error number, and that of none.
+#: The range of an exit status, signal or error number, and the value for none.
 _STATUSES = range(-1, 1 << 12)
 
 
 def check(engine: EngineState, event: messages.Message) -> None:
-    """Raise ProtocolError for an event that claims more than the engine has."""
+    """Raise ProtocolError for an event about work that the engine does not have."""
     claim = _CHECKS.get(event.__class__)
     if claim is None or not claim(engine, event):
         raise ProtocolError(f"its {type(event).__name__} is about work that it was not given")
@@ -98,12 +98,12 @@ _CHECKS: dict[type, Callable[[EngineState, Any], bool]] = {
     messages.Finished: _finished,
     messages.InputLost: _job,
     messages.Notices: lambda engine, event: all(count > 0 for _, count in event.counts),
-    # What of it cannot be is refused where it is known what was sent (`mpshell.coordinator.hostfiles`).
+    # `mpshell.coordinator.hostfiles`, which knows what was sent, refuses impossible reports.
     files.Kept: lambda engine, event: True,
     messages.SlotsHeld: _slots_held,
     messages.RunEnded: _run_ended,
-    # These are about nothing but the engine itself. A message that is not in this table is refused: host keys
-    # to write into files here, above all.
+    # These are about the engine itself only. A message that is not in this table is refused: above all, host
+    # keys to write into files here.
     **dict.fromkeys(
         (messages.Bodies, messages.Pong, messages.Warn, messages.EngineFailed),
         lambda engine, event: True,

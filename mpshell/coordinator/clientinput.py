@@ -1,7 +1,7 @@
-"""The stdin of single clients of a job: the bytes for each, and how many of them its engine has been sent.
+"""The stdin of single clients of a job: the bytes for each, and how many of them were sent to its engine.
 
-Kept whole until the client has ended: one that an engine has never announced runs in another one, and reads all
-of it there. No such client is run a second time: its input answers its own output.
+All bytes are kept until the client has ended: a client that its engine never announced runs in another one, and
+reads all of them there. Such a client is never run twice: its input answers its own output.
 """
 
 from mpshell.runtime.spool import Spool
@@ -12,7 +12,7 @@ _PIECE = 1 << 18
 
 
 class _Input:
-    """The input of one client; `sent` counts the bytes that its engine has, -1 with the end too."""
+    """The input of one client; `sent` counts the bytes that its engine has, -1: all and the end."""
 
     __slots__ = ("closed", "sent", "spool")
 
@@ -28,20 +28,20 @@ class ClientInputs:
     def __init__(self) -> None:
         self._inputs: dict[int, _Input] = {}
         self._ended: set[int] = set()
-        #: Clients whose engine, where they have one, has not been sent all of it.
+        #: Clients whose input was not sent to their engine completely, or that have no engine.
         self.unsent: set[int] = set()
 
     def write(self, index: int, data: bytes) -> None:
-        """Add bytes for a client; dropped for one that has ended, or whose end of file was asked for.
+        """Add bytes for a client; dropped if it has ended, or if its end of file was requested.
 
-        InputStorageError when they cannot be kept.
+        InputStorageError if they cannot be stored.
         """
         if (found := self._input(index)) is not None and data:
             found.spool.append(data)
             self.unsent.add(index)
 
     def close(self, index: int) -> None:
-        """Have a client read the end of file after its input. Repeatable."""
+        """End a client's input: it reads the end of file after it. Repeatable."""
         if (found := self._input(index)) is not None:
             found.closed = True
             self.unsent.add(index)
@@ -53,13 +53,13 @@ class ClientInputs:
         return None if found.closed else found
 
     def rewind(self, index: int) -> None:
-        """Take note that the engine of a client is gone, and the client has not run."""
+        """Note that the engine of a client is gone, and the client has not run."""
         if (found := self._inputs.get(index)) is not None:
             found.sent = 0
             self.unsent.add(index)
 
     def end(self, index: int) -> None:
-        """Take note that a client has ended: nothing is for it any more."""
+        """Note that a client has ended and needs no more input."""
         self._ended.add(index)
         self.unsent.discard(index)
         if (found := self._inputs.pop(index, None)) is not None:

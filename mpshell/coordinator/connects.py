@@ -1,4 +1,4 @@
-"""Connections that the engines of a run make themselves: which engines can, how many, with which passwords."""
+"""Connections that the engines of a run make: which engines make them, how many, with which passwords."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Connects:
     def __init__(self, fanout: int = 1, rate: float | None = None) -> None:
         self._fanout = fanout
         self._rate = rate
-        #: The library whose connections the run needs; "" as long as it needs none.
+        #: The library whose connections the run needs; "" while it needs none.
         self.ssh_library = ""
-        #: None as long as no job has had a password.
+        #: None while no job has had a password.
         self._passwords: Passwords | None = None
 
     def enter(self, job: Job) -> None:
@@ -40,17 +40,17 @@ class Connects:
             self._passwords.enter(job)
 
     def on_password_news(self, engine: EngineState, event: PasswordNews) -> None:
-        """Take the report of an engine about passwords; ProtocolError for one that does not exist."""
+        """Process the report of an engine about passwords; ProtocolError for one that does not exist."""
         if self._passwords is None:
-            raise ProtocolError("a run without passwords has got news of one")
+            raise ProtocolError("a run without passwords received the state of one")
         self._passwords.on_news(engine, event)
 
     def most_engines(self, wanted: int) -> int:
-        """Return how many engines there may be: each of them makes one connection at least."""
+        """Return how many engines there may be: each of them makes at least one connection."""
         return min(wanted, self._fanout) if self.ssh_library else wanted
 
     def able(self, engines: Iterable[EngineState]) -> int:
-        """Return how many engines can run all that the run has; those with a library can run anything."""
+        """Return how many engines can run all commands of the run; those with a library can run any."""
         return sum(
             engine.is_counted and engine.link.ssh_library == self.ssh_library for engine in engines
         )
@@ -71,7 +71,7 @@ class Connects:
 
 
 class LateAffinity:
-    """The `Affinity` of a run, loaded with the first job whose connections stay; a plain run has none.
+    """The `Affinity` of a run, loaded with the first job whose connections stay open; a plain run has none.
 
     `jobs` are those of the run by id; `clock` is the monotonic one.
     """
@@ -79,7 +79,7 @@ class LateAffinity:
     def __init__(self, jobs: Mapping[int, Job], clock: Callable[[], float]) -> None:
         self._jobs = jobs
         self._clock = clock
-        #: Those that get clients.
+        #: The engines that get clients.
         self._links: dict[int, Link] = {}
         self._affinity: Affinity | None = None
 
@@ -89,19 +89,19 @@ class LateAffinity:
         return 0 if self._affinity is None else self._affinity.engines
 
     def add_engine(self, link: Link) -> None:
-        """An engine takes part in the run."""
+        """An engine joins the run."""
         self._links[link.engine_id] = link
         if self._affinity is not None:
             self._affinity.add_engine(link)
 
     def remove_engine(self, link: Link) -> None:
-        """An engine gets nothing more."""
+        """An engine gets no more clients."""
         self._links.pop(link.engine_id, None)
         if self._affinity is not None:
             self._affinity.remove_engine(link)
 
     def begin(self, job: Job, warm: Iterable[Link]) -> None:
-        """A job begins whose connections stay; `warm` are the engines that the run could lease for it."""
+        """A job begins whose connections stay open; `warm` are the engines that the run could lease for it."""
         if self._affinity is None:
             from mpshell.coordinator.affinity import Affinity
 
@@ -116,7 +116,7 @@ class LateAffinity:
             self._affinity.ended(link, results)
 
     def part(self, work: Slice, most: int) -> tuple[Slice, int | None]:
-        """Divide clients by the engines that they are for (`queues.Divide`)."""
+        """Divide clients by the engines that should run them (`queues.Divide`)."""
         return (work, None) if self._affinity is None else self._affinity.part(work, most)
 
     def connections(self, link: Link) -> int:

@@ -3,10 +3,9 @@
     start(job) ─► EngineSet ─► engines ─► frames ─► EngineSet ─► Intake ─┬► Verdicts ─► results of the worker
     serve(streams) ───────────────────────────────────► Streams ─────────┘      └─────► listener (the handler)
 
-A `Coordinator` has the jobs of a run and its beginning and end; how long it goes on, and the effect of an
-error, is the `Run`'s. In the thread that owns the Task. A handler of the user's may do anything, raise
-included: the messages that one turn has received are then still recorded, without events, before the error
-goes on.
+A `Coordinator` has the jobs of a run and its beginning and end; the `Run` decides how long it goes on, and
+handles errors. In the thread that owns the Task. A user's handler may do anything, also raise: then the
+messages that the turn has received are still recorded, without events, before the error is passed on.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from mpshell.coordinator.retry import RetryPolicy
     from mpshell.coordinator.rollout import Rollout, RolloutPlan
 
-#: Seconds beyond the grace that engines have to finish, before they are killed.
+#: Seconds after the grace until engines that have not finished are killed.
 _PATIENCE = 5.0
 
 
@@ -86,7 +85,7 @@ class Coordinator:
         if here is None:
             self._engines = engines_of(EngineSet, pool, connects)
         else:
-            # Late: only where the engines of the run are on other hosts.
+            # Late: only if the engines of the run are on other hosts.
             from mpshell.coordinator import farengines, places
 
             kind = functools.partial(
@@ -111,7 +110,7 @@ class Coordinator:
             self.run, pool, functools.partial(self._engines_for, pool), pool.surroundings(), self._intake,
             heartbeat, bucket, observer=self._observer,
             in_waves=plan is not None and plan.has_waves, connects=connects,
-            # After the last failure that is allowed nothing may start that waits in an engine.
+            # After the last allowed failure no client may start that waits in an engine.
             ahead=plan is None or plan.max_fail is None,
         )  # fmt: skip
 
@@ -131,7 +130,7 @@ class Coordinator:
             self.withdraw(job, why)
 
     def _give_up_jobs(self, jobs: Iterable[Job], why: str) -> None:
-        """Start no more of jobs that nothing is left for to run on."""
+        """Start no more of jobs for which no engine is left."""
         for job in jobs:
             self.withdraw(job, why, SPAWN_FAILED)
 
@@ -144,7 +143,7 @@ class Coordinator:
         self._engine_setting = engines
 
     def withhold(self, withheld: bool) -> None:
-        """Start no more clients while they are withheld: those that have ended are not taken fast enough."""
+        """Start no more clients while they are withheld, because outcomes are not read fast enough."""
         self._engines.withhold(withheld)
 
     def set_rate(self, rate: float | None) -> None:
@@ -154,7 +153,7 @@ class Coordinator:
         return pool.engines_for(clients, self._engine_setting)
 
     def start(self, job: Job) -> None:
-        """Take a job, wholly or not at all; its clients run as slots get free."""
+        """Take a job, or refuse it with an error; its clients run as slots become free."""
         with self.run.shielded():
             if self._observer is not None and job.recorded:
                 # First: it may refuse the job while nothing has run yet.
@@ -172,7 +171,7 @@ class Coordinator:
                 self.run.loop.call_soon(self._close, job)
 
     def serve(self, job: Job, streams: Streams) -> None:
-        """Take a job that is no command: descriptors of the user's, read and written by this loop."""
+        """Take a job that is not a command: descriptors of the user, which this loop reads and writes."""
         self._number(job)
         self._streams[job.id] = streams
         streams.enter(self.run, job, self._intake.stream_output, self._verdicts)
@@ -184,7 +183,7 @@ class Coordinator:
             self.run.hold()
 
     def cancel(self, job: Job) -> None:
-        """End a job's clients. From now on it has no event but outcomes of clients that had ended."""
+        """End a job's clients. From now on its only events are outcomes of clients that had ended."""
         if not job.handle(states.ABORT) and not job.is_aborted:
             return
         if (streams := self._streams.get(job.id)) is not None:
@@ -197,7 +196,7 @@ class Coordinator:
         self._verdicts.dropped(job, self._engines.drop(job))
 
     def withdraw(self, job: Job, why: str | None = None, reason: int = CANCELLED) -> None:
-        """Start no more of a job's clients; those that run go on. Outcomes have the reason, and `why`."""
+        """Start no more of a job's clients; running ones go on. Outcomes have the reason, and `why`."""
         job.handle(states.WITHDRAW)
         if job.state is not states.CLOSED:
             self._engines.tell_about(job, messages.Withdraw(job.id))
@@ -215,7 +214,7 @@ class Coordinator:
         return bool(self.jobs) and not any(job.announced for job in self.jobs.values())
 
     def _close(self, job: Job) -> None:
-        """Tell the end of a job, once."""
+        """Report the end of a job, once."""
         if not job.handle(states.CLOSE):
             return
         if self._streams.pop(job.id, None) is None:
@@ -224,15 +223,15 @@ class Coordinator:
             self.run.end_wait_for_start()
         if not job.autoclose:
             self.run.unhold()
-        # Also after an error and when a Ctrl-C waits: this event completes the first one.
+        # Also after an error and while a Ctrl-C is pending: this event completes the first one.
         self.run.call(job.listener.job_closed, job, job.timed_out)
 
     # -- a run ---------------------------------------------------------------------------------
 
     def run_until_idle(self, timeout: float | None, on_idle: Callable[[], bool]) -> None:
-        """Run until nothing holds it any more, and `on_idle` has nothing new either.
+        """Run until nothing holds it any more, and `on_idle` has nothing new.
 
-        Raise EngineTimeoutException when `timeout` seconds are over, or the exception of a handler. In any
+        Raise EngineTimeoutException after `timeout` seconds, or the exception of a handler. In any
         case everything has ended then, and every started job is closed.
         """
         run = self.run
@@ -273,7 +272,7 @@ class Coordinator:
     def _on_run_timeout(self) -> None:
         if self.run.stopping:
             return
-        # Now, and not when the run is wound up: then their unfinished last lines are not told any more.
+        # Now, and not when the run is wound up: then their unfinished last lines would not be reported.
         for streams in list(self._streams.values()):
             streams.end(TIMED_OUT)
         self.run.note(EngineTimeoutException())
@@ -285,10 +284,10 @@ class Coordinator:
         self.run.close()
 
     def begin_to_end(self) -> None:
-        """End all that is left: turns of the loop go on until it `has_ended`."""
+        """End all remaining work: make turns of the loop until it `has_ended`."""
         run = self.run
         if self._deadline is not None:
-            # The run has come to its end: a timeout must not get in the way of winding it up.
+            # The run is at its end: a timeout must not interrupt winding it up.
             self._deadline.cancel()
         run.begin_to_end()
         for job in list(self.jobs.values()):
@@ -306,12 +305,12 @@ class Coordinator:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of it runs any more."""
-        # Without its descriptors a run hears nothing more: its engines have seen their channels end.
+        """Whether none of its commands runs any more."""
+        # Without its descriptors a run receives nothing: its engines have seen their channels end.
         return not self.run.loop.intact() or self._engines.all_over()
 
     def hurry(self) -> None:
-        """Give commands that still run no more grace."""
+        """Kill commands that still run, without grace."""
         self._engines.kill_all(self._end_reason)
 
     def complete(self) -> None:

@@ -1,4 +1,4 @@
-"""One engine of a run as the coordinator knows it, and the receiver of the events about its clients."""
+"""One engine of a run in the coordinator, and the receiver of the events about its clients."""
 
 from __future__ import annotations
 
@@ -21,23 +21,19 @@ if TYPE_CHECKING:
 
     from mpshell.coordinator.clientinput import ClientInputs
 
-#: Bytes on the way to an engine at which no more stdin is sent.
+#: With so many bytes on the way to an engine, no more stdin is sent.
 HIGH_WATER = 1 << 20
 
 #: Bytes of stdin in one Write.
 _PIECE = 1 << 18
 
-# The states of an engine in a run, and its events. An event that a state does not name leaves it as it is.
-LEASED: Final = "LEASED"  # it may not answer at all: it is handed nothing yet
+# The states of an engine in a run, and its events. An event that a state does not name does not change it.
+LEASED: Final = "LEASED"  # it may not answer at all: it gets no clients yet
 SERVING: Final = "SERVING"  # the slot pools hand out work to it
-RETIRED: Final = (
-    "RETIRED"  # it has ids of before: it gets no more work, and ends the work that it has
-)
-SILENT: Final = (
-    "SILENT"  # it sends and receives nothing any more; its commands go on until it is gone
-)
-FREE: Final = "FREE"  # the run is over for it: it can serve another
-UNUSED: Final = "UNUSED"  # it has got no work, and gets none: nothing of it is waited for
+RETIRED: Final = "RETIRED"  # it has ids of before: it gets no more work, and ends its present work
+SILENT: Final = "SILENT"  # it neither sends nor receives; its commands go on until it is gone
+FREE: Final = "FREE"  # the run is over for it: it can serve another one
+UNUSED: Final = "UNUSED"  # it has no work, and gets none: the run does not wait for it
 STATES: Final = (LEASED, SERVING, RETIRED, SILENT, FREE, UNUSED)
 
 ADMIT: Final = "ADMIT"
@@ -58,7 +54,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 
 
 class EngineState(Stated):
-    """One engine in this run, as the coordinator knows it."""
+    """One engine in this run, in the coordinator."""
 
     table = TABLE
     __slots__ = (
@@ -80,20 +76,20 @@ class EngineState(Stated):
         self.outbox: list[Message] = []
         #: Bytes of stdin in the outbox.
         self.input_queued = 0
-        #: Clients handed out and not announced.
+        #: Clients that were handed out and not announced.
         self.assigned: set[int] = set()
-        #: Those announced and not finished, with the moment of that, 0 where it is not known.
+        #: Clients that were announced and have not finished, with the time of that, 0 if not known.
         self.running: dict[int, float] = {}
-        #: Jobs it knows, with the number of bytes of stdin it has been sent; -1: the end of it too.
+        #: Its jobs, with the number of bytes of stdin that were sent to it; -1: all and the end.
         self.jobs: dict[int, int] = {}
-        #: Jobs of which it waits for more of the stdin.
+        #: Jobs for which it waits for more stdin.
         self.hungry: set[int] = set()
-        #: Device and inode of the files for the stdin of jobs that it has, and those that go with the outbox.
+        #: Device and inode of its files for the stdin of jobs, and the files that are sent with the outbox.
         self.files: dict[int, tuple[int, int]] = {}
         self.descriptors: list[int] = []
-        #: Gathered output that later outcomes refer to, by number.
+        #: Gathered output to which later outcomes refer, by number.
         self.bodies: dict[int, bytes] = {}
-        #: Slots of one slot pool that it was ever given, at most.
+        #: The most slots of one slot pool that it ever had.
         self.most_slots = 0
         self.state: str = LEASED
 
@@ -104,16 +100,16 @@ class EngineState(Stated):
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has not to wait for it."""
+        """Whether the run need not wait for it."""
         return self.state in (FREE, UNUSED)
 
     @property
     def is_counted(self) -> bool:
-        """Whether it is one of the engines that the work is to have."""
+        """Whether it counts as one of the engines for the work."""
         return self.state not in (RETIRED, UNUSED)
 
     def give_slots(self, slot_pool: int, slots: int) -> None:
-        """Send it how many clients of a slot pool it may run at once."""
+        """Send it the number of clients of a slot pool that it may run at once."""
         self.most_slots = max(self.most_slots, slots)
         self.outbox.append(messages.SetSlots(slot_pool, slots))
 
@@ -134,11 +130,11 @@ class EngineState(Stated):
             self.feed(job)
 
     def spec_of(self, job: Job) -> messages.JobSpec:
-        """Return how it is to run a job's clients."""
+        """Return the specification with which it runs a job's clients."""
         return job.spec
 
     def feed(self, job: Job) -> None:
-        """Send it the new part of a job's stdin, as much as there is room for on the way."""
+        """Send it the new part of a job's stdin, as far as there is room on the way."""
         if job.inputs is not None:
             self._feed_each(job, job.inputs)
             return
@@ -182,7 +178,7 @@ class EngineState(Stated):
                 self.hungry.add(job.id)
 
     def _pass_file(self, job: Job) -> bool:
-        """Return whether it has, or gets with this frame, the file that a job's stdin goes on in."""
+        """Return whether it has, or gets with this frame, the file with the rest of a job's stdin."""
         if job.id in self.files:
             return True
         if len(self.descriptors) == MOST_DESCRIPTORS:
@@ -203,9 +199,9 @@ class EngineState(Stated):
             self.link.send(outbox)
 
     def not_run(self) -> dict[int, list[int]]:
-        """Return the clients of an engine that is gone which have surely not run: indexes by job, last first.
+        """Return the clients of a gone engine that have surely not run: indexes by job, last first.
 
-        Where its end is uncertain there are none: any of them may have been announced, and count as running.
+        If its end is uncertain there are none: any of them may have been announced, and count as running.
         """
         if not self.link.certain:
             self.running.update(dict.fromkeys(self.assigned, 0.0))
@@ -217,7 +213,7 @@ class EngineState(Stated):
         return found
 
     def take_back(self, client: int) -> bool:
-        """Take note that a client has ended unannounced; False for one that is not this engine's to end."""
+        """Note that a client has ended unannounced; False for one that this engine does not have."""
         if client in self.assigned:
             self.assigned.remove(client)
             return True
@@ -234,28 +230,28 @@ def check_version(event: messages.Ready) -> None:
 
 
 class ClientEvents(Protocol):
-    """The receiver of events about clients, those of each client in order: an Intake."""
+    """The receiver of events about clients, in order for each client: an Intake."""
 
     def starting(self, clients: list[int]) -> None:
-        """They have been announced: they are about to be spawned."""
+        """Clients have been announced: they are about to be spawned."""
 
     def trace(self, lines: list[tuple[int, str]]) -> None:
-        """Their command lines have been executed."""
+        """Command lines of clients have been executed."""
 
     def bodies(self, engine: EngineState, event: messages.Bodies) -> None:
-        """Their gathered output has come, for outcomes to refer to."""
+        """Gathered output has arrived, to which outcomes will refer."""
 
     def output(self, engine: EngineState, blocks: list[tuple[int, int, bytes]]) -> None:
-        """They have written."""
+        """Clients have written."""
 
     def written(self, writes: list[tuple[int, int]]) -> None:
-        """Their stdins have taken bytes."""
+        """The stdins of clients have taken bytes."""
 
     def finished(self, engine: EngineState, results: list[messages.Result]) -> None:
-        """They have ended, each of them for good."""
+        """Clients have ended for good."""
 
     def lost(self, engine: EngineState, clients: Iterable[tuple[int, float]]) -> None:
-        """Their engine is gone: announced at that moment (0: not known), they may have run."""
+        """The engine of clients is gone: announced at that time (0: not known), they may have run."""
 
     def dropped(self, job: Job, indexes: Sequence[int]) -> None:
-        """They have surely not run, and are not wanted any more."""
+        """Clients that have surely not run are dropped."""

@@ -1,11 +1,11 @@
 """The engines of one run: leased as the work needs them, and sent their work in one frame a turn.
 
     SlotPool ──► EngineSet ──► a frame a turn ──► engine
-                 EngineSet ◄── frames ◄────────── engine, or the news that it is gone
+                 EngineSet ◄── frames ◄────────── engine, or the report that it is gone
                      └──► ClientEvents (Intake): messages about clients
 
-Messages about engines end here. The clients that each engine was handed are kept, so that when one is
-lost its announced clients can be told from those that have surely not run. In the thread of the run.
+Messages about engines are handled here. The clients of each engine are kept, so that after the loss of one
+its announced clients can be distinguished from those that have surely not run. In the thread of the run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from mpshell.wire.messages import Message, job_and_index
 class EngineSet:
     """Leased engines, slot pools, and the frames that go down to them.
 
-    With `in_waves` clients wait for `release_wave`. Without `ahead` engines are handed out none ahead of need.
+    With `in_waves` clients wait for `release_wave`. Without `ahead` engines get no clients ahead of need.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class EngineSet:
         self._bucket = bucket or TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
-        #: The receiver of each kind of message: those about engines end here, the others go on.
+        #: The receiver of each kind of message: those about engines are handled here, the others passed on.
         self._handlers: dict[type, Callable[..., object]] = {
             messages.Finished: self._on_finished,
             messages.Starting: self._on_starting,
@@ -96,7 +96,7 @@ class EngineSet:
     # -- work ----------------------------------------------------------------------------------
 
     def add_slot_pool(self, number: int, fanout: int | None) -> None:
-        """Make a slot pool, or give one another fanout."""
+        """Make a slot pool, or change the fanout of one."""
         serving = [n for n, engine in self._engines.items() if engine.state is states.SERVING]
         self._slot_pools.set_fanout(number, fanout, serving)
         self._end_of_turn()
@@ -132,19 +132,19 @@ class EngineSet:
         self._end_of_turn()
 
     def drop(self, job: Job) -> list[int]:
-        """Take a job's clients that no engine has back; return their indexes."""
+        """Take back a job's clients that no engine has; return their indexes."""
         dropped = self._slot_pools[job.slot_pool].drop_work(job.id)
         return [index for work in dropped for index in range(work.first, work.stop)]
 
     def tell_about(self, job: Job, command: messages.Cancel | messages.Withdraw) -> None:
-        """Say something to every engine that has clients of a job."""
+        """Send a message to every engine that has clients of a job."""
         for engine in self._engines.values():
             if job.id in engine.jobs:
                 engine.outbox.append(command)
         self._end_of_turn()
 
     def forget(self, job: Job) -> None:
-        """No engine needs to know of a closed job any more."""
+        """A job is closed: no engine needs it any more."""
         self._jobs.pop(job.id, None)
         if job.fanout is not None:
             self._slot_pools.forget(job.slot_pool)
@@ -156,7 +156,7 @@ class EngineSet:
         self._end_of_turn()
 
     def again(self, job: Job, index: int, delay: float = 0.0) -> None:
-        """Queue a client once more, in front: for now, or in `delay` seconds."""
+        """Queue a client once more, in front: at once, or in `delay` seconds."""
         due = self._loop.time() + delay if delay else None
         self._slot_pools[job.slot_pool].add_again(Slice(job.id, index, index + 1), due)
         self._end_of_turn()
@@ -183,10 +183,10 @@ class EngineSet:
                     claims.check(engine, event)
                 handler = self._handlers.get(type(event))
                 if handler is None:
-                    raise ProtocolError(f"a coordinator got {event!r}")
+                    raise ProtocolError(f"a coordinator received {event!r}")
                 handler(engine, event)
             except ProtocolError as error:
-                # Nothing for a coordinator: as garbage is, the end of that engine.
+                # Not a message for a coordinator: like garbage, it is the end of that engine.
                 link.fence(str(error))
         self._end_of_turn()
 
@@ -227,11 +227,11 @@ class EngineSet:
         self._admit(engine)
 
     def _on_input_lost(self, engine: EngineState, event: messages.InputLost) -> None:
-        """End the run: its commands must not take the part that they have got for the whole."""
+        """End the run: its commands must not take a part of their input for the whole."""
         self._run.note(InputStorageError(event.text))
 
     def _on_failure(self, engine: EngineState, event: messages.EngineFailed) -> None:
-        """An engine ends with an error of its own."""
+        """An engine ends with an internal error."""
         engine.link.detail = event.traceback
         if (error := self._misfires.failed(event.traceback)) is not None:
             self._run.note(error)
@@ -252,14 +252,14 @@ class EngineSet:
         for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
         if engine.state is states.RETIRED:
-            # It takes nothing from another user, the rest of a command's stdin neither.
-            how, (uid, gid) = link.detail or "its engine is gone", self._ids
+            # It takes nothing from another user, not even the rest of a command's stdin.
+            how, (uid, gid) = link.detail or "its engine has ended", self._ids
             link.detail = f"{how}, after the program changed its user to uid {uid}, gid {gid}"
         self._clients.lost(engine, sorted(engine.running.items()))
         self._end_of_turn()
 
     def _hand_back(self, job_id: int, indexes: list[int]) -> None:
-        """Clients were handed out and never announced: they have surely not run, and do elsewhere."""
+        """Queue clients that were handed out and never announced: they have surely not run."""
         job = self._jobs.get(job_id)
         if job is None:
             return
@@ -272,7 +272,7 @@ class EngineSet:
             self._clients.dropped(job, indexes)
 
     def _on_silent(self, link: Link) -> None:
-        """Its commands may go on for a while: others are not started in its place before it is gone."""
+        """Its commands may go on for a while: do not start others in its place before it is gone."""
         engine = self._engines.get(link.engine_id)
         if engine is not None:
             engine.handle(states.FALL_SILENT)
@@ -298,7 +298,7 @@ class EngineSet:
         if not self._run.stopping:
             if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
-            # First: clients that have waited for another attempt need an engine, and there may be none.
+            # First: clients whose wait for another attempt is over need an engine, and there may be none.
             self._slot_pools.release(self._loop.time())
             try:
                 self._lease_what_is_needed()
@@ -311,14 +311,14 @@ class EngineSet:
             if engine.outbox:
                 engine.send()
                 if engine.hungry and not engine.link.pending:
-                    # It took all at once: no news of room will come.
+                    # It took everything at once: `on_flushed` will not be called.
                     self._loop.call_soon(self._on_flushed, engine.link)
 
     def _cannot_start(self, error: EngineStartError) -> None:
         self._run.note(error)
 
     def _retire_engines(self) -> None:
-        """Hand out no more to the engines of before: they would take no command of another user."""
+        """Hand out no more to engines from before a change of user: they would take no command."""
         self._ids = os.getuid(), os.getgid()
         for engine_id, engine in self._engines.items():
             engine.handle(states.RETIRE)
@@ -326,7 +326,7 @@ class EngineSet:
             self._affinity.remove_engine(engine.link)
 
     def _deal(self) -> None:
-        """Move slots and hand out clients, and see to a turn when the next one may start."""
+        """Move slots and hand out clients, and plan a turn for when the next one may start."""
         now = self._loop.time()
         for slot_pool in self._slot_pools:
             budget = 0 if self._withheld else self._bucket.available()
@@ -352,7 +352,7 @@ class EngineSet:
         fanout = self._slot_pools.at_once(clients)
         wanted = max(1, min(self._wanted(commands), fanout))
         if connected := self._affinity.engines:
-            # Connections that are there are worth an engine more, as far as there may be so many.
+            # Existing connections are worth one more engine, within the allowed number.
             wanted = max(wanted, min(connected, self._wanted(UNLIMITED)))
         wanted = self._connects.most_engines(wanted)
         while (able := self._connects.able(self._engines.values())) < wanted:
@@ -379,7 +379,7 @@ class EngineSet:
         self._heartbeat.watch(link)
 
     def _admit(self, engine: EngineState) -> None:
-        """Have the slot pools hand out work to an engine, once."""
+        """Let the slot pools hand out work to an engine, once."""
         if not engine.handle(states.ADMIT):
             return
         self._slot_pools.add_engine(engine.link.engine_id)
@@ -387,15 +387,15 @@ class EngineSet:
     # -- the end -------------------------------------------------------------------------------
 
     def end_run(self) -> None:
-        """Ask every engine to finish; `all_over` tells when they have."""
+        """Ask every engine to finish; `all_over` is true when they have."""
         for engine in self._engines.values():
             engine.outbox.append(messages.EndRun())
-            # One that has got no work has nothing to finish: its host may never answer.
+            # One without work has nothing to finish, and its host may never answer.
             engine.handle(states.END_RUN)
         self._turn()
 
     def kill_all(self, reason: int) -> None:
-        """Give commands that still run no more grace."""
+        """Kill commands that still run, without grace."""
         for engine in self._engines.values():
             engine.outbox.append(messages.Cancel(None, reason, True))
         self._turn()
@@ -404,13 +404,13 @@ class EngineSet:
         return all(engine.is_over for engine in self._engines.values())
 
     def fence(self) -> None:
-        """Kill the engines that do not come to an end."""
+        """Kill the engines that do not end."""
         for engine in self._engines.values():
             if not engine.is_over:
                 engine.link.fence()
 
     def release(self) -> None:
-        """Give the engines back; those that have not ended it are closed."""
+        """Give the engines back; close those that have not ended the run."""
         for engine in self._engines.values():
             engine.link.detach()
             if engine.state is states.FREE and not engine.link.gone:

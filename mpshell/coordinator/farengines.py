@@ -1,4 +1,4 @@
-"""The engines of a run that are on other hosts: what they read of this one crosses once a host.
+"""The engines of a run that are on other hosts: data from this host is sent to each host once.
 
 Loaded when a run has engines on other hosts.
 """
@@ -25,7 +25,7 @@ from mpshell.wire.notices import NOTICE_REASON, OVER_SSH
 
 
 class FarEngineState(EngineState):
-    """An engine that reads input and sources from files of its host."""
+    """An engine that reads input and the sources of copies from files of its host."""
 
     __slots__ = ("_host_files", "_notices")
 
@@ -61,9 +61,9 @@ class FarEngineState(EngineState):
             self._notices.count([(text, work.stop - work.first)])
 
     def feed(self, job: Job) -> None:
-        """Send it what it is to keep of a job, and tell it how much input there is to be read."""
+        """Send it the part of a job's files that it stores, and how many bytes of input it can read."""
         if job.inputs is not None:
-            # Each client has its own: nothing is for two engines.
+            # Each client has its own input: nothing is for two engines.
             super().feed(job)
             return
         room = HIGH_WATER - self.link.pending - self.input_queued
@@ -86,9 +86,9 @@ class FarEngineState(EngineState):
 
 
 class FarEngineSet(EngineSet):
-    """Engines on other hosts. A job with a source is dealt to those of a host that has all of it.
+    """Engines on other hosts. A job with a source goes to engines of a host that has the whole source.
 
-    `stop` is to start no more of some jobs, for a reason; `env` are variables on top of those that are there.
+    `stop` starts no more of some jobs, for a reason; `env` are variables in addition to those on the host.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class FarEngineSet(EngineSet):
         if event.text:
             where = engine.link.host
             self._run.note(
-                InputStorageError(f"{where} cannot keep what is sent there: {event.text}")
+                InputStorageError(f"{where} cannot store the data that is sent there: {event.text}")
             )
             return
         job = self._jobs.get(self._files.kept(engine, event))

@@ -1,4 +1,4 @@
-"""Bytes that grow, and end as one text, without both being in memory at a time."""
+"""Bytes that grow and finally become one text, without both being in memory at once."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from mpshell.runtime.lean import TYPE_CHECKING
 if TYPE_CHECKING:
     import mmap
 
-#: Bytes from which on they have pages of their own, which are given back one by one while the text is made.
-#: Fewer bytes are copied.
+#: From this size on they have pages of their own, which are freed one by one while the text is made.
+#: Smaller texts are copied.
 _PAGES_FROM = 1 << 22
 
-#: Bytes that are moved at a time, a multiple of a page.
+#: The number of bytes that are moved at once, a multiple of a page.
 _PIECE = 1 << 20
 
 
 class Growing:
-    """The output so far of a stream that goes on. When there is no room to grow, it keeps all that it has."""
+    """The output so far of an open stream. If there is no room to grow, it keeps all that it has."""
 
     __slots__ = ("_buffer", "_pages", "_size")
 
     def __init__(self) -> None:
-        # No io.BytesIO, which loses its content when it cannot grow.
+        # Not io.BytesIO, which loses its content if it cannot grow.
         self._buffer = bytearray()
         self._pages: mmap.mmap | None = None
-        #: Bytes in the pages.
+        #: The number of bytes in the pages.
         self._size = 0
 
     def __len__(self) -> int:
         return len(self._buffer) if self._pages is None else self._size
 
     def add(self, data: bytes) -> None:
-        """Add bytes; MemoryError when there is no room for them."""
+        """Add bytes; MemoryError if there is no room for them."""
         end = len(self) + len(data)
         if self._pages is None:
             if end < _PAGES_FROM:
@@ -44,7 +44,7 @@ class Growing:
             self._pages[: self._size] = self._buffer
             self._buffer = bytearray()
         if end > len(self._pages):
-            # The kernel moves pages without a copy (mremap(2)), and those not written to yet take nothing.
+            # The kernel moves pages without a copy (mremap(2)), and pages not written to yet take no memory.
             _resize(self._pages, end + end // 8)
         self._pages[self._size : end] = data
         self._size = end
@@ -55,7 +55,7 @@ class Growing:
         return size - 1 if size and self.copy(size - 1, size) == b"\n" else size
 
     def rfind(self, byte: bytes, end: int) -> int:
-        """Return the place of the last such byte before `end`, or -1."""
+        """Return the index of the last such byte before `end`, or -1."""
         if self._pages is None:
             return self._buffer.rfind(byte, 0, end)
         return self._pages.rfind(byte, 0, end)
@@ -69,7 +69,7 @@ class Growing:
     def take(self, size: int) -> bytes:
         """Return the first `size` bytes as a text, and drop all.
 
-        MemoryError when there is no room for the text: everything is kept then.
+        MemoryError if there is no room for the text: then everything is kept.
         """
         if self._pages is None:
             text, self._buffer = self.copy(0, size), bytearray()
@@ -81,11 +81,11 @@ class Growing:
 
 
 def _moved(pages: mmap.mmap, size: int) -> bytes:
-    """Return bytes from the begin of pages, which are given back as they are copied."""
+    """Return bytes from the beginning of pages, which are freed as they are copied."""
     import mmap
 
-    # These zeros take no memory before something is written there; and the value of a buffer that is full is
-    # no copy of it.
+    # These zeros take no memory before something is written there; and the value of a full buffer is
+    # not a copy of it.
     text = io.BytesIO(bytes(size))
     done = 0
     try:
@@ -104,7 +104,7 @@ def _moved(pages: mmap.mmap, size: int) -> bytes:
 
 
 def _new_pages(size: int) -> mmap.mmap:
-    # Late: few outputs are as big.
+    # Late: few outputs are so large.
     import mmap
 
     try:

@@ -1,4 +1,4 @@
-"""Which engines of a run are given up because nothing is heard of them."""
+"""Finds the engines of a run that are given up because they send nothing."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from mpshell.launch.link import Link
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import messages
 
-#: Signs of life that an engine is asked for in the time after which it is given up. That takes an eighth longer
-#: at most, so that one of another host is lost within ten seconds by default.
+#: The number of signs of life that are requested in the time after which an engine is given up. That takes at
+#: most an eighth longer, so that an engine of another host is lost within ten seconds by default.
 _BEATS = 8
 
 
 class Heartbeat:
-    """Asks every engine for a sign of life, and fences those that have missed all of the last.
+    """Asks every engine for a sign of life, and fences those that have not answered the last ones.
 
-    `seconds` of silence are given to an engine; None: any number, and none is asked.
+    An engine may be silent for `seconds`; None: for ever, and none is asked.
     """
 
     def __init__(self, loop: EventLoop, seconds: float | None) -> None:
@@ -26,7 +26,7 @@ class Heartbeat:
         self._beating = False
 
     def watch(self, link: Link) -> None:
-        """Look after an engine of the run from now on."""
+        """Watch an engine of the run from now on."""
         if self._seconds is None:
             return
         self._links[link.engine_id] = link
@@ -40,12 +40,12 @@ class Heartbeat:
         self._links.pop(engine_id, None)
 
     def heard(self, engine_id: int) -> None:
-        """A frame of an engine has come: any is a sign of life."""
+        """A frame of an engine has arrived, and any frame is a sign of life."""
         self._silent[engine_id] = 0
 
     def _beat(self, seconds: float) -> None:
-        # A turn of the loop reads the channels before it comes to deadlines, and the next beat counts from
-        # here. So an engine that has answered while a handler was slow is never taken for dead.
+        # A turn of the loop reads the channels before it handles deadlines, and the next beat counts from
+        # here. So an engine that answered during a slow handler is never taken for dead.
         for engine_id, link in self._links.items():
             silent = self._silent[engine_id] = self._silent[engine_id] + 1
             limit = seconds if link.ready else max(seconds, link.patience)

@@ -1,9 +1,9 @@
-"""What the engines of another host read from files there: the input of a job, or the source of a copy.
+"""The files on another host that engines there read: the input of a job, or the source of a copy.
 
     job ── Keep, once a host ──► keeper, one engine of the host ── file ──► StoredAt: every engine there
-                                 ◄── Kept: so much of it can be read
+                                 ◄── Kept: how much of it can be read
 
-Each file crosses once. When its keeper dies another engine of the host goes on where the file ends.
+Each file crosses once. If its keeper dies, another engine of the host continues at the end of the file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpshell.coordinator.job import Job
 
     class Content(Protocol):
-        """What a file is to hold: the input of a job, or the source of a copy."""
+        """The content of a file: the input of a job, or the source of a copy."""
 
         size: int
 
@@ -36,9 +36,9 @@ class _HostFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self.keeper: EngineState | None = None
-        #: Bytes that were sent, and those that can be read there.
+        #: The numbers of bytes that were sent, and that can be read there.
         self.sent = self.kept = 0
-        #: Its end was sent; and has got there.
+        #: Whether its end was sent, and whether it has arrived there.
         self.is_closed = self.is_whole = False
 
 
@@ -47,7 +47,7 @@ class HostFiles:
 
     def __init__(self) -> None:
         self._files: dict[tuple[str, int], _HostFile] = {}
-        #: The paths of those of closed jobs: what was reported of them may be on the way still.
+        #: The paths of files of closed jobs: reports about them may still be on the way.
         self._forgotten: set[str] = set()
 
     def _file_of(self, engine: EngineState, job: Job) -> _HostFile:
@@ -59,13 +59,13 @@ class HostFiles:
         return file
 
     def is_there(self, engine: EngineState, job: Job) -> bool:
-        """Whether the source of a job can be read where an engine is; a job without one has all it needs."""
+        """Whether the source of a job can be read on the host of an engine; true for a job without one."""
         return job.source is None or self._file_of(engine, job).is_whole
 
     def feed(self, engine: EngineState, job: Job, room: int) -> int:
-        """Send an engine what it is to keep of a job, about `room` bytes at most; return how many.
+        """Send an engine the data of a job that it stores, at most about `room` bytes; return how many.
 
-        An engine whose host has no keeper for it becomes that.
+        If its host has no keeper for the file, the engine becomes its keeper.
         """
         file = self._file_of(engine, job)
         if file.keeper is None:
@@ -84,20 +84,20 @@ class HostFiles:
         return file.sent - before
 
     def lacks(self, engine: EngineState, job: Job) -> bool:
-        """Whether an engine has more to keep of a job than it was sent."""
+        """Whether there are more data of a job for an engine to store than were sent to it."""
         file = self._file_of(engine, job)
         content: Content = job.input if job.source is None else job.source
         return file.keeper is engine and file.sent < content.size
 
     def readable(self, engine: EngineState, job: Job) -> tuple[int, str]:
-        """Return how many bytes of a job's input an engine can read, and where."""
+        """Return how many bytes of a job's input an engine can read, and in which file."""
         file = self._file_of(engine, job)
         return file.kept, file.path
 
     def kept(self, engine: EngineState, event: files.Kept) -> int:
-        """Take note of what an engine keeps; return the job, 0 for a closed one.
+        """Process the report of an engine about a stored file; return the job, 0 for a closed one.
 
-        ProtocolError for what it was not asked to keep.
+        ProtocolError for a file that was not sent to it.
         """
         if event.path in self._forgotten:
             return 0
@@ -110,10 +110,10 @@ class HostFiles:
                 elif not event.text:
                     break
                 return job_id
-        raise ProtocolError("it keeps a file that it was not sent")
+        raise ProtocolError("it stores a file that was not sent to it")
 
     def gone(self, engine: EngineState) -> Iterable[int]:
-        """An engine is gone: return the jobs of which it has kept files that lack something."""
+        """An engine is gone: return the jobs whose files it stored and that are incomplete."""
         found = []
         for (_, job_id), file in self._files.items():
             if file.keeper is engine:
@@ -123,13 +123,13 @@ class HostFiles:
         return found
 
     def forget(self, job: Job, engines: Iterable[EngineState]) -> None:
-        """Have the files of a closed job removed, by an engine of each host that has one."""
+        """Let an engine of each host with a file of a closed job remove it."""
         for place in [place for place in self._files if place[1] == job.id]:
             file = self._files.pop(place)
             self._forgotten.add(file.path)
             if not (file.sent or file.is_closed):
                 continue
             there = (engine for engine in engines if engine.link.stage == place[0])
-            # Its keeper first: what that still writes comes before.
+            # Preferably the keeper, so that its last writes come before the removal.
             if (engine := file.keeper or next(there, None)) is not None:
                 engine.outbox.append(files.Drop(file.path))

@@ -3,7 +3,7 @@
     EngineSet ──► Output ───► (a transport's reader) ───► results of the worker, its listener
               └─► Finished ─► (a transport's reader) ───► Verdicts
 
-Called by the engines of a run (`mpshell.coordinator.engine.ClientEvents`), in the thread of the run.
+The engines of a run call it (`mpshell.coordinator.engine.ClientEvents`), in the thread of the run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Remembered(dict[str, bool]):
 
 
 class Intake:
-    """Events about the clients of one run; `records` tells whether a stream is recorded now."""
+    """Events about the clients of one run; `records` returns whether a stream is recorded now."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Intake:
         self._verdicts = verdicts
         self._intern = intern
         self._records = records
-        #: Who keeps output beside the results; None: nobody.
+        #: The observer that also keeps output, or None.
         self._keeper = observer if observer is not None and observer.keeps_output else None
 
     # -- starts --------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ class Intake:
     # -- output --------------------------------------------------------------------------------
 
     def bodies(self, engine: EngineState, event: messages.Bodies) -> None:
-        """Gathered output has come, for outcomes to refer to: one object for equal bodies of a run."""
+        """Gathered output has arrived, to which outcomes will refer: one object for equal bodies of a run."""
         if event.floor:
             engine.bodies = {n: body for n, body in engine.bodies.items() if n >= event.floor}
         for number, body in event.bodies:
@@ -114,7 +114,7 @@ class Intake:
         return job.streams_lines(stream) and job.is_told and not self._run.stopping
 
     def _whole_lines(self, job: Job, index: int, stream: int, block: bytes) -> bytes | None:
-        """Return a block that ends with a line, however long; None when its end is still to come."""
+        """Return a block that ends with a line, however long; None while its end has not arrived."""
         if not block.endswith(b"\n"):
             job.open_lines.setdefault((index, stream), []).append(block)
             return None
@@ -128,7 +128,7 @@ class Intake:
         live.end()
 
     def stream_output(self, job: Job, number: int, block: bytes) -> None:
-        """Record and report the lines of a stream of the user's."""
+        """Record and report the lines of a stream of the user."""
         if job.is_told and not self._run.stopping:
             whole = self._whole_lines(job, 0, number, block)
             if whole is not None:
@@ -137,7 +137,7 @@ class Intake:
             job.results.record(sname, job.keys, block)
 
     def written(self, writes: list[tuple[int, int]]) -> None:
-        """Stdins of clients have taken bytes."""
+        """The stdins of clients have taken bytes."""
         for client, size in writes:
             job_id, index = job_and_index(client)
             job = self._jobs.get(job_id)
@@ -147,15 +147,15 @@ class Intake:
     # -- ends ----------------------------------------------------------------------------------
 
     def finished(self, engine: EngineState, results: list[messages.Result]) -> None:
-        """Clients of an engine have ended, each for good."""
+        """Clients of an engine have ended for good."""
         jobs, engine_id, bodies = self._jobs, engine.link.engine_id, engine.bodies
         host, offset = engine.link.host, engine.link.offset
         records = _Remembered(self._records)
-        # The call that `Outcome(...)` makes: half as long without the function in between, which only names the
-        # fields.
+        # The call that `Outcome(...)` makes: twice as fast without the function in between, which only names
+        # the fields.
         new = tuple.__new__
         for client, reason, status, stdout, stderr, started, duration, detail in results:
-            # `job_and_index` without its call, which pays for half of the checks of a result.
+            # `job_and_index` inline: the saved call pays for half of the checks of a result.
             job = jobs.get(client >> messages.INDEX_BITS)
             index = client & messages.INDEX_MASK
             if job is None:
@@ -164,7 +164,7 @@ class Intake:
             if job.inputs is not None:
                 job.inputs.end(index)
             if offset and started:
-                # Of another host's clock.
+                # On another host's clock.
                 started += offset
             outcome = new(
                 Outcome, (reason, status, started, duration, detail, engine_id, attempt, host)
@@ -187,13 +187,13 @@ class Intake:
                         self._have_read(engine, job, job.reader, index, stream, whole)
                 self._end_read(job, job.reader, index, outcome)
             if job.wants_events:
-                # A handler may have switched recording.
+                # A handler may have switched recording on or off.
                 records.clear()
 
     def lost(self, engine: EngineState, clients: Iterable[tuple[int, float]]) -> None:
         """An engine is gone with these clients, announced at a time (0: not known): they may have run."""
         now = self._run.loop.time()
-        detail = engine.link.detail or "its engine is gone"
+        detail = engine.link.detail or "its engine has ended"
         for client, began in clients:
             job_id, index = job_and_index(client)
             job = self._jobs.get(job_id)
@@ -214,7 +214,7 @@ class Intake:
                 self._end_read(job, job.reader, index, outcome)
 
     def dropped(self, job: Job, indexes: Sequence[int]) -> None:
-        """Clients that no engine has any more are not wanted."""
+        """Clients that no engine has any more are dropped."""
         self._verdicts.dropped(job, indexes)
 
     # -- a transport that reads ----------------------------------------------------------------
@@ -235,12 +235,12 @@ class Intake:
             self._take(job, items, outcome)
 
     def _end_read(self, job: Job, reader: Reader, index: int, outcome: Outcome) -> None:
-        """Have a reader end a client: the keys that it does not end have the client's own outcome."""
+        """Let a reader end a client: keys that it does not end get the client's own outcome."""
         items: list[Said | Ended] = []
         self._ask(items, reader.finish, index, outcome.reason, outcome.status, outcome.detail)
         ends = {item.key: _end_of(item, outcome) for item in items if isinstance(item, Ended)}
         keys = job.keys_of(index)
-        # Another attempt is asked for first: a reader makes nothing of one that is not the last.
+        # First check for another attempt: a reader must not process the end of one that is not the last.
         attempts = [(key, ends.get(key, outcome)) for key in keys]
         if not self._verdicts.runs_again(job, index, attempts):
             self._take(job, items, outcome)
@@ -250,7 +250,7 @@ class Intake:
     def _ask(
         self, items: list[Said | Ended], call: Callable[..., Iterable[Said | Ended]], *args: object
     ) -> None:
-        """Have a reader read; it may be the user's, and its exception ends the run."""
+        """Call a reader; it may be the user's, and its exception ends the run."""
         self._run.call(lambda: items.extend(call(*args)))
 
     def _take(self, job: Job, items: Sequence[Said | Ended], outcome: Outcome) -> None:
@@ -268,15 +268,15 @@ class Intake:
 
 
 def _end_of(item: Ended, outcome: Outcome) -> Outcome:
-    """Return the outcome of a key that a reader has ended, with times, engine and attempt of its client's."""
+    """Return the outcome of a key that a reader has ended, with its client's times, engine and attempt."""
     return outcome._replace(reason=item.reason, status=item.status, detail=item.detail)
 
 
 def indexes_by_job(clients: list[int]) -> dict[int, list[int]]:
-    """Return the indexes of clients by the number of their job."""
+    """Return the indexes of clients by their job's number."""
     first = (clients[0] if clients else 0) & ~messages.INDEX_MASK
     if clients and first <= min(clients) and max(clients) <= first | messages.INDEX_MASK:
-        # All of one job, as nearly always: that takes half as long.
+        # All clients are of one job, as nearly always: twice as fast.
         return {first >> messages.INDEX_BITS: [client - first for client in clients]}
     by_job: dict[int, list[int]] = {}
     for client in clients:

@@ -1,11 +1,11 @@
-"""Ctrl-C and other signals in the middle of a run: handled at a point where nothing is half done.
+"""Ctrl-C and other signals in the middle of a run: handled only between complete steps.
 
-Python calls a signal handler wherever the main thread happens to be, and its exception, KeyboardInterrupt
-for one, goes through there. During a run in the main thread handlers are here called only while the run
-waits and while a handler of events runs, and else put off until then: whatever they raise, and however
-quickly one Ctrl-C follows another, a run ends all that it has begun.
+Python calls a signal handler at any line of the main thread, and an exception of the handler, for instance
+KeyboardInterrupt, is raised there. During a run in the main thread, this module calls handlers only while the
+run waits and while a handler of events runs, and otherwise delays them: with any exception, and with several
+Ctrl-C in quick succession, a run ends everything that it has begun.
 
-Made by the Task, around a whole run; used by its coordinator, in the same thread.
+The Task makes it, around a whole run; the coordinator uses it, in the same thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-# Asking the module of the standard library for all handlers takes 0.3 ms, each run.
+# Getting all handlers from the module of the standard library takes 0.3 ms in each run.
 from mpshell.runtime.lean import signal
 
 Handler = Callable[[int, FrameType | None], object]
@@ -25,12 +25,12 @@ class Interrupts:
     """A context in which signal handlers are called while it is `open`."""
 
     def __init__(self) -> None:
-        #: Whether they are called now; to be set back by a plain assignment, which nothing can interrupt.
+        #: Whether they are called now; reset it by a plain assignment, which nothing can interrupt.
         self.open = False
-        #: Called when one is put off.
+        #: Called when one is delayed.
         self.wake: Callable[[], object] | None = None
-        #: The signals that were put off: a signal that comes twice meanwhile is handled once, as the kernel
-        #: does it.
+        #: The delayed signals: a signal that arrives twice before it is handled is handled once, as in the
+        #: kernel.
         self.pending: dict[int, FrameType | None] = {}
         self._handlers: dict[int, Handler] = {}
         self._left = False
@@ -40,7 +40,7 @@ class Interrupts:
             try:
                 self._take_over()
             except BaseException:
-                # Raised by one that was not taken over yet.
+                # Raised by a handler that was not replaced yet.
                 self._leave()
                 raise
         return self
@@ -56,7 +56,7 @@ class Interrupts:
             handler = signal.getsignal(number)
             if type(handler) is int or handler is None:
                 continue  # The default, ignored, or not Python's: nearly all, and looked at in each run.
-            # That of an earlier run, which somebody has put back.
+            # The handler of an earlier run, which other code has reinstalled.
             while (
                 isinstance(owner := getattr(handler, "__self__", None), Interrupts) and owner._left
             ):
@@ -66,14 +66,14 @@ class Interrupts:
                 signal.signal(number, self._on_signal)
 
     def _leave(self) -> None:
-        """Install the user's own handlers again, but for those that were replaced meanwhile."""
+        """Install the user's own handlers again, except for signals whose handler was replaced meanwhile."""
         self.open = self._left = True
         try:
             for number, handler in self._handlers.items():
                 if signal.getsignal(number) == self._on_signal:
                     signal.signal(number, handler)
         except BaseException:
-            # Raised by one that is back already.
+            # Raised by a handler that is installed again already.
             self._leave()
             raise
 
@@ -84,21 +84,21 @@ class Interrupts:
             else:
                 self.pending[number] = frame
         finally:
-            # Also for a request that a handler has made of the run while it waits.
+            # Also for a request that a handler sent to the run while it waits.
             if self.wake is not None:
                 self.wake()
 
     def _handler_of(self, number: int) -> Handler:
-        # Whoever installs ours for another signal has found it in the place of Python's for Ctrl-C.
+        # Code that installs ours for another signal has found it in the place of Python's for Ctrl-C.
         return self._handlers.get(number, signal.default_int_handler)
 
     def lift(self) -> None:
-        """Let them be called from now on; those that were put off are at once."""
+        """Call handlers from now on, and the delayed ones at once."""
         self.open = True
         self.deliver()
 
     def deliver(self) -> None:
-        """Call the handlers that were put off; after one that raises the others still wait."""
+        """Call the delayed handlers; after one that raises the others still wait."""
         before = self.open
         while self.pending:
             number = min(self.pending)  # Python's order
@@ -119,11 +119,11 @@ class Interrupts:
 
 
 def _after_fork_in_child() -> None:
-    """The run goes on in the parent only: signals in the child are the child's."""
+    """In the child of a fork: the run goes on in the parent only, so let go of the child's signals."""
     for number in signal.valid_signals():
         interrupts = getattr(signal.getsignal(number), "__self__", None)
         if isinstance(interrupts, Interrupts):
-            # A signal that waits is the parent's, as one that waits in Python itself is.
+            # A delayed signal belongs to the parent, like one that is pending in Python itself.
             interrupts.pending.clear()
             interrupts._leave()
             return

@@ -1,4 +1,4 @@
-"""A worker as the coordinator sees it: commands for a list of nodes, and somebody who wants to know."""
+"""A worker in the coordinator: commands for a list of nodes, and a listener for their events."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from mpshell.runtime.secret import Secret
     from mpshell.runtime.sourcefile import StagedSource
 
-# The states of a job, and its events. An event that a state does not name leaves the job as it is.
-OPEN: Final = "OPEN"  # its clients are started as slots get free
-WITHDRAWN: Final = "WITHDRAWN"  # no more of them are started; those that run go on
-ABORTED: Final = "ABORTED"  # those that run are ended too; no event but the last comes any more
+# The states of a job, and its events. An event that a state does not name does not change the job.
+OPEN: Final = "OPEN"  # its clients are started as slots become free
+WITHDRAWN: Final = "WITHDRAWN"  # no more of them are started; running ones go on
+ABORTED: Final = (
+    "ABORTED"  # running ones are also ended; there is no event any more except the last
+)
 CLOSED: Final = "CLOSED"  # the last one has ended
 STATES: Final = (OPEN, WITHDRAWN, ABORTED, CLOSED)
 
@@ -37,7 +39,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     CLOSED: {},
 }
 
-#: The states in which its clients are heard: a handler may end that in the middle of an event.
+#: The states in which events of its clients are reported: a handler may change this in the middle of an event.
 HEARD: Final = frozenset((OPEN, WITHDRAWN))
 
 
@@ -50,18 +52,18 @@ class Listener(Protocol):
     def job_output(
         self, job: Job, keys: Sequence[Key], stream: int, lines: Iterator[bytes]
     ) -> None:
-        """Lines have been written; only asked for with `wants_output`."""
+        """Lines have been written; only called with `wants_output`."""
 
     def job_written(self, job: Job, index: int, size: int) -> None:
-        """A client's stdin has taken `size` bytes; only asked for with `report_written`."""
+        """A client's stdin has taken `size` bytes; only called with `report_written`."""
 
     def stream_written(self, job: Job, sname: str, size: int) -> None:
-        """A stream of the user's has taken `size` bytes; only asked for with `report_written`."""
+        """A stream of the user has taken `size` bytes; only called with `report_written`."""
 
     def job_finished(
         self, job: Job, keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
-        """Commands have ended, or their time is over."""
+        """Commands have ended or timed out."""
 
     def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
         """Attempts have failed; the next one of their client is due in `delay` seconds."""
@@ -70,10 +72,10 @@ class Listener(Protocol):
         """The last client has ended."""
 
     def job_logged(self, messages: bytes) -> None:
-        """A program has written messages to its log; only asked for with a `LogFormat` that is `apart`."""
+        """A program has written messages to its log; only called with a `LogFormat` that is `apart`."""
 
     def job_trace(self, job: Job, text: str) -> None:
-        """A command line has been executed; only asked for with `trace`."""
+        """A command line has been executed; only called with `trace`."""
 
 
 class Said(NamedTuple):
@@ -94,7 +96,7 @@ class Ended(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads the output of a job's clients before it is reported: a transport's. One for each job.
+    """Processes the output of a job's clients before it is reported, for a transport. One for each job.
 
     Called in the coordinator's thread. Every key of a client ends once: in `read`, or in `finish`.
     """
@@ -105,35 +107,35 @@ class Reader(Protocol):
     def finish(
         self, index: int, reason: int, status: int, detail: str | None
     ) -> Iterable[Said | Ended]:
-        """Return the records that are left when a client has ended: the end of each key that has none."""
+        """Return the last records when a client has ended: the end of each key that has not ended yet."""
 
 
 class Job(Stated):
     """Clients of one worker: their nodes, their state as a whole, and their stdin.
 
-    `keys` are the names of the clients in results and events; with `groups` a client is for several of them,
-    and its output and its end are those of each, or as the `reader` reads them.
+    `keys` are the names of the clients in results and events; with `groups` a client has several of them,
+    and its output and its end apply to each, unless a `reader` separates them.
     """
 
     table = TABLE
 
-    #: Whether its commands run on this host, wherever the other engines are.
+    #: Whether its commands run on this host, even if other engines are elsewhere.
     here = False
-    #: The file of this host that it copies from another one, and the name of its directory there; of a job with
-    #: input that of its input.
+    #: The local file that other hosts copy, and the name of its directory there; for a job with input, the
+    #: name for its input.
     source: StagedSource | None = None
     token = ""
 
     #: The password for its nodes, over connections of the engines.
     password: Secret | None = None
 
-    #: Where each client has a stdin of its own: its bytes (`JobSpec.stdin_each`).
+    #: The bytes for each client, if each has its own stdin (`JobSpec.stdin_each`).
     inputs: ClientInputs | None = None
 
-    #: Whether a client that has failed may be run again, and whether a journal has its clients.
+    #: Whether a failed client may be run again, and whether a journal records its clients.
     repeats = recorded = True
 
-    #: A fact about each of its clients for the user (`mpshell.coordinator.notices`); "" for nothing.
+    #: A fact about each of its clients for the user (`mpshell.coordinator.notices`); "" for none.
     notice = ""
 
     def __init__(
@@ -157,7 +159,7 @@ class Job(Stated):
         self.spec = spec
         self.nodes = nodes
         self.keys = keys
-        #: The text for the PART of a template, client by client; empty where none has it.
+        #: The text for the PART of a template, client by client; empty if no template has it.
         self.parts = parts
         self.listener = listener
         self.results = results
@@ -166,30 +168,30 @@ class Job(Stated):
         self.autoclose = autoclose
         self.wants_events = wants_events
         self.groups, self.reader = groups, reader
-        #: Whether canary, batches and the limit of failures are about it (`mpshell.coordinator.rollout`).
+        #: Whether canary, batches and the limit of failures apply to it (`mpshell.coordinator.rollout`).
         self.in_waves = in_waves
-        #: The clients that are run, as (first, stop): all of them, or those that an earlier run has left.
+        #: The clients to run, as (first, stop): all of them, or the rest of an earlier run.
         self.chosen: list[tuple[int, int]] = [(0, len(nodes))]
         #: How many of them have not ended.
         self.unfinished = len(nodes)
-        #: Clients announced so far, those of later attempts included.
+        #: The number of clients announced so far, including later attempts.
         self.announced = 0
         self.state: str = OPEN
-        #: Keys aborted before the event of their start: they have no event of their end either.
+        #: Keys aborted before their start event: they have no event of their end either.
         self.untold: set[Key] = set()
         self.input = Spool()
         self.input_closed = False
-        #: When clients were announced, on the monotonic clock, by index: for a reader that tells ends early.
+        #: When clients were announced, on the monotonic clock, by index: for a reader that reports ends early.
         self.started_at: dict[int, float] = {}
-        #: Which attempt a client is at, by index: those that are at their first are not here.
+        #: The number of a client's attempt, by index; without clients at their first.
         self.attempts: dict[int, int] = {}
-        #: Pieces of a long line that wait for its end, by (index, stream).
+        #: Pieces of a long line whose end has not arrived, by (index, stream).
         self.open_lines: dict[tuple[int, int], list[bytes]] = {}
-        #: Names of the streams, by number: their output is recorded under them.
+        #: The names of the streams, by number, under which their output is recorded.
         self.snames = snames
 
     def choose(self, keys: frozenset[Key]) -> None:
-        """Run the clients of these keys only: they keep their indexes, which are the ranks of their nodes."""
+        """Run only the clients of these keys: they keep their indexes, which are the ranks of their nodes."""
         self.chosen = []
         for index in range(len(self.nodes)):
             if keys.isdisjoint(self.keys_of(index)):
@@ -206,7 +208,7 @@ class Job(Stated):
         return sum(stop - first for first, stop in self.chosen)
 
     def stop_after(self, count: int) -> int:
-        """Return the index before which so many clients are that are run."""
+        """Return the index before which there are `count` clients to run."""
         for first, stop in self.chosen:
             if count <= stop - first:
                 return first + count
@@ -214,12 +216,12 @@ class Job(Stated):
         return len(self.nodes)
 
     def indexes(self) -> Iterator[int]:
-        """Return the indexes of the clients that are run."""
+        """Return the indexes of the clients to run."""
         return (index for first, stop in self.chosen for index in range(first, stop))
 
     @property
     def starts_clients(self) -> bool:
-        """Whether more of its clients are to be started."""
+        """Whether more of its clients will be started."""
         return self.state is OPEN
 
     @property
@@ -242,17 +244,17 @@ class Job(Stated):
 
     @property
     def slot_pool(self) -> int:
-        """The number of the slot pool that its clients count in."""
+        """The number of the slot pool of its clients."""
         return slot_pool_of(self.id, self.spec)
 
     @property
     def weight(self) -> int:
-        """Commands that one client stands for (pdsh runs many): how many engines the job is worth."""
+        """Nodes per client (pdsh runs many): used to decide how many engines to lease."""
         return -(-len(self.keys) // max(1, len(self.nodes)))
 
     @property
     def ssh_library(self) -> str:
-        """The library whose connections its clients need of their engine; "" for none."""
+        """The library whose connections its clients need from their engine; "" for none."""
         return "" if self.spec.connect is None else self.spec.connect.ssh_library
 
     @property
@@ -261,25 +263,25 @@ class Job(Stated):
         return 0.0 if self.spec.connect is None else self.spec.connect.keep
 
     def rewind_input(self, indexes: Iterable[int]) -> None:
-        """Have clients that have not run read their own stdin from its beginning, in another engine."""
+        """Let clients that have not run read their own stdin from its beginning, in another engine."""
         if self.inputs is not None:
             for index in indexes:
                 self.inputs.rewind(index)
 
     def end_input(self, index: int) -> None:
-        """Drop the input of a client that has ended and had a stdin of its own."""
+        """Drop the input of a client that has ended and had its own stdin."""
         if self.inputs is not None:
             self.inputs.end(index)
 
     def attempt_of(self, index: int) -> int:
-        """Return which attempt a client is at, from 1."""
+        """Return the number of a client's attempt, from 1."""
         return self.attempts.get(index, 1) if self.attempts else 1
 
     def keys_of(self, index: int) -> list[Key]:
-        """Return whom a client speaks for."""
+        """Return the keys of a client."""
         return [self.keys[index]] if self.groups is None else self.groups[index]
 
     def streams_lines(self, stream: int) -> bool:
-        """Return whether a stream comes line by line, and not gathered."""
+        """Return whether a stream is sent line by line, and not gathered."""
         spec = self.spec
         return (spec.stdout_mode if stream == STDOUT else spec.stderr_mode) == STREAM

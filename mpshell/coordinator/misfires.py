@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mpshell.errors import EngineStartError, NoHostError
 
-#: Engines in a row that end before they have said a word, until a run gives up, and those that fail with an
-#: error of their own before they have announced a command: for each that it has had at once, as one blow may
-#: hit them all. The first are more, as a killed fork server can cost two starts, the second sent to it in its
-#: last moment.
+#: A run gives up after this many consecutive failed starts, for each engine that it has had at once, since one
+#: event may hit them all: 10 if engines end before their first message (a killed fork server can cost two
+#: starts, the second of them requested just before its end), 3 if they report an internal error before they
+#: announce a command.
 _FALSE_STARTS, _FAILURES = 10, 3
 
 
@@ -20,11 +20,11 @@ class Misfires:
         self._detail = ""
         #: Engines that the run has had at once.
         self._most = 1
-        #: Commands have been announced.
+        #: Whether commands have been announced.
         self._has_worked = False
 
     def living(self, engines: int) -> None:
-        """So many engines are there now."""
+        """Note the present number of engines."""
         self._most = max(self._most, engines)
 
     def has_spoken(self) -> None:
@@ -37,7 +37,7 @@ class Misfires:
         self._failures = 0
 
     def ends_run(self, error: EngineStartError) -> bool:
-        """Whether the run cannot go on at all: where it has begun and all hosts were lost, it has results."""
+        """Whether the run cannot go on at all: if it has begun and all hosts were lost, it has results."""
         return not (self._has_worked and isinstance(error, NoHostError))
 
     def ended_at_once(self, detail: str) -> None:
@@ -46,16 +46,16 @@ class Misfires:
         self._detail = detail
 
     def failed(self, traceback: str) -> EngineStartError | None:
-        """Take an engine's own error; return that of the run when there have been too many."""
+        """Process an engine's internal error; return the error for the run if there have been too many."""
         self._failures += 1
         if self._failures < _FAILURES * self._most:
             return None
-        # The next one would be handed the same work, and fail at it as well.
+        # The next engine would get the same work, and fail as well.
         last = traceback.strip().splitlines()[-1]
         return EngineStartError(f"{self._failures} engine processes in a row failed: {last}")
 
     def check(self) -> None:
-        """Raise EngineStartError when too many have ended at once."""
+        """Raise EngineStartError if too many have ended at once."""
         if self._false_starts >= _FALSE_STARTS * self._most:
             raise EngineStartError(
                 f"{self._false_starts} engine processes in a row ended at once: {self._detail}"

@@ -1,4 +1,4 @@
-"""The next moment at which a client may start by time alone: by the rate, or for another attempt."""
+"""The next time at which a client may start because of the time alone: by the rate, or for another attempt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from mpshell.runtime.loop import EventLoop
 
-#: Seconds by which a moment has to be earlier than the planned one to be planned beside it.
+#: A call is planned anew only if it is earlier than the planned one by this many seconds.
 _EARLIER = 1e-3
 
 
 class NextStart:
-    """A call of `act` on the run's loop, at the earliest moment that was planned."""
+    """A call of `act` on the run's loop, at the earliest planned time."""
 
     def __init__(self, loop: EventLoop, act: Callable[[], object]) -> None:
         self._loop = loop
@@ -20,7 +20,7 @@ class NextStart:
         self._at = math.inf
 
     def plan(self, moment: float) -> None:
-        """Call at a moment, unless an earlier one is planned."""
+        """Plan a call at a time, unless an earlier one is planned."""
         if moment < self._at - _EARLIER:
             self._at = moment
             self._loop.call_at(moment, self._on_time, moment)

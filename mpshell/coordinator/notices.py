@@ -15,7 +15,7 @@ from mpshell.wire import messages
 if TYPE_CHECKING:
     from typing import Any
 
-#: Reasons that are named of each kind: there may be one a node, as a path or a name is in it.
+#: The number of reasons that are named: each node may have its own, since it may contain a path or a name.
 _REASONS = 4
 
 
@@ -25,7 +25,7 @@ class NoticeCounts:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._warned: set[str] = set()
-        #: Texts about nodes, and how many nodes each is true of.
+        #: Texts about nodes, and the number of nodes for which each is true.
         self._counts: Counter[str] = Counter()
         #: The receiver of each kind of message for the user.
         self.handlers: dict[type, Callable[[EngineState, Any], object]] = {
@@ -35,13 +35,13 @@ class NoticeCounts:
         }
 
     def warn(self, text: str) -> None:
-        """Warn at once, unless that has been done in this run."""
+        """Warn at once, but only once in this run."""
         if text not in self._warned:
             self._warned.add(text)
             self._run.call(warnings.warn, text, RuntimeWarning)
 
     def count(self, counts: list[tuple[str, int]]) -> None:
-        """Count nodes that a text is true of."""
+        """Count nodes for which a text is true."""
         self._counts.update(dict(counts))
 
     def count_job(self, job: Job) -> None:
@@ -50,8 +50,8 @@ class NoticeCounts:
             self._counts[job.notice] += sum(stop - first for first, stop in job.chosen)
 
     def _add_host_keys(self, lines: list[tuple[str, str]]) -> None:
-        """Add lines to files of host keys, as ssh(1) does; one that cannot be written is a warning."""
-        # Late: it is for runs over connections of engines.
+        """Add lines to files of host keys, as ssh(1) does; warn if a file cannot be written."""
+        # Late: only for runs over connections of engines.
         from mpshell.ssh.accepted import append_line
 
         for path, line in lines:
@@ -61,7 +61,7 @@ class NoticeCounts:
                 self.warn(f"a new host key cannot be added to {path}: {error.strerror}")
 
     def tell_counts(self) -> None:
-        """Warn of all that was counted, in one line, most nodes first."""
+        """Warn about everything that was counted, in one line, most nodes first."""
         if not self._counts:
             return
         # Late: most runs have none.
@@ -76,7 +76,7 @@ class NoticeCounts:
 
 
 def _sentence(head: str, reasons: list[tuple[str, int]]) -> str:
-    """Return a sentence about so many nodes, with the commonest reasons."""
+    """Return a sentence about `total` nodes, with the commonest reasons."""
     total = sum(count for _, count in reasons)
     sentence = f"{total} {'node' if total == 1 else 'nodes'} {head}"
     if not reasons[0][0]:

@@ -1,10 +1,10 @@
-"""Something that is informed of each hand-out and each verdict of a run: a journal.
+"""The interface of an object that is notified of each hand-out and each verdict of a run: a journal.
 
     SlotPool ──► slices ──► Observer.handed_out, turn_ends ──► frames to engines
     Intake ─────► output ──► Observer.said, has_said
     Verdicts ───► attempts ► Observer.ended
 
-Called in the thread of the run. An observer does not wait for anybody, and `job_starts` alone may raise.
+Called in the thread of the run. An observer must not block, and only `job_starts` may raise.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from mpshell.runtime.lean import Protocol
 
 
 class Observer(Protocol):
-    """Learns the life of each client of a run."""
+    """Is notified of the life of each client of a run."""
 
-    #: Whether output is of interest to it.
+    #: Whether it needs output.
     keeps_output: bool
 
     def job_starts(self, job: Job) -> None:
-        """A job enters the run. An error refuses it, before the first hand-out of a run only."""
+        """A job enters the run. An error refuses the job, but only before the first hand-out of the run."""
 
     def handed_out(self, job: Job, first: int, stop: int) -> None:
         """Clients get an engine: the frame that hands them over leaves after the next `turn_ends`."""
@@ -33,20 +33,20 @@ class Observer(Protocol):
         """The engine of clients is gone, and they have surely not run."""
 
     def said(self, job: Job, keys: Sequence[Key], stream: int, block: bytes) -> None:
-        """Lines of keys have come, or a piece of a very long one."""
+        """Lines of keys have arrived, or a piece of a very long one."""
 
     def has_said(self, job: Job, keys: Sequence[Key], stream: int, text: bytes) -> None:
-        """All that a stream of keys has written has come, without its last newline."""
+        """The whole output of a stream of keys has arrived, without its last newline."""
 
     def ended(self, job: Job, keys: Sequence[Key], outcome: Outcome) -> None:
-        """An attempt of keys has ended, be it the last one or not."""
+        """An attempt of keys has ended, whether the last one or not."""
 
     def turn_ends(self) -> None:
-        """Clients that were handed out are about to leave: write them down now."""
+        """The frames with handed out clients are about to leave: record the clients now."""
 
 
 class Unobserved:
-    """An observer that keeps nothing: a run without one pays three calls a turn, and none a client."""
+    """An observer that keeps nothing: a run without a journal pays three calls a turn, and none a client."""
 
     keeps_output = False
 

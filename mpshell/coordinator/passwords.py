@@ -1,9 +1,9 @@
-"""The passwords of a run: how many nodes may be sent one, over all engines.
+"""The passwords of a run: to how many nodes one may be sent, over all engines.
 
     engine ── ASKED, TAKEN, REFUSED, FREED ──► Passwords ── PasswordState ──► engines
 
-As long as no node has taken a password, those that have it and have not answered, and those that have refused
-it, are three at most: a wrong one locks no account. After the third refusal no node gets it any more.
+Until a node has accepted a password, at most three nodes have it without an answer or have refused it: a wrong
+one locks no account. After the third refusal no node gets it any more.
 Pure.
 """
 
@@ -30,20 +30,20 @@ MOST_REFUSALS = 3
 
 
 class _Ledger:
-    """The fate of one password."""
+    """The state of one password."""
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._state = UNPROVEN
         self._refusals = 0
-        #: Permits that engines hold, and engines that wait for one, in their order.
+        #: The permits of engines, and the engines that wait for one, in order.
         self._held: Counter[EngineState] = Counter()
         self._waiting: deque[EngineState] = deque()
-        #: Engines that know of it.
+        #: Engines that have the password.
         self._engines: set[EngineState] = set()
 
     def note(self, engine: EngineState, event: str) -> None:
-        """Take the report of an engine."""
+        """Process the report of an engine."""
         self._engines.add(engine)
         if event == ASKED:
             self._waiting.append(engine)
@@ -55,7 +55,7 @@ class _Ledger:
             self._refusals += 1
             self._change(STOPPED if self._refusals >= MOST_REFUSALS else self._state)
         else:
-            raise ProtocolError(f"a password cannot have been {event!r}")
+            raise ProtocolError(f"an unexpected state of a password: {event!r}")
         self._permit()
 
     def _change(self, state: str) -> None:
@@ -66,7 +66,7 @@ class _Ledger:
                 self._send(engine, 0)
 
     def _permit(self) -> None:
-        """Answer the engines that wait, as far as it may be sent."""
+        """Give permits to engines that wait, as far as it may be sent."""
         while self._waiting and (self._state != UNPROVEN or self._at_stake < MOST_REFUSALS):
             engine = self._waiting.popleft()
             if self._state == UNPROVEN:
@@ -75,14 +75,14 @@ class _Ledger:
 
     @property
     def _at_stake(self) -> int:
-        """The failures that an account may have by now, those on the way included."""
+        """The failures that an account may have now, including those on the way."""
         return self._refusals + self._held.total()
 
     def _send(self, engine: EngineState, permits: int) -> None:
         engine.outbox.append(PasswordState(self._number, self._state, self._refusals, permits))
 
     def gone(self, engine: EngineState) -> None:
-        """An engine is gone, and all that its nodes would have answered."""
+        """An engine is gone, and its nodes will not answer."""
         self._engines.discard(engine)
         self._held.pop(engine, None)
         self._waiting = deque(other for other in self._waiting if other is not engine)
@@ -97,7 +97,7 @@ class Passwords:
         self._ledgers: dict[int, _Ledger] = {}
 
     def enter(self, job: Job) -> None:
-        """Give the password of a job its number, the same as before for the same one."""
+        """Give the password of a job a number, always the same for the same password."""
         connect = job.spec.connect
         if job.password is None or connect is None:
             return
@@ -106,7 +106,7 @@ class Passwords:
         job.spec = job.spec._replace(connect=connect._replace(password=number))
 
     def on_news(self, engine: EngineState, event: PasswordNews) -> None:
-        """Take the report of an engine; ProtocolError for a password that does not exist."""
+        """Process the report of an engine; ProtocolError for a password that does not exist."""
         for number, what in event.events:
             if number not in self._ledgers:
                 raise ProtocolError(f"there is no password {number}")

@@ -1,6 +1,6 @@
-"""The engines of a run that has some on other hosts: those, and the engines here for commands without nodes.
+"""The engines of a run on other hosts, and its local engines for commands without nodes.
 
-Both have slots of their own: the fanout holds for each place by itself. For a Coordinator it is an EngineSet.
+Each place has its own slots: the fanout applies to each separately. A Coordinator uses it like an EngineSet.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from mpshell.wire.messages import TASK_SLOTS
 
 
 class Places:
-    """Engines far away, and engines here once there is a job for them (`Job.here`)."""
+    """Far engines, and local ones as soon as there is a job for them (`Job.here`)."""
 
     def __init__(self, far: EngineSet, make_here: Callable[[], EngineSet]) -> None:
         self._far = far
@@ -37,7 +37,7 @@ class Places:
         return self._here
 
     def add_slot_pool(self, number: int, fanout: int | None) -> None:
-        """Make a slot pool, or give one another fanout."""
+        """Make a slot pool, or change the fanout of one."""
         self._fanouts[number] = fanout
         for engines in self._all():
             engines.add_slot_pool(number, fanout)
@@ -61,15 +61,15 @@ class Places:
         engines.submit(job)
 
     def drop(self, job: Job) -> list[int]:
-        """Take a job's clients that no engine has back; return their indexes."""
+        """Take back a job's clients that no engine has; return their indexes."""
         return self._of(job).drop(job)
 
     def tell_about(self, job: Job, command: messages.Cancel | messages.Withdraw) -> None:
-        """Say something to every engine that has clients of a job."""
+        """Send a message to every engine that has clients of a job."""
         self._of(job).tell_about(job, command)
 
     def forget(self, job: Job) -> None:
-        """No engine needs to know of a closed job any more."""
+        """A job is closed: no engine needs it any more."""
         self._fanouts.pop(job.id, None)
         for engines in self._all():
             engines.forget(job)
@@ -79,7 +79,7 @@ class Places:
         self._of(job).release_wave(job, stop)
 
     def again(self, job: Job, index: int, delay: float = 0.0) -> None:
-        """Queue a client once more, in front: for now, or in `delay` seconds."""
+        """Queue a client once more, in front: at once, or in `delay` seconds."""
         self._of(job).again(job, index, delay)
 
     def feed(self, job: Job) -> None:
@@ -92,17 +92,17 @@ class Places:
         return self
 
     def tell_counts(self) -> None:
-        """Tell it, at the end of a run (`mpshell.coordinator.notices`)."""
+        """Report them, at the end of a run (`mpshell.coordinator.notices`)."""
         for engines in self._all():
             engines.notices.tell_counts()
 
     def end_run(self) -> None:
-        """Ask every engine to finish; `all_over` tells when they have."""
+        """Ask every engine to finish; `all_over` is true when they have."""
         for engines in self._all():
             engines.end_run()
 
     def kill_all(self, reason: int) -> None:
-        """Give commands that still run no more grace."""
+        """Kill commands that still run, without grace."""
         for engines in self._all():
             engines.kill_all(reason)
 
@@ -111,11 +111,11 @@ class Places:
         return all(engines.all_over() for engines in self._all())
 
     def fence(self) -> None:
-        """Kill the engines that do not come to an end."""
+        """Kill the engines that do not end."""
         for engines in self._all():
             engines.fence()
 
     def release(self) -> None:
-        """Give the engines back; those that are not drained end."""
+        """Give the engines back; those that are not drained are closed."""
         for engines in self._all():
             engines.release()

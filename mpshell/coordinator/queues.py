@@ -1,4 +1,4 @@
-"""The clients that wait for a slot, in the order in which they are to start. Pure."""
+"""The clients that wait for a slot, in the order in which they will start. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mpshell.runtime.lean import NamedTuple, Protocol
 
-#: Slots of an engine in a slot pool without limit.
+#: Slots of an engine in a slot pool without a limit.
 UNLIMITED = 1 << 30
 
 
@@ -22,37 +22,37 @@ class Slice(NamedTuple):
 class WorkQueue(Protocol):
     """The clients of a slot pool that wait for a slot, and the choice of those that get one next."""
 
-    #: How many clients that are for others an engine passes over at most.
+    #: The most clients for other engines that an engine passes over.
     look_ahead: int
 
     def __len__(self) -> int:
         """Return how many clients wait."""
 
     def add(self, work: Slice, front: bool) -> None:
-        """Queue clients; in front those that come back from a lost engine."""
+        """Queue clients; those that come back from a lost engine go to the front."""
 
     def release(self, job_id: int, stop: int) -> None:
-        """Let the clients of a job before an index be taken, where they wait for that."""
+        """Release the clients of a job before an index, if they wait for that."""
 
     def drop(self, job_id: int | None) -> list[Slice]:
-        """Take a job's clients (all: None) out, and return them."""
+        """Remove a job's clients (all: None) and return them."""
 
     def waits_for(self, engine_id: int) -> bool:
-        """Return whether clients wait that this engine can run."""
+        """Return whether there are waiting clients that this engine can run."""
 
     def take(self, engine_id: int, count: int) -> list[Slice]:
-        """Take out and return `count` clients for an engine, or fewer if no more are for it."""
+        """Remove and return `count` clients for an engine, or fewer if there are no more for it."""
 
 
-#: Returns the first of some clients, so many at most, that are for one engine; and its id, None for any one.
+#: Returns the first of some clients, at most so many, that are for one engine, and its id; None for any engine.
 Divide = Callable[[Slice, int], tuple[Slice, int | None]]
 
 
 class InOrder:
-    """The queue that hands out clients in the order in which they came, to any engine that can run them.
+    """The queue that hands out clients in the order of their arrival, to any engine that can run them.
 
-    `can_run` is asked for an engine and a job; without it any engine can run any. With `divide` some clients
-    are for one engine: another one passes them over, `look_ahead` of them at most.
+    `can_run` is called with an engine and a job; without it any engine can run any. With `divide` some clients
+    are for one engine: another one passes over at most `look_ahead` of them.
     """
 
     def __init__(
@@ -68,22 +68,22 @@ class InOrder:
         return self._clients
 
     def add(self, work: Slice, front: bool) -> None:
-        """Queue clients; in front those that come back from a lost engine."""
+        """Queue clients; those that come back from a lost engine go to the front."""
         (self._slices.appendleft if front else self._slices.append)(work)
         self._clients += work.stop - work.first
 
     def release(self, job_id: int, stop: int) -> None:
-        """Do nothing: nothing waits but for a slot."""
+        """Do nothing: clients wait only for a slot."""
 
     def drop(self, job_id: int | None) -> list[Slice]:
-        """Take a job's clients (all: None) out, and return them."""
+        """Remove a job's clients (all: None) and return them."""
         dropped = [work for work in self._slices if job_id in (None, work.job_id)]
         self._slices = deque(work for work in self._slices if job_id not in (None, work.job_id))
         self._clients -= sum(work.stop - work.first for work in dropped)
         return dropped
 
     def waits_for(self, engine_id: int) -> bool:
-        """Return whether clients wait that this engine can run."""
+        """Return whether there are waiting clients that this engine can run."""
         ahead = self.look_ahead
         for work in self._slices:
             if not self._is_for(engine_id, work):
@@ -111,7 +111,7 @@ class InOrder:
         return part, its if its is not None and self._is_for(its, part) else None
 
     def take(self, engine_id: int, count: int) -> list[Slice]:
-        """Take out and return the next `count` clients that this engine can run."""
+        """Remove and return the next `count` clients that this engine can run."""
         taken = []
         passed: list[Slice] = []
         ahead = self.look_ahead
@@ -138,7 +138,7 @@ class InOrder:
 
 
 def _append(slices: list[Slice], work: Slice) -> None:
-    """Add clients to some, as one slice with those right before them."""
+    """Append clients to a list, merged with the slice right before them."""
     if slices and slices[-1].job_id == work.job_id and slices[-1].stop == work.first:
         work = slices.pop()._replace(stop=work.stop)
     slices.append(work)
@@ -172,7 +172,7 @@ class InWaves(InOrder):
                 self._withheld.append(work)
 
     def drop(self, job_id: int | None) -> list[Slice]:
-        """Take a job's clients (all: None) out, and return them."""
+        """Remove a job's clients (all: None) and return them."""
         dropped = super().drop(job_id)
         dropped += [work for work in self._withheld if job_id in (None, work.job_id)]
         self._withheld = [work for work in self._withheld if job_id not in (None, work.job_id)]

@@ -1,6 +1,6 @@
-"""A limit of starts a second over all engines: one bucket of tokens, a token for each client. Pure.
+"""A limit of starts per second over all engines: one bucket of tokens, a token for each client. Pure.
 
-Used by the coordinator when it deals clients out (`mpshell.coordinator.engines`).
+The coordinator uses it when it hands out clients (`mpshell.coordinator.engines`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Tokens that come in at a rate; `clock` gives monotonic seconds.
+    """Tokens that arrive at a rate; `clock` returns monotonic seconds.
 
-    It holds no more than comes in during a tenth of a second (at least one), so that a pause is
-    not made up for by a burst.
+    It holds at most the tokens of a tenth of a second (at least one), so that no burst follows a
+    pause.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -22,7 +22,7 @@ class TokenBucket:
         self._filled_at = clock()
 
     def set_rate(self, rate: float | None) -> None:
-        """Let `rate` tokens a second come in from now on; None: there is no limit."""
+        """Let `rate` tokens per second arrive from now on; None: there is no limit."""
         self._fill()
         self._rate = rate
         self._tokens = min(self._tokens, self._size())
@@ -40,11 +40,11 @@ class TokenBucket:
             self._tokens -= count
 
     def next_token(self) -> float:
-        """Return the seconds until a token is available, 0 when one is."""
+        """Return the seconds until a token is available, 0 if there is one."""
         if self._rate is None:
             return 0.0
         self._fill()
-        # A hair more, so that rounding does not wake anybody in vain.
+        # A little more, so that rounding does not cause a wake-up too early.
         return max(0.0, (1.0 - self._tokens) / self._rate) + 1e-4 if self._tokens < 1 else 0.0
 
     def _size(self) -> float:

@@ -1,10 +1,10 @@
-"""A relay copy in a run: answers of nodes go into the line, and what the line wants is done.
+"""A relay copy in a run: passes the answers of nodes to the line, and carries out its effects.
 
     node's RECEIVE ── stdout ──► RelayCopy (`Reader`) ──► RelayLine ──► orders ──► stdin of a node's client
                                       └──► sends of the head, its checksums: jobs of one client beside it
 
-The clients of the job are the control connections, one a node, all at once. What the head runs by itself are
-jobs of the same run that no journal has, without a slot of the fanout. In the thread of the run.
+The clients of the job are the control connections, one for each node, all at once. The head's own commands are
+jobs of the same run, without a journal and without a slot of the fanout. In the thread of the run.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from mpshell.runtime.loop import TimerHandle
 from mpshell.wire.connect import Connect
 from mpshell.wire.messages import CANCELLED, EXITED, STDERR, STDOUT, Template
 
-#: Seconds between two looks for nodes that have stalled or are slow.
+#: Seconds between two checks for nodes that have stalled or are slow.
 _LOOK = 0.5
 
-#: Seconds that nodes have to end when all is over.
+#: Seconds that nodes have to end after the copy is over.
 _PATIENCE = 15.0
 
 
 class RelaySource(Protocol):
-    """What is copied, as the worker has it: its size and commands for the head."""
+    """The file to copy, from the worker: its size and commands for the head."""
 
     name: str
     size: int
@@ -50,10 +50,10 @@ class RelaySource(Protocol):
     instead: str
 
     def sum_words(self, algorithm: str) -> Sequence[Template]:
-        """Return the command that writes the checksum, as its first word, here."""
+        """Return the local command that writes the checksum as its first word."""
 
     def key_words(self) -> Sequence[Template]:
-        """Return the command that writes the orders with the keys of the run here; none without keys."""
+        """Return the local command that writes the orders with the keys of the copy; empty without keys."""
 
     def send_words(self, rank: int, seq: int, offset: int) -> Sequence[Template]:
         """Return the command that sends the file from an offset on to a node."""
@@ -62,7 +62,7 @@ class RelaySource(Protocol):
         """Return the same over a connection of the engine; None where that is not how nodes are reached."""
 
     def has_changed(self) -> bool:
-        """Return whether the file is another one than at the beginning."""
+        """Return whether the file has changed since the beginning."""
 
 
 class RelayCopy:
@@ -86,7 +86,7 @@ class RelayCopy:
             job,
             source,
         )
-        #: Whether nodes stay when they have the file: others need their sshd.
+        #: Whether nodes stay after they have the file, because others need their sshd.
         self._stays = stays
         self._on_source = on_source
         self._inputs = job.inputs = ClientInputs()
@@ -95,18 +95,18 @@ class RelayCopy:
         self._sums: dict[str, str] = {}
         self._waiting: dict[str, list[tuple[int, int | None]]] = {}
         self._summing: set[str] = set()
-        #: What the head sends, by rank, with the number of the order; and all that it runs.
+        #: The head's sends, by rank, with the number of the order; and all its commands.
         self._sends: dict[int, tuple[int, Beside]] = {}
         self._beside: set[Beside] = set()
         self._timer: TimerHandle | None = None
-        #: Until when the clients may take that have nothing to do any more.
+        #: The time by which clients must end that have nothing more to do.
         self._over_at = self._loop.time() + _PATIENCE
         self._closed = False
 
     # -- the run ---------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Begin, when the job has been started: its clients get their first order."""
+        """Begin, after the job was started: give its clients their first order."""
         for index in self._job.indexes():
             self._inputs.write(index, wire.rank_order(index))
         if words := self._source.key_words():
@@ -116,7 +116,7 @@ class RelayCopy:
         self._timer = self._loop.call_later(_LOOK, self._look)
 
     def close(self) -> None:
-        """End what the head still runs: no client is left."""
+        """End the commands of the head: no client is left."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -131,13 +131,13 @@ class RelayCopy:
         if not self.line.is_over:
             self._over_at = self._loop.time() + _PATIENCE
         elif self._loop.time() > self._over_at:
-            # A node that was given up does not end: what leads to it does.
+            # A node that was given up may not end: end its control connection.
             self._coordinator.cancel(self._job)
             return
         self._timer = self._loop.call_later(_LOOK, self._look)
 
     def _end_nodes(self) -> None:
-        """End nodes that stay and are not needed: all at the end, some where others wait for slots."""
+        """End nodes that stay and are not needed: all at the end, some if others wait for slots."""
         if not self._stays:
             return
         if self.line.is_over:
@@ -153,11 +153,11 @@ class RelayCopy:
         return progress_of(self.line, self._loop.time())
 
     def source_of(self, node: str) -> str | None:
-        """Return the node that a node has the file from, or fetches it from; None for the head, or for none."""
+        """Return the node from which a node has or fetches the file; None for the head, or for none."""
         found = next((n.source for n in self.line.nodes if n.name == node), None)
         return None if found is None or found == HEAD else self.line.nodes[found].name
 
-    # -- what nodes write (`Reader`) -------------------------------------------------------------
+    # -- output of nodes (`Reader`) --------------------------------------------------------------
 
     def read(self, index: int, stream: int, lines: bytes) -> Iterator[Said | Ended]:
         key = self._job.keys[index]
@@ -224,7 +224,7 @@ class RelayCopy:
             self._fail(index, answer.text)
 
     def _fail(self, index: int, text: str) -> None:
-        """A node has failed by itself: it ends, and is not asked any more."""
+        """A node has failed by itself: it ends, and gets no more orders."""
         self._do(self.line.end(index, text, self._loop.time()))
         self._inputs.close(index)
         self._send_input()
@@ -238,7 +238,7 @@ class RelayCopy:
             self._inputs.write(index, wire.sum_order(answer.algorithm, value))
             self._do(self.line.ready(index, answer.port, self._loop.time()))
 
-    # -- what the line wants ---------------------------------------------------------------------
+    # -- effects of the line ---------------------------------------------------------------------
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -268,7 +268,7 @@ class RelayCopy:
         if self._inputs.unsent:
             self._coordinator.feed(self._job)
 
-    # -- what the head runs ----------------------------------------------------------------------
+    # -- commands of the head --------------------------------------------------------------------
 
     def _run_beside(
         self, words: Sequence[Template], on_end: Callable[[int, bytes, bytes], object]

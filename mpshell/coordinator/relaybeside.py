@@ -1,6 +1,6 @@
-"""A command that a run executes for itself, beside a job: neither a journal nor a worker's results have it.
+"""A side job: a command that a run executes for itself, in neither a journal nor a worker's results.
 
-It takes no slot of the fanout, and has no handler: the one who started it is told its exit status and output.
+It takes no slot of the fanout, and has no handler: `on_end` gets its exit status and output.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from mpshell.outcome import Outcome
 from mpshell.wire.connect import Connect
 from mpshell.wire.messages import GATHER, STDOUT, Template
 
-#: The status of a command that has none.
+#: The status for a command without one.
 _NONE = 255
 
 _KEY = "beside"
 
 
 class Beside:
-    """Such a command: listener and reader of its job. `on_end(status, stdout, stderr)` is called once."""
+    """A side job: listener and reader of its job. `on_end(status, stdout, stderr)` is called once."""
 
     job: Job
 
@@ -52,39 +52,39 @@ class Beside:
             on_end(_NONE if code is None else code, self._said[True], err)
         return iter(())
 
-    # -- the listener, which has nobody to tell --------------------------------------------------
+    # -- the listener, whose events have no handler ----------------------------------------------
 
     def job_starting(self, job: Job, indexes: Sequence[int]) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_output(
         self, job: Job, keys: Sequence[Key], stream: int, lines: Iterator[bytes]
     ) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_written(self, job: Job, index: int, size: int) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def stream_written(self, job: Job, sname: str, size: int) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_finished(
         self, job: Job, keys: Sequence[Key], code: int | None, timed_out: bool
     ) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_retry(self, job: Job, attempts: Sequence[tuple[Key, Outcome]], delay: float) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_closed(self, job: Job, timed_out: bool) -> None:
         """Forget it: it may have been dropped before it began."""
         self._others.discard(self)
 
     def job_logged(self, messages: bytes) -> None:
-        """Tell nobody."""
+        """Do nothing: it has no handler."""
 
     def job_trace(self, job: Job, text: str) -> None:
-        """Pass a command line on as one of the worker."""
+        """Pass a command line on like one of the worker."""
         self._trace(job, text)
 
 

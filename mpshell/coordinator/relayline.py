@@ -1,16 +1,16 @@
-"""Who fetches a file from whom in a relay copy: a pure machine, without a clock and without I/O.
+"""Decides from which source each node fetches in a relay copy: a pure machine, without a clock and I/O.
 
     ready, at, need, take, bad, done, end, tick(now) ──► RelayLine ──► orders to nodes, sends of the head
 
-A *line* is a chain of nodes: the head sends to its first, and each other one fetches from the one before it
+A *line* is a chain of nodes: the head sends to the first, and each other one fetches from the one before it
 while that still receives (`mpshell.coordinator.relaywire` has the orders). Nodes join in the order in which
-they can receive, so one that is dead delays nobody. All parts are files: a slow or dead node costs the one
-before it nothing, and the one behind it goes on from its own offset with another source.
+they can receive, so a dead one delays no other. All parts are files: a slow or dead node does not affect the
+one before it, and the one after it continues from its own offset with another source.
 
 There is one repair for all faults: **a node leaves its place, its follower gets its source, and it goes to
-the end.** A slow node trails there: nobody fetches from it. A node whose checksum differs waits until its
-source is judged: if that is right it has altered bytes in passing, and is no source any more; if that was
-wrong too, both begin again in their places.
+the end.** A slow node trails there: no node fetches from it. A node whose checksum differs waits until its
+source has been checked: if the source has the right checksum, the node itself has altered bytes, and is not
+used as a source any more; if the source was wrong too, both begin again in their places.
 """
 
 from __future__ import annotations
@@ -38,46 +38,46 @@ from mpshell.coordinator.relaynode import (
 from mpshell.coordinator.relayplaces import SLOW_PART, RelayPlaces
 from mpshell.coordinator.relaywire import CUT, GONE, LOGIN
 
-#: Seconds without a byte until a node has stalled, and bytes that its source must be ahead: all that follow one
-#: that has stalled get nothing either, and only the first of them is to be moved.
+#: Seconds without a byte after which a node has stalled, and bytes that its source must be ahead: all nodes
+#: after a stalled one get nothing either, and only the first of them must be moved.
 STALL, AHEAD = 4.0, 3_000_000
 
-#: Seconds that a slow node is behind its source at least.
+#: The least number of seconds that a slow node is behind its source.
 SLOW_BEHIND = 2.0
 
-#: Repairs of one node before the head sends to it directly, and how often that may fail.
+#: The number of repairs of a node before the head sends to it directly, and how often that may fail.
 MOST_REPAIRS, HEAD_FAILURES = 6, 2
 
-#: Checksums of one node that may differ.
+#: The number of wrong checksums that a node may have.
 MOST_BAD = 6
 
-#: Seconds before the same source is tried again: its own end may be known by then.
+#: Seconds before the same source is tried again; by then its own end may be known.
 PAUSE = 0.5
 
-#: Pulls of which more than half must be let in.
+#: The number of first pulls of which more than half must be accepted.
 FIRST_PULLS = 20
 
 _REFUSALS = ("denied", "Host key verification failed", "Too many authentication failures")
 
 
 class RelayLine:
-    """The nodes of one relay copy of `size` bytes. Each method returns what is to be done now, in order."""
+    """The nodes of one relay copy of `size` bytes. Each method returns the effects to carry out, in order."""
 
     def __init__(self, names: Sequence[str], size: int, instead: str = "") -> None:
         self.size = size
         #: What there is to do where nodes cannot log in to each other.
         self._instead = instead
         self.nodes = [Receiver(rank, name) for rank, name in enumerate(names)]
-        #: Why all were given up.
+        #: The reason why all were given up.
         self.stopped = ""
         self._effects: list[Effect] = []
         self._places = RelayPlaces(self.nodes, size, self._effects)
-        #: Of the first pull of each node: how many were let in, and were refused.
+        #: How many first pulls of nodes were accepted, and refused.
         self._let_in = self._refused = 0
         #: The longest time from an order to the first byte.
         self._slowest_start = 0.0
 
-    # -- what nodes answer -----------------------------------------------------------------------
+    # -- answers of nodes ------------------------------------------------------------------------
 
     def ready(self, rank: int, port: int | None, now: float) -> list[Effect]:
         """A node can receive."""
@@ -88,7 +88,7 @@ class RelayLine:
         return self._taken()
 
     def at(self, rank: int, offset: int, now: float) -> list[Effect]:
-        """So many bytes are there."""
+        """A node has `offset` bytes."""
         node = self.nodes[rank]
         if node.state in (FETCHING, IDLE):
             self._move_to(node, offset, now, has_login=True)
@@ -97,17 +97,17 @@ class RelayLine:
     def need(
         self, rank: int, seq: int, offset: int, kind: str, text: str, now: float
     ) -> list[Effect]:
-        """A pull, or what the head has sent, has ended too early."""
+        """A pull, or a send of the head, has ended too early."""
         node = self.nodes[rank]
         if node.state is FETCHING and seq == node.seq:
-            # Without a login these bytes came by an earlier order.
+            # Without a login these bytes came from an earlier order.
             self._move_to(node, offset, now, has_login=kind != LOGIN)
             node.handle(STOPPED)
             self._failed(node, kind, text, now)
         return self._taken()
 
     def feed_failed(self, rank: int, seq: int, text: str, now: float) -> list[Effect]:
-        """What the head has sent to a node has not got there."""
+        """A send of the head to a node has failed."""
         node = self.nodes[rank]
         if node.state is FETCHING and seq == node.seq and node.source == HEAD:
             node.handle(STOPPED)
@@ -123,7 +123,7 @@ class RelayLine:
         return self._taken()
 
     def bad(self, rank: int, seq: int, now: float) -> list[Effect]:
-        """All came, and the checksum differs."""
+        """All bytes have arrived, and the checksum differs."""
         node = self.nodes[rank]
         if seq == node.seq and node.handle(DIFFERS):
             node.offset = 0
@@ -150,7 +150,7 @@ class RelayLine:
         return self._taken()
 
     def end(self, rank: int, reason: str, now: float) -> list[Effect]:
-        """A node is gone, or has failed by itself; the reason is that of its verdict, "" for none."""
+        """A node is lost, or has failed by itself; the reason is that of its verdict, "" for none."""
         node = self.nodes[rank]
         node.reason = node.reason or reason
         if node.is_live:
@@ -158,7 +158,7 @@ class RelayLine:
         return self._taken()
 
     def shared(self, rank: int, other: int) -> list[Effect]:
-        """Two nodes have found their targets to be one."""
+        """Two nodes have found that their targets are the same file."""
         names = " and ".join(
             self.nodes[r].name for r in sorted({rank, other}) if r < len(self.nodes)
         )
@@ -167,7 +167,7 @@ class RelayLine:
         )
 
     def retire(self, most: int) -> list[int]:
-        """Return up to so many nodes that have the file and are no source any more from now on."""
+        """Return up to `count` nodes that have the file, and stop using them as sources."""
         retired = self._places.spare(most)
         for rank in retired:
             self.nodes[rank].accusers.update((rank, HEAD))
@@ -179,12 +179,12 @@ class RelayLine:
         return self._taken()
 
     def tick(self, now: float) -> list[Effect]:
-        """Look for nodes that have stalled, are slow, or wait. To be called some times a second."""
+        """Check for nodes that have stalled, are slow, or wait. Call it some times a second."""
         for node in self.nodes:
             if node.state is IDLE and node.again_at is not None and node.again_at <= now:
                 self._places.settle(node, node.source, now)
         self._places.place_waiting(now)
-        # From the first of each line to the last: those behind one that is moved get another source.
+        # From the first of each line to the last: nodes after a moved one get another source.
         for rank in self._places.in_order():
             node = self.nodes[rank]
             if node.state is BAD:
@@ -199,10 +199,10 @@ class RelayLine:
         self._effects.clear()
         return effects
 
-    # -- what can be asked -----------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------------------
 
     def name_of(self, source: int | None) -> str:
-        """Return a source as it is shown; "" for none."""
+        """Return the name of a source for messages; "" for none."""
         return "" if source is None else "head" if source == HEAD else self.nodes[source].name
 
     @property
@@ -212,13 +212,13 @@ class RelayLine:
     # -- faults ----------------------------------------------------------------------------------
 
     def _move_to(self, node: Receiver, offset: int, now: float, has_login: bool) -> None:
-        """So many bytes are there."""
+        """A node has `offset` bytes."""
         waited = node.is_waiting
         if node.move_to(min(offset, self.size), now) and waited and has_login:
             self._began(node, now)
 
     def _began(self, node: Receiver, now: float) -> None:
-        """The first bytes have come for an order: later ones say nothing about the time of a start."""
+        """The first bytes for an order have arrived: later ones do not show how long a start takes."""
         source = node.source
         if source is None:
             return
@@ -232,7 +232,7 @@ class RelayLine:
         source = node.source
         if source is None:
             return
-        # Its source may have changed since it was ready: that of a refused node goes to the next one in line.
+        # Its source may have changed since it was ready: the source of a refused node goes to the next in line.
         first = source != HEAD and not node.failures
         node.failures[source] = text or "the connection was cut"
         self._refused += first and kind == LOGIN
@@ -244,7 +244,7 @@ class RelayLine:
         elif source == HEAD:
             self._head_failed(node, now)
         elif kind == GONE and self.nodes[source].state is DONE and not node.tried:
-            # It was renamed meanwhile.
+            # It was renamed in the meantime.
             node.tried = True
             self._places.settle(node, source, now)
         elif kind != LOGIN and not node.tried:
@@ -259,7 +259,7 @@ class RelayLine:
         if self._let_in + self._refused > FIRST_PULLS:
             return False
         plain = any(word in text for word in _REFUSALS)
-        # One that cannot be reached may just have died: it takes two of these.
+        # A source that cannot be reached may just have died: two such failures are needed.
         return self._refused * 2 > min(FIRST_PULLS, others) and (plain or self._refused > 1)
 
     def _head_failed(self, node: Receiver, now: float) -> None:
@@ -276,7 +276,7 @@ class RelayLine:
         return f"no source reachable: {'; '.join(found)}"
 
     def _blame(self, node: Receiver, source: int, now: float) -> None:
-        """A node could not fetch from a source: it is moved, or, when that is the second one, the source."""
+        """A node could not fetch from a source: move it, or, if it is the second one, the source."""
         node.avoided.add(source)
         self._accuse(node, source, now)
         if node.source == source:
@@ -289,7 +289,7 @@ class RelayLine:
             self._places.trail(accused, now)
 
     def _repair(self, node: Receiver, now: float) -> None:
-        """Move a node to the end; after too many moves the head alone sends to it."""
+        """Move a node to the end; after too many moves only the head sends to it."""
         node.repairs += 1
         if node.repairs > MOST_REPAIRS:
             node.avoided.update(range(len(self.nodes)))
@@ -318,7 +318,7 @@ class RelayLine:
         source = node.source
         if source is None:
             return
-        node.failures[source] = "no byte has come"
+        node.failures[source] = "no byte has arrived"
         node.handle(STOPPED)
         if source == HEAD:
             self._effects.append(StopSending(node.rank))
@@ -337,13 +337,13 @@ class RelayLine:
         return rate * SLOW_PART < full and behind > SLOW_BEHIND * full
 
     def _judge_source(self, node: Receiver, now: float) -> None:
-        """A node's checksum differs: it begins again once its source is known to be right or wrong."""
+        """A node's checksum differs: it begins again once the checksum of its source is known."""
         source = node.source
         if source is not None and source != HEAD:
             judged = self.nodes[source]
             if judged.state is DONE:
                 if node.base == 0:
-                    # All of it came from there, and there it is right.
+                    # All of it came from this source, which has the right checksum.
                     judged.accusers.update((node.rank, HEAD))
                     node.avoided.add(source)
                 self._begin_again(node, source, now)
@@ -352,7 +352,7 @@ class RelayLine:
             if judged.state is not OVER and waits:
                 return
             if node.bads > 1 and (right := self._places.idle(node)) is not None:
-                # Not once more for each relay before it that alters bytes.
+                # Do not begin again for each relay before it that alters bytes.
                 source = right
         self._begin_again(node, source, now)
 
@@ -365,7 +365,7 @@ class RelayLine:
     # -- ends ------------------------------------------------------------------------------------
 
     def _take_out(self, node: Receiver, now: float) -> None:
-        """A node is over: its followers get its source."""
+        """A node has ended: its followers get its source."""
         node.handle(END)
         self._places.leave(node, now)
         self._places.place_waiting(now)

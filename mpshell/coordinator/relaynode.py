@@ -1,4 +1,4 @@
-"""One receiving node of a relay copy as the line sees it, and what the line has the head do. Pure."""
+"""One receiving node of a relay copy, for the line, and the effects that the line requests. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 
 from mpshell.runtime.states import Stated
 
-#: The source of a node that the head sends to; the others are ranks.
+#: The source of a node to which the head sends; the others are ranks.
 HEAD: Final = -1
 
-# The states of a node in a relay copy, and what happens to it. What a state does not name leaves it as it is.
+# The states and events of a node in a relay copy. An event that a state does not name does not change it.
 NEW: Final = "NEW"  # it has not answered yet
-IDLE: Final = "IDLE"  # it can receive, and nobody sends to it
+IDLE: Final = "IDLE"  # it can receive, and has no source
 FETCHING: Final = "FETCHING"  # it gets the rest of the file from its source
-BAD: Final = "BAD"  # all came, and the checksum differs: its source is judged first
+BAD: Final = "BAD"  # all bytes arrived, and the checksum differs: its source is checked first
 DONE: Final = "DONE"  # the file is in its place
 OVER: Final = "OVER"  # dead, failed or given up
 STATES: Final = (NEW, IDLE, FETCHING, BAD, DONE, OVER)
@@ -29,7 +29,7 @@ EVENTS: Final = (READY, ORDER, STOPPED, DIFFERS, ARRIVED, END)
 
 TABLE: Final[dict[str, dict[str, str]]] = {
     NEW: {READY: IDLE, END: OVER},
-    # A pull that has stalled may still come to its end.
+    # A pull that has stalled may still finish.
     IDLE: {ORDER: FETCHING, DIFFERS: BAD, ARRIVED: DONE, END: OVER},
     FETCHING: {ORDER: FETCHING, STOPPED: IDLE, DIFFERS: BAD, ARRIVED: DONE, END: OVER},
     BAD: {ORDER: FETCHING, END: OVER},
@@ -37,12 +37,12 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     OVER: {},
 }
 
-#: Seconds over which a rate is measured, at least and at most.
+#: The least and the most seconds over which a rate is measured.
 _LEAST, _MOST = 1.0, 3.0
 
 
 class Pull(NamedTuple):
-    """Order `rank` to fetch the rest from a node, of which it is the part or the target (`kind`)."""
+    """Order `rank` to fetch the rest from a node: from its part or its target (`kind`)."""
 
     rank: int
     seq: int
@@ -67,13 +67,13 @@ class Send(NamedTuple):
 
 
 class StopSending(NamedTuple):
-    """End what sends to a node from the head, if anything does."""
+    """End the head's send to a node, if there is one."""
 
     rank: int
 
 
 class GiveUp(NamedTuple):
-    """Have a node end and clear up: `Receiver.reason` says why."""
+    """Order a node to end and clean up; `Receiver.reason` has the reason."""
 
     rank: int
 
@@ -99,26 +99,26 @@ class Receiver(Stated):
         self.seq = 0
         #: Its rank, or HEAD; None before the first order.
         self.source: int | None = None
-        #: The line that it has a place in: others may fetch from it. None for one that trails behind.
+        #: The line in which it has a place, so that others may fetch from it. None for one that trails.
         self.line: list[int] | None = None
-        #: Bytes that are there, and that were when it got its source.
+        #: The number of its bytes, now and when it got its source.
         self.offset = self.base = 0
-        #: When it was ordered to fetch, and when bytes came last.
+        #: When it was ordered to fetch, and when the last bytes arrived.
         self.ordered_at = self.moved_at = 0.0
         self.samples: deque[tuple[float, int]] = deque()
-        #: Orders so far to fetch from elsewhere that were for its own sake, and all of them.
+        #: The number of orders to fetch from another source because of the node itself, and of all orders.
         self.repairs = 0
-        #: Whether the same source was tried twice already, and when that is to be done.
+        #: Whether the same source was tried twice already, and when to do that.
         self.tried = False
         self.again_at: float | None = None
-        #: Sources that it could not fetch from, and the reasons; the head among these.
+        #: Sources from which it could not fetch, including the head, and the reasons.
         self.avoided: set[int] = set()
         self.failures: dict[int, str] = {}
         self.head_failures = 0
-        #: Those that could not fetch from it: two of them, and it is no source any more.
+        #: Nodes that could not fetch from it: after two of them it is not used as a source any more.
         self.accusers: set[int] = set()
         self.slow = False
-        #: How often its checksum was another one, and how often it has begun again at byte 0.
+        #: How often its checksum differed, and how often it has begun again at byte 0.
         self.bads = self.restarts = 0
         #: How often its source had begun again when it was ordered to fetch from it.
         self.generation = 0
@@ -131,16 +131,16 @@ class Receiver(Stated):
 
     @property
     def is_struck(self) -> bool:
-        """Whether it is no source any more."""
+        """Whether it must not be used as a source any more."""
         return len(self.accusers) > 1
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no byte has come since the last order."""
+        """Whether no byte has arrived since the last order."""
         return self.moved_at == self.ordered_at
 
     def move_to(self, offset: int, now: float) -> bool:
-        """Take note of the bytes that are there; return whether it has more than before."""
+        """Note the number of its bytes; return whether it has more than before."""
         more = offset > self.offset
         self.offset = offset
         if more:
@@ -151,7 +151,7 @@ class Receiver(Stated):
         return more
 
     def begin(self, source: int, now: float) -> None:
-        """Take note of an order to fetch from a source."""
+        """Note an order to fetch from a source."""
         if source != self.source:
             self.tried = False
         self.seq += 1
@@ -161,12 +161,12 @@ class Receiver(Stated):
         self.handle(ORDER)
 
     def rate(self, now: float) -> float | None:
-        """Return the bytes a second of the last seconds; None where it is too early to tell."""
+        """Return its rate in the last seconds, in bytes per second; None if it is too early to know."""
         if not self.samples:
             return None
         first, before = self.samples[0]
         last = self.samples[-1][0]
-        # One that is not heard of any more gets slower.
+        # The rate of a silent node falls.
         end = last if self.state is DONE or now - last < 1.5 else now
         if end - first < _LEAST:
             return None

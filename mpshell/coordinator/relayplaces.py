@@ -1,7 +1,7 @@
-"""Places in the lines of a relay copy: who is behind whom, and who takes over from one that leaves. Pure.
+"""Places in the lines of a relay copy: the order of nodes, and the new sources when one leaves. Pure.
 
-The faults that make a node leave its place are told apart in `mpshell.coordinator.relayline`. No node ever
-fetches from one that fetches from it, however far behind, and none from one that is over.
+`mpshell.coordinator.relayline` distinguishes the faults that make a node leave its place. No node ever
+fetches from one that fetches from it, directly or indirectly, and none from one that has ended.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from mpshell.coordinator.relaynode import (
     Take,
 )
 
-#: Nodes that the head sends to at once beside the first ones of its lines.
+#: The number of nodes to which the head sends at once, besides the first ones of its lines.
 DIRECT = 4
 
 #: A node is slow with less than this part of the rate that another one has.
 SLOW_PART = 4
 
-#: Seconds that the first of a line may still take before it is moved, once: nothing else tells a slow link of
-#: the head from one of its own.
+#: The first of a line is moved, once, if it still needs more than these seconds: only a move shows whether
+#: its own link or that of the head is slow.
 LONG, LOOK = 20.0, 2.0
 
-#: Nodes that are kept as sources while others wait to begin.
+#: The number of nodes that are kept as sources while others wait to begin.
 KEPT = 32
 
-#: Lines that the head sends to at most, and nodes of one at least.
+#: The most lines to which the head sends, and the fewest nodes of one.
 MOST_LINES, SHORTEST = 8, 32
 
 
@@ -49,18 +49,18 @@ class RelayPlaces:
         self._size = size
         self._effects = effects
         self._lines: list[list[int]] = []
-        #: Those that fetch from each node; the last ones from the head.
+        #: The nodes that fetch from each node; the last entry is for the head.
         self._fetchers: list[set[int]] = [set() for _ in range(len(nodes) + 1)]
-        #: How many lines the head sends to.
+        #: The number of lines to which the head sends.
         self._wanted = 1
         self._has_tried_another = False
-        #: The most bytes a second that the head was seen to send.
+        #: The highest rate at which the head was seen to send, in bytes per second.
         self._best = 0.0
 
-    # -- to be asked -----------------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------------------
 
     def in_order(self) -> list[int]:
-        """Return the nodes that fetch, line by line, each from the first on, and those that trail."""
+        """Return the nodes that fetch, line by line from the first on, and those that trail."""
         placed = [rank for line in self._lines for rank in line]
         return placed + [n.rank for n in self._nodes if n.line is None and n.is_live]
 
@@ -77,7 +77,7 @@ class RelayPlaces:
         return len(self._fetchers[HEAD])
 
     def spare(self, most: int) -> list[int]:
-        """Return nodes that have the file and send to nobody, but for those that are kept as sources."""
+        """Return nodes that have the file and send to no node, except those that are kept as sources."""
         if most <= 0:
             return []
         idle = [
@@ -90,7 +90,7 @@ class RelayPlaces:
     # -- moves -----------------------------------------------------------------------------------
 
     def place(self, node: Receiver, now: float) -> None:
-        """Give a node that has no place the best source there is, or have it wait for one."""
+        """Give a node without a place the best available source, or let it wait for one."""
         source = self._choose(node)
         if source is None:
             node.handle(STOPPED)
@@ -106,7 +106,7 @@ class RelayPlaces:
                 self.place(node, now)
 
     def settle(self, node: Receiver, preferred: int | None, now: float) -> None:
-        """Have a node fetch from a source, from that one's source if it cannot, or from any other."""
+        """Let a node fetch from a source, or else from that one's source, or from any other."""
         source = self._heir(node, preferred)
         if source is None or (node.line is None and source == HEAD):
             source = self._choose(node)
@@ -123,14 +123,14 @@ class RelayPlaces:
         self._order(node, source, now)
 
     def move(self, node: Receiver, now: float) -> None:
-        """Take a node out of its place, to the end of its line or to where there is another source."""
+        """Move a node from its place to the end of its line, or to another source."""
         line, source = node.line, node.source
         self.leave(node, now)
         if not (line and self._swap(node, line, source, now)):
             self.place(node, now)
 
     def trail(self, node: Receiver, now: float) -> None:
-        """Have a node fetch from the end of its line, where nobody fetches from it."""
+        """Let a node fetch from the end of its line, where no node fetches from it."""
         line = node.line
         self.leave(node, now)
         last = line[-1] if line else None
@@ -140,7 +140,7 @@ class RelayPlaces:
             self.place(node, now)
 
     def leave(self, node: Receiver, now: float) -> None:
-        """Take a node out of its place: its followers get its source."""
+        """Remove a node from its place: its followers get its source."""
         followers = self.followers(node)
         line, place = node.line, node.line.index(node.rank) if node.line else 0
         self.unlink(node)
@@ -148,11 +148,11 @@ class RelayPlaces:
             if line is not None and follower.line is line and line.index(follower.rank) == place:
                 self.settle(follower, node.source, now)
             else:
-                # It trails, or began another line here.
+                # The node trails, or began another line here.
                 self.settle(follower, None if follower.line is None else node.source, now)
 
     def unlink(self, node: Receiver) -> None:
-        """Take a node out of its line, and off its source."""
+        """Remove a node from its line and its source."""
         if node.line is not None:
             node.line.remove(node.rank)
             if not node.line:
@@ -180,7 +180,7 @@ class RelayPlaces:
         return other.line is not None and not self._descends(other, node)
 
     def _descends(self, node: Receiver, other: Receiver) -> bool:
-        """Return whether what a node fetches has been with another one before."""
+        """Return whether the bytes that a node fetches come from another one."""
         while node is not other:
             if node.state is DONE or not self._is_linked(node):
                 return False
@@ -190,7 +190,7 @@ class RelayPlaces:
         return True
 
     def _heir(self, node: Receiver, source: int | None) -> int | None:
-        """Return a source, or the one that took its place: that which it has fetched from."""
+        """Return a source, or the one that replaces it: the one from which it fetched."""
         for _ in self._nodes:
             if source is None or self._usable(node, source):
                 return source
@@ -198,7 +198,7 @@ class RelayPlaces:
         return None
 
     def _choose(self, node: Receiver) -> int | None:
-        """Return the best source for a node: one that has the file and nothing to do, or the end of a line."""
+        """Return the best source for a node: an idle one that has the file, or the end of a line."""
         idle = self.idle(node)
         if idle is not None:
             return idle
@@ -206,7 +206,7 @@ class RelayPlaces:
             last = self._nodes[line[-1]]
             if self._usable(node, last.rank) and not self.has_follower(last):
                 return last.rank
-        # A line that has nobody in it yet, or only those that this one cannot fetch from.
+        # A line without nodes, or only with nodes from which this one cannot fetch.
         if self.sends() < self._wanted:
             return HEAD
         busy = [n.rank for n in self._nodes if n.state is DONE and self._usable(node, n.rank)]
@@ -219,7 +219,7 @@ class RelayPlaces:
         return HEAD if self.sends() < self._wanted + DIRECT else None
 
     def idle(self, node: Receiver) -> int | None:
-        """Return a node that has the file, and that nobody fetches from."""
+        """Return a node that has the file, and from which no node fetches."""
         for other in self._nodes:
             if (
                 other.state is DONE
@@ -232,7 +232,7 @@ class RelayPlaces:
     # -- lines -----------------------------------------------------------------------------------
 
     def _enter(self, node: Receiver, source: int) -> None:
-        """Put a node at the end of the line of its source, or into one of its own."""
+        """Put a node at the end of the line of its source, or into a new one."""
         line = None if source == HEAD else self._nodes[source].line
         if line is not None and line[-1] == source:
             line.append(node.rank)
@@ -242,7 +242,7 @@ class RelayPlaces:
             self._lines.append(node.line)
 
     def _cut_line(self, node: Receiver, source: int) -> None:
-        """Have a node and those behind it be a line of their own, if its source is not the one before it."""
+        """Make a node and those after it a line of their own, if its source is not the one before it."""
         line = node.line or []
         place = line.index(node.rank)
         if place and line[place - 1] != source:
@@ -268,7 +268,7 @@ class RelayPlaces:
         self._effects.append(Pull(node.rank, node.seq, source, kind, other.port))
 
     def _swap(self, node: Receiver, line: list[int], source: int | None, now: float) -> bool:
-        """Put a node that cannot fetch from the last of its line before that one, once."""
+        """If a node cannot fetch from the last of its line, put it before that one, once."""
         last = self._nodes[line[-1]]
         above = last.source
         if last.rank != source or last.state is not FETCHING or above is None:
@@ -287,14 +287,14 @@ class RelayPlaces:
         return True
 
     def look(self, now: float) -> None:
-        """Look whether the first of a line is slow, and whether more lines are worth it."""
+        """Check whether the first of a line is slow, and whether more lines are faster."""
         for line in list(self._lines):
             first = self._nodes[line[0]]
             rate = first.rate(now) if first.source == HEAD and first.state is FETCHING else None
             if not rate:
                 self._split(line, None, now)
                 continue
-            # With several lines each has its part of it.
+            # Several lines share the rate of the head.
             rate *= self.sends()
             seconds = (self._size - first.offset) / rate
             self._best = max(self._best, rate)
@@ -308,10 +308,10 @@ class RelayPlaces:
                 self._split(line, seconds, now)
 
     def _split(self, line: list[int], seconds: float | None, now: float) -> None:
-        """Send to the middle of those at the end of a line that nothing has come to, if they would wait long.
+        """Send to the middle of the nodes at the end of a line that have no data yet, if they would wait long.
 
-        Nodes that have the file and nothing to do send for nothing. The head has `seconds` to send to the line:
-        with k lines of n nodes in all it takes k * seconds + n / k * lag.
+        Idle nodes that have the file can send at no cost. The head needs `seconds` to send to a line:
+        k lines with n nodes in all take k * seconds + n / k * lag.
         """
         waiting = next(
             (n for n, rank in enumerate(reversed(line)) if self._nodes[rank].offset), len(line)

@@ -2,28 +2,28 @@
 
     head ── orders on stdin ──► RECEIVE (`mpshell.worker.relay`) ── answers on stdout ──► head
 
-Orders, words with a space between, a newline at the end; the end of stdin means: give up, leave nothing behind.
+Orders are words separated by spaces, ended by a newline; the end of stdin means: give up, leave nothing behind.
 
     rank RANK                       the first line
-    key host|user PRIVATE TYPE PUBLIC   the keys of this run, for nodes that serve with an sshd of their own
-    sum ALGO VALUE                  the checksum of the whole; after `ready`, before the first pull or feed
+    key host|user PRIVATE TYPE PUBLIC   the keys of this copy, for nodes that serve with an sshd of their own
+    sum ALGO VALUE                  the checksum of the whole file; after `ready`, before the first pull or feed
     pull SEQ RANK part|done PORT NODE   fetch the rest from that node: from its part, or from its target
     feed SEQ                        the head sends the rest
 
-Answers, each behind the word `mpshell`: a line without it was written by a start-up file of the node, and so
+Answers follow the word `mpshell`: a line without it was written by a start-up file of the node, and so
 was what stands before the first answer in its line.
 
-    ready ALGO PORT                 it can receive; ALGO is what it makes checksums with
+    ready ALGO PORT                 it can receive; ALGO is its checksum algorithm
     shared RANK                     it sees another node's part: their targets are one file
-    at BYTES                        so much of the file is there
-    need SEQ OFFSET CLASS TEXT      a pull or feed has ended too early, with OFFSET bytes there
+    at BYTES                        it has this many bytes of the file
+    need SEQ OFFSET CLASS TEXT      a pull or feed has ended too early, at OFFSET
     take SEQ OFFSET                 the head can send, from OFFSET on
-    bad SEQ                         all bytes came, the checksum differs; the part is empty again
+    bad SEQ                         all bytes arrived, the checksum differs; the part is empty again
     done                            the file is in its place
-    fail TEXT                       a fault of the node itself, a full disk for one: nothing is left of it
+    fail TEXT                       a fault of the node itself, such as a full disk; nothing of the copy is left
 
-SEQ numbers the orders of a node, and an answer names the order that it is about. So an answer that crosses a
-newer order is known by its number, and dropped: without that one death was seen to cost 49 repairs.
+SEQ numbers the orders of a node, and an answer names its order. So an answer that crosses a
+newer order is recognized by its number, and dropped: without that, one death caused 49 repairs.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ MARK: Final = b"mpshell "
 #: The first answer, where it is.
 _FIRST: Final = re.compile(rb"mpshell (?:ready|shared|fail) ")
 
-#: How a node makes checksums.
+#: The checksum algorithms of nodes.
 SHA256: Final = "sha256"
 CKSUM: Final = "cksum"
 
-#: Of what a parent sends: its part, which may still grow, or its target.
+#: The file that a parent sends: its part, which may still grow, or its target.
 PART: Final = "part"
 DONE: Final = "done"
 
-#: Why a pull has ended: no login and not one byte; in the middle; the parent does not have the file.
+#: Why a pull has ended: no login and no byte; in the middle; the parent does not have the file.
 LOGIN: Final = "login"
 CUT: Final = "cut"
 GONE: Final = "gone"
 
-#: Stands for the port where nodes have an sshd already.
+#: The port field, if nodes have an sshd already.
 NO_PORT: Final = "-"
 
-#: Characters of a text that is kept of an answer.
+#: The most characters of an answer's text that are kept.
 _LONGEST = 300
 
 
@@ -101,7 +101,7 @@ Answer = (
 
 
 def rank_order(rank: int) -> bytes:
-    """Return the order that tells a node its rank."""
+    """Return the order with the rank of a node."""
     return f"rank {rank}\n".encode()
 
 
@@ -121,7 +121,7 @@ def feed_order(seq: int) -> bytes:
 
 
 def parse(line: bytes) -> Answer | None:
-    """Return the answer in a line; None for one without the mark, ValueError for an answer that is none."""
+    """Return the answer in a line; None for one without the mark, ValueError for an invalid answer."""
     if not line.startswith(MARK):
         found = _FIRST.search(line)
         if found is None:
@@ -132,11 +132,11 @@ def parse(line: bytes) -> Answer | None:
     try:
         return _PARSERS[word](rest)
     except (KeyError, ValueError):
-        raise ValueError(f"the node has answered {text[:_LONGEST]!r}") from None
+        raise ValueError(f"unexpected answer of the node: {text[:_LONGEST]!r}") from None
 
 
 def _number(word: str) -> int:
-    # int() takes signs, underscores and other digits too.
+    # int() would also accept signs, underscores and other digits.
     if not (word.isascii() and word.isdigit()):
         raise ValueError(word)
     return int(word)
@@ -175,7 +175,7 @@ def _done(rest: str) -> DoneAnswer:
 
 
 def _text(text: str) -> str:
-    """Return a text of a node as it can be shown: one line of printable characters."""
+    """Return a text of a node in a form for messages: one line of printable characters."""
     return "".join(c if c.isprintable() else "?" for c in text.strip())[:_LONGEST]
 
 

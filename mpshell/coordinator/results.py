@@ -1,8 +1,8 @@
 """The output of a worker's clients and their outcomes, by key, until the next run.
 
-A key is a node's name, or the key that the user gave a local command. Output that goes on is one growing
-buffer; when it has ended, it is the text that a user reads, one object for equal texts however many keys have
-it. Whoever reads it gets that object, and no copy: gathered output may fill most of the memory.
+A key is a node's name, or the key that the user gave a local command. Output that is still arriving is one
+growing buffer; when it has ended, it is the text that a user reads, one object for equal texts of any number
+of keys. A reader gets that object, and no copy: gathered output may fill most of the memory.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def returncode(reason: int, status: int) -> int | None:
 class Interned:
     """One object for equal bodies of a run, over all its engines, as long as it is in some result.
 
-    A body that no result has any more (flushed, or of an attempt that was dropped) is freed by a sweep, once
+    A sweep frees bodies that no result has any more (flushed, or of a dropped attempt), once
     the table exceeds twice its size after the last sweep plus `SWEEP` bytes.
     """
 
@@ -77,7 +77,7 @@ class Interned:
         return known
 
     def _sweep(self) -> None:
-        """Forget the bodies that nobody has any more."""
+        """Forget the bodies that no result has any more."""
         counts = _references(self._bodies)
         self._bodies = {
             b: b for b, count in zip(self._bodies, counts, strict=True) if count > _ALONE
@@ -86,22 +86,22 @@ class Interned:
         self._limit = 2 * self._size + self.SWEEP
 
 
-# A sweep keeps the bodies that have more references than one that is in the table alone: bytes can have no
-# weak references, and a wrapper each would cost every node. It stands on CPython's counting, and fails on the
-# safe side where that changes: an immortal object or a reference that is not counted makes the table keep too
-# much, or merge equal bodies no more. No result is ever wrong for it.
+# A sweep keeps the bodies that have more references than one to which only the table refers: bytes support no
+# weak references, and a wrapper for each would cost time for every node. It depends on CPython's reference
+# counts, and fails safely if these change: an immortal object or an uncounted reference makes the table
+# keep too much, or merge equal bodies no more. No result is ever wrong because of it.
 
 
 def _references(bodies: dict[bytes, bytes]) -> list[int]:
     return [sys.getrefcount(body) for body in bodies]
 
 
-#: The number of references to a body which is in the table only.
+#: The number of references to a body that only the table has.
 _ALONE = _references({body: body for body in (bytes(bytearray(9)),)})[0]
 
 
 class StreamStore:
-    """The record of one stream: a text by key, or the buffer of one that goes on."""
+    """The record of one stream: a text for each key, or a buffer while it is open."""
 
     __slots__ = ("_texts",)
 
@@ -120,30 +120,30 @@ class StreamStore:
         buffer.add(block)
 
     def set_text(self, key: Key, said: bytes) -> None:
-        """Record all that a key has written, without its last newline."""
+        """Record the whole output of a key, without its last newline."""
         if key in self._texts:
             self.add_block(key, said + b"\n")
         else:
             self._texts[key] = said
 
     def settle(self, key: Key, intern: Interned) -> None:
-        """Make a text of a key's buffer: nothing more comes."""
+        """Make a text of a key's buffer: no more output will arrive."""
         buffer = self._texts.get(key)
         if isinstance(buffer, Growing):
             try:
                 said = self._texts[key] = buffer.take(buffer.text_size())
                 self._texts[key] = intern(said)
             except MemoryError:
-                # A buffer can be read when there is room. Others may need less.
+                # The buffer can be read when there is room. Other keys may need less.
                 return
 
     def get(self, key: Key) -> bytes | None:
-        """Return a key's text without its last newline, or None when nothing came."""
+        """Return a key's text without its last newline, or None if there is no output."""
         said = self._texts.get(key)
         return said.copy(0, said.text_size()) if isinstance(said, Growing) else said
 
     def last_line(self, key: Key) -> bytes | None:
-        """Return the last line of a key, without its newline, or None when nothing came."""
+        """Return the last line of a key, without its newline, or None if there is no output."""
         said = self._texts.get(key)
         if said is None:
             return None
@@ -173,7 +173,7 @@ class StreamStore:
 
 
 def text(body: bytes) -> bytes:
-    """Return a body as a user sees it: lines, the last one without its newline."""
+    """Return a body in the form for users: lines, the last one without its newline."""
     return body[:-1] if body.endswith(b"\n") else body
 
 
@@ -186,25 +186,25 @@ class WorkerResults:
 
     def __init__(self) -> None:
         self.codes: dict[Key, int] = {}
-        #: The turn in which the run saw a return code for the first time: one dict for all its workers.
+        #: The turn in which each return code first arrived: one dict for all workers of the run.
         self.first_seen: dict[int, int] = {}
-        #: Tells a transport's own failure by the last words of its command.
+        #: Recognizes a transport's own failure by the last lines of its command.
         self.diagnose: Callable[[str], str | None] | None = None
-        #: How each key has ended: written by `mpshell.coordinator.verdicts` alone, as codes and timeouts are.
+        #: How each key has ended: only `mpshell.coordinator.verdicts` writes it, and codes and timeouts.
         self.outcomes: dict[Key, Outcome] = {}
-        #: The attempts of a key that were followed by another one, or were to be.
+        #: The attempts of a key that were followed by another one, or should have been.
         self.earlier: dict[Key, list[Outcome]] = {}
         #: A dict for its order.
         self.timeouts: dict[Key, None] = {}
         self._streams: dict[str, StreamStore] = {}
         #: Whether anything was recorded in blocks.
         self.in_blocks = False
-        #: The block whose lines a handler is being told.
+        #: The block whose lines a handler is getting.
         self.live: LiveBlock | None = None
 
     @property
     def streams(self) -> dict[str, StreamStore]:
-        """The records by stream name: in a handler, up to the line that it is given."""
+        """The records by stream name: in a handler, up to the line that it has got."""
         if self.live is not None:
             self.live.record()
         return self._streams
@@ -219,7 +219,7 @@ class WorkerResults:
             store.add_block(key, block)
 
     def record_whole(self, sname: str, keys: list[Key], said: bytes) -> None:
-        """Record all that a stream of the keys has written, without its last newline."""
+        """Record the whole output of a stream of the keys, without its last newline."""
         store = self._streams.get(sname)
         if store is None:
             store = self._streams[sname] = StreamStore()
@@ -233,7 +233,7 @@ class WorkerResults:
     def by_code(self, match: Callable[[Key], bool] | None = None) -> dict[int, list[Key]]:
         """Return the keys by return code; a code that no matching key has keeps an empty list.
 
-        The codes are in the order in which the run saw them first, those of one turn in ascending order.
+        The codes are in the order in which they first arrived, those of one turn in ascending order.
         """
         groups: dict[int, list[Key]] = {}
         for key, code in self.codes.items():
@@ -243,10 +243,10 @@ class WorkerResults:
         return as_seen(groups, self.first_seen)
 
     def last_ended(self) -> tuple[Key, int | None] | None:
-        """Return the key that ended last, and its return code; None when none has."""
+        """Return the key that ended last, and its return code; None if none has ended."""
         for key in reversed(self.outcomes):
             outcome = self.outcomes[key]
-            # A client that was called off before it began has not ended.
+            # A client that was cancelled before it began has not ended.
             if outcome.reason != CANCELLED or outcome.started:
                 return key, self.codes.get(key)
         return None
@@ -257,34 +257,34 @@ class WorkerResults:
         return None if store is None else store.last_line(key)
 
     def iter_outcomes(self) -> Iterator[NodeOutcome]:
-        """Yield how each client has ended, in the order of their ends."""
+        """Yield the outcome of each client, in the order in which they ended."""
         for key in list(self.outcomes):
             yield self.outcome_of(key)
 
     def outcome_of(self, key: Key) -> NodeOutcome:
-        """Return how a client has ended; KeyError for one that has not."""
+        """Return the outcome of a client; KeyError for one that has not ended."""
         return node_outcome(key, self.outcomes[key], self.codes.get(key), self.diagnose)
 
     def attempt(self, key: Key, outcome: Outcome) -> NodeOutcome:
-        """Return how an attempt of a client has ended."""
+        """Return the outcome of an attempt of a client."""
         return node_outcome(key, outcome, returncode(outcome.reason, outcome.status), self.diagnose)
 
     def attempts_of(self, key: Key) -> list[NodeOutcome]:
-        """Return all attempts of a client that have ended, in their order; KeyError for an unknown one."""
+        """Return all ended attempts of a client in order; KeyError for an unknown one."""
         ended = list(self.earlier.get(key, ()))
-        # The verdict of a client that was called off before another attempt is its last one.
+        # If a client was cancelled before another attempt, its verdict is that of its last one.
         if not ended or ended[-1] is not self.outcomes.get(key, ended[-1]):
             ended.append(self.outcomes[key])
         return [self.attempt(key, outcome) for outcome in ended if outcome.attempt]
 
     def settle(self, keys: Iterable[Key], intern: Interned) -> None:
-        """Make one body of the output of each key's streams: nothing more comes. Only with `in_blocks`."""
+        """Make one body of the output of each key's streams, which are at their end. Only with `in_blocks`."""
         for store in self._streams.values():
             for key in keys:
                 store.settle(key, intern)
 
     def drop_output(self, keys: list[Key]) -> None:
-        """Forget the output of the keys: they will be run again."""
+        """Drop the output of the keys: they will be run again."""
         for store in self._streams.values():
             for key in keys:
                 store.drop(key)
@@ -299,20 +299,20 @@ class WorkerResults:
 
 
 def as_seen(groups: dict[int, list[Key]], first_seen: dict[int, int]) -> dict[int, list[Key]]:
-    """Return keys by return code, in the order in which a run saw the codes first.
+    """Return keys by return code, in the order in which the codes first arrived in a run.
 
-    Of those that come in one turn of its loop it cannot know which was first: the smaller one goes first.
+    For codes that arrive in one turn of its loop the order is not known: the smaller one goes first.
     """
     order = sorted(groups, key=lambda code: (first_seen.get(code, 0), code))
     return {code: groups[code] for code in order}
 
 
 class LiveBlock:
-    """Lines on their way to a handler, recorded line by line only if somebody looks meanwhile.
+    """Lines on their way to a handler, recorded one by one only if results are read in between.
 
-    `told` is the iterator that the handler's caller goes through: lines that it has not given yet have
+    `told` is the iterator of the handler's caller: lines that it has not yielded yet have
     not been reported. So a handler that reads, flushes or switches recording sees the same as if each line
-    were recorded by itself, and the usual one costs one block.
+    were recorded by itself, and the usual handler costs one block.
     """
 
     __slots__ = ("_block", "_keys", "_lines", "_recorded", "_records", "_results", "_sname", "told")
@@ -338,9 +338,8 @@ class LiveBlock:
 
     def record(self) -> None:
         """Record the lines that were reported since the last time."""
-        # The length hint of a list's iterator is exactly the number of items that it has not given yet: so the
-        # place of the handler in the block is known without a step of our own between the iterator and each
-        # line.
+        # The length hint of a list's iterator is exactly the number of items that it has not yielded yet: so
+        # the place of the handler in the block is known without extra work for each line.
         told = len(self._lines) - operator.length_hint(self.told)
         if told > self._recorded and self._records(self._sname):
             block = b"\n".join([*self._lines[self._recorded : told], b""])
@@ -348,7 +347,7 @@ class LiveBlock:
         self._recorded = told
 
     def end(self) -> None:
-        """Record the rest: the handler has been told all, or does not want it any more."""
+        """Record the rest: the handler has got all lines, or needs no more."""
         self._results.live = None
         if not self._records(self._sname):
             return
@@ -360,18 +359,18 @@ class LiveBlock:
 
 
 def key_matcher(match_keys: Iterable[Any] | None) -> Callable[[Key], bool] | None:
-    """Return the result of `matcher`, but raise TypeError for a text, where keys are expected."""
+    """Return the result of `matcher`, but raise TypeError for a text instead of keys."""
     if isinstance(match_keys, (str, bytes)):
         raise TypeError(f"match_keys is an iterable of keys, not the string {match_keys!r}")
     return matcher(match_keys)
 
 
 def matcher(match_keys: Iterable[Any] | None) -> Callable[[Key], bool] | None:
-    """Return a test for membership in `match_keys`, or None when everything matches."""
+    """Return a test for membership in `match_keys`, or None if everything matches."""
     if match_keys is None:
         return None
     if isinstance(match_keys, str):
-        # A substring test, as the reference has it for return codes.
+        # A substring test, as in ClusterShell for return codes.
         names = match_keys
         return lambda key: isinstance(key, str) and key in names
     if not isinstance(match_keys, Iterable):

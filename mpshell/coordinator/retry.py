@@ -1,6 +1,6 @@
-"""Which attempts are followed by another one, and when: a policy, asked at each end of a client. Pure.
+"""Which attempts are followed by another one, and when: a policy, called at each end of a client. Pure.
 
-At most once is the rule: a command that may have run is run again only where the user has named that reason.
+At most once is the rule: a command that may have run is run again only if the user has named that reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mpshell.outcome import REASONS
 #: Reasons which prove that nothing has run on the node.
 DEFAULT_REASONS = frozenset(("unreachable", "not started"))
 
-#: The reasons that a policy may name: an abort is never undone.
+#: The reasons that a policy may name: not "cancelled", as an aborted command is never run again.
 POSSIBLE_REASONS = tuple(reason for reason in REASONS if reason != "cancelled")
 
 
@@ -23,10 +23,10 @@ POSSIBLE_REASONS = tuple(reason for reason in REASONS if reason != "cancelled")
 class RetryPolicy:
     """Up to `retries` more attempts for each node, after one that failed for one of the reasons `on`.
 
-    The reasons are those of `NodeOutcome.reason`, "cancelled" excepted; an ok outcome is never tried again.
-    Attempt n+1 starts after a random part of `delay` * 2 ** (n-1) seconds, of `most` seconds at most (back-off
-    with full jitter); without `jitter` after the whole of it. TypeError and TaskSettingError (a ValueError) for
-    bad values.
+    The reasons are those of `NodeOutcome.reason`, except "cancelled"; a node with an ok outcome is never tried
+    again. Attempt n+1 starts after a random part of `delay` * 2 ** (n-1) seconds, at most `most` seconds
+    (back-off with full jitter); without `jitter` after exactly that time. TypeError and TaskSettingError (a
+    ValueError) for bad values.
     """
 
     retries: int = 3
@@ -46,7 +46,7 @@ class RetryPolicy:
         for reason in on:
             if reason not in POSSIBLE_REASONS:
                 raise TaskSettingError(
-                    f"{reason!r} is no reason for another attempt: these are {', '.join(POSSIBLE_REASONS)}"
+                    f"{reason!r} is not a reason for another attempt: these are {', '.join(POSSIBLE_REASONS)}"
                 )
         object.__setattr__(self, "on", on)
         for name in ("delay", "most"):
@@ -61,10 +61,10 @@ class RetryPolicy:
         return replace(self, on=self.on | {reason})
 
     def wait(self, reason: str, attempt: int) -> float | None:
-        """Return the seconds until the next attempt after one that failed; None: there is none."""
+        """Return the seconds until the next attempt after a failed one; None: there is none."""
         if reason not in self.on or attempt > self.retries:
             return None
-        # Beyond 2 ** 60 every delay but 0 is at its bound.
+        # Beyond 2 ** 60 every delay except 0 is at its bound.
         longest = min(self.most, self.delay * 2.0 ** min(attempt - 1, 60))
         return random.uniform(0, longest) if self.jitter else longest
 

@@ -1,10 +1,10 @@
-"""Which clients of a run may start, by how the earlier ones have ended: a canary, batches, a limit of failures.
+"""Which clients of a run may start, depending on earlier outcomes: a canary, batches, a limit of failures.
 
     Verdicts ── judge, look ──► Rollout ── release ──► the queue of a slot pool (`InWaves`)
                                    └────── stop ─────► the clients that have not started are withdrawn
 
 The first wave is the canary, the next ones are batches, in the order of the nodes; a wave is released when
-every client of the one before has had its last verdict. Workers over nodes take part, together. Pure.
+every client of the previous one has its last verdict. All workers over nodes take part together. Pure.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 class RolloutPlan(NamedTuple):
-    """The limits of a rollout, each None where it is not set."""
+    """The limits of a rollout, each None if it is not set."""
 
-    #: Clients of each worker that run first; the others only when all of these are ok.
+    #: Clients of each worker that run first; the others run only if all of these are ok.
     canary: int | None = None
     #: Clients of each worker in one wave.
     batch: int | None = None
-    #: Keys that may fail until nothing more is started. Without it a batch of which none is ok ends the run.
+    #: The number of failed keys after which nothing more is started. Without it a batch without ok nodes ends
+    #: the run.
     max_fail: int | None = None
 
     @property
@@ -46,13 +47,13 @@ class _Part:
 
     @property
     def runs(self) -> bool:
-        """Whether clients that were released have no last verdict yet."""
+        """Whether any released clients have no last verdict yet."""
         job = self.job
         return job.unfinished > (job.size - self.released if job.starts_clients else 0)
 
     @property
     def waits(self) -> bool:
-        """Whether clients of it wait for their wave."""
+        """Whether any of its clients wait for their wave."""
         return self.job.starts_clients and self.released < self.job.size
 
 
@@ -77,7 +78,7 @@ class Rollout:
         self._later = later
         self._parts: dict[int, _Part] = {}
         self._failed: set[Key] = set()
-        #: Of the wave that goes on: whether it is the canary, how many keys were ok and how many have failed.
+        #: For the current wave: whether it is the canary, how many keys were ok and how many failed.
         self._canary = False
         self._good = self._bad = 0
         self._look_is_due = False
@@ -95,7 +96,7 @@ class Rollout:
             self.look()
 
     def judge(self, job: Job, keys: list[Key], *, ok: bool) -> None:
-        """Take the last verdict of keys, those of aborted clients excepted."""
+        """Count the last verdict of keys, except those of aborted clients."""
         if job.id not in self._parts:
             return
         if ok:
@@ -107,7 +108,7 @@ class Rollout:
             self._end(None)
 
     def look(self) -> None:
-        """See, at the end of the turn, whether a wave is over."""
+        """Check, at the end of the turn, whether a wave is over."""
         if not self._look_is_due:
             self._look_is_due = True
             self._later(self._go_on)
@@ -135,7 +136,7 @@ class Rollout:
                 self._release(part.job, part.job.stop_after(part.released))
 
     def _verdict(self) -> str | None:
-        """Return why nothing may follow the wave that is over; None when the next one may."""
+        """Return why no wave may follow the one that is over; None if the next one may."""
         if self._canary and self._bad:
             return f"{self._bad} of {self._bad + self._good} nodes of the canary failed"
         if self._plan.max_fail is None and self._bad and not self._good:
@@ -143,6 +144,6 @@ class Rollout:
         return None
 
     def _end(self, why: str | None) -> None:
-        """Start nothing more of the jobs that take part."""
+        """Start no more clients of the jobs that take part."""
         self._stopped = True
         self._stop([part.job for part in self._parts.values() if part.job.starts_clients], why)

@@ -1,10 +1,10 @@
-"""The life of one run, as everything that takes part in it sees it.
+"""The life of one run, for everything that takes part in it.
 
 A `Run` has the loop, counts the jobs, timers and ports that keep the run going, keeps the error that ends it,
-and makes every call of the user's code. Streams, timers, ports, intake and verdicts know a run by this class
-alone; they do not see how jobs and engines are managed (`mpshell.coordinator.coordinator`).
+and makes every call of user code. Streams, timers, ports, intake and verdicts use a run only through this
+class; they do not see how jobs and engines are managed (`mpshell.coordinator.coordinator`).
 
-Everything here is for the thread of the run, `post` excepted.
+Everything here is for the thread of the run, except `post`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Run:
     """One run: its loop, its holds, its error.
 
-    The rule for errors: an error of the user's code is *noted*, wherever the code was called. The first one
+    The rule for errors: an error of user code is *noted* at each of its calls. The first one
     ends the run: from then on no event is delivered and no client is started, and `_wait` raises the error
-    when the loop has finished its turn, so that everything that one turn has received is recorded first.
+    after the loop has finished its turn, so that everything that the turn has received is recorded first.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Run:
         self._unstarted = unstarted
         #: The error that ends the run.
         self.error: BaseException | None = None
-        #: Nothing new is taken or started any more.
+        #: Whether nothing new is taken or started any more.
         self.stopping = False
         self._process = os.getpid()
         self._interrupts = interrupts
@@ -59,7 +59,7 @@ class Run:
         return self._holds > 0
 
     def hold(self) -> None:
-        """Keep the run going, for a timer, a port, a job that does not close by itself."""
+        """Keep the run going, for a timer, a port or a job that is not autoclose."""
         self._holds += 1
 
     def unhold(self) -> None:
@@ -81,7 +81,7 @@ class Run:
             self.call(event, *args)
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
-        """Call code of the user's, and note its exception. Signal handlers are called meanwhile."""
+        """Call user code, and note its exception. Signal handlers are called during that."""
         before = self._interrupts.open
         try:
             try:
@@ -94,12 +94,12 @@ class Run:
         self.leave_copy()
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
-        """`tell` in the run's thread, from any thread."""
+        """Call `tell` in the run's thread, from any thread."""
         self.loop.call_soon_threadsafe(self.tell, function, *args)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Put signal handlers off: the work in this context is done wholly or not at all."""
+        """Delay signal handlers: the work in this context is done completely or not at all."""
         before, self._interrupts.open = self._interrupts.open, False
         try:
             yield
@@ -109,9 +109,9 @@ class Run:
             self._interrupts.deliver()
 
     def interrupted(self) -> bool:
-        """Call the signal handlers that were put off; return whether one has raised.
+        """Call the delayed signal handlers; return whether one has raised.
 
-        An exit goes before a Ctrl-C, and that before the other errors that end the run already.
+        An exit takes precedence over a Ctrl-C, and that over the other errors that end the run already.
         """
         try:
             self._interrupts.deliver()
@@ -130,14 +130,14 @@ class Run:
     # -- the wait of the loop ------------------------------------------------------------------
 
     def _wait(self, timeout: float, most: int) -> list[tuple[int, int]]:
-        """Wait as the loop does; the only place that raises a noted error."""
-        # Signal handlers are called only here and in `call`, where nothing is half done. One that raises
-        # (Ctrl-C, a time limit, an exit on SIGTERM) goes through whatever line the thread is at: in the middle
+        """Wait for the loop; the only place that raises a noted error."""
+        # Signal handlers are called only here and in `call`, between complete steps. An exception of one
+        # (Ctrl-C, a time limit, an exit on SIGTERM) is raised at the present line of the thread: in the middle
         # of a frame it would leave nodes without a verdict.
         if self.error is not None:
             raise self.error
         if not self.loop.intact():
-            raise EngineException("the program has closed the descriptors of a run that goes on")
+            raise EngineException("the program has closed descriptors of a run in progress")
         try:
             self._interrupts.lift()
             found = self._poll(timeout, most)
@@ -147,7 +147,7 @@ class Run:
         return found
 
     def begin_to_end(self) -> None:
-        """Take nothing new. From here on neither errors nor signals get in the way of the loop."""
+        """Take nothing new. From here on neither errors nor signals interrupt the loop."""
         self.stopping = True
         self.loop.wait = self._poll
 
@@ -156,30 +156,30 @@ class Run:
         self._interrupts.wake = None
         self.loop.close()
 
-    # -- forks of the user's -------------------------------------------------------------------
+    # -- forks of user code ---------------------------------------------------------------------
 
     def is_copy(self) -> bool:
-        """Return whether this is in the child of a handler that forked: the run is the parent's."""
+        """Return whether this is the child of a handler that forked: the run belongs to the parent."""
         return os.getpid() != self._process
 
     def leave_copy(self) -> None:
-        """Raise, in the child of a fork that code of the user's has made."""
+        """Raise, in the child of a fork that user code has made."""
         if self.is_copy():
             raise self.error or EngineIllegalOperationError(
-                "a run goes on in the process that began it, not in a fork of that"
+                "a run continues only in the process that began it, not in a fork of that process"
             )
 
     # -- the first start -----------------------------------------------------------------------
 
     def after_first_start(self, callback: Callable[[], object]) -> bool:
-        """Call it once a client has started or a job is over; False when there is nothing to wait for."""
+        """Call it once a client has started or a job is over; False if there is nothing to wait for."""
         waits = self._unstarted()
         if waits:
             self._until_first_start.append(callback)
         return waits
 
     def end_wait_for_start(self) -> None:
-        """A client has started, or a job is over without: let those who wait look again."""
+        """A client has started, or a job is over without one: make the calls that wait for this."""
         if self._until_first_start:
             waiting, self._until_first_start = self._until_first_start, []
             for callback in waiting:
@@ -187,5 +187,5 @@ class Run:
 
 
 def _urgency(error: BaseException) -> int:
-    """Return 2 for an exit, 1 for a Ctrl-C, 0 for an exception that a program may catch to go on."""
+    """Return 2 for an exit, 1 for a Ctrl-C, 0 for an exception after which a program may go on."""
     return 2 if isinstance(error, SystemExit) else int(not isinstance(error, Exception))

@@ -1,11 +1,11 @@
-"""Who gets which clients, and how many at once: slots and slices of one fanout over engines. Pure.
+"""Which engine gets which clients, and how many at once: slots and slices of one fanout. Pure.
 
 A `SlotPool` is one fanout: the task's, or a worker's own. Its slots over all engines never add up to
 more than the fanout, so that a fanout of 1 is strictly serial. Slices are handed out in the order of
-the nodes as slots free up, and a little ahead of need; never a fixed share.
+the nodes as slots become free, and a little ahead of need; never a fixed share.
 
-The coordinator passes events to a slot pool (work came, clients finished, an engine holds fewer slots)
-and asks it for a `plan`. No I/O, no clock.
+The coordinator passes events to a slot pool (new work, finished clients, an engine with fewer slots)
+and calls its `plan`. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ class Share:
     __slots__ = ("assigned", "bound", "frozen", "lowering", "slots")
 
     def __init__(self) -> None:
-        #: Slots it was last told.
+        #: The number of slots that was last sent to it.
         self.slots = 0
-        #: Clients that it may be running at most: more than `slots` while it gives some up.
+        #: The most clients that it may be running: more than `slots` while it gives some up.
         self.bound = 0
         self.lowering = False
-        #: It is handed out nothing any more, and its slots stay its own.
+        #: Whether it gets no more clients, and keeps its slots.
         self.frozen = False
-        #: Clients handed out to it and not finished.
+        #: The number of clients that were handed out to it and have not finished.
         self.assigned = 0
 
 
 class SlotPool:
     """The slots of one fanout (None: no limit), and the clients that wait for them.
 
-    The bounds of all shares never add up to more than the fanout: slots that one engine is to have are taken
-    from another first, and given when that holds them no more (`held`).
+    The bounds of all shares never add up to more than the fanout: slots for one engine are first taken
+    from another one, and given when that one does not hold them any more (`held`).
     """
 
     def __init__(self, number: int, fanout: int | None, queue: WorkQueue | None = None) -> None:
@@ -45,7 +45,7 @@ class SlotPool:
         self.fanout = fanout
         self.shares: dict[int, Share] = {}
         self._queue: WorkQueue = InOrder() if queue is None else queue
-        #: Clients that wait for a moment, a heap of (moment, clients).
+        #: Clients that wait for a time, a heap of (time, clients).
         self._delayed: list[tuple[float, Slice]] = []
 
     @property
@@ -54,25 +54,25 @@ class SlotPool:
         return len(self._queue)
 
     def at_once(self, clients: int) -> int:
-        """Return how many of so many clients may run at once."""
+        """Return how many of `count` clients may run at once."""
         return clients if self.fanout is None else min(self.fanout, clients)
 
     # -- events --
 
     def add_work(self, work: Slice) -> None:
-        """Queue clients behind the others."""
+        """Queue clients after the others."""
         if work.stop > work.first:
             self._queue.add(work, front=False)
 
     def add_again(self, work: Slice, due: float | None = None) -> None:
-        """Queue clients that come back, in front: now, or once `release` is called with `due` or later."""
+        """Queue clients that come back, in front: now, or when `release` is called with `due` or later."""
         if due is not None:
             heapq.heappush(self._delayed, (due, work))
         elif work.stop > work.first:
             self._queue.add(work, front=True)
 
     def release(self, now: float) -> None:
-        """Queue the clients that have waited for a moment up to `now`."""
+        """Queue the clients whose time has come at `now`."""
         while self._delayed and self._delayed[0][0] <= now:
             self.add_again(heapq.heappop(self._delayed)[1])
 
@@ -81,11 +81,11 @@ class SlotPool:
         self._queue.release(job_id, stop)
 
     def next_due(self) -> float | None:
-        """Return the next moment that clients wait for, if there is one."""
+        """Return the next time for which clients wait, if there is one."""
         return self._delayed[0][0] if self._delayed else None
 
     def drop_work(self, job_id: int | None = None) -> list[Slice]:
-        """Take a job's clients (all: None) that no engine has, and return them."""
+        """Remove a job's clients (all: None) that no engine has, and return them."""
         dropped = self._queue.drop(job_id)
         dropped += [work for _, work in self._delayed if job_id in (None, work.job_id)]
         self._delayed = [item for item in self._delayed if job_id not in (None, item[1].job_id)]
@@ -96,11 +96,11 @@ class SlotPool:
         self.shares[engine_id] = Share()
 
     def remove_engine(self, engine_id: int) -> None:
-        """Its slots are free again: it is gone, and so are its clients."""
+        """An engine and its clients are gone: its slots are free again."""
         self.shares.pop(engine_id, None)
 
     def freeze(self, engine_id: int) -> None:
-        """It hears nothing any more: its clients may run on, in the slots that it has, until it is removed."""
+        """An engine receives nothing more: its clients may run on, in its slots, until it is removed."""
         share = self.shares.get(engine_id)
         if share is not None:
             share.frozen = True
@@ -125,8 +125,8 @@ class SlotPool:
     ) -> tuple[dict[int, int], list[tuple[int, Slice]]]:
         """Return new numbers of slots by engine, and slices to hand out; they count as done.
 
-        With a `budget` of clients that may start now no more than that is handed out. Then, and where `ahead`
-        is False, nothing is handed out ahead of need: each client that is handed out starts at once.
+        With a `budget` at most that many clients, which may start now, are handed out. Then, and if `ahead`
+        is False, none is handed out ahead of need: each client that is handed out starts at once.
         """
         self._queue.look_ahead = self.fanout or UNLIMITED
         return self._plan_slots(), self._deal(budget, 2 if ahead and budget is None else 1)
@@ -166,7 +166,7 @@ class SlotPool:
         held = sum(share.bound for share in self.shares.values() if share.frozen)
         fair: dict[int, int] = {}
         if self.queued:
-            # An engine that no client waits for needs no more than it has; its part is for the others.
+            # An engine without waiting clients needs no more slots than it has; its part is for the others.
             even = max(0, (self.fanout or 0) - held) // max(1, len(live))
             for eid in [eid for eid in live if not self._queue.waits_for(eid)]:
                 fair[eid] = min(even, self.shares[eid].assigned)
@@ -176,7 +176,7 @@ class SlotPool:
         return fair | {eid: each + (rank < more) for rank, eid in enumerate(live)}
 
     def _lower(self) -> dict[int, int]:
-        """Return the engines that have to give up slots, and how many they keep."""
+        """Return the engines that must give up slots, and how many they keep."""
         total = sum(share.slots for share in self.shares.values())
         if total > (self.fanout or 0):
             fair = self._fair()
@@ -184,12 +184,12 @@ class SlotPool:
         if len(self.shares) == 1:
             return {}  # Nobody else can use its slots.
         if self._has_work:
-            # Work for all: level out the slots that an earlier end of work has moved.
+            # There is work for all: level out the slots that were moved when there was less.
             fair = self._fair()
             if any(self.shares[eid].slots < slots for eid, slots in fair.items()):
                 return {e: fair[e] for e, s in self._movable() if s.slots > fair[e]}
             return {}
-        # The end of work: slots go from where they are idle to where clients wait for one.
+        # The work ends: move idle slots to engines whose clients wait for one.
         waiting = sum(max(0, s.assigned - s.slots) for s in self.shares.values())
         waiting -= (self.fanout or 0) - sum(share.bound for share in self.shares.values())
         lowered = {}
@@ -202,14 +202,14 @@ class SlotPool:
 
     @property
     def _room(self) -> int:
-        """How many more clients may be handed out, to all engines together."""
+        """The number of clients that may still be handed out, to all engines together."""
         if self.fanout is None:
             return UNLIMITED
         return max(0, 2 * self.fanout - sum(share.assigned for share in self.shares.values()))
 
     @property
     def _has_work(self) -> bool:
-        """Whether clients wait that may be handed out: else slots go where those are that have been."""
+        """Whether there are clients to hand out: if not, slots follow the clients that were handed out."""
         return self.queued > 0 and self._room > 0
 
     def _movable(self) -> list[tuple[int, Share]]:
@@ -220,7 +220,7 @@ class SlotPool:
         ]
 
     def _raise(self) -> dict[int, int]:
-        """Return the engines that get slots which nobody holds, and how many they have then."""
+        """Return the engines that get free slots, and how many they have then."""
         spare = (self.fanout or 0) - sum(share.bound for share in self.shares.values())
         raised: dict[int, int] = {}
         if spare <= 0:
@@ -238,14 +238,14 @@ class SlotPool:
     def _deal(self, budget: int | None, rounds: int) -> list[tuple[int, Slice]]:
         """Hand out clients for the free slots, then in a second round as many again ahead of need.
 
-        Never more than twice the fanout, over all engines, also while slots move from one that has clients for
-        them to another: a client that is handed out may have run once this process has been killed.
+        Never more than twice the fanout, over all engines, also while slots move from an engine that has
+        clients for them to another: if this process is killed, a client that was handed out may have run.
         """
         dealt: list[tuple[int, Slice]] = []
         if not self.queued:
             return dealt
-        # First clients for the free slots, then as many again, to be there when a slot becomes free: the end of
-        # a client and the start of the next one are then a matter of the engine alone, without a trip to here.
+        # First clients for the free slots, then as many again that are ready when a slot becomes free: then the
+        # engine can start the next client after an end by itself, without a round trip to the coordinator.
         for ahead in range(1, rounds + 1):
             available = self.queued if budget is None else min(self.queued, budget)
             available = min(available, self._room)
@@ -254,7 +254,7 @@ class SlotPool:
                 if share.frozen:
                     continue
                 need = min(share.slots * ahead - share.assigned, available)
-                # Ahead of need not one by one, but half a round at a time: a frame for many clients.
+                # Ahead of need hand out not one by one, but half a round at a time: one frame for many clients.
                 if need > 0 and (ahead == 1 or need * 2 >= min(share.slots, self.queued)):
                     needs[engine_id] = need
             total = sum(needs.values())
@@ -262,7 +262,7 @@ class SlotPool:
             for engine_id, need in needs.items():
                 part = need if available >= total else -(-need * available // total)
                 taken = self._take(engine_id, min(part, left))
-                # A queue that chooses may have less for this engine: the others get it.
+                # A queue with a choice may have fewer clients for this engine: the others get them.
                 left -= sum(work.stop - work.first for _, work in taken)
                 dealt += taken
         return dealt
@@ -287,11 +287,11 @@ class SlotPools:
         return self._pools[number]
 
     def get(self, number: int) -> SlotPool | None:
-        """Return a slot pool, None where there is none of that number."""
+        """Return a slot pool, None if there is none of that number."""
         return self._pools.get(number)
 
     def set_fanout(self, number: int, fanout: int | None, engines: Iterable[int]) -> None:
-        """Give a slot pool another fanout, or make it; `engines` are those that serve the run."""
+        """Change the fanout of a slot pool, or make it; `engines` are those that serve the run."""
         if number not in self._pools:
             made = self._pools[number] = SlotPool(number, fanout, self._make_queue())
             for engine_id in engines:
@@ -299,26 +299,26 @@ class SlotPools:
         self._pools[number].fanout = fanout
 
     def forget(self, number: int) -> None:
-        """Drop a slot pool, whose last client has ended."""
+        """Drop a slot pool after the end of its last client."""
         self._pools.pop(number, None)
 
     def add_engine(self, engine_id: int) -> None:
-        """Have an engine run clients of all slot pools."""
+        """Let an engine run clients of all slot pools."""
         for slot_pool in self:
             slot_pool.add_engine(engine_id)
 
     def remove_engine(self, engine_id: int) -> None:
-        """Its slots are free again, in all slot pools."""
+        """An engine is gone: its slots are free again, in all slot pools."""
         for slot_pool in self:
             slot_pool.remove_engine(engine_id)
 
     def freeze(self, engine_id: int) -> None:
-        """It hears nothing any more (`SlotPool.freeze`)."""
+        """An engine receives nothing more (`SlotPool.freeze`)."""
         for slot_pool in self:
             slot_pool.freeze(engine_id)
 
     def release(self, now: float) -> None:
-        """Queue the clients that have waited for a moment up to `now`."""
+        """Queue the clients whose time has come at `now`."""
         for slot_pool in self:
             slot_pool.release(now)
 
@@ -328,9 +328,9 @@ class SlotPools:
         return any(slot_pool.queued for slot_pool in self)
 
     def at_once(self, clients: int) -> int:
-        """Return how many of so many clients may run at once, in all slot pools."""
+        """Return how many of `count` clients may run at once, in all slot pools."""
         return sum(slot_pool.at_once(clients) for slot_pool in self)
 
     def moments(self) -> list[float]:
-        """Return the next moment that clients of each slot pool wait for, where they do."""
+        """Return the next times for which clients of the slot pools wait."""
         return [due for slot_pool in self if (due := slot_pool.next_due()) is not None]

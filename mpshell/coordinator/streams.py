@@ -1,9 +1,9 @@
-"""Descriptors of the user's, read and written by the coordinator's loop: the streams of a stream worker.
+"""Descriptors of the user, which the coordinator's loop reads and writes: the streams of a stream worker.
 
-Each has a name, and ends by itself: a reader at its end of file, a writer when it is told to and all is
-written, or when nobody reads it any more. The whole ends when no stream is left that retains it.
-Runs in the thread that owns the Task. The flags of a descriptor are the user's, who may share it with
-other processes: it does not block for the moment of a read or write, and is as it was after it.
+Each has a name and its own end: a reader at its end of file, a writer when its end was requested and
+everything is written, or when its reader has closed it. The worker ends when no stream is left that retains
+it. In the thread that owns the Task. The flags of a descriptor belong to the user, and it may be shared with
+other processes: it is set to non-blocking for a read or write, and restored after that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PIECE = 65536
 
 # The states of a stream.
 IDLE: Final = "IDLE"  # there is nothing to do for it
-DUE: Final = "DUE"  # its turn comes, with the other events that this loop has in hand
+DUE: Final = "DUE"  # its turn comes, with the other events of this turn of the loop
 POLLED: Final = "POLLED"  # the loop waits for it to be readable, or writable
 CLOSED: Final = "CLOSED"  # it is at its end
 
@@ -50,7 +50,7 @@ class Stream:
         return self.state is not CLOSED
 
     def call(self, function: Any, argument: Any) -> Any:
-        """Call os.read or os.write so that it does not block; BlockingIOError when it would."""
+        """Call os.read or os.write without blocking; BlockingIOError if it would block."""
         flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
         if flags & os.O_NONBLOCK:
             return function(self.fd, argument)
@@ -61,7 +61,7 @@ class Stream:
             fcntl.fcntl(self.fd, fcntl.F_SETFL, flags)
 
     def close(self, loop: EventLoop) -> None:
-        """Leave the loop, and close the descriptor where it is ours to close."""
+        """Leave the loop, and close the descriptor if it is ours to close."""
         self.state = CLOSED
         if not self.closefd:
             return
@@ -71,12 +71,12 @@ class Stream:
             else:
                 self.file.close()
         except OSError:
-            # Closed by the user meanwhile, or its last bytes find nobody: it is closed in any case.
+            # Closed by the user already, or its last bytes have no reader: it is closed in any case.
             return
 
 
 class StreamReader(Stream):
-    """A stream that is read, line by line."""
+    """A stream that is read line by line."""
 
     def __init__(self, sname: str, file: Any, retain: bool, closefd: bool) -> None:
         super().__init__(sname, file, retain, closefd)
@@ -94,11 +94,11 @@ class StreamWriter(Stream):
     def __init__(self, sname: str, file: Any, retain: bool, closefd: bool) -> None:
         super().__init__(sname, file, retain, closefd)
         self.pending: deque[memoryview] = deque()
-        #: The end comes when nothing is pending any more.
+        #: Whether it ends when nothing is pending any more.
         self.eof = False
 
     def write(self, data: bytes | None) -> None:
-        """Queue bytes; None is the end."""
+        """Queue bytes; None means the end."""
         if self.eof or not self.open:
             return
         if data is None:
@@ -117,12 +117,12 @@ def _leave(remove: Any, fd: int) -> None:
     try:
         remove(fd)
     except OSError:
-        # Closed by the user: the kernel has forgotten it by itself.
+        # Closed by the user: the kernel has removed it by itself.
         return
 
 
 class _InRun(NamedTuple):
-    """The part of a run that the streams of a worker know."""
+    """The part of a run that the streams of a worker use."""
 
     run: Run
     job: Job
@@ -146,13 +146,13 @@ class Streams:
         output: Callable[[Job, int, bytes], object],
         verdicts: Verdicts,
     ) -> None:
-        """Take part in a run, with one stream at least; `output` takes (job, number of a reader, lines)."""
+        """Take part in a run, with at least one stream; `output` takes (job, number of a reader, lines)."""
         deadline = None
         if job.spec.timeout is not None:
             deadline = run.loop.call_later(job.spec.timeout, self.end, TIMED_OUT)
         self._part = _InRun(run, job, output, verdicts, deadline)
         run.tell(job.listener.job_starting, job, [0])
-        # After it: an end that its handler makes of the start is none that it hears of.
+        # After the start event: if its handler ends the worker there, it gets no event about that end.
         job.announced = 1
         for number, reader in enumerate(self.readers):
             if reader.open:
@@ -181,9 +181,9 @@ class Streams:
         try:
             data = reader.call(os.read, _READ_SIZE)
         except BlockingIOError:
-            return  # somebody else who reads it was faster
+            return  # another process that reads it was faster
         except OSError:
-            data = b""  # the other side of a terminal is gone, or the user has closed it
+            data = b""  # the other side of a terminal has closed it, or the user has
         if data:
             reader.buffer.add(data)
         self._tell(number, reader, final=not data)
@@ -191,7 +191,7 @@ class Streams:
             self._finish(reader)
 
     def _tell(self, number: int, reader: StreamReader, final: bool) -> None:
-        """Record complete lines and report them; with `final` the unfinished last line too."""
+        """Record complete lines and report them; with `final` also the unfinished last line."""
         part = self._part
         if part is not None and (block := reader.buffer.take(final)):
             part.output(part.job, number, block)
@@ -206,7 +206,7 @@ class Streams:
                 self.wake(writer)
 
     def wake(self, writer: StreamWriter) -> None:
-        """Have a stream written in this turn: there is something new for it."""
+        """Schedule a write to a stream in this turn: there is something new for it."""
         if self._part is not None and writer.state is IDLE:
             writer.state = DUE
             self._part.run.loop.call_soon(self._on_due, writer)
@@ -227,7 +227,7 @@ class Streams:
                     self._part.run.loop.add_writer(writer.fd, self._on_writable, writer)
                 return
             except OSError:
-                self._finish(writer)  # nobody reads it any more: no error, the rest is not for it
+                self._finish(writer)  # its reader has closed it: no error, drop the rest
                 break
             if size == len(chunk):
                 writer.pending.popleft()
@@ -249,7 +249,7 @@ class Streams:
     # -- the end -------------------------------------------------------------------------------
 
     def _finish(self, stream: Stream) -> None:
-        """A stream has ended; the last one that retains ends the whole."""
+        """A stream has ended; the last one that retains the worker ends the worker."""
         if self._part is None or not stream.open:
             return
         stream.close(self._part.run.loop)
@@ -257,14 +257,14 @@ class Streams:
             self.end(None)
 
     def end(self, reason: int | None) -> None:
-        """End all streams: by themselves (None), TIMED_OUT or CANCELLED. Harmless when done before."""
+        """End all streams: by themselves (None), TIMED_OUT or CANCELLED. Repeatable."""
         if reason != CANCELLED:
             for number, reader in enumerate(self.readers):
                 if reader.open:
                     self._tell(number, reader, final=True)
         part, self._part = self._part, None
         if part is None:
-            return  # ended before, by a handler just now maybe
+            return  # ended already, perhaps just now by a handler
         if part.deadline is not None:
             part.deadline.cancel()
         for stream in (*self.readers, *self.writers):

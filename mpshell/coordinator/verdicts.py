@@ -1,4 +1,4 @@
-"""How keys end: the one place that records it, for commands, streams, dropped and lost clients alike.
+"""The verdicts of keys: the only place that records them, for commands, streams, dropped and lost clients.
 
     a client's Finished ──┐
     a lost engine ────────┤                        ┌─► results of the worker
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from mpshell.coordinator.retry import RetryPolicy
     from mpshell.coordinator.rollout import Rollout
 
-#: The outcome of a client that was called off before any engine had started it.
+#: The outcome of a client that was cancelled before any engine had started it.
 NEVER_STARTED = Outcome(CANCELLED, 0, 0.0, 0.0, None, 0, attempt=0)
 
-#: The detail of a client without a verdict at the end of a run; none has it unless an error came from nowhere.
-_BROKEN_OFF = Outcome(LOST, 0, 0.0, 0.0, "an exception has broken the run off", 0)
+#: The detail of a client without a verdict at the end of a run, which only an unexpected exception can cause.
+_BROKEN_OFF = Outcome(LOST, 0, 0.0, 0.0, "an exception has ended the run", 0)
 
-#: Seconds from the outcome of a client that timed out until its slot is free, beyond its grace: an engine gives
-#: a killed command four (`mpshell.engine.clients`).
+#: Seconds from the outcome of a timed out client until its slot is free, in addition to its grace: an engine
+#: gives a killed command four (`mpshell.engine.clients`).
 _UNTIL_GONE = 5.0
 
 
 class Verdicts:
     """The verdicts of one run.
 
-    `again` queues a client once more, after so many seconds; `close` ends a job, once.
+    `again` queues a client once more, after a number of seconds; `close` ends a job, once.
     """
 
     def __init__(
@@ -55,22 +55,22 @@ class Verdicts:
     ) -> None:
         self._run = run
         self._intern = intern
-        #: Asked at every end whether there is another attempt; None: there never is.
+        #: Decides at every end whether there is another attempt; None: there never is.
         self._policy = policy
-        #: Told the last verdicts, where they decide on what starts next.
+        #: Notified of the last verdicts, if they decide on the next start.
         self._rollout = rollout
         self._again = again
         self._close = close
         self._observer = observer
         #: The turn in which a return code was seen for the first time.
         self.first_seen: dict[int, int] = {}
-        #: Clients that were called off before another attempt.
+        #: Clients that were cancelled before another attempt.
         self._called_off: list[tuple[Job, int]] = []
 
     # -- commands ------------------------------------------------------------------------------
 
     def runs_again(self, job: Job, index: int, attempts: Sequence[tuple[Key, Outcome]]) -> bool:
-        """Ask the policy whether these are the last attempts of a client's keys; queue the next one if not."""
+        """If the policy allows another attempt of a client's keys, queue it; return whether it does not."""
         policy = self._policy
         if policy is None or not (job.repeats and job.starts_clients) or self._run.stopping:
             return False
@@ -91,12 +91,12 @@ class Verdicts:
     def _delay(
         self, policy: RetryPolicy, job: Job, attempts: Sequence[tuple[Key, Outcome]]
     ) -> float | None:
-        """Return the seconds until a client is run again as a whole: only if all its keys are to be."""
+        """Return the seconds until a client is run again as a whole: only if that applies to all its keys."""
         longest = 0.0
         for key, outcome in attempts:
             if outcome.reason == EXITED and not outcome.status:
                 return None
-            # Of a client that is for many keys some may have ended already.
+            # Some keys of a client with many may have ended already.
             if job.groups is not None and key in job.results.outcomes:
                 return None
             reasons: list[str] = []
@@ -105,13 +105,13 @@ class Verdicts:
             if delay is None:
                 return None
             if outcome.reason == TIMED_OUT:
-                # That is told when its time is over: two of its commands must not run at once.
+                # A timeout is reported before the command has ended: two of its commands must not run at once.
                 delay = max(delay, job.spec.grace + _UNTIL_GONE)
             longest = max(longest, delay)
         return longest if attempts else None
 
     def _ask_reason(self, job: Job, outcome: Outcome, reasons: list[str]) -> None:
-        """Ask a transport for the reason; it may be the user's, and its exception ends the run."""
+        """Get the reason from a transport; it may be the user's, and its exception ends the run."""
         self._run.call(lambda: reasons.append(reason_of(outcome, job.results.diagnose)))
 
     def finished(self, job: Job, index: int, keys: list[Key], outcome: Outcome) -> None:
@@ -122,7 +122,7 @@ class Verdicts:
             self.end(job, keys, outcome)
 
     def end(self, job: Job, keys: list[Key], outcome: Outcome) -> None:
-        """A client has ended for good, and with it those of its keys that have not: `keys`."""
+        """A client has ended for good, and with it the rest of its keys: `keys`."""
         if keys:
             self.judge(job, keys, outcome)
         job.unfinished -= 1
@@ -132,11 +132,11 @@ class Verdicts:
             self._rollout.look()
 
     def judge(self, job: Job, keys: list[Key], outcome: Outcome) -> None:
-        """Record and tell the one outcome of keys: nothing else writes a verdict into results."""
+        """Record and report the outcome of keys: nothing else writes a verdict into results."""
         if self._observer is not None:
             self._observer.ended(job, keys, outcome)
         results = job.results
-        # After an abort no end is an event any more; of what was never tried none is.
+        # After an abort an end has no event any more, and an end without an attempt never has.
         told = outcome.reason != CANCELLED and outcome.attempt > 0
         if results.earlier and (last := self._last_attempt(job, keys, outcome)) is not None:
             outcome, told = last, not job.is_aborted
@@ -161,8 +161,8 @@ class Verdicts:
 
     @staticmethod
     def _last_attempt(job: Job, keys: list[Key], outcome: Outcome) -> Outcome | None:
-        """Return how the last attempt of a client has ended that was called off before another one."""
-        # With a detail it is one whose engine is gone, and may have run.
+        """Return the outcome of the last attempt of a client that was cancelled before another one."""
+        # With a detail, its engine is gone and the client may have run.
         never_ran = not outcome.attempt or (not outcome.started and outcome.detail is None)
         if outcome.reason != CANCELLED or not never_ran or len(keys) != 1:
             return None
@@ -171,9 +171,10 @@ class Verdicts:
     def dropped(
         self, job: Job, indexes: Sequence[int], why: str | None = None, reason: int = CANCELLED
     ) -> None:
-        """Clients that no engine has are not wanted any more.
+        """Clients that no engine has are dropped.
 
-        One that was never started has an outcome and no event; of another the last attempt's outcome is told.
+        One that was never started has an outcome and no event; for another the last attempt's outcome is
+        reported.
         """
         outcome = NEVER_STARTED._replace(reason=reason, detail=why)
         for index in indexes:
@@ -183,7 +184,7 @@ class Verdicts:
                 self.judge(job, job.keys_of(index), outcome)
                 job.unfinished -= 1
         if self._called_off:
-            # Later: this may be a call of a handler's, which is not called within itself.
+            # Later: this may be called by a handler, which must not be called within itself.
             self._run.loop.call_soon(self._end_called_off)
         if not job.unfinished:
             self._run.loop.call_soon(self._close, job)
@@ -198,10 +199,10 @@ class Verdicts:
             self.end(job, [], NEVER_STARTED)
 
     def rest(self, job: Job) -> None:
-        """Record clients without a verdict at the end of a run: none, unless an error came from anywhere.
+        """Record clients without a verdict at the end of a run: there are none without an unexpected exception.
 
-        Memory may be short, or another thread may have one raised here (PyThreadState_SetAsyncExc): the
-        clients that were in hand then are nowhere else.
+        Memory may be short, or another thread may have raised one here (PyThreadState_SetAsyncExc): the
+        clients that were being handled then are recorded nowhere else.
         """
         self._end_called_off()
         keys = (key for index in job.indexes() for key in job.keys_of(index))
@@ -212,12 +213,12 @@ class Verdicts:
     # -- streams -------------------------------------------------------------------------------
 
     def streams_ended(self, job: Job, timed_out: bool) -> None:
-        """The streams of a worker have ended: they are no command, and have neither code nor outcome."""
+        """The streams of a worker have ended: they are not commands, and have neither code nor outcome."""
         results = job.results
         results.settle(job.keys, self._intern)
         if timed_out:
             results.timeouts.update(dict.fromkeys(job.keys))
         if job.announced:
-            # Of whatever kind the end is, as in ClusterShell: it is no command that was aborted.
+            # For any kind of end, as in ClusterShell: it is not a command that was aborted.
             self._run.call(job.listener.job_finished, job, job.keys, None, False)
         self._close(job)

@@ -1,4 +1,4 @@
-"""What a check returns."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Finding(NamedTuple):
     """A limit of this machine: the figure, and the sweep that it allows."""
 
-    #: What is limited, as a heading.
+    #: The limited resource, as a heading.
     subject: str
     #: The figure, with its unit.
     figure: str
@@ -18,9 +18,9 @@ class Finding(NamedTuple):
     fanout: int | None = None
     #: How many nodes a sweep may have, None when it does not limit that.
     nodes: int | None = None
-    #: What an administrator can do, "" when nothing is needed.
+    #: The remedy for an administrator, "" if none is needed.
     remedy: str = ""
-    #: Whether the remedy is worth applying whatever the size of the sweep.
+    #: Whether the remedy is worth applying for a sweep of any size.
     advised: bool = False
 
 

@@ -16,7 +16,7 @@ from mpshell.launch.cpus import directories, usable_cpus
 #: Processes that a command takes: the one that is started, and one that it starts (sh(1) and its command).
 PROCESSES = 2
 
-#: Memory of one ssh(1) that waits, in bytes: what it shares with the others is not in it.
+#: Memory of one waiting ssh(1) in bytes, without the part that it shares with the others.
 SSH_MEMORY = 2 << 20
 
 #: Of memory, processes and descriptors that are free, the share that a sweep should take.
@@ -64,7 +64,7 @@ def _descriptors(engines: int) -> Finding:
 
 def _processes() -> Iterator[Finding]:
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    # Of root, and of those with CAP_SYS_RESOURCE or CAP_SYS_ADMIN, the kernel asks for no limit (getrlimit(2)).
+    # The kernel does not apply the limit to root, nor with CAP_SYS_RESOURCE or CAP_SYS_ADMIN (getrlimit(2)).
     if soft == resource.RLIM_INFINITY or os.geteuid() == 0:
         yield Finding("processes of the user", "unlimited", "any fanout")
     else:

@@ -1,4 +1,4 @@
-"""What ssh makes of this machine: key exchange, known hosts, agent, and the extras of mpshell.
+"""The limits of ssh on this machine: key exchange, known hosts, agent, and the extras of mpshell.
 
 Sources: ssh_config(5), ssh-keygen(1), draft-ietf-sshm-ssh-agent.
 """
@@ -30,7 +30,7 @@ _NOWHERE = "mpshell-doctor.invalid"
 
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
 
-#: Module by extra, and what is missing without it.
+#: The module of each extra, and the feature that is missing without it.
 _EXTRAS = {
     "asyncssh": ("asyncssh", "-R asyncssh: ssh in the engines, at less than half the CPU a node"),
     "groups": ("ClusterShell", "groups: @name, -a, -g, -X, and * in node sets"),
@@ -40,7 +40,7 @@ _EXTRAS = {
 
 
 def examine(processors: int) -> Iterator[Finding]:
-    """Yield what limits logins from this machine, and the extras that are missing."""
+    """Yield the limits of logins from this machine, and the missing extras."""
     program = shutil.which("ssh")
     if program is None:
         yield Finding(
@@ -173,7 +173,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _output(*words: str) -> str | None:
-    """Return what a program writes, None when it does not end well or in time."""
+    """Return the output of a program, None if it fails or takes too long."""
     try:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -1,8 +1,8 @@
 """From a job's command template to the program that is executed for one node.
 
-A transport is no code here: a worker class says its command as a template (`mpshell.wire.messages`), text
-with marks where node and rank go, and this module fills it in. A line of plain words is executed
-without a shell in between, where the difference cannot be seen.
+Transports have no code here: a worker class returns its command as a template (`mpshell.wire.messages`), text
+with marks for node and rank, and this module fills it in. A line of plain words is executed
+without a shell if that makes no difference.
 """
 
 import os
@@ -40,7 +40,7 @@ class Command:
         self._pieces = [encode_template(template) for template in templates]
         # Functions that a bash in place of sh takes from its environment go before programs.
         self._try_direct = self._shell and not any(key.startswith(b"BASH_FUNC_") for key in env)
-        #: The result of `plan` where it is the same for all nodes, once it is known.
+        #: The result of `plan` if it is the same for all nodes, once it is known.
         self._fixed: tuple[list[bytes], list[bytes] | None] | None = None
 
     def plan(

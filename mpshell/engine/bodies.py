@@ -1,6 +1,6 @@
-"""Bodies of output that an engine ships once, however many of its clients have said the same."""
+"""Bodies of output that an engine sends once, for any number of clients with the same output."""
 
-#: Bodies that an engine remembers to ship equal ones once (bytes); a bigger one is shipped as it is.
+#: Bytes of bodies that an engine remembers to send equal ones once; a larger body is always sent.
 REMEMBERED = 1 << 24
 REMEMBERED_BODIES = 1 << 16
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
             """Call back each time there is room, until None takes the callback's place."""
 
         def close_input(self) -> None:
-            """Give the command its end of file; harmless when done already."""
+            """Give the command its end of file; repeatable."""
 
     class Carrier(InputSink, Protocol):
         """One running command, from its start to its release."""
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
             """Read again: the coordinator has caught up."""
 
         def rest(self) -> Iterable[tuple[int, bytes]]:
-            """Read the bytes that are there now, stream by stream, and stop when iterated no further."""
+            """Yield the bytes that can be read now, stream by stream; stop when the iteration stops."""
 
         def rest_of_log(self) -> bytes:
             """Read all that is in the command's log now; empty for one without a log."""
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
         @property
         def undecided(self) -> bool:
-            """Whether the log has to be read to its end to know what the end of its program means."""
+            """Whether the log has to be read to its end to interpret the end of its program."""
 
         def look(self, notes: bytes, messages: bytes) -> bytes:
             """Take the notes of the log, and new messages; return those to pass on now."""

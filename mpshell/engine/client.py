@@ -1,9 +1,9 @@
 """The life of one command on one node, as a pure state machine: events in, effects out, no I/O.
 
 The engine feeds it events (a spawn, an end of file, an exit, a deadline, a cancel) and carries out
-the effects that it names. `TABLE` is the whole of it; a pair that the table does not hold raises.
+the effects that it names. `TABLE` has all transitions; any other raises.
 
-One rule stands beside the table: a DRAINING client with no stream left, or whose outcome is told
+There is one rule besides the table: a DRAINING client without an open stream, or whose outcome was reported
 already, is FINISHED at once.
 """
 
@@ -48,7 +48,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 
 # Effects, for the engine to carry out in this order.
 ARM_TIMEOUT: Final = "ARM_TIMEOUT"  # the client runs: its timeout begins
-REPORT: Final = "REPORT"  # tell the outcome, once
+REPORT: Final = "REPORT"  # report the outcome, once
 TERMINATE: Final = "TERMINATE"  # SIGTERM to the group, and arm the grace
 KILL: Final = "KILL"  # SIGKILL to the group, and arm the last grace
 ARM_DRAIN: Final = "ARM_DRAIN"  # exited, streams are open: wait for silence
@@ -78,7 +78,7 @@ class Client:
         self.history: list[str] = []
         #: Reading streams that are open.
         self.streams = 0
-        #: Why it ended (`mpshell.wire.messages`), once it is told or finished.
+        #: Why it ended (`mpshell.wire.messages`), once this is reported or it is finished.
         self.reason = EXITED
         #: Exit status or signal number; -1 when there is none.
         self.status = -1
@@ -123,7 +123,7 @@ class Client:
         return self.handle(CANCEL)
 
     def _decide(self, before: str, after: str, event: str) -> None:
-        """Settle the reason where the exit did not, and note that it is told."""
+        """Set the reason if the exit did not, and note that it is reported."""
         if after is STOPPING:
             self.reason = TIMED_OUT if event is TIMEOUT else self.cancel_reason
         elif before is PENDING and after is FINISHED:

@@ -47,7 +47,7 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 #: Seconds that a killed command has to be gone; one that cannot be killed is left then, and its slot is free.
 _LAST_GRACE = 4.0
 
-#: Last bytes that are kept of a command whose diagnosis is wanted.
+#: The number of last bytes that are kept for a command that needs a diagnosis.
 _LAST_WORDS = 2000
 
 
@@ -93,7 +93,7 @@ class Clients:
             self.connections.end_run()
 
     def start(self, execution: Execution, last_try: bool) -> OSError | None:
-        """Start a client that was announced; return the error when there is no room for it now.
+        """Start a client that was announced; return the error if there is no room for it now.
 
         Any other failure, and that one on the `last_try`, is the outcome of the client.
         """
@@ -196,7 +196,7 @@ class Clients:
         execution.streams = 0
 
     def start_over(self, execution: Execution, family: Family) -> bool:
-        """Have a client of which nothing has run started by a family; False when there is no room now."""
+        """Let a family start a client of which nothing has run; False if there is no room now."""
         self.hand_over(execution, execution.dial)
         execution.proven = False
         try:
@@ -219,7 +219,7 @@ class Clients:
             self._take_log(execution, execution.carrier.rest_of_log() + b"\n")
 
     def host_key(self, path: str, line: str) -> None:
-        """Have a line added to a file of host keys."""
+        """Report a line for a file of host keys."""
         self._uplink.report.host_keys.append((path, line))
         self._uplink.end_of_turn()
 
@@ -305,7 +305,7 @@ class Clients:
         if execution.state is states.RUNNING:
             self.carry_out(execution, execution.handle(states.TIMEOUT))
         elif execution.state is states.DRAINING:
-            # The command did end in time; only a process that it left behind holds its output open.
+            # The command did end in time; only a process that it left behind keeps its output open.
             self.carry_out(execution, execution.handle(states.DRAIN_OVER))
 
     def _on_grace_over(self, execution: Execution) -> None:
@@ -388,7 +388,7 @@ class Clients:
         )  # fmt: skip
 
     def _diagnose(self, execution: Execution) -> None:
-        """Add the words that its diagnosis needs to an outcome, where one is wanted."""
+        """Add the text for a diagnosis to an outcome, if one is needed."""
         least = execution.job.spec.diagnose
         if execution.proven or not least or execution.reason != EXITED or execution.status < least:
             return

@@ -89,7 +89,7 @@ class Engine:
         self._capacity = _UNLIMITED
         self._retries = 0
         self._retry_timer: TimerHandle | None = None
-        #: Until when it goes on without news; None: for ever.
+        #: The time until which it goes on without a confirmation; None: for ever.
         self._lease: Alarm | None = None
         self._files: FileKeeper | None = None
         self._powerful: tuple[type, ...] = _POWERFUL
@@ -123,7 +123,7 @@ class Engine:
         return not look or program is None or program.unchanged()
 
     def _look(self, program: Program) -> None:
-        """Leave when the program has other credentials than before, but for a run that goes on."""
+        """Exit if the program has other credentials than before, except during a run."""
         if self._life.state is life.IDLE and not program.unchanged():
             self.leave()
         else:
@@ -164,7 +164,7 @@ class Engine:
         elif self._files is not None and isinstance(command, self._files.reads):
             self._extend_input(command)
         elif self._files is None or not self._files.handle(command):
-            raise ProtocolError(f"an engine got {command!r}")
+            raise ProtocolError(f"an engine received {command!r}")
 
     def _take_lease(self, until: float) -> None:
         """Take a lease, the first or the next one; at its end this engine leaves."""
@@ -248,7 +248,7 @@ class Engine:
             self._shrink(fits, f"the limit of open files has room for {fits} commands at once")
 
     def _shrink(self, fits: int, why: str) -> None:
-        """Run no more clients at once than the limits allow, and say so, once a run."""
+        """Run no more clients at once than the limits allow, and warn about that once per run."""
         if self._capacity == _UNLIMITED:
             self._uplink.report.warnings.append(f"an engine runs fewer commands: {why}")
         self._capacity = max(1, fits)
@@ -290,7 +290,7 @@ class Engine:
     # -- turns ---------------------------------------------------------------------------------
 
     def on_children(self) -> None:
-        """Children may have ended: seen to when their last words, of the same turn, have been read."""
+        """Children may have ended: handle that after their last output, of the same turn, was read."""
         self._children_ended = True
         self._uplink.end_of_turn()
 
@@ -317,7 +317,7 @@ class Engine:
         if self._announced and self._uplink.clear:
             self._start_announced()
             if late and not self._announced:
-                # While these waited for room nobody else was picked.
+                # While these waited for room no other client was picked.
                 self._uplink.end_of_turn()
 
     def _has_clients(self) -> bool:
@@ -334,7 +334,7 @@ class Engine:
         self._forget_job(execution.job)
 
     def _forget_job(self, job: EngineJob) -> None:
-        """Drop a job of which nothing is said any more, when its last process in its grace is gone."""
+        """Drop a job without further messages, when its last process in its grace has ended."""
         if job.forgotten and not job.running:
             self._jobs.pop(job.id, None)
             job.release()
@@ -387,7 +387,7 @@ class Engine:
             self._retries = 0
 
     def _wait_for_room(self, error: OSError) -> None:
-        """No process or descriptor is to be had: go on when a client ends, or a little later."""
+        """There is no room for a process or descriptor: go on when a client ends, or a little later."""
         self._shrink(self._running - len(self._announced), str(error))
         alone = self._running == len(self._announced)
         self._retries += alone
@@ -400,10 +400,10 @@ class Engine:
         self._uplink.end_of_turn()
 
     def leave(self) -> None:
-        """Kill all that runs, with its descendants, and end the loop.
+        """Kill all commands, with their descendants, and end the loop.
 
-        When it has ended `clients.busy` is whether something of that is left: the loop may be run on, and
-        ends by itself when all is gone.
+        After that `clients.busy` shows whether any of these are left: the loop may be run again, and
+        ends by itself when all have ended.
         """
         if self._life.handle(life.LEAVE):
             self._uplink.muted = True
@@ -414,7 +414,7 @@ class Engine:
             self.loop.stop()
 
     def _see_off(self) -> None:
-        # Descendants of a killed process become this engine's when that is gone.
+        # Descendants of a killed process become children of this engine when it has ended.
         self.clients.kill_all()
         if not self.clients.busy:
             self.loop.stop()

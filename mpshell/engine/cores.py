@@ -1,7 +1,7 @@
-"""No core file of an engine that has keys or passwords in its memory; its commands leave theirs as they would.
+"""Prevents core files of an engine that has keys or passwords in its memory; its commands are not affected.
 
-A soft limit of 1 byte and not of 0: with a program in core_pattern (core(5), "Piping core dumps to a program")
-the kernel passes a core on whatever the limit is, but for 1 (fs/coredump.c). In an engine's one thread.
+The soft limit is 1 byte and not 0: with a program in core_pattern (core(5), "Piping core dumps to a program")
+the kernel passes a core on with any limit except 1 (fs/coredump.c). In an engine's one thread.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from mpshell.runtime.lean import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: The limit by which there is no core, in a file or through a pipe.
+#: The limit that prevents a core, in a file or through a pipe.
 _NONE = 1
 
 
 class CoreLimit:
-    """This process has no core from now on; its children within the context have the limit of before."""
+    """Prevent cores of this process from now on; children within the context have the former limit."""
 
     def __init__(self) -> None:
         self._before = _, hard = resource.getrlimit(resource.RLIMIT_CORE)

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
             """Make no more than `most` at once, and begin no more than `rate` in a second (None: no limit)."""
 
         def take_room(self, descriptors: int) -> None:
-            """Leave so many descriptors to clients: connections over which none runs have the others."""
+            """Leave so many descriptors to clients: idle connections may use the others."""
 
         def give_password(self, number: int, text: str) -> None:
             """Take a password of the run that goes on."""
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
             """Note that a carrier has stopped reading, to resume it later."""
 
         def trace(self, execution: Execution, text: str) -> None:
-            """Report a command line, for a job that asks for it."""
+            """Report a command line, for a job with `trace`."""
 
         def received(self, execution: Execution, stream: int, data: bytes) -> None:
             """Take bytes that a command has written."""
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
             """Note that the connection that carries a command has failed: CUT, UNREACHABLE and so on."""
 
         def start_over(self, execution: Execution, family: Family) -> bool:
-            """Have a client of which nothing has run started by a family; False when there is no room now."""
+            """Let a family start a client of which nothing has run; False if there is no room now."""
 
         def hand_over(self, execution: Execution, carrier: Carrier | None) -> None:
             """Close the carrier of a client of which nothing has run, and have another one in its place."""
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
             """Read the rest of a client's log: its program has ended."""
 
         def host_key(self, path: str, line: str) -> None:
-            """Have a line added to a file of host keys."""
+            """Report a line for a file of host keys."""
 
         def password_news(self, number: int, event: str) -> None:
             """Report the fate of a password: ASKED and so on of `mpshell.wire.messages`."""

@@ -1,15 +1,15 @@
-"""The fork server: a clean interpreter of one thread that forks the engines and clears up after them.
+"""The fork server: a clean interpreter of one thread that forks the engines and cleans up after them.
 
-It is exec'ed by the coordinator's process (`mpshell.launch.fork`), one for all its Tasks, and
-never runs any of the user's code. Over a control socket of one-way packets it is told to fork an engine
-or to kill one. It is the parent of every engine, and the subreaper of all that a dead one leaves behind:
+The coordinator's process execs it (`mpshell.launch.fork`), one for all its Tasks; it never runs user code.
+Over a control socket it gets one-way packets with requests to fork or kill an engine.
+It is the parent of every engine, and the subreaper of everything that a dead one leaves behind:
 
     coordinator's process ──control──► fork server ──fork──► engine ──► commands
-             ◄───── sentinel of an engine: at its end when the engine and its orphans are gone
+             ◄───── sentinel of an engine: at its end when the engine and its orphans have ended
 
-The coordinator's end shows as EOF on the control socket, or as the end of that process where a copy of
-the socket is held by another one; then all goes. Packets of other processes are not obeyed, and none of
-that process once it has dropped privileges that this one still holds.
+The coordinator's end shows as EOF on the control socket, or as the end of that process if another one holds a
+copy of the socket; then everything is ended. Packets of other processes are ignored, and also those of that
+process once it has dropped privileges that this one still holds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mpshell.wire.credentials import Sender, ask_for_senders, receive
 if TYPE_CHECKING:
     from mpshell.engine.host import ConnectionHost
 
-#: Seconds that engines have to leave by themselves when the coordinator is gone.
+#: Seconds that engines have to exit by themselves after the end of the coordinator.
 _LEAVE = 1.0
 
 #: Seconds at most to see killed orphans off.
@@ -67,7 +67,7 @@ class ForkServer:
         self._wake_read = process.child_watch()
 
     def serve(self) -> None:
-        """Fork and reap until the coordinator is gone, then clear everything away."""
+        """Fork and reap until the coordinator has ended, then end and reap everything."""
         poll = select.poll()
         poll.register(self._control.fileno(), select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
@@ -98,7 +98,7 @@ class ForkServer:
         return program.watched and not procfs.why_unusable() and not program.unchanged()
 
     def _on_changed_program(self) -> None:
-        """Serve the runs that go on, and nobody else."""
+        """Serve the current runs only."""
         if not self._engines:
             raise _Gone
         for pid in self._engines:
@@ -130,7 +130,7 @@ class ForkServer:
                 # The next fork server has the limits of its own moment, which may be higher.
                 raise _Gone
         elif kind == KILL and sender.pid == ours.pid:
-            # Also of a program that is another user by now: it ends the runs of before.
+            # Also for a program that has changed its user: it ends the earlier runs.
             for pid, (number, _) in self._engines.items():
                 if number == engine_id:
                     os.kill(pid, signal.SIGKILL)
@@ -224,7 +224,7 @@ class ForkServer:
             return
 
     def _end(self, poll: select.poll) -> None:
-        """Tell the engines, wait for them, then make sure."""
+        """Cut the engines' lifelines, wait for them, then kill those that are left."""
         poll.unregister(self._control.fileno())
         self._control.close()
         if self._parent >= 0:
@@ -249,7 +249,7 @@ class ForkServer:
 
 
 def _watch(parent: int) -> int:
-    """Return a pidfd of the parent, -1 where it cannot be watched; OSError without room, or when it is gone."""
+    """Return a pidfd of the parent, -1 if it cannot be watched; OSError without room, or if it has ended."""
     ppid = os.getppid()
     if ppid == 0:
         # In another namespace of pids.
@@ -279,6 +279,6 @@ def main(control: int, parent: int, privileges: str = "") -> None:
     try:
         server = ForkServer(control, parent, privileges)
     except OSError:
-        # No room for its descriptors, or nobody left to serve: the coordinator's to tell.
+        # No room for its descriptors, or nothing left to serve: the coordinator reports it.
         sys.exit(1)
     server.serve()

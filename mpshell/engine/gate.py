@@ -1,12 +1,14 @@
-"""How many connections are in the making at once: over all servers, and for each address that drops some.
+"""Limits the logins in progress: over all servers, and for each address that drops some.
 
 sshd drops connections at random while too many are not logged in yet (sshd_config(5), MaxStartups). So to an
-address that has dropped one, half as many are made at once, and each that succeeds raises that a little. Those
-that were begun before it was halved halve it no more: a server drops many in one moment.
+address that has dropped one, half as many are made at once, and each that succeeds raises that a little.
+Drops of connections that were begun before the limit was halved do not halve it again: a server drops many at
+once.
 
-An address that drops even the only connection in the making has another reason, and does not say which: since
-OpenSSH 9.8 sshd refuses all from a source that has failed to log in too often (PerSourcePenalties, for 15
-seconds and more), in the same words as for MaxStartups. Pauses get longer there. Pure but for the loop's clock.
+If an address drops the only connection in progress it has another reason, which it does not report: since
+OpenSSH 9.8 sshd refuses all connections from a source with too many failed logins (PerSourcePenalties, for 15
+seconds and more), with the same message as for MaxStartups. Then pauses get longer. Pure except the loop's
+clock.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from mpshell.runtime.loop import EventLoop, TimerHandle
 
-#: Connections in the making as long as nothing else was asked for.
+#: The limit of logins in progress if no other one is set.
 UNLIMITED = 1 << 30
 
 #: Seconds until a dropped connection is tried again, at least and at most.
@@ -76,7 +78,7 @@ class Gate:
         self._open()
 
     def withdraw(self, begin: Callable[[int], object]) -> None:
-        """Let one go that waits; harmless for one that does not."""
+        """Remove a waiting one; no effect if it does not wait."""
         self._waiting = deque(entry for entry in self._waiting if entry[1] != begin)
 
     def join(self, address: Hashable) -> int:

@@ -56,10 +56,10 @@ class Helper:
             self._stderr = -1
 
     def end(self) -> None:
-        """Close its streams, and have it end; harmless when it has."""
+        """Close its streams, and end it; no effect if it has ended."""
         if self._open:
             self._open = False
-            # Its last words are there by now, if it has ended by itself.
+            # If it has ended by itself, its last output has arrived by now.
             if self._stderr >= 0:
                 self._on_readable()
             self._close_stderr()

@@ -1,7 +1,7 @@
 """Engines that host connections: the module of a library gives them a loop and a family of carriers.
 
-The fork server loads it when the first engine of that library is asked for, so that the engines share its
-pages, and so that nothing else pays for it.
+The fork server loads it with the request for the first engine of that library, so that the engines share its
+pages, and no other process pays for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Files on the host of an engine that all engines there read: input of commands, and sources of copies.
 
-They come over the channel of one engine and lie in a directory of the outpost's, which ends with it. An engine
-writes where it is told, and several times the same bytes where another engine has died in the middle.
+They come over the channel of one engine and are stored in a directory of the outpost, which is removed at its
+end. Each message has the place to write to; after the death of another engine the same bytes may be written
+again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class FileKeeper:
     """The files that this engine has open for writing, by their path."""
 
-    #: Messages that have a command read a file, and all that need the coordinator's privileges.
+    #: Messages that make a command read a file, or need the coordinator's privileges.
     reads, powerful = files.StoredAt, (files.StoredAt, files.Keep)
 
     def __init__(self, report: Report) -> None:

@@ -3,9 +3,8 @@
     IDLE ── SUBMIT ──► RUNNING ── END_RUN ──► ENDING ── RUN_ENDED ──► IDLE
       └──── LEAVE ───► LEAVING ◄── LEAVE ── (each of the others)
 
-`TABLE` is the whole of it; a pair that the table does not hold raises. The engine asks for the state where it
-matters: whether a program that has changed is noticed at once, whether clients are started, whether the end of
-the last one is the end of the run.
+`TABLE` has all transitions; any other raises. The state decides whether the engine notices a changed
+program at once, whether it starts clients, and whether the end of the last client is the end of the run.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ MOST_KEPT, _STEP = 2000, 128
 
 
 def descriptors_for(clients: int, logs: bool) -> int:
-    """Return how many descriptors an engine needs for so many clients, with a log each or without."""
+    """Return how many descriptors an engine needs for a number of clients, each with or without a log."""
     return clients * (FDS_A_CLIENT + logs) + OWN_FDS
 
 

@@ -1,7 +1,7 @@
-"""A client's log: messages of its program, written to a place of their own and not among the command's output.
+"""A client's log: messages of its program, written separately from the command's output.
 
-The engine knows nothing of the program; which lines are for the diagnosis, and which are messages for the
-user, the job says (`LogFormat`).
+The engine knows nothing of the program; the job defines which lines are for the diagnosis, and which are
+messages for the user (`LogFormat`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Bytes that are kept of the notes: the first, where a login is, and the last, where an end is.
 _FIRST, _LAST = 3000, 1000
 
-#: Bytes of a line in which its tag is looked for.
+#: The number of bytes of a line in which its tag is searched.
 _TAG_IN = 200
 
 #: Bytes of a line without an end that are kept.
@@ -73,7 +73,7 @@ class RedialTexts:
         self._dropped = [os.fsencode(text) for text in redial.dropped]
 
     def place(self, notes: bytes) -> tuple[str, int] | None:
-        """Return the address and port that it connects to, None when it does not say so."""
+        """Return the address and port to which it connects, None if the log does not have them."""
         notes = b"\n" + notes
         at = max(notes.rfind(text) for text in self._connecting)
         if at < 0:

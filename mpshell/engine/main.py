@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Objects made and not freed until the collector looks for cycles: an ended command is a few dozen.
 _COLLECT_AT = 100_000
 
-#: A will: the numbers of processes that are the user's, so many at most in one packet.
+#: A will: the numbers of the processes that the user keeps, at most so many in one packet.
 WILL, WILL_PIDS = struct.Struct("i"), 4096
 
 #: Seconds for killed commands to be reaped before an engine leaves; the fork server clears the rest.
@@ -41,16 +41,16 @@ def run_engine(
     program: Program,
     host: ConnectionHost | None = None,
 ) -> None:
-    """Be the engine at the other end of `channel_fd` until told to leave.
+    """Be the engine at the other end of `channel_fd` until its end is ordered.
 
-    `lifeline` is at its end when the fork server is gone: then nobody would clear up after this
-    process, so it leaves as well. The processes that this one leaves on purpose are named there. With a `host`
+    `lifeline` is at its end when the fork server has ended: then no process could clean up after this
+    one, so it exits too. There it also reports the processes that it leaves on purpose. With a `host`
     it hosts connections as well.
     """
     status = 1
     try:
         become_subreaper()
-        # A stopped engine whose fork server has died wakes up to find its lifeline cut.
+        # If its fork server dies, a stopped engine is woken and notices that its lifeline is cut.
         signal_at_parent_end(signal.SIGCONT)
         gc.set_threshold(_COLLECT_AT)
         channel = Channel(channel_fd, program.sender)
@@ -68,11 +68,11 @@ def run_engine(
                 status = 0
             _write_will(engine, lifeline)
         except Exception:
-            # Whatever it is, it is told: nobody else hears of an error in this process.
+            # Report any exception: no other process can see an error in this one.
             engine.leave()
             channel.send(codec.encode([messages.EngineFailed(_traceback())]))
     except Exception:
-        # There is no channel yet, or it has failed: stderr is all that is left, and `_exit` would say nothing.
+        # There is no channel yet, or it has failed: only stderr is left, and `_exit` would print nothing.
         print(_traceback(), file=sys.stderr)
     finally:
         os._exit(status)
@@ -101,9 +101,9 @@ def _watch_children(engine: Engine, loop: EventLoop) -> None:
 
 
 def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
-    """Wait until the processes that `leave` killed are gone, so that none outlives this one.
+    """Wait until the processes that `leave` killed have ended, so that none outlives this one.
 
-    Return whether it is; if not the fork server, told by the exit status, clears away the rest.
+    Return whether all have; if not, the exit status makes the fork server end the rest.
     """
     if engine.clients.busy:
         loop.call_later(_LAST_REAP, loop.stop)
@@ -112,11 +112,11 @@ def _reap_killed(engine: Engine, loop: EventLoop) -> bool:
 
 
 def _write_will(engine: Engine, lifeline: int) -> None:
-    """Tell the fork server which processes it inherits that are not to be cleared away."""
+    """Report to the fork server the inherited processes that it must not kill."""
     left = engine.clients.processes.left_on_purpose()
     for at in range(0, len(left), WILL_PIDS):
         try:
             os.write(lifeline, b"".join(map(WILL.pack, left[at : at + WILL_PIDS])))
         except OSError:
-            # The fork server is gone, or has no ear for more: it makes no difference as long as no engine dies.
+            # The fork server has ended, or takes no more: that makes no difference unless an engine dies.
             return

@@ -39,7 +39,7 @@ class Marks:
 
 
 def mark_of(pid: int) -> int:
-    """Return the mark of a child of this process; 0 when it has none, is gone, or is another user's by now."""
+    """Return the mark of a child of this process; 0 if it has none, has ended, or has changed its user."""
     try:
         soft, _ = resource.prlimit(pid, resource.RLIMIT_RTTIME)
     except OSError:

@@ -1,10 +1,10 @@
 """Children of an engine: start, reap, signal. The only file with system calls about commands (posix_spawn(3)
 itself is called in `mpshell.engine.libc`).
 
-Runs in an engine process, in its one thread. Every command is the leader of a session and a group of
-its own; the engine is the subreaper of all that a command leaves behind, so that a group which still has
-members after its leader's reap can be told, and signalled without hitting a stranger: its surviving
-members are children of this process, which pin the group's number until they are reaped here.
+In the one thread of an engine process. Every command is the leader of its own session and group; the engine is
+the subreaper of everything that a command leaves behind. So it can detect a group that still has members after
+its leader was reaped, and signal it without hitting another process: the surviving
+members are children of this process, which keep the group's number in use until they are reaped here.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def child_watch() -> int:
 
 
 def _noted(number: int, frame: FrameType | None) -> None:
-    """Let the wake-up descriptor tell of the signal."""
+    """Do nothing: the wake-up descriptor reports the signal."""
 
 
 def kill(pids: Iterable[int]) -> list[int]:
@@ -178,9 +178,9 @@ def kill(pids: Iterable[int]) -> list[int]:
 def kill_tree(root: int) -> list[int]:
     """Send SIGKILL to a child and to all that descends from it; return those that it was sent to.
 
-    The root must not be reaped yet. Each is stopped before its children are listed, so that it cannot
-    begin to fork a new one meanwhile. A fork that is under way then may still end in a child: it
-    becomes the caller's when its parent is gone, and is not listed.
+    The root must not be reaped yet. Each process is stopped before its children are listed, so that it cannot
+    begin to fork a new one. A fork in progress may still create a child: it
+    becomes a child of the caller after its parent's end, and is not listed.
     """
     waiting, found = [root], []
     while waiting:
@@ -200,8 +200,8 @@ def kill_tree(root: int) -> list[int]:
 def terminate_tree(root: int) -> None:
     """Send SIGTERM to the group of a process, and to all that descends from it in other groups.
 
-    The root must be a child of the caller that it has not reaped. It is stopped meanwhile, so that it
-    neither forks a new one nor leaves its children behind before they are listed.
+    The root must be an unreaped child of the caller. It is stopped for that time, so that it
+    neither forks nor ends before its children are listed.
     """
     signal_group(root, signal.SIGSTOP)
     waiting, found = [root], []

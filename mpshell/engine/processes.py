@@ -78,7 +78,7 @@ class ProcessCarrier:
         if child.stderr >= 0:
             self._open(STDERR, child.stderr)
         if log >= 0:
-            # No stream whose end is waited for: the log is whole when its program has ended.
+            # Not a stream whose end is awaited: the log is complete when its program has ended.
             self._fds[LOG] = log
             self._watch(LOG, log)
 
@@ -116,7 +116,7 @@ class ProcessCarrier:
             owner.received(self.execution, stream, data)
             if len(data) == _READ_SIZE:
                 return
-            # Most commands write little, and end: the end is there as well, or soon.
+            # Most commands write little, and end: their end has arrived as well, or will soon.
             data = _read(fd)
             if data:
                 owner.received(self.execution, stream, data)
@@ -170,7 +170,7 @@ class ProcessCarrier:
         except BlockingIOError:
             return 0
         except OSError:
-            # A command that reads no more (EPIPE) is no error: the rest is not for it.
+            # EPIPE is not an error: the command reads no more, so drop the rest.
             return None
 
     def await_room(self, callback: Callable[[], None] | None) -> None:
@@ -324,7 +324,7 @@ class Processes:
             execution.dial = Dial(self, execution, texts)
 
     def start_again(self, execution: Execution) -> bool:
-        """Start the program of a client once more; return False when there is no room for it now."""
+        """Start the program of a client once more; return False if there is no room for it now."""
         if execution.job.log_lines is not None:
             execution.log = execution.job.log_lines.begin()
         return self.owner.start_over(execution, self)
@@ -389,7 +389,7 @@ class Processes:
         if process.has_children():
             known = self._survivors | self._doomed
             roots = [pid for pid in procfs.children_of(os.getpid()) if pid not in known]
-            # None is stopped first: if this process is killed in here, nobody would let it go on.
+            # Do not stop them first: if this process is killed here, no other one would continue them.
             self._doomed.update(process.kill(roots))
             # Not again, also if they cannot be killed (another user's by now).
             self._survivors.update(roots)

@@ -15,16 +15,16 @@ LOOK = 1.0
 
 
 class Program:
-    """A process, its real ids, and its privileges: "" for an ordinary user's, which has none to drop."""
+    """A process, its real ids, and its privileges: "" for one of an ordinary user, who has none."""
 
     def __init__(self, pid: int, privileges: str) -> None:
-        #: 0 where it is in another namespace of pids: as such the kernel names it.
+        #: 0 if it is in another PID namespace: the kernel then reports this number.
         self.sender = Sender(pid, os.getuid(), os.getgid())
         self._privileges = privileges
         if privileges and (not pid or privileges_of(str(pid)) is None):
             # Not to be seen from here: the senders of messages have to do.
             self._privileges = ""
-        #: Its real ids do not tell whether it has privileges, as those of a set-user-ID program don't.
+        #: Whether its real ids do not show its privileges, as with a set-user-ID program.
         self.disguised = bool(self._privileges) and self.sender.uid != 0
 
     @property

@@ -1,4 +1,4 @@
-"""A program that connects somewhere is started again when the server has dropped it, as its log proves.
+"""Starts a program that makes a connection again, if its log proves that the server dropped it.
 
     MAKING ─► OPEN (logged in: something may run there) ─────────────────────┐
      │  ▲                                                                    ├─► OVER
@@ -7,12 +7,12 @@
      │                 └────────── the time is over ─────────────────────────┤
      └─ the time is over ──► LATE (its program is killed) ───────────────────┘
 
-sshd drops connections while too many are not logged in. Where a `Redial` has the proof, nothing has run, so
-another program may be started, as often as it takes within the time to connect. That time runs while a program
-connects and in the pauses, not while it waits for its turn. All of it is one attempt of the client, which holds
-its slot meanwhile. Between two programs a `Dial` carries the client itself.
+sshd drops connections while too many are not logged in. If a `Redial` has the proof, nothing has run, so
+another program may be started, as often as needed within the time to connect. That time runs while a program
+connects and in the pauses, not while it waits for its turn. All of this is one attempt of the client, which
+keeps its slot. Between two programs the `Dial` itself is the client's carrier.
 
-Messages of a program are held back until it is logged in or over: those of a dropped one are nobody's.
+Messages of a program are held back until it is logged in or has ended: those of a dropped one are discarded.
 In the engine's thread, called by its loop.
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
             """The gate of the connections that this engine makes."""
 
         def start_again(self, execution: Execution) -> bool:
-            """Start the program of a client once more; return False when there is no room for it now."""
+            """Start the program of a client once more; return False if there is no room for it now."""
 
 
 MAKING: Final = "MAKING"
@@ -105,7 +105,7 @@ class Dial:
 
     @property
     def undecided(self) -> bool:
-        """Whether the log has to be read to its end to know what the end of its program means."""
+        """Whether the log has to be read to its end to interpret the end of its program."""
         return self.state is not OPEN
 
     def take_messages(self) -> bytes:
@@ -133,7 +133,7 @@ class Dial:
         return self._left > 0
 
     def verdict(self, status: int, signaled: bool) -> tuple[int, bool]:
-        """Return how the client has ended, from how its last program has; what may have run is lost."""
+        """Return the client's end, from the end of its last program; a client that may have run is lost."""
         late, log = self.state is LATE, self._execution.log
         self._stop_clock()
         self.state = OVER

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """Lists that fill during a turn, in the order in which a frame tells them."""
+    """Lists that are filled during a turn, in their order in a frame."""
 
     __slots__ = (
         "bodies",

@@ -1,9 +1,9 @@
 """The input of the commands of a job: one log of it in each engine, and a place in it for each client.
 
-A client that starts late reads the log from its beginning, as one that was there when it was said. So
-the log is kept whole while the job runs, once and not once a node: in memory, and beyond a size in a file
-(`mpshell.runtime.spool`), the coordinator's where its descriptor can be passed. Where each client has a
-stdin of its own (`OwnInputs`) there is a log for each, until its slot is free.
+A client that starts late reads the log from its beginning, like one that started early. So
+the whole log is kept while the job runs, once and not for each node: in memory, and beyond a size in a file
+(`mpshell.runtime.spool`), that of the coordinator if its descriptor can be passed. If each client has its
+own stdin (`OwnInputs`), each has a log, until its slot is free.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mpshell.engine.carrier import InputSink
 
-_PIECE = 65536  # bytes: a pipe of the default size takes so many at once
+_PIECE = 65536  # bytes that a pipe of the default size takes at once
 
 
 class InputLog:
@@ -51,7 +51,7 @@ class InputLog:
             self._wake()
 
     def adopt(self, fd: int) -> None:
-        """Have the log go on in a file of the coordinator's; InputStorageError for -1, when it has not come."""
+        """Continue the log in a file of the coordinator; InputStorageError for -1, if it has not arrived."""
         if fd < 0:
             # The kernel drops a descriptor for which the receiver has no room.
             raise InputStorageError.of(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
@@ -169,7 +169,7 @@ class InputFeed:
             self.close()
 
     def close(self) -> None:
-        """Give the command its end of file. Harmless when done already."""
+        """Give the command its end of file. Repeatable."""
         sink, self._sink = self._sink, None
         if sink is None:
             return

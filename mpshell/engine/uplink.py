@@ -1,7 +1,7 @@
-"""An engine's way to the coordinator: the reports of a turn leave as one frame, at the turn's end.
+"""An engine's connection to the coordinator: the reports of a turn are sent as one frame, at the turn's end.
 
-When the coordinator does not keep up the uplink is congested: then children are not read any more, until
-enough has left. So the memory of an engine is bounded, whatever its children write.
+If the coordinator is too slow, the uplink is congested: then children are not read until enough was
+sent. So the memory of an engine is bounded for any output of its children.
 """
 
 from collections.abc import Callable
@@ -42,11 +42,11 @@ class Uplink:
         self._on_relief = on_relief
         self._turn_is_due = False
         self._sending = False
-        #: Nothing is said any more: the engine leaves, and its clients are lost.
+        #: Whether nothing is sent any more: the engine exits, and its clients are lost.
         self.muted = False
 
     def end_of_turn(self) -> None:
-        """See to it that `on_turn` is called when this turn is over."""
+        """Make sure that `on_turn` is called at the end of this turn."""
         if not self._turn_is_due:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
@@ -85,7 +85,7 @@ class Uplink:
         return number
 
     def finished(self, result: messages.Result) -> None:
-        """Say how a client has ended."""
+        """Report how a client has ended."""
         self.report.finished.append(result)
         if self.report.size > HIGH_WATER:
             # One turn can gather more than a frame from another host may hold.

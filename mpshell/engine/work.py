@@ -103,7 +103,7 @@ class Slots:
         self.limit = limit
 
     def answer(self, report: Report) -> None:
-        """Say that fewer slots are held, once no more than that are taken."""
+        """Report that fewer slots are held, once no more than that are taken."""
         if self._unanswered and self.running <= self.limit:
             self._unanswered = False
             report.slots_held.append((self.number, self.limit))

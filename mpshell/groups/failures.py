@@ -27,7 +27,7 @@ class GroupSourceUnknownError(NodeGroupError, _utils.GroupResolverSourceError):
 
 
 class GroupIllegalNameError(NodeGroupError, _utils.GroupResolverIllegalCharError):
-    """A group source lists a group whose name means something else in node sets."""
+    """A group source lists a group whose name has another meaning in node sets."""
 
 
 class GroupConfigError(NodeGroupError, _utils.GroupResolverConfigError):

@@ -1,4 +1,4 @@
-"""The module of an installed ClusterShell that groups need; ImportError where it is not installed."""
+"""The module of an installed ClusterShell that groups need; ImportError if it is not installed."""
 
 from __future__ import annotations
 

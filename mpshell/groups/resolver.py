@@ -33,7 +33,7 @@ class ResolverQueries:
         return self._texts(f"@@{source or ''}", source, "list", "grouplist")
 
     def has_reverse(self, source: str | None) -> bool:
-        """Return whether the source can tell the groups of a node."""
+        """Return whether the source can list the groups of a node."""
         return self._ask("", source, None, lambda: bool(self._resolver.has_node_groups(source)))
 
     def groups_of(self, node: str, source: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The resolver that node sets use where none is given: one for the process, as in ClusterShell."""
+"""The default resolver of node sets: one for the process, as in ClusterShell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESOLVER_NOINIT = -2
 
 
 class StandardResolver:
-    """ClusterShell's default resolver, which is made when it is first asked for something."""
+    """ClusterShell's default resolver, which is made at its first use."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -65,7 +65,7 @@ def set_std_group_resolver(new_resolver: Any) -> None:
 def set_std_group_resolver_config(
     groupsconf: str | list[str] | None, illegal_chars: Iterable[str] | None = None
 ) -> None:
-    """Let node sets use the groups of a configuration file; nothing changes where it is None or empty."""
+    """Let node sets use the groups of a configuration file; no effect if it is None or empty."""
     if groupsconf:
         set_std_group_resolver(_configured(groupsconf, illegal_chars))
 
@@ -124,7 +124,7 @@ def queries_of(resolver: Resolver, part: str = "") -> Queries:
 
 
 def readers_of(resolver: Resolver) -> Readers | None:
-    """Return the maker of the reader of a text's groups, None where they are not resolved."""
+    """Return a function that makes the reader of a text's groups, None if they are not resolved."""
     if resolver is None:
         return _standard_reader
     if resolver == RESOLVER_NOGROUP:

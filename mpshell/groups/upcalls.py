@@ -20,10 +20,10 @@ from typing import Any
 from mpshell.defaults import DEFAULTS
 from mpshell.groups.installed import node_utils
 
-#: The most bytes of an answer: a longer one is no list of nodes (`yes` has no end).
+#: The most bytes of an answer: a longer one is not a list of nodes (`yes` has no end).
 _LONGEST = 1 << 26
 
-#: A group's or node's name is put into the command as it is, and a shell reads that.
+#: A group's or node's name is put into the command unquoted, and a shell reads that.
 _SHELL_SYNTAX = re.compile(r"[;|&$`<>(){}\\'\"\n\r\0]")
 
 _utils: Any = node_utils()
@@ -39,7 +39,7 @@ class UpcallError(_utils.GroupSourceQueryFailed):
 
 def bound(resolver: Any) -> None:
     """Let each source of a resolver run its upcalls within bounds, unless it has a reader of its own."""
-    # Asked for its default source a resolver reads its configuration.
+    # When its default source is read, a resolver reads its configuration.
     _ = getattr(resolver, "default_source_name", None)
     plain = _utils.UpcallGroupSource._upcall_read
     for source in getattr(resolver, "_sources", {}).values():

@@ -1,9 +1,9 @@
-"""One engine's way over a line: frames of a channel to pieces on the line, and back. The same on both ends.
+"""One engine's connection over a line: frames of a channel to pieces on the line, and back, on both ends.
 
     coordinator ══ Channel ══ Circuit ── pieces, credit on the line ── Circuit ══ Channel ══ engine
 
-A side sends no more than `WINDOW` bytes that the other one has not passed on: an engine that does not read, or
-a coordinator whose handler is slow, keeps neither the others of its host waiting nor the beats of the line.
+A side sends at most `WINDOW` bytes that the other one has not passed on: so an engine that does not read, or
+a coordinator with a slow handler, delays neither the other engines of its host nor the beats of the line.
 """
 
 import select
@@ -22,7 +22,7 @@ Send = Callable[[bytes, int, bytes], object]
 
 
 class Circuit:
-    """Passes on what a channel and the line say; `on_end` is called when the channel is at its end."""
+    """Passes on the data of a channel and the line; `on_end` is called when the channel is at its end."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Circuit:
                 self._out.append((kind, frame[start : start + frames.BODY]))
 
     def _pump(self) -> None:
-        """Send what the window lets through, and read on when all of it has gone."""
+        """Send as much as the window allows, and read on when everything was sent."""
         while True:
             while self._out and self._window > 0:
                 kind, piece = self._out.popleft()
@@ -101,10 +101,10 @@ class Circuit:
             call()
 
     def when_ended(self, call: Callable[[], object], drained: bool) -> None:
-        """Call it once all that has come over the channel was sent, and its end; or this circuit is closed.
+        """Call it once everything from the channel, and its end, was sent; or this circuit is closed.
 
-        `drained`: nothing is written to it any more, so that it is at its end when it is empty, whoever has it
-        open.
+        `drained`: nothing is written to the channel any more, so it is at its end when it is empty, even if
+        other processes have it open.
         """
         self._on_drained = call
         self._draining = drained
@@ -114,7 +114,7 @@ class Circuit:
             self._pump()
 
     def credit(self, size: int) -> None:
-        """The other side has passed on so many bytes; ProtocolError for more than were sent."""
+        """The other side has passed on `size` bytes; ProtocolError for more than were sent."""
         self._window += size
         if self._window > WINDOW:
             raise ProtocolError("more credit than was used")
@@ -154,7 +154,7 @@ class Circuit:
             self._settle()
 
     def _settle(self) -> None:
-        """Write what the channel takes, and give credit for what has left."""
+        """Write as much as the channel takes, and give credit for it."""
         self.channel.flush()
         pending = self.channel.pending
         if pending and not self._writing:
@@ -162,7 +162,7 @@ class Circuit:
         elif self._writing and not pending:
             self._loop.remove_writer(self.channel.fileno())
         self._writing = bool(pending)
-        # A channel has heads of its own, a few bytes more than what came.
+        # The channel adds its own headers, a few bytes more than were received.
         owed = self._taken - self._credited - pending
         if owed >= WINDOW // 4:
             self._credited += owed
@@ -183,7 +183,7 @@ class Circuit:
             call()
 
     def close(self) -> None:
-        """Close this end of the channel; what it holds is dropped. Harmless when done already."""
+        """Close this end of the channel; its data are dropped. Repeatable."""
         if self.closed:
             return
         self.closed = self._ended = self._reported = True

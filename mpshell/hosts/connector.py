@@ -1,4 +1,4 @@
-"""The program whose standard streams are a line: ssh, srun, or any other that leads to an outpost."""
+"""The program whose standard streams are a line: ssh, srun, or any other that starts an outpost."""
 
 import _socket
 import os

@@ -1,9 +1,9 @@
-"""The state of one host as the switchboard has it, as a pure state machine.
+"""The state of one host in the switchboard, as a pure state machine.
 
     IDLE ── OPEN ──► CALLING ── GREET ──► UP ── CUT ──► CUT_OFF ── OVER ──► IDLE
                         └─ CUT ─► IDLE
 
-A host that is cut off may still run what it was given: that is over when its lease is.
+A host that is cut off may still run its commands, until its lease is over.
 """
 
 from typing import Final
@@ -38,7 +38,7 @@ CALL: Final = "CALL"  # start its program
 START_ALL: Final = "START_ALL"  # start the engines that wait for it
 HANG_UP: Final = "HANG_UP"  # close the line, and end its program
 REFUSE: Final = "REFUSE"  # the engines that wait have not been started: nothing of them runs
-FREEZE: Final = "FREEZE"  # close the channels of engines: nothing more of them will be heard
+FREEZE: Final = "FREEZE"  # close the channels of engines: nothing more will be received from them
 AWAIT_LEASE: Final = "AWAIT_LEASE"  # OVER comes when nothing runs there any more
 GIVE_UP: Final = "GIVE_UP"  # report their ends, which are uncertain
 

@@ -22,7 +22,7 @@ PATIENCE = 60.0
 #: Seconds for the scheduler to name its workers.
 _CONNECT = 10
 
-#: Of `distributed.Security`: the files, or their text, that prove who this client is.
+#: Of `distributed.Security`: the files, or their text, that authenticate this client.
 _FILES = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 _OTHERS = ("tls_ciphers", "tls_min_version", "tls_max_version", "extra_conn_args")
 
@@ -38,10 +38,10 @@ def dask(cluster: Any, *, engines: int | None = None, python: str | None = None)
 
     `cluster` is a `distributed.Client` or the address of a scheduler, `tls://HOST:PORT`; for an address the
     certificates are those of dask's configuration. The hosts are those of the workers that are connected now.
-    `engines` on each host: by default as many as it has processors. `python` is the path of an interpreter
-    there that has mpshell: by default that of the worker. Needs the extra `mpshell[dask]`.
+    `engines` is the number on each host, by default one per processor. `python` is the path of an interpreter
+    there that has mpshell, by default that of the worker. Needs the extra `mpshell[dask]`.
 
-    TaskSettingError for a bad value, a connection without TLS (but for one of this machine alone) among them;
+    TaskSettingError for a bad value, also for a connection without TLS (except within this machine);
     EngineStartError for a scheduler that does not answer, or has no worker.
     """
     check_engines(engines)
@@ -85,7 +85,7 @@ def _scheduler(cluster: Any, distributed: Any) -> tuple[str, Any]:
 
 
 def _fields(security: Any, address: str) -> dict[str, object]:
-    """Return what `Security` is made of in another process."""
+    """Return the arguments for a `Security` in another process."""
     fields: dict[str, object] = {
         name: value
         for name in (*_FILES, *_OTHERS)

@@ -3,8 +3,8 @@
     switchboard ══ the line of each host ══ bridge ── tasks, Queues ──► scheduler ──► workers
 
 It is the program of a trunk (`mpshell.hosts.trunk`): its standard input is the control socket. It places one
-task on a worker of each host (`mpshell.hosts.dasktask`), and lets the first incarnation of each start what it
-has to.
+task on a worker of each host (`mpshell.hosts.dasktask`), and permits only the first incarnation of each to
+start the outpost.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from mpshell.hosts import dasktask as task
 from mpshell.hosts import trunk
 from mpshell.wire.credentials import receive
 
-#: Seconds between two looks at what has come, for each line that there is: each look is a call to the
-#: scheduler, and what comes meanwhile goes with the next one.
+#: Seconds between two queries for received data, for each line: each query is a call to the
+#: scheduler, and data that arrive in between come with the next one.
 _PACE = 0.004
 
-#: Seconds that a task has to end what it has started, before it is given up.
+#: Seconds that a task has to end its outpost, before it is given up.
 _CLEAR = 2.0
 
 #: Seconds to connect to the scheduler.
@@ -59,19 +59,19 @@ class DaskLine:
         self._arrived = task.Numbers()
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
         self._let = asyncio.Event()
-        #: Nothing more is passed on; its task has ended what it has started.
+        #: Nothing more is passed on; its task has ended the outpost.
         self._ended = False
         self._clear = asyncio.Event()
         self.why = ""
 
     def end(self, why: str) -> None:
-        """Pass on no more than what has come; the first reason counts."""
+        """Pass on only the data that have arrived; the first reason counts."""
         if not self._ended:
             self._ended, self.why = True, why
             self._received.put_nowait(b"")
 
     def task_ended(self, why: str) -> None:
-        """Take note that nothing runs any more of what its task has started, or that nobody can say."""
+        """Note that nothing that its task started runs any more, or that this is unknown."""
         self._clear.set()
         self.end(why)
 
@@ -91,12 +91,12 @@ class DaskLine:
             self.end("a message of its task was lost")
 
     async def _present(self, bridge: Bridge, incarnation: str) -> None:
-        """Let the first incarnation; that there is another one shows that the first is gone."""
+        """Permit the first incarnation to start; another one shows that the first has ended."""
         queue = await bridge.queue(task.down_name(bridge.session, incarnation))
         if self._incarnation or self._ended:
             await queue.put([0, task.REFUSE, b""])
             queue.close()
-            self.task_ended("its task was started again: the first worker is lost")
+            self.task_ended("its task was started again: its first worker was lost")
             return
         self._incarnation, self._down = incarnation, queue
         self._arrived.give()
@@ -104,13 +104,13 @@ class DaskLine:
         self._let.set()
 
     async def carry_up(self) -> None:
-        """Pass on what the task sends, until it ends."""
+        """Pass on the data of the task, until it ends."""
         loop = asyncio.get_running_loop()
         while data := await self._received.get():
             await loop.sock_sendall(self._sock, data)
 
     async def carry_down(self, pace: Pace) -> None:
-        """Pass on what the switchboard sends, until it ends."""
+        """Pass on the data of the switchboard, until it ends."""
         loop = asyncio.get_running_loop()
         numbers = task.Numbers()
         numbers.give()
@@ -120,7 +120,7 @@ class DaskLine:
             await pace.wait(len(data))
 
     async def dismiss(self) -> None:
-        """Have its task end what it has started, and wait for that for a while."""
+        """Let its task end the outpost, and wait for that for a while."""
         if self._down is not None:
             try:
                 async with asyncio.timeout(_CLEAR):
@@ -154,13 +154,13 @@ class Bridge:
         self._client: Any = None
         self._distributed: Any = None
         self._lines: dict[int, DaskLine] = {}
-        #: What goes on: each line by its number, 0 for the scheduler; and looks at tasks.
+        #: The open lines by their numbers, 0 for the scheduler; and the watchers of tasks.
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._connected = asyncio.Event()
         self._python: str | None = None
         self._up: Any = None
-        #: Set with the reason why no line can be had any more.
+        #: The reason why no line can be opened any more.
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def queue(self, name: str) -> Any:
@@ -202,7 +202,7 @@ class Bridge:
     # -- the scheduler -------------------------------------------------------------------------
 
     async def _connect(self, settings: dict[str, Any]) -> None:
-        """Become a client, and take what the tasks send until the connection ends."""
+        """Become a client, and receive the data of the tasks until the connection ends."""
         self._python = settings["python"]
         address = settings["address"]
         try:
@@ -235,7 +235,7 @@ class Bridge:
         raise RuntimeError("no worker of the cluster runs there now")
 
     async def _place(self, line: DaskLine) -> Any:
-        """Have a task run on a worker of a host, and note its end in the line."""
+        """Run a task on a worker of a host, and note its end in the line."""
         address = await self._worker_on(line.station)
         arguments = self.session, line.number, mpshell.__version__, self._python
         future = self._client.submit(
@@ -253,7 +253,7 @@ class Bridge:
         if error is not None:
             line.task_ended(_words_of(error))
         elif future.status != "finished":
-            # At the end of a task what it has sent is on the way still, its last message too.
+            # At the end of a task its messages may still be on the way, even the last one.
             line.end(f"its task is {future.status}")
 
     async def _serve(self, line: DaskLine) -> None:

@@ -3,14 +3,14 @@
     bridge ── Queue ──► task ── pipe ──► outpost
            ◄── Queue ──      ◄── pipe ──
 
-The scheduler may run a task again, after the loss of its worker for one. So a task starts nothing before the
-bridge has let it: each incarnation presents itself, has a queue of its own, and only the first one is let. What
-a queue has lost or repeated shows by the numbers of its messages, and is the end of the line. Nothing of a node
-or a command is ever an argument of the task.
+The scheduler may run a task again, e.g. after the loss of its worker. So a task starts nothing before the
+bridge permits it: each incarnation announces itself, has its own queue, and only the first one gets the
+permission. The numbers of its messages show what a queue has lost or repeated; that ends the line. Nothing
+about nodes or commands is ever an argument of the task.
 
 The task is `runpy.run_module` of the standard library, with the name of this module: a worker that cannot
-unpickle a task loses its connection to the scheduler, and a scheduler unpickles tasks too. So one without
-mpshell has a task that fails, with an error that every Python knows, and nothing else happens to it.
+unpickle a task loses its connection to the scheduler, and a scheduler unpickles tasks too. So on a worker
+without mpshell the task fails, with an exception of standard Python, and nothing else happens.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from urllib.parse import urlsplit
 
 import mpshell
 
-#: What a message is: of the task, and of the bridge.
+#: The kinds of messages: of the task, and of the bridge.
 PRESENT, DATA, END = b"present", b"data", b"end"
 LET, REFUSE = b"let", b"refuse"
 
 #: Bytes in one message.
 PIECE = 1 << 18
 
-#: Messages that a queue holds, at most: then who puts waits.
+#: The most messages in a queue: then the sender waits.
 HELD = 16
 
-#: Seconds that a task waits to be let, or for room in a queue: its bridge is gone then.
+#: Seconds that a task waits for its permission, or for room in a queue; after that its bridge counts as lost.
 FORSAKEN = 60
 
 #: Under which name this module is the task, and which of its variables has the arguments of `carry`.
 RUN_NAME, ARGUMENTS = "mpshell dask task", "_arguments"
 
-#: Seconds that an outpost has to end what it runs.
+#: Seconds that an outpost has to end its commands.
 _CLEAR = 10
 
 #: Bytes of its stderr that are read: the last.
@@ -121,7 +121,7 @@ class _Pipe:
         return bool(number == 0 and kind == LET)
 
     def _commands(self) -> Iterator[bytes]:
-        """Yield what the bridge sends until it ends, in any way."""
+        """Yield the data of the bridge until it ends, in any way."""
         numbers = Numbers()
         numbers.give()
         while True:
@@ -141,7 +141,7 @@ class _Pipe:
             try:
                 stdin.close()
             except OSError:
-                pass  # what it has not taken is not wanted any more
+                pass  # data that it has not taken are dropped
 
     def carry(self, process: subprocess.Popen[bytes]) -> None:
         """Carry bytes both ways until the outpost ends, or either queue."""
@@ -175,7 +175,7 @@ def carry(session: str, call: int, version: str, python: str | None) -> None:
     if why := unprotected(client.scheduler.address):
         raise RuntimeError(why)
     pipe = _Pipe(session, call, client)
-    # The thread belongs to nobody's computations any more: those have their slot back.
+    # The thread takes no slot for computations any more.
     distributed.secede()
     if not pipe.is_let():
         return
@@ -197,7 +197,7 @@ def carry(session: str, call: int, version: str, python: str | None) -> None:
 
 
 def _see_off(process: subprocess.Popen[bytes]) -> None:
-    """Wait for an outpost, whose line has ended, to clear up."""
+    """Wait for an outpost, whose line has ended, to clean up."""
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             try:

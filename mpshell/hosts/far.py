@@ -79,7 +79,7 @@ class FarLink(LocalLink):
             self._be_orphaned()
 
     def _be_orphaned(self) -> None:
-        """The switchboard is gone without a word: the engine ends with its lease, which nobody can confirm."""
+        """The switchboard has ended without a report: the engine ends with its lease, unconfirmed."""
         if self._orphaned or self.loop is None:
             return
         self._orphaned = True
@@ -93,7 +93,7 @@ class FarLink(LocalLink):
             self._handle(lifecycle.NOTHING_LEFT)
 
     def _give_up(self) -> None:
-        # Of what it has sent some may be on the way still.
+        # Some of its data may still be on the way.
         self._lifecycle.certain = False
         super()._give_up()
 

@@ -1,4 +1,4 @@
-"""What crosses a line: the stream between the switchboard and the outpost of one host.
+"""The stream on a line, between the switchboard and the outpost of one host.
 
 A line is the standard input and output of one program (`ssh gw1 ...`). It begins with a greeting, as a login
 may write something before it, and goes on with frames: the length of the body, a kind, the number of an engine
@@ -25,8 +25,8 @@ CONFIRM = b"A"  # a beat has arrived: the body is that beat's
 HELLO = b"H"  # JSON: version, processors, clocks
 BEAT = b"B"  # the outpost lives: the body is its clock
 GONE = b"G"  # nothing of an engine runs any more; the body is how it ended
-PIECE, LAST = b"p", b"P"  # of what an engine and its coordinator send each other
-CREDIT = b"C"  # so many more bytes of pieces are welcome
+PIECE, LAST = b"p", b"P"  # data between an engine and its coordinator
+CREDIT = b"C"  # so many more bytes of pieces may be sent
 END = b"E"  # no more pieces come
 
 _HEAD = struct.Struct("!IcI")
@@ -75,15 +75,15 @@ class Frames:
 
     def __init__(self, greeted: bool) -> None:
         self.greeted = greeted
-        #: What has come of the next frame, or of what is before the greeting.
+        #: The received part of the next frame, or of the text before the greeting.
         self._in = b""
 
     def feed(self, data: bytes) -> list[tuple[bytes, int, bytes]]:
-        """Return the frames that bytes complete; ProtocolError for what cannot be any."""
+        """Return the frames that bytes complete; ProtocolError for bytes that cannot be frames."""
         if self._in:
             data = self._in + data
         if not self.greeted:
-            # Its first newline may end what the login has written, or there is nothing before it.
+            # Its first newline may end text that the login has written, or there is nothing before it.
             at = data.find(GREETING)
             if at < 0 and len(data) > _PREAMBLE:
                 raise ProtocolError(f"no greeting within {_PREAMBLE} bytes of output")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpshell.runtime.loop import EventLoop, TimerHandle
 
     class LineProgram(Protocol):
-        """What leads to a host: a program of its own (`Connector`), or a line through one (`Branch`)."""
+        """The connection to a host: a program of its own (`Connector`), or a line through one (`Branch`)."""
 
         fd: int
         ended: bool
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     #: Begins a line, and calls back when its program has ended; OSError when it cannot be begun.
     Dial = Callable[[Way, Callable[[], object]], LineProgram]
 
-#: Seconds for the last words of a program whose line has ended.
+#: Seconds for the last output of a program whose line has ended.
 _LAST_WORDS = 1.0
 
-#: What a greeting that is none may end with, of the parser and of the conversions.
+#: Exceptions of an invalid greeting, from the parser and the conversions.
 _MALFORMED = (
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
 )  # fmt: skip
@@ -64,7 +64,7 @@ class Host:
         self._patience: TimerHandle | None = None
         #: Why the line has ended, as far as it is known.
         self._why = ""
-        #: What its engines have to know of it.
+        #: The data about it for its engines.
         self._located = messages.Located(0.0, 1, "", "")
         #: Why it cannot host connections of a library, by the library's name.
         self._lacks: dict[str, str] = {}
@@ -109,7 +109,7 @@ class Host:
             self._handle(contact.OPEN)
 
     def _refuse(self, seat: Seat) -> None:
-        """Let an engine wait no longer for what is left of the last call."""
+        """Remove an engine that waits for the end of the last call."""
         if seat.waits and self._contact.state not in (contact.CALLING, contact.UP):
             seat.refuse(self._words())
 
@@ -165,7 +165,7 @@ class Host:
 
     def _greet(self, body: bytes, clock: float) -> None:
         if self._contact.state is not contact.CALLING:
-            raise ProtocolError("it has greeted already")
+            raise ProtocolError("it has sent a second greeting")
         try:
             about = json.loads(body)
             # Refuses what no JSON has and Python reads all the same: numbers without end, halves of characters.
@@ -175,11 +175,11 @@ class Host:
             stage = str(about["stage"])
             self._lacks = {str(name): str(why)[:200] for name, why in about["lacks"].items()}
         except _MALFORMED as error:
-            raise ProtocolError(f"no greeting: {error!r}") from error
+            raise ProtocolError(f"its greeting cannot be read: {error!r}") from error
         if version != mpshell.__version__:
             raise ProtocolError(f"it has mpshell {version}, this program {mpshell.__version__}")
         if not stage.startswith("/") or "\0" in stage:
-            raise ProtocolError(f"its directory for files is {stage!r}")
+            raise ProtocolError(f"it reports {stage!r} as its directory for files")
         offset = time.monotonic() - monotonic
         self._located = messages.Located(offset, max(1, min(cpus, _MOST_CPUS)), stage, "")
         if self._patience is not None:
@@ -196,7 +196,7 @@ class Host:
         """Take a host for cut off that has been silent for too long."""
         if line is not self._line or line.closed:
             return
-        # What has come while this process stood still is no silence.
+        # Data that arrived while this process stood still count as signs of life.
         line.receive()
         if patience := self._lease.patience(now()):
             # On the clock of a loop no time passes while the machine is suspended: often enough for that.
@@ -206,7 +206,7 @@ class Host:
 
     def _on_line_end(self, why: str) -> None:
         if self._contact.state is contact.CALLING and not why and self.has_program:
-            # Its program says why, before it ends.
+            # Its program reports the reason before it ends.
             self._loop.call_later(_LAST_WORDS, self._cut_line, self._line)
         else:
             self._cut(why)
@@ -245,7 +245,7 @@ class Host:
         return self._program is not None and not self._program.ended
 
     def hang_up(self) -> None:
-        """Close the line: its program, and what it leads to, take that as their end."""
+        """Close the line: its program, and the outpost, end because of that."""
         if self._patience is not None:
             self._patience.cancel()
         if self._line is not None:

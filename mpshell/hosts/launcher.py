@@ -28,14 +28,14 @@ class _HostState:
     def __init__(self, number: int, way: Way, engines: int | None) -> None:
         self.number = number
         self.way = way
-        #: Engines that there is room for: as asked for, or its processors once they are known.
+        #: The number of engines for which there is room: as set, or its processors once they are known.
         self.room = 1 if engines is None else engines
         self.room_is_set = engines is not None
         self.engines = 0
         #: Why it could not be used, and until when that holds.
         self.why = ""
         self.skipped_until = 0.0
-        #: Until when it is called again only where there is no other one: it was lost.
+        #: After a loss: the time until which it is used only if there is no other host.
         self.avoided_until = 0.0
         self.answered = False
 
@@ -67,7 +67,7 @@ class HostsLauncher(ForkLauncher):
 
     @property
     def unanswered(self) -> list[str]:
-        """The hosts that have been asked for an engine and have not answered yet."""
+        """The hosts from which an engine was requested and that have not answered yet."""
         return [s.way.name for s in self._hosts if s.engines and not (s.answered or s.why)]
 
     def capacity(self) -> int:
@@ -160,7 +160,7 @@ class HostsLauncher(ForkLauncher):
 
 
 def check_engines(engines: Any) -> None:
-    """Raise TaskSettingError for what is no number of engines."""
+    """Raise TaskSettingError for an invalid number of engines."""
     if engines is not None and (
         isinstance(engines, bool) or not isinstance(engines, int) or engines < 1
     ):
@@ -171,4 +171,6 @@ def check_ways(ways: Sequence[Way]) -> None:
     """Raise TaskSettingError for a host whose packet is too long."""
     for way in ways:
         if len(host_packet(0, way)) > LONGEST:
-            raise TaskSettingError(f"the words for {way.name!r} are longer than {LONGEST} bytes")
+            raise TaskSettingError(
+                f"the command line for {way.name!r} is longer than {LONGEST} bytes"
+            )

@@ -16,7 +16,7 @@ LEASE = 5.0
 #: Seconds between two beats.
 BEAT = 1.0
 
-#: Seconds that an outpost takes to end what it runs, at most.
+#: The most seconds that an outpost needs to end its commands.
 CLEAR = 3.0
 
 #: Seconds without a byte after which a host counts as cut off.
@@ -30,14 +30,14 @@ class Holder:
     """The outpost's side. Its moments are those of its own clock."""
 
     def __init__(self, hello: float) -> None:
-        #: When what it runs must have ended. The greeting counts as a beat: it is answered before an engine is
-        #: asked for.
+        #: The time by which its commands must have ended. The greeting counts as a beat: it is answered before
+        #: an engine is requested.
         self.until = hello + LEASE
 
     def confirmed(self, sent: float, now: float) -> bool:
         """Take a confirmation of the beat sent at `sent`; return whether the lease is longer by that.
 
-        One that comes when the lease is over, and what ran has ended, begins it anew.
+        If one arrives after the end of the lease and of all commands, the lease begins again.
         """
         # No moment that has not come yet was ever sent.
         until = min(sent, now) + LEASE
@@ -64,7 +64,7 @@ class Grantor:
         self._heard = now
 
     def patience(self, now: float) -> float:
-        """Return the seconds until the host counts as cut off, unless something is heard of it; 0: it does."""
+        """Return the seconds until a silent host counts as cut off; 0: it does now."""
         return max(0.0, self._heard + SILENCE - now)
 
     def beat(self, sent: float, now: float) -> None:
@@ -78,5 +78,5 @@ class Grantor:
         """Return the moment, on the clock here, from which nothing runs there; 0 when nothing ever has."""
         if self._granted is None:
             return 0.0
-        # No beat was sent after it has come, whatever clock is in it.
+        # A beat cannot have been sent after its arrival, whatever its clock shows.
         return min(self._heard, self._granted + min(self._differences)) + LEASE + CLEAR

@@ -1,10 +1,10 @@
-"""One end of a line: its descriptors in a loop. Frames go out in their order, but for those that must not wait.
+"""One end of a line: its descriptors in a loop. Frames are sent in order, except those that must not wait.
 
-A beat that stood behind a megabyte of output would let a lease run out on a slow network. So frames that are
-about time and room go first, and a body is short (`mpshell.hosts.frames.BODY`).
+A beat that had to wait for a megabyte of output would let a lease run out on a slow network. So frames
+about time and room are sent first, and a body is short (`mpshell.hosts.frames.BODY`).
 
 Each write wakes all processes on the way to the coordinator. So an end may make a pause between two writes, and
-what comes meanwhile goes together. A frame for a line that has been quiet goes at once.
+the frames of the pause are sent together. A frame for an idle line is sent at once.
 """
 
 import os
@@ -54,7 +54,7 @@ class LineEnd:
         self._frames = frames.Frames(greeted)
         self._urgent: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
-        #: What is being written.
+        #: The data that are being written.
         self._out = memoryview(b"")
         #: Bytes in `_urgent` and `_bulk`.
         self._size = 0
@@ -68,7 +68,7 @@ class LineEnd:
         loop.add_reader(self._read_fd, self.receive)
 
     def send(self, kind: bytes, engine: int = 0, body: bytes = b"") -> None:
-        """Send a frame with what else there is to send."""
+        """Send a frame together with the waiting ones."""
         if self.closed:
             return
         frame = frames.pack(kind, engine, body)
@@ -112,7 +112,7 @@ class LineEnd:
             self._loop.remove_writer(self._write_fd)
 
     def _fill(self) -> bool:
-        """Take what is to be written next; return whether there is anything."""
+        """Take the data to write next; return whether there are any."""
         chosen, size = [], 0
         while (self._urgent or self._bulk) and size < frames.BODY:
             chosen.append((self._urgent or self._bulk).popleft())
@@ -122,7 +122,7 @@ class LineEnd:
         return bool(chosen)
 
     def receive(self) -> bool:
-        """Take what has come; return whether anything has."""
+        """Receive data; return whether any have arrived."""
         if self.closed:
             return False
         try:
@@ -153,7 +153,7 @@ class LineEnd:
             self._on_end(why)
 
     def close(self) -> None:
-        """Close the descriptors; what is not written is dropped. Harmless when done already."""
+        """Close the descriptors; unwritten data are dropped. Repeatable."""
         if self.closed:
             return
         self.closed = True

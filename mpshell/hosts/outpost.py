@@ -29,7 +29,7 @@ from mpshell.runtime.loop import EventLoop
 from mpshell.wire import codec, messages
 from mpshell.wire.channel import MAX_FRAME
 
-#: Seconds between two writes to the line, at least: what comes meanwhile wakes the processes of the head once.
+#: The least seconds between two writes to the line: data in between wake the processes of the head only once.
 _PAUSE = 0.005
 
 #: Seconds beyond the end of its lease after which an outpost takes its line for cut for good.
@@ -88,11 +88,11 @@ class Outpost:
                 self._let_on(post)
 
     def _let_on(self, post: _Post) -> None:
-        """Have an engine go on as long as this process may: then it ends, also when this one is stopped."""
+        """Let an engine go on as long as this process may: then it ends, even if this one is stopped."""
         post.circuit.tell(codec.encode([messages.Lease(self._lease.until)]))
 
     def _on_lease_end(self) -> None:
-        """End what runs; the line may come back, and then hears of that."""
+        """End all commands; if the line comes back, the ends are reported."""
         if self._ending:
             self._loop.stop()
             return
@@ -104,7 +104,7 @@ class Outpost:
     def _on_line_end(self, why: str) -> None:
         self._loop.stop()
 
-    # -- what the switchboard sends --------------------------------------------------------------
+    # -- frames of the switchboard ---------------------------------------------------------------
 
     def _on_frame(self, kind: bytes, number: int, body: bytes) -> None:
         post = self._posts.get(number)
@@ -113,7 +113,7 @@ class Outpost:
         elif kind == frames.START and post is None:
             self._start(number, body.decode(errors="replace"))
         elif post is None:
-            return  # it is gone, which the switchboard has not heard yet
+            return  # it is gone, which the switchboard does not know yet
         elif kind in (frames.PIECE, frames.LAST):
             post.circuit.take(kind, body)
         elif kind == frames.CREDIT:
@@ -123,7 +123,7 @@ class Outpost:
         elif kind == frames.END:
             post.circuit.close()
         else:
-            raise ProtocolError(f"an outpost got a frame of kind {kind!r}")
+            raise ProtocolError(f"an outpost received a frame of kind {kind!r}")
 
     # -- engines -------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class Outpost:
         self._line.send(frames.END, circuit.number)
 
     def _on_sentinel(self, number: int, words: list[bytes]) -> None:
-        """Take an engine's end, and report it behind the last of what it has sent."""
+        """Process an engine's end, and report it after its last data."""
         post = self._posts[number]
         text = os.read(post.process.sentinel, 200)
         if text:
@@ -165,7 +165,7 @@ class Outpost:
         self._line.send(frames.GONE, circuit.number, text[:200])
 
     def close(self) -> None:
-        """End all engines with what they run."""
+        """End all engines and their commands."""
         self._line.close()
         for post in list(self._posts.values()):
             post.circuit.close()

@@ -1,4 +1,4 @@
-"""What a launcher sends to its switchboard, beside the packets for a fork server (`mpshell.wire.control`).
+"""Packets of a launcher to its switchboard, in addition to those for a fork server (`mpshell.wire.control`).
 
 HOST, with the number of a host, is followed by JSON: a `Way`. FORK is followed by the
 number of the engine's host and a library; like a fork server's it carries the engine's channel and sentinel.
@@ -19,7 +19,7 @@ _NUMBER = struct.Struct("!I")
 #: Begins the end of an engine that has never started; the rest is why its host cannot be used.
 REFUSED = "?"
 
-#: Begins an uncertain end: what the engine has sent may not all have arrived.
+#: Beginning of an uncertain end: some data of the engine may not have arrived.
 UNCERTAIN = "!"
 
 #: Bytes of a packet at most; a program's words have to fit.
@@ -38,7 +38,7 @@ class Way(NamedTuple):
     env: tuple[tuple[str, str], ...] = ()
     #: Where a program that leads to several hosts leads (`mpshell.hosts.trunk`); "": it leads to one.
     station: str = ""
-    #: What such a program gets on its standard input: keys may be in it.
+    #: The standard input of such a program, which may contain keys.
     settings: str = ""
 
 
@@ -48,7 +48,7 @@ def host_packet(number: int, way: Way) -> bytes:
 
 
 def read_host(body: bytes) -> Way:
-    """Return what such a packet has behind its number; ProtocolError for anything else."""
+    """Return the content of such a packet after its number; ProtocolError for anything else."""
     try:
         name, argv, patience, env, station, settings = json.loads(body)
         words, variables = tuple(map(str, argv)), tuple((k, v) for k, v in env)
@@ -58,7 +58,7 @@ def read_host(body: bytes) -> Way:
 
 
 def fork_packet(engine_id: int, host: int, library: str) -> bytes:
-    """Return the packet that asks for an engine on a host, to host connections of a library or of none ("")."""
+    """Return the request for an engine on a host, which hosts connections of a library or none ("")."""
     return control.PACKET.pack(control.FORK, engine_id) + _NUMBER.pack(host) + library.encode()
 
 

@@ -50,7 +50,7 @@ class Seat:
         self._host: Home | None = None
         self._circuit: Circuit | None = None
         self._ending = False
-        # The writing end of a pipe can be read when the other one is closed: nobody wants the engine any more.
+        # The writing end of a pipe can be read when the other one is closed: the engine is not needed any more.
         loop.add_reader(sentinel, self._on_let_go)
 
     @property
@@ -59,7 +59,7 @@ class Seat:
         return self._circuit is None and self._sentinel >= 0
 
     def wait_for(self, host: Home) -> None:
-        """Note where it is to run."""
+        """Note the host on which it will run."""
         self._host = host
 
     def start(self, host: Home, located: messages.Located) -> None:
@@ -91,7 +91,7 @@ class Seat:
         elif self._host is not None:
             self._host.send(frames.FENCE, self.number)
 
-    # -- what its host sends -------------------------------------------------------------------
+    # -- frames of its host --------------------------------------------------------------------
 
     def take(self, kind: bytes, body: bytes) -> None:
         """Take a frame of the line about it; ProtocolError for one that cannot be."""
@@ -113,7 +113,7 @@ class Seat:
     # -- ends ----------------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """Nothing more of it will be heard, and it may run on for a while."""
+        """Nothing more will be received from it, but it may run on for a while."""
         if self._circuit is not None:
             self._circuit.when_flushed(self._circuit.close)
 
@@ -126,7 +126,7 @@ class Seat:
         self._end_with(UNCERTAIN + why)
 
     def _end_with(self, text: str) -> None:
-        """Report its end behind all that has come of it; the first report counts."""
+        """Report its end after all its data; the first report counts."""
         if self._ending or self._circuit is None:
             return
         self._ending = True

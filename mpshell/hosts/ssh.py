@@ -50,10 +50,10 @@ def ssh_hosts(
 ) -> HostsLauncher:
     """Return a launcher whose engines run on `hosts` (a node set in any form), reached with ssh(1).
 
-    `engines` on each: by default as many as it has processors. `python` is the path of an interpreter there
-    that has mpshell: by default that of this one if it is there, else `python3`. `options` are more options of
-    ssh for these hosts, as one text. With `agent` the agent of this user is forwarded: root of a host can use
-    it then. TaskSettingError for a bad value.
+    `engines` is the number on each, by default one per processor. `python` is the path of an interpreter there
+    that has mpshell, by default the path of this one if it exists there, else `python3`. `options` are more
+    options of ssh for these hosts, as one text. With `agent` the agent of this user is forwarded: then root
+    on a host can use it. TaskSettingError for a bad value.
     """
     names = list(NodeSet(hosts))
     if not names:
@@ -72,6 +72,6 @@ def ssh_hosts(
     ways = [Way(name, (*words, "--", name, command), PATIENCE) for name in names]
     for way in ways:
         if way.name.startswith("-") or "\0" in "".join(way.argv):
-            raise TaskSettingError(f"{way.name!r} is no name of a host")
+            raise TaskSettingError(f"{way.name!r} is not the name of a host")
     check_ways(ways)
     return HostsLauncher(ways, engines)

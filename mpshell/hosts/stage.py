@@ -1,7 +1,7 @@
 """The directory of an outpost for files that its engines read: input of commands, and sources of copies.
 
-It ends with the outpost. One that a killed outpost has left is removed by the next one of the same user, which
-finds it by its name, and by a lock that nobody holds any more.
+The outpost removes it at its end. After a killed outpost the next one of the same user removes it: it
+finds it by its name, and by a lock that no process holds any more.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     launcher ── packets ──► switchboard ══ line ══ outpost on gw1 ─► engines
     coordinator ══ channel and sentinel of each engine ══╝ ╚══ line ══ outpost on gw2 ─► engines
 
-For a coordinator it is what a fork server is: at the other end of an engine's sentinel, and it ends with the
-program. It is a process, and no thread of the program's, so that a slow handler there costs no lease here.
+For a coordinator it is like a fork server: it has the other end of an engine's sentinel, and ends with the
+program. It is a process, not a thread of the program, so that a slow handler there costs no lease here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Switchboard:
         self._control.setblocking(False)
         self._program = Program(os.getppid(), privileges)
         self._hosts: dict[int, Host] = {}
-        #: Programs that lead to several hosts, by what they are started with.
+        #: Programs that connect to several hosts, by their arguments.
         self._trunks: dict[tuple[object, ...], Trunk] = {}
         self._seats: dict[int, Seat] = {}
         loop.add_reader(control, self._on_packet)
@@ -56,7 +56,7 @@ class Switchboard:
             loop.call_later(LOOK, self._look)
 
     def _look(self) -> None:
-        """Leave when the program has dropped privileges that this process has, but for runs that go on."""
+        """Exit if the program has dropped privileges that this process has, except during runs."""
         if not (self._seats or self._program.unchanged()):
             self._loop.stop()
         self._loop.call_later(LOOK, self._look)
@@ -127,7 +127,7 @@ def main(control: int, parent: int, privileges: str = "") -> None:
     try:
         switchboard = Switchboard(control, parent, privileges, loop)
     except OSError:
-        # No room for its descriptors, or nobody left to serve.
+        # No room for its descriptors, or nothing left to serve.
         sys.exit(1)
     loop.run_forever()
     switchboard.close()

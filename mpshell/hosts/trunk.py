@@ -1,10 +1,10 @@
-"""A program that leads to several hosts, and one line through it.
+"""A program that connects to several hosts, and one line through it.
 
     switchboard ── control: the other end of a line, and where it leads ──► program (the bridge to dask)
                 ══ the line of each host: a socket ══════════════════════►
                 ◄── control: a line has ended, and why
 
-For a host a line of it is what a program of its own would be (`mpshell.hosts.connector`).
+A host uses a line of it like a program of its own (`mpshell.hosts.connector`).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Trunk:
                 self._loop.add_writer(self._control.fileno(), self._flush)
                 return
             except OSError:
-                return  # it is at its end, which its process tells
+                return  # it is at its end, which the end of its process shows
             self._waiting.popleft()
             for fd in fds:
                 os.close(fd)

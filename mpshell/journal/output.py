@@ -69,7 +69,7 @@ class Text:
 
 
 class OpenTexts:
-    """The texts that have not ended, by whoever says them."""
+    """The texts that have not ended, by their keys."""
 
     def __init__(self, bound: int) -> None:
         self._most = bound // _SHARE
@@ -86,11 +86,11 @@ class OpenTexts:
         self._size += text.add(block, max(0, room))
 
     def put(self, key: tuple[object, object, int], said: bytes) -> None:
-        """Take a text that has come as a whole: somebody else has it in memory."""
+        """Take a text that has arrived as a whole, and is in memory elsewhere already."""
         self._texts[key] = Text.of(said)
 
     def take(self, key: tuple[object, object, int]) -> Text | None:
-        """Return the text, which has ended; None when nothing was said."""
+        """Return the text, which has ended; None if it is empty."""
         text = self._texts.pop(key, None)
         if text is not None and isinstance(text.content, bytearray):
             self._size -= len(text.content)

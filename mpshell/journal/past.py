@@ -56,7 +56,7 @@ class PastCommand(NamedTuple):
 
 
 class PastAttempt(NamedTuple):
-    """A row of `attempts`; the texts are those of the streams, None where none was said or kept."""
+    """A row of `attempts`; the texts are those of the streams, None if there was none or it was not kept."""
 
     rank: int
     run: int
@@ -91,7 +91,7 @@ class Past:
         try:
             # Not opened here: to close any descriptor of a file lets go of all locks of the process on it.
             if not stat.S_ISREG(os.stat(path).st_mode):
-                raise JournalError(f"journal {path!r} is no regular file")
+                raise JournalError(f"journal {path!r} is not a regular file")
             if not os.access(path, os.R_OK, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
@@ -101,7 +101,7 @@ class Past:
         return cls(path, connection)
 
     def close(self) -> None:
-        """Close the file. Harmless when done already."""
+        """Close the file. Repeatable."""
         self._connection.close()
 
     # -- runs --------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Past:
             found = None
         if not isinstance(found, dict):
             raise JournalError(
-                f"journal {self.path!r} is damaged: {text!r} is no object of settings"
+                f"journal {self.path!r} is damaged: {text!r} is not an object of settings"
             )
         return found
 

@@ -1,11 +1,11 @@
-"""One run as it is written into a journal: the `Observer` of a coordinator.
+"""Records one run in a journal: the `Observer` of a coordinator.
 
     handed_out ─► rows of this turn ─┐
     ended ──────► rows of this turn ─┴─► turn_ends: one transaction ─► only then the frames leave
 
-So whatever is not in the file has surely not run. A turn's transaction holds the verdicts that have come and
-the clients that are handed out for them: at no moment has the file more that may have run than is handed out.
-After a transaction that fails nothing is written any more, and the run goes on.
+So a client that is not in the file has surely not run. A turn's transaction holds the verdicts that have
+arrived and the clients that are handed out in their place: the file never shows more clients that may have
+run than are handed out. After a failed transaction nothing is written any more, and the run goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mpshell.wire.messages import CANCELLED, EXITED, STDERR, STDOUT, TIMED_OUT
 
 
 class Description(NamedTuple):
-    """A command as it is recorded, so that a later run can make it again."""
+    """The record of a command, from which a later run can make it again."""
 
     kind: str  # "command", "copy", "rcopy", or "local" for one without nodes
     text: str | None
@@ -112,9 +112,9 @@ class Recorder:
         return JournalError(f"journal {self._store.path!r}: {self._store.failure}; nothing has run")
 
     def begin(self, refuse: Callable[[BaseException], object]) -> None:
-        """Write the run and the jobs that it begins with, all or nothing; `refuse` it when there is no room.
+        """Write the run and its first jobs, all or nothing; `refuse` it if there is no room.
 
-        So a run of a journal has all of its commands and nodes, whenever it is broken off.
+        So a run in a journal has all of its commands and nodes, even if it is broken off early.
         """
 
         def change(connection: sqlite3.Connection) -> None:
@@ -141,7 +141,7 @@ class Recorder:
         )  # fmt: skip
 
     def job_starts(self, job: Job) -> None:
-        """Write down a job and its nodes; JournalError when there is no room and nothing has run yet."""
+        """Record a job and its nodes; JournalError if there is no room and nothing has run yet."""
         if self._store.failure is not None:
             return
         said = self._describe(job)
@@ -296,8 +296,8 @@ class Recorder:
         self._entries.clear()
         self._gathering = OpenTexts(0)
         self._warn(
-            f"journal {self._store.path!r}: {self._store.failure}; the run goes on without it, and nothing "
-            "that runs from now on is in it"
+            f"journal {self._store.path!r}: {self._store.failure}; the run goes on, and no command that "
+            "starts from now on is recorded"
         )
 
     @property
@@ -339,7 +339,7 @@ def _node_outcome(key: Key, outcome: Outcome, job: Job) -> NodeOutcome:
     try:
         return node_outcome(key, outcome, code, job.results.diagnose)
     except Exception:
-        # A transport's `diagnose` is the user's: its exception is an error where an outcome is asked for.
+        # A transport's `diagnose` may be the user's: its exception is raised where the outcome is read.
         return node_outcome(key, outcome, code, None)
 
 

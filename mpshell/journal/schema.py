@@ -115,17 +115,19 @@ def check(connection: sqlite3.Connection, path: str) -> bool:
         if not tables:
             return False
     if application != APPLICATION:
-        raise JournalError(f"{path!r} is no journal of mpshell, but a database of another program")
+        raise JournalError(
+            f"{path!r} is not a journal of mpshell but a database of another program"
+        )
     if version != VERSION:
         raise JournalError(
-            f"journal {path!r} has schema {version}, and this mpshell knows schema {VERSION}: use the "
-            "mpshell that has written it, or another file"
+            f"journal {path!r} has schema {version}, but this mpshell knows schema {VERSION}: use the "
+            "mpshell that wrote it, or another file"
         )
     return True
 
 
 def stored(text: str) -> str | bytes:
-    """Return a text as it is stored: bytes where it is no UTF-8, as names of files may be."""
+    """Return the stored form of a text: bytes if it is not UTF-8, as names of files may be."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -145,7 +145,7 @@ class Store:
                 os.fchmod(self._fd, stat.S_IRUSR)
 
     def close(self) -> None:
-        """Close the file and let others have it. Harmless when done already."""
+        """Close the file and release its lock. Repeatable."""
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1
@@ -190,7 +190,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _open(path: str, must_exist: bool) -> int:
-    """Open the file, for this user alone if it is made; JournalError for one that is no file of this user's."""
+    """Open the file, made for this user alone; JournalError for one that is not a file of this user."""
     with suppress(FileNotFoundError):
         # Before it is opened: to close any descriptor of a file lets go of all locks of the process.
         if _name(os.stat(path)) in _locked_here:
@@ -201,13 +201,13 @@ def _open(path: str, must_exist: bool) -> int:
     found = os.fstat(fd)
     complaint = None
     if not stat.S_ISREG(found.st_mode):
-        complaint = "is no regular file"
+        complaint = "is not a regular file"
     elif found.st_uid != os.geteuid():
-        complaint = f"belongs to another user (id {found.st_uid}), who could read it and change it"
+        complaint = f"belongs to another user (id {found.st_uid}), who could read and change it"
     elif not found.st_mode & stat.S_IWUSR:
         complaint = (
-            "is read-only, as mpshell makes it when it cannot even write down that a run is not complete: "
-            "what has run is not known"
+            "is read-only: mpshell makes it so when it cannot record that a run is incomplete, so it does not "
+            "show which nodes have run"
         )
     if complaint is not None:
         os.close(fd)
@@ -244,7 +244,7 @@ def _name(found: os.stat_result) -> tuple[int, int]:
 
 
 def _locked(path: str) -> JournalError:
-    return JournalError(f"journal {path!r} is locked by another run, which goes on")
+    return JournalError(f"journal {path!r} is locked by another run, which is in progress")
 
 
 def is_locked(path: str) -> bool:
@@ -262,7 +262,7 @@ def is_locked(path: str) -> bool:
 
 
 def _reserve(folder: str) -> int | None:
-    """Set room aside in a directory, in a file without a name; None where that is not possible."""
+    """Reserve room in a directory, in a file without a name; None if that is not possible."""
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Where engines come from: links to engines, the launcher that forks them here, the pool."""
+"""Starting engines: links to engines, the launcher that forks them on this host, the pool."""

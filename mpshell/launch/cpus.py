@@ -1,4 +1,4 @@
-"""How many processors this process may really use: its affinity mask and its cgroup's quota."""
+"""The number of processors that this process may use: its affinity mask and its cgroup's quota."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def usable_cpus() -> int:
 
 @functools.cache
 def cgroup_quota() -> float | None:
-    """Return the processors that the cgroup's quota is worth, or None when it has none.
+    """Return the number of processors in the cgroup's quota, or None if it has none.
 
-    Read once: it is the same for the whole life of nearly every process.
+    Read once: it does not change during the life of nearly every process.
     """
     quotas = [quota for directory in directories("cpu") if (quota := _quota(directory)) is not None]
     return min(quotas, default=None)
 
 
 def directories(controller: str) -> list[str]:
-    """Return where a controller has limits of this process: each level from its cgroup to the root."""
+    """Return the directories with a controller's limits: each level from this process's cgroup to the root."""
     found = []
     try:
         lines = _text(_MEMBERSHIP).splitlines()

@@ -1,7 +1,8 @@
-"""Signals from the coordinator's process to an engine that its fork server cannot end, or is not there to end.
+"""Signals from the coordinator's process to an engine that its fork server cannot end, or that has none.
 
-An engine is no child of this process, so its number may be another process's by now. The signal goes to a
-pidfd, taken while the number belongs to the session of the engine's fork server: no stranger is in that.
+An engine is not a child of this process, so its number may belong to another process by now. The signal goes
+to a pidfd that is opened while the number is in the session of the engine's fork server, which has no other
+processes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mpshell.runtime.procfs import children_of
 
 
 def wake(pid: int, session: int) -> None:
-    """Continue an engine that somebody has stopped: it then finds its end, and clears up after itself."""
+    """Continue an engine that was stopped: it then notices its end, and cleans up."""
     _signal_engine(pid, session, signal.SIGCONT)
 
 
@@ -26,8 +27,8 @@ def kill(pid: int, session: int) -> None:
 def kill_commands(pid: int, session: int) -> None:
     """Kill the commands of an engine.
 
-    It may wait for one of them in the kernel, between vfork and exec: with that gone the engine finds
-    its end, and clears up after itself.
+    It may wait for one of them in the kernel, between vfork and exec: after the end of that one the engine
+    notices its own end, and cleans up.
     """
     if not _is_engine(pid, session):
         return
@@ -35,7 +36,8 @@ def kill_commands(pid: int, session: int) -> None:
         with contextlib.suppress(OSError):
             pidfd = os.pidfd_open(child)
             try:
-                # Listed again, and so still the one that it was when the pidfd was opened, or dead since.
+                # It is listed again, so it is still the process for which the pidfd was opened, or has died
+                # since.
                 if child in children_of(pid) and _is_engine(pid, session):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             finally:

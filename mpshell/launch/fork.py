@@ -1,11 +1,11 @@
 """The launcher that forks engines on this machine.
 
-    coordinator ─► Launcher.start() ─► LocalLink ◄── frames, and the news that the engine is gone
+    coordinator ─► Launcher.start() ─► LocalLink ◄── frames, and the end of the engine
                         │
                    ForkServer (one process for all Tasks) ── fork ──► engine
 
-Runs in the process of the user. `ForkLauncher.start` may be called from any thread. This module is
-loaded before most of the package: while the fork server starts, the rest is imported.
+In the process of the user. `ForkLauncher.start` may be called from any thread. This module is
+loaded before most of the package: the rest is imported while the fork server starts.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from mpshell.wire.channel import Channel
     from mpshell.wire.messages import Configure
 
-#: In the environment of a program that is started as a fork server until it is one. Where it is found, the
-#: program that was started is this one again, and would start itself for ever.
+#: In the environment of a program that is started as a fork server, until it is one. If it is found in the
+#: environment, the started program is this one again, and would start itself for ever.
 _MARK = "MPSHELL_FORK_SERVER"
 
-# The program of the fork server: its module is looked up behind the standard library, so that nothing of the
-# user's can stand in for a part of it.
+# The program of the fork server: its module is looked up after the standard library, so that no module of the
+# user can replace a part of that.
 _CODE = (
     f"import os, sys; os.environ.pop({_MARK!r}); control = int(sys.argv[1]);"
     " os.closerange(control + 1, os.sysconf('SC_OPEN_MAX'));"
@@ -50,17 +50,17 @@ _CODE = (
 )
 _CONTROL_FD = 3
 
-#: Ids of this process with which it was seen without capabilities.
+#: Ids of this process with which it was found to have no capabilities.
 _plain: set[object] = set()
 
-#: Seconds that the fork server may take to clear up at the end.
+#: Seconds that the fork server may take to clean up at the end.
 _END = 3.0
 
 
 class ServerProcess:
     """The exec'ed fork server and the control socket to it.
 
-    Or a process of another module whose `main` is called in the same way.
+    Also for a process of another module whose `main` is called in the same way.
     """
 
     def __init__(self, lock: threading.RLock, module: str = "mpshell.engine.forkserver") -> None:
@@ -72,13 +72,13 @@ class ServerProcess:
         ours.setblocking(False)
         self.outbox = Outbox(ours, lock, self.go_on)
         try:
-            # Where there is no room for the pidfd, nothing is started.
+            # If there is no room for the pidfd, nothing is started.
             room = os.dup(theirs.fileno())
             try:
                 pid = self._spawn(theirs.fileno())
             finally:
                 os.close(room)
-            #: Its process, and the session that is its engines' too.
+            #: Its process, and its session, which its engines share.
             self.pid = pid
             self._watch(pid)
         except OSError as error:
@@ -93,18 +93,19 @@ class ServerProcess:
             sys.executable,
             "-I",
             "-S",
-            # -I ignores PYTHONUTF8, and a locale may have been set since: text has the same bytes in engines.
+            # -I ignores PYTHONUTF8, and a locale may have been set since: engines must encode text in the
+            # same way.
             "-X",
             f"utf8={int(sys.getfilesystemencoding() == 'utf-8')}",
             "-c",
             _CODE.format(module=self._module),
             str(_CONTROL_FD),
             str(os.getpid()),
-            # Read before there is a process that has them: the program may drop them from now on.
+            # Read before the process is started with them: the program may drop them from now on.
             privileges_of("self") or "",
             home,
         ]
-        # dup2 onto itself would leave the descriptor closed on exec; a duplicate above cannot be it.
+        # dup2 onto itself would leave close-on-exec set; a duplicate with a higher number avoids that.
         actions: list[tuple[object, ...]] = [
             (os.POSIX_SPAWN_DUP2, control, _CONTROL_FD),
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -118,24 +119,24 @@ class ServerProcess:
         )  # fmt: skip
 
     def _watch(self, pid: int) -> None:
-        """Hold on to the process: its number may be another's as soon as somebody has reaped it."""
-        #: When it started: with its number it is known by that, also without a descriptor.
+        """Keep a handle of the process: its number may be reused as soon as it was reaped."""
+        #: Its start time: together with its number this identifies it, also without a descriptor.
         self._started = started(pid)
         try:
             self._pidfd = Descriptor(os.pidfd_open(pid))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                # It ends with the control socket.
+                # It ends when the control socket is closed.
                 raise
-            # Reaped already, or not allowed here: then it has to end by itself.
+            # Reaped already, or not permitted here: then it has to end by itself.
 
     def close(self) -> None:
-        """Let it go, wait for it (bounded), and reap it."""
+        """Close the control socket, wait for the process (bounded), and reap it."""
         self.outbox.close(shutdown=True)
         if self._pidfd is None:
             return
         if not self._pidfd.ours():
-            # Closed by the program, as the control socket was: the fork server is at its end.
+            # Closed by the program, like the control socket: the fork server is ending.
             self._watch_again()
         self.go_on()
         poll = select.poll()
@@ -143,12 +144,12 @@ class ServerProcess:
             poll.register(self._pidfd.fd, select.POLLIN)
             if not poll.poll(_END * 1000) and self._signal(signal.SIGKILL):
                 poll.poll()
-            with contextlib.suppress(ChildProcessError):  # reaped by somebody else's wait
+            with contextlib.suppress(ChildProcessError):  # reaped elsewhere
                 os.waitid(os.P_PIDFD, self._pidfd.fd, os.WEXITED | os.WNOHANG)
         self._pidfd.close()
 
     def _watch_again(self) -> None:
-        """Open the process once more, if its number is still its own."""
+        """Open the process once more, if its number still belongs to it."""
         with contextlib.suppress(OSError):
             again = Descriptor(os.pidfd_open(self.pid))
             if self._started and started(self.pid) == self._started:
@@ -157,11 +158,11 @@ class ServerProcess:
                 again.close()
 
     def go_on(self) -> None:
-        """Wake it if somebody has stopped it: nobody else can clear up after an engine."""
+        """Wake it if it was stopped: no other process can clean up after an engine."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> bool:
-        """Return whether it could be signalled: it may have ended, or be of a user that we were before."""
+        """Return whether it could be signalled: it may have ended, or belong to another user now."""
         if self._pidfd is None or not self._pidfd.ours():
             return False
         try:
@@ -171,17 +172,18 @@ class ServerProcess:
         return True
 
     def forget(self) -> None:
-        """Close the copies that a fork of the user's process holds."""
+        """In a fork of the user's process: close its copies of the descriptors."""
         self.outbox.close()
         if self._pidfd is not None:
             self._pidfd.close()
 
 
 def credentials() -> tuple[object, ...]:
-    """Return as whom this thread would run commands now, and in which root directory."""
+    """Return the credentials with which this thread would run commands now, and its root directory."""
     root = os.stat("/")
     ids = os.getresuid(), os.getresgid(), tuple(os.getgroups())
-    # Who has no capabilities gets none but by executing a program; its ids show whether it may have some.
+    # A process without capabilities gets some only by executing a program; its ids show whether it may have
+    # any.
     if ids not in _plain:
         privileges = privileges_of("thread-self")
         if privileges == "":
@@ -192,18 +194,18 @@ def credentials() -> tuple[object, ...]:
 
 
 def _check_interpreter() -> None:
-    """Raise EngineStartError where `sys.executable` is nothing that a fork server can be started with."""
+    """Raise EngineStartError if `sys.executable` cannot start a fork server."""
     if not sys.executable:
         raise EngineStartError(f"no interpreter to start: sys.executable is {sys.executable!r}")
     frozen = getattr(sys, "frozen", False) and "python" not in os.path.basename(sys.executable)
     if frozen or _MARK in os.environ:
         raise EngineStartError(
-            f"sys.executable, {sys.executable!r}, is no Python interpreter but a program of its own"
+            f"sys.executable, {sys.executable!r}, is not a Python interpreter but another program"
         )
 
 
 def _is_inherited(fd: int) -> bool:
-    """Return whether a descriptor is open and will be in a program that is executed."""
+    """Return whether a descriptor is open and stays open in an executed program."""
     try:
         return os.get_inheritable(fd)
     except OSError:
@@ -211,7 +213,7 @@ def _is_inherited(fd: int) -> bool:
 
 
 class Wanted(NamedTuple):
-    """An engine that is to be: its number, the library of connections that it hosts, its place."""
+    """A requested engine: its number, the library of connections that it hosts, its place."""
 
     engine_id: int
     ssh_library: str
@@ -219,7 +221,7 @@ class Wanted(NamedTuple):
 
 
 class NewEngine(NamedTuple):
-    """An engine that has been asked for: this process's ends of its channel and sentinel."""
+    """An engine that is being started: this process's ends of its channel and sentinel."""
 
     engine_id: int
     channel: Channel
@@ -230,19 +232,19 @@ class NewEngine(NamedTuple):
 
 
 class ForkLauncher:
-    """Engines forked by the fork server of this process, which it starts when first asked.
+    """Engines forked by the fork server of this process, which is started at the first request.
 
-    There is one for each of the credentials that the process has had, while engines of theirs are leased.
+    There is one for each of the credentials that the process has had, while engines with them are leased.
     """
 
     def __init__(self) -> None:
-        #: Held over forks of this process too (`mpshell.launch.pool`).
+        #: Also held during forks of this process (`mpshell.launch.pool`).
         self.lock = threading.RLock()
         self._servers: dict[object, ServerProcess] = {}
         self._next_id = 0
 
     def capacity(self) -> int:
-        """Return the number of processors of this machine that can be used."""
+        """Return the number of usable processors of this machine."""
         return usable_cpus()
 
     def prepare(self) -> None:
@@ -253,7 +255,7 @@ class ForkLauncher:
                 self._servers[now] = self._new_server()
 
     def _new_server(self) -> ServerProcess:
-        """Start the process that engines are asked of."""
+        """Start the process from which engines are requested."""
         return ServerProcess(self.lock)
 
     def surroundings(self) -> Configure:
@@ -263,11 +265,11 @@ class ForkLauncher:
         return surroundings()
 
     def credentials(self) -> object:
-        """Return as whom an engine runs commands that is started now."""
+        """Return the credentials of an engine that is started now."""
         return credentials()
 
     def part_with(self, used: set[object]) -> Sequence[Closable]:
-        """Return the fork servers of other credentials than these, and those of now."""
+        """Return the fork servers with other credentials than these and the present ones."""
         with self.lock:
             if self._servers.keys() <= used:
                 return []
@@ -295,9 +297,9 @@ class ForkLauncher:
     def start_process(
         self, library: str = "", longest: int | None = None, place: int = 0
     ) -> NewEngine:
-        """Ask for the process of an engine, at a place that the launcher knows; EngineStartError without any.
+        """Request the process of an engine, at a place of the launcher; EngineStartError if there is none.
 
-        Frames of more than `longest` bytes are not taken from it.
+        Frames of more than `longest` bytes are not accepted from it.
         """
         from mpshell.wire.channel import MAX_FRAME, channel_pair
 
@@ -332,7 +334,7 @@ class ForkLauncher:
     def _paths_of(library: str) -> tuple[str, ...]:
         if not library:
             return ()
-        # Late: a plain run has no use for it.
+        # Late: a plain run does not need it.
         from mpshell.launch.libraries import paths_of
 
         return paths_of(library)
@@ -357,7 +359,7 @@ class ForkLauncher:
 
     def _fence(self, server: ServerProcess, engine_id: int) -> None:
         """Make sure that an engine does not go on."""
-        # No fork server, no engine: its lifeline is cut (and see the handle's `fence`).
+        # Without its fork server an engine ends, since its lifeline is cut (see also `fence` of the link).
         with contextlib.suppress(OSError):
             if not server.outbox.recall(engine_id):
                 server.outbox.send(control.PACKET.pack(control.KILL, engine_id))
@@ -370,6 +372,6 @@ class ForkLauncher:
             server.close()
 
     def forget(self) -> None:
-        """In the child of a fork: the parent's descriptors are not this process's."""
+        """In the child of a fork: close the copies of the parent's descriptors."""
         for server in self._servers.values():
             server.forget()

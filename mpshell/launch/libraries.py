@@ -1,7 +1,7 @@
-"""Libraries that engines host connections of: where they are installed for this program.
+"""Libraries whose connections engines host, and the directories in which they are installed for this program.
 
-A fork server is isolated from the program's paths (`mpshell.launch.fork`). When the first engine of a library
-is asked for, it gets the directories of that library and of those that this needs, behind its own.
+A fork server is isolated from the program's paths (`mpshell.launch.fork`). With the request for the first
+engine of a library it gets the directories of that library and its dependencies, which follow its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 
 from mpshell.errors import EngineStartError
 
-#: The packages that a library needs to be loaded, and those that it uses where they are there.
+#: The packages that a library needs, and those that it uses if they are installed.
 _MODULES = {
     "asyncssh": (("asyncssh", "cryptography", "typing_extensions"), ("_cffi_backend", "bcrypt"))
 }
@@ -20,7 +20,7 @@ _MODULES = {
 
 @functools.cache
 def paths_of(library: str) -> tuple[str, ...]:
-    """Return the directories to load a library from; EngineStartError where something of it is missing."""
+    """Return the directories from which to load a library; EngineStartError if a part of it is missing."""
     needed, used = _MODULES[library]
     found: dict[str, None] = {}
     for name in (*needed, *used):

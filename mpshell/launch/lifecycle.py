@@ -1,9 +1,9 @@
-"""The life of an engine as the coordinator's process sees it, as a pure state machine: events in, effects out.
+"""The life of an engine in the coordinator's process, as a pure state machine: events in, effects out.
 
-Two things are watched: the *channel*, over which the engine speaks, and the *sentinel*, whose end proves that
-nothing of the engine runs any more. They end in either order, and an engine is gone when both have. A link
-(`mpshell.launch.local`) feeds in events and carries out the effects. `TABLE` is the whole of it; a pair
-that the table does not hold raises.
+Two descriptors are watched: the *channel*, over which the engine sends messages, and the *sentinel*, whose end
+proves that no process of the engine runs any more. They end in either order, and an engine is gone when both
+have ended. A link (`mpshell.launch.local`) feeds in events and carries out the effects. `TABLE` has all
+transitions; any other raises.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from mpshell.runtime.lean import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Final
 
-STARTING: Final = "STARTING"  # it has been asked for
+STARTING: Final = "STARTING"  # it has been requested
 READY: Final = "READY"  # it has sent its first message
-DEAD: Final = "DEAD"  # its fork server has reported its end, and clears up after it
-SILENT: Final = "SILENT"  # its channel is at its end; something of it may still run
-ORPHANED: Final = "ORPHANED"  # its fork server is gone: it is ending too, which nobody can confirm
-DRAINING: Final = "DRAINING"  # nothing of it runs; its last messages are still to be read
+DEAD: Final = "DEAD"  # its fork server has reported its end, and cleans up after it
+SILENT: Final = "SILENT"  # its channel is at its end; some of its processes may still run
+ORPHANED: Final = (
+    "ORPHANED"  # its fork server has ended: it is ending too, but no process can confirm that
+)
+DRAINING: Final = "DRAINING"  # none of its processes runs; its last messages have not been read yet
 GONE: Final = "GONE"
-CLOSED: Final = "CLOSED"  # given up here: if it lives it takes that as its end
+CLOSED: Final = "CLOSED"  # given up here: if it lives, it ends because of that
 STATES: Final = (STARTING, READY, DEAD, SILENT, ORPHANED, DRAINING, GONE, CLOSED)
 
-#: Those in which the channel is watched, and the sentinel.
+#: The states in which the channel is watched, and the sentinel.
 SPEAKING: Final = frozenset((STARTING, READY, DEAD, ORPHANED, DRAINING))
 GUARDED: Final = frozenset((STARTING, READY, DEAD, SILENT))
 
@@ -33,8 +35,8 @@ CHANNEL_END: Final = "CHANNEL_END"
 GARBAGE: Final = "GARBAGE"  # the rest of the channel cannot be read any more
 DEATH: Final = "DEATH"  # the fork server has reported how the engine ended
 NOTHING_LEFT: Final = "NOTHING_LEFT"  # the sentinel is at its end
-FENCE: Final = "FENCE"  # it is not to go on
-GIVEN_UP: Final = "GIVEN_UP"  # no measure has ended it: it hangs in the kernel, and counts as gone
+FENCE: Final = "FENCE"  # it must not go on
+GIVEN_UP: Final = "GIVEN_UP"  # no measure could end it: it hangs in the kernel, and counts as gone
 CLOSE: Final = "CLOSE"
 EVENTS: Final = (
     FIRST_MESSAGE, CHANNEL_END, GARBAGE, DEATH, NOTHING_LEFT, FENCE, GIVEN_UP, CLOSE,
@@ -67,13 +69,13 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 }  # fmt: skip
 
 # Effects, to be carried out in this order.
-KILL: Final = "KILL"  # have its fork server kill it
-WAKE: Final = "WAKE"  # continue it if it was stopped: it finds its end by itself
-INSIST: Final = "INSIST"  # harder measures follow if it is not gone in a while
+KILL: Final = "KILL"  # tell its fork server to kill it
+WAKE: Final = "WAKE"  # continue it if it was stopped: it notices its end by itself
+INSIST: Final = "INSIST"  # harder measures follow if it is not gone after a while
 UNWATCH_CHANNEL: Final = "UNWATCH_CHANNEL"
 UNWATCH_SENTINEL: Final = "UNWATCH_SENTINEL"
 LOOK: Final = "LOOK"  # read once: without a first message by now it never started anything
-DRAIN: Final = "DRAIN"  # read all that has come, and take the channel for ended
+DRAIN: Final = "DRAIN"  # read everything that has arrived, and treat the channel as ended
 REPORT_SILENT: Final = "REPORT_SILENT"
 RELEASE: Final = "RELEASE"  # close the descriptors of this side
 REPORT_GONE: Final = "REPORT_GONE"
@@ -90,13 +92,14 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.state: str = STARTING
-        #: Whether all that it has sent is read in the end: a client that it has not announced then has not run.
+        #: Whether everything that it has sent is finally read: then a client that it did not announce has not
+        #: run.
         self.certain = True
         #: The events so far, for an error's text.
         self.history: list[str] = []
 
     def handle(self, event: str) -> tuple[str, ...]:
-        """Take one event and return the effects; InvalidTransition for one that cannot be."""
+        """Take one event and return the effects; InvalidTransition for one that the table does not have."""
         before = self.state
         after = TABLE[before].get(event)
         if after is None:

@@ -1,8 +1,8 @@
-"""Where engines come from: an engine, and the means that start it, as a run knows them.
+"""The interfaces of an engine, and of the launcher that starts it, for a run.
 
     Launcher.start() ──► Link ══ frames ══ engine
 
-A run knows nothing else: engines may be forked here (`mpshell.launch.fork`) or run anywhere that frames reach.
+A run uses nothing else: engines may be forked here (`mpshell.launch.fork`) or run anywhere that frames reach.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ LinkHandler: TypeAlias = "Callable[[Link], object]"
 
 
 def ignore(link: Link) -> None:
-    """Do nothing about some news."""
+    """Ignore a report."""
 
 
-#: Seconds that an engine has for its first message, unless its link has a patience of its own: it may have to
-#: wait for a fork server that is just starting, on a machine that is busy.
+#: Seconds that an engine has for its first message, unless its link has its own patience: it may have to
+#: wait for a fork server that is starting on a busy machine.
 PATIENCE = 10.0
 
 
 class Link(Protocol):
     """One incarnation of an engine, leased to one run at a time.
 
-    Frames arrive in order, each once, and stop at some moment. The engine is *gone* when nothing of it runs any
+    Frames arrive in order, each once, until some time. The engine is *gone* when none of its processes runs any
     more, and all of its messages that arrive have been delivered.
     """
 
@@ -45,22 +45,22 @@ class Link(Protocol):
     configured: Configure | None
     #: How it ended ("signal 9"), or why it was fenced.
     detail: str
-    #: As whom it runs commands, as its launcher has it (`Launcher.credentials`).
+    #: The credentials with which it runs commands (`Launcher.credentials`).
     credentials: object
     #: The library of connections that it hosts; "" for none.
     ssh_library: str
-    #: Whether it runs on another host. Then its process ids mean nothing here, it may never come to its first
-    #: message and is given no work before that, and its reports are checked: they are another machine's.
+    #: Whether it runs on another host. Then its process ids mean nothing here, its first message may never
+    #: arrive, it gets no work before that, and its reports are checked, since they come from another machine.
     far: bool
     #: The name of that host; "" for an engine of this one.
     host: str
-    #: Seconds from its monotonic clock to the one here.
+    #: Seconds to add to its monotonic clock for the one here.
     offset: float
-    #: Until when it may have an open connection to a node, on the clock here, by the node's key in results.
+    #: The times until which it may have an open connection to a node, on the local clock, by the node's key.
     connected: dict[Hashable, float]
-    #: The directory there for files that all engines of that host read.
+    #: The directory on that host for files that all engines there read.
     stage: str
-    #: Why it does not host the connections that it was asked to; "" if it does.
+    #: Why it does not host the requested connections; "" if it does.
     lacks: str
 
     @property
@@ -69,7 +69,7 @@ class Link(Protocol):
 
     @property
     def passes_descriptors(self) -> bool:
-        """Whether open files can be sent with a frame: it runs on this machine."""
+        """Whether open files can be sent with a frame, since it runs on this machine."""
 
     @property
     def pending(self) -> int:
@@ -77,14 +77,14 @@ class Link(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether nothing of it runs any more."""
+        """Whether none of its processes runs any more."""
 
     @property
     def certain(self) -> bool:
-        """Whether all that it has sent arrives: a client that it has not announced when it is gone has not run.
+        """Whether everything that it has sent arrives: then a client that it did not announce has not run.
 
-        False when some of it cannot be read, or may have been lost on the way: anything that the engine was
-        handed may have run then.
+        False if some of it cannot be read, or may have been lost on the way: then every client of the
+        engine may have run.
         """
 
     def attach(
@@ -95,35 +95,35 @@ class Link(Protocol):
         on_flushed: LinkHandler,
         on_silent: LinkHandler = ignore,
     ) -> None:
-        """Deliver on `loop` its frames, and the news about it.
+        """Deliver its frames, and reports about it, on `loop`.
 
-        `on_flushed`: all that was pending has left. `on_silent`, once at most: it sends and hears nothing any
+        `on_flushed`: everything pending has left. `on_silent`, at most once: it neither sends nor receives any
         more, but its commands may go on until it is gone. `on_gone`, once.
         """
 
     def detach(self) -> None:
-        """Leave the loop; messages that arrive meanwhile wait."""
+        """Leave the loop; messages that arrive before the next `attach` wait."""
 
     def send(self, commands: list[Message], descriptors: Sequence[int] = ()) -> None:
-        """Send a frame, in order; never blocks, and does nothing once the engine hears no more.
+        """Send a frame, in order; never blocks, and does nothing once the engine receives no more.
 
-        With it go copies of `descriptors`, where it `passes_descriptors`.
+        Copies of `descriptors` are sent with it, if it `passes_descriptors`.
         """
 
     def fence(self, why: str = "") -> None:
-        """Make sure that it does not go on; `why` is its detail. That it is gone is reported later."""
+        """Make sure that it does not go on; `why` is its detail. `on_gone` is called later."""
 
     def ended(self) -> bool:
-        """Return whether it has ended, or sent something but a Pong, while no run leased it."""
+        """Return whether it has ended, or sent anything except a Pong, while no run leased it."""
 
     def close(self) -> None:
-        """Give it up: an engine that still lives takes that as its end. Harmless when done before."""
+        """Give it up: an engine that still lives ends because of that. Repeatable."""
 
 
 class Leased:
-    """The run that a `Link` is leased to: its loop, and where the link reports to. Nobody before `attach`."""
+    """The run that leases a `Link`: its loop, and the callbacks for reports. No effect before `attach`."""
 
-    #: As long as nothing else is known, the engine is on another host.
+    #: Unless a subclass changes it, the engine is on another host.
     passes_descriptors = False
 
     def __init__(self) -> None:
@@ -142,47 +142,47 @@ class Leased:
         on_flushed: LinkHandler,
         on_silent: LinkHandler = ignore,
     ) -> None:
-        """Note them, and begin to listen (`Link.attach`)."""
+        """Store them, and begin to watch (`Link.attach`)."""
         self.loop, self.on_frame = loop, on_frame
         self.on_gone, self.on_flushed, self.on_silent = on_gone, on_flushed, on_silent
         self.on_attached(loop)
 
     def on_attached(self, loop: EventLoop) -> None:
-        """Have the loop watch the descriptors of the engine."""
+        """Let the loop watch the descriptors of the engine."""
 
 
 class Closable(Protocol):
-    """Something to be closed."""
+    """An object that can be closed."""
 
     def close(self) -> None:
-        """End it; may wait for that, some seconds at most."""
+        """End it; this may take some seconds."""
 
 
 class Launcher(Protocol):
-    """Starts engines somewhere. It carries frames and never sees a node's name."""
+    """Starts engines at some place. It carries frames and never sees the name of a node."""
 
-    #: Held over forks of this process, so that no engine is half started then.
+    #: Held during forks of this process, so that no engine is half started then.
     lock: RLock
 
     def capacity(self) -> int:
-        """Return how many engines there are processors for."""
+        """Return the number of processors for engines."""
 
     def prepare(self) -> None:
-        """Begin with the work of a start, without waiting for it: one is soon to come."""
+        """Prepare a start that will follow soon, without waiting."""
 
     def surroundings(self) -> Configure:
-        """Return the working directory, mask and environment that commands of this process have there."""
+        """Return the working directory, mask and environment for commands of this process there."""
 
     def credentials(self) -> object:
-        """Return as whom an engine runs commands that is started now; that of others must not run them."""
+        """Return the credentials of an engine that is started now; engines with others must not be used."""
 
     def part_with(self, used: set[object]) -> Sequence[Closable]:
-        """Return the servers of no engine of these credentials, nor of a next one: to be closed."""
+        """Return the servers that neither an engine with these credentials nor a new one needs: close them."""
 
     def start(self, library: str = "") -> Link:
-        """Start an engine, without waiting for its first message; EngineStartError when that cannot be.
+        """Start an engine, without waiting for its first message; EngineStartError if that is not possible.
 
-        With a `library` it hosts connections of that, beside child processes.
+        With a `library` it hosts connections of that library, in addition to child processes.
         """
 
     def forget(self) -> None:

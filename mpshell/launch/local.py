@@ -1,7 +1,7 @@
-"""One engine of this machine as the coordinator's process has it: its channel, its sentinel, its end.
+"""One engine of this machine in the coordinator's process: its channel, its sentinel, its end.
 
-Made by a launcher; from then on it belongs to the thread that leased it (`mpshell.launch.pool`). The order of
-its actions is the table of `mpshell.launch.lifecycle`; this module sees the events and carries out the effects.
+A launcher makes it; from then on it belongs to the thread that leased it (`mpshell.launch.pool`). The table of
+`mpshell.launch.lifecycle` orders its actions; this module detects the events and carries out the effects.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from mpshell.runtime.loop import EventLoop, TimerHandle
 from mpshell.wire import codec, messages
 from mpshell.wire.channel import Channel
 
-#: Seconds that an engine has for its first message while its fork server goes on: a thousand engines that are
-#: asked for at once come one after the other. One that hangs alone is given up after these.
+#: Seconds that an engine has for its first message while its fork server makes progress: a thousand engines
+#: that are requested at once start one after the other. A single engine that hangs is given up after this
+#: time.
 _LONGEST = 120.0
 
-#: Seconds that an engine has to end by itself, or by its fork server's means, before each harder measure.
+#: Seconds that an engine has to end by itself, or by its fork server, before each harder measure.
 _MEASURE = 3.0
 
-#: The measures, in this order; after the last one an engine counts as gone, whatever it hangs in.
+#: The measures, in this order; after the last one an engine counts as gone, even if it hangs in the kernel.
 _MEASURES = (force.kill_commands, force.kill)
 
 
 def _is_readable(fd: int) -> bool:
-    """Return whether a descriptor has something to read now, or is at its end."""
+    """Return whether a descriptor can be read now, or is at its end."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
@@ -42,8 +43,8 @@ def _is_readable(fd: int) -> bool:
 class LocalLink(Leased):
     """A `Link` to an engine that a fork server of this machine has forked.
 
-    `attach` binds it to the loop of a run. It is gone when its sentinel is at its end, which is when
-    its process and all that it left behind are gone, and its last messages have been read.
+    `attach` binds it to the loop of a run. It is gone when its sentinel is at its end, which means that
+    its process and everything it left behind have ended, and its last messages have been read.
     """
 
     far = False
@@ -74,20 +75,20 @@ class LocalLink(Leased):
         self.detail = ""
         self.credentials = credentials
         self.ssh_library = library
-        #: The session of its fork server, and its own: its process is known by that. 0: not known.
+        #: The session of its fork server and of itself, by which its process is recognized. 0: not known.
         self.session = session
-        #: Whether its fork server is still within reach: without that it ends.
+        #: Whether its fork server can still be reached: without it the engine ends.
         self._served = served
-        #: Whether the fork server has been asked for it: there may be no room yet for that.
+        #: Whether the request for it was sent to the fork server: there may be no room for that yet.
         self._requested = requested
-        #: When its fork server has last gone on.
+        #: When its fork server last made progress.
         self._progress = progress or ForkProgress()
-        #: When it was made, and when it had last not been asked for yet.
+        #: When it was made, and when its request was last seen unsent.
         self._made = self._unrequested = time.monotonic()
         self._lifecycle = lifecycle.Lifecycle()
         self._kill = fence
         self._sentinel = Descriptor(sentinel)
-        #: When the next measure against it is due.
+        #: When the next measure to end it is due.
         self._measure: TimerHandle | None = None
         self._effects: dict[str, Callable[[], object]] = {
             lifecycle.KILL: lambda: self._kill(),
@@ -102,7 +103,7 @@ class LocalLink(Leased):
             lifecycle.REPORT_GONE: self._report_gone,
         }
 
-    #: Both ends are of this machine.
+    #: Both ends are on this machine.
     passes_descriptors = True
 
     # -- for a run -----------------------------------------------------------------------------
@@ -113,7 +114,7 @@ class LocalLink(Leased):
 
     @property
     def patience(self) -> float:
-        # Its time runs from when it was asked for, and anew whenever its fork server goes on.
+        # Its time runs from its request, and begins again whenever its fork server makes progress.
         if not self._requested():
             self._unrequested = time.monotonic()
             return math.inf
@@ -126,7 +127,7 @@ class LocalLink(Leased):
 
     @property
     def certain(self) -> bool:
-        # A socket of this machine delivers all that was sent, also when its sender is dead.
+        # A local socket delivers everything that was sent, also after the death of the sender.
         return self._lifecycle.certain
 
     def on_attached(self, loop: EventLoop) -> None:
@@ -163,7 +164,7 @@ class LocalLink(Leased):
         return _is_readable(self._sentinel.fd) or self._has_news()
 
     def _has_news(self) -> bool:
-        """Return whether more has come than answers to the last Pings, which may cross the end of a run."""
+        """Return whether more has arrived than answers to the last Pings, which may cross the end of a run."""
         channel = self.channel
         if not _is_readable(channel.fileno()):
             return False
@@ -173,7 +174,7 @@ class LocalLink(Leased):
             return True
         if channel.error is not None or not all(isinstance(e, messages.Pong) for e in events):
             return True
-        # The end may follow. One read is enough: a Ping is sent in seconds, and its answer is short.
+        # The end may follow. One read is enough: Pings are seconds apart, and their answers are short.
         return _is_readable(channel.fileno())
 
     def close(self) -> None:
@@ -193,12 +194,13 @@ class LocalLink(Leased):
 
     def _receive(self) -> None:
         if not self.channel.ours():
-            # Closed by the program, by a handler of this turn for one. A loop without its own says so itself.
+            # Closed by the program, perhaps by a handler of this turn. A loop without its own descriptors
+            # reports that.
             speaking = self._lifecycle.state in lifecycle.SPEAKING
             if self.loop is not None and self.loop.intact() and speaking:
                 self._handle(lifecycle.CHANNEL_END)
             return
-        # All that one read completes is delivered at once: messages before garbage count.
+        # Everything that one read completes is delivered at once: messages before garbage count.
         events: list[messages.Message] = []
         end: Exception | None = None
         try:
@@ -216,7 +218,7 @@ class LocalLink(Leased):
                 self._end_of_channel(end)
 
     def _hear(self, events: list[messages.Message]) -> list[messages.Message]:
-        """Take the messages for the link itself; return those for the run."""
+        """Process the messages for the link itself; return those for the run."""
         if self.ready is None:
             self.ready = next((e for e in events if isinstance(e, messages.Ready)), None)
             if self.ready is not None:
@@ -247,7 +249,7 @@ class LocalLink(Leased):
         if self.ready is not None and self.session:
             force.wake(self.ready.pid, self.session)
 
-    # A loop that has lost its descriptors is left alone: its numbers may be another loop's by now.
+    # Do not touch a loop that has lost its descriptors: their numbers may belong to another loop by now.
 
     def _unwatch_channel(self) -> None:
         if self.loop is not None and self.loop.intact():
@@ -259,7 +261,7 @@ class LocalLink(Leased):
             self.loop.remove_reader(self._sentinel.fd)
 
     def _insist(self) -> None:
-        """See to it that it is gone in a while, also when it hangs in the kernel."""
+        """Make sure that it is gone after a while, even if it hangs in the kernel."""
         if self._measure is None and self.loop is not None:
             self._measure = self.loop.call_later(_MEASURE, self._take_measure, 0)
 
@@ -277,9 +279,9 @@ class LocalLink(Leased):
         self._handle(lifecycle.GIVEN_UP)
 
     def _look(self) -> None:
-        """Read once: its fork server is gone before it has been heard of.
+        """Read once: its fork server has ended before its first message.
 
-        It may have been stopped before it could ask to be woken for that. Then it starts nothing any more, as
+        It may have been stopped before it could ask the kernel to wake it then. It starts nothing any more, as
         its lifeline is cut.
         """
         self._receive()
@@ -287,17 +289,17 @@ class LocalLink(Leased):
             self._handle(lifecycle.CHANNEL_END)
 
     def _drain(self) -> None:
-        """Read its last messages, which have all arrived, and take its channel for ended.
+        """Read its last messages, which have all arrived, and treat its channel as ended.
 
-        The channel may be open still: a command between vfork and exec has all descriptors of its engine, and
-        where it cannot be killed there, as in a file system that hangs, it holds them for ever.
+        The channel may still be open: a command between vfork and exec has all descriptors of its engine, and
+        if it cannot be killed there, as in a file system that hangs, it holds them for ever.
         """
         if self.loop is None or self._lifecycle.state not in lifecycle.SPEAKING:
             return
         if not (self.channel.ours() and _is_readable(self.channel.fileno())):
             self._handle(lifecycle.CHANNEL_END)
             return
-        # Again also after an error of the listener's, for as long as there is somebody to listen.
+        # Repeat this also after an error of the listener, as long as there is one.
         self.loop.call_soon(self._drain)
         self._receive()
 

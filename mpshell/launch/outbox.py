@@ -1,7 +1,7 @@
-"""Packets to a fork server that has no room for them: kept in order, and sent when there is some.
+"""Packets to a fork server without room for them: kept in order, and sent when there is room.
 
-A socket of packets holds a few of them, and a fork server takes a millisecond for an engine: a thousand runs
-that begin at once are more than it has room for. The caller, a run with a loop, does not wait; a thread does,
+A packet socket holds a few packets, and a fork server takes a millisecond for an engine: it has no room for a
+thousand runs that begin at once. The caller, a run with a loop, does not wait; a thread does,
 which exists only while packets are left.
 """
 
@@ -20,14 +20,14 @@ from collections.abc import Callable, Sequence
 from mpshell.runtime.descriptors import Descriptor
 from mpshell.wire import control
 
-#: Bytes of the socket's buffer: some forty packets. A packet here is known to wait; the time that an engine
-#: has for its first message runs once its packet is in the socket.
+#: Size of the socket's buffer in bytes: about forty packets. A packet here counts as waiting; the time that an
+#: engine has for its first message begins when its packet is in the socket.
 _BUFFER = 1 << 14
 
 #: Seconds without any progress after which a fork server is given up.
 _PATIENCE = 10.0
 
-#: Seconds between two tries where no descriptor tells of room: too many others are on their way in sockets
+#: Seconds between two tries when no descriptor can report room: too many descriptors are in flight in sockets
 #: (ETOOMANYREFS of unix(7)).
 _RETRY = 0.02
 
@@ -36,14 +36,14 @@ _WAIT = 1000
 
 
 class ForkProgress:
-    """When a fork server last went on: it took a packet, or an engine of it had its first message."""
+    """The last progress of a fork server: it took a packet, or one of its engines sent its first message."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.at = clock()
 
     def note(self) -> None:
-        """It has gone on just now."""
+        """Note progress now."""
         self.at = self._clock()
 
 
@@ -57,14 +57,14 @@ class Outbox:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _BUFFER)
         self._descriptor = Descriptor(sock.fileno())
         self._lock = lock
-        #: Continues a fork server that somebody has stopped.
+        #: Continues a fork server that was stopped.
         self._wake = wake
-        #: Packets, and copies of the descriptors that go with them.
+        #: Packets, and copies of their descriptors.
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
         self._thread: threading.Thread | None = None
         self._given_up = False
         self.progress = ForkProgress()
-        #: Set when nothing is sent any more.
+        #: Whether nothing is sent any more.
         self._retry = threading.Event()
 
     def ours(self) -> bool:
@@ -72,7 +72,7 @@ class Outbox:
         return not self._given_up and self._descriptor.ours()
 
     def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
-        """Send a packet, or keep it until there is room; OSError when the fork server is gone.
+        """Send a packet, or keep it until there is room; OSError if the fork server has ended.
 
         The caller may close the descriptors at once.
         """
@@ -86,13 +86,13 @@ class Outbox:
         self._wake()
 
     def holds(self, engine_id: int) -> bool:
-        """Return whether the request for an engine has not left yet."""
-        # Without the lock: asked at every heartbeat, and a late answer is as good.
+        """Return whether the request for an engine still waits."""
+        # Without the lock: called at every heartbeat, and a late answer does no harm.
         fork = control.fork_packet(engine_id)
         return any(packet.startswith(fork) for packet, _ in list(self._waiting))
 
     def recall(self, engine_id: int) -> bool:
-        """Drop the request for an engine that has not left yet; return whether there was one."""
+        """Drop the request for an engine if it still waits; return whether it did."""
         with self._lock:
             fork = control.fork_packet(engine_id)
             for entry in self._waiting:
@@ -103,15 +103,15 @@ class Outbox:
         return False
 
     def close(self, shutdown: bool = False) -> None:
-        """Drop the packets that wait and close the socket, if it is still ours."""
+        """Drop the waiting packets and close the socket, if it is still ours."""
         self._drop()
         if shutdown and self._descriptor.ours():
             try:
-                # Also where a fork of this process in C holds a copy.
+                # Also if a fork of this process in C holds a copy.
                 self._sock.shutdown(_socket.SHUT_RDWR)
             except OSError:
-                pass  # the fork server has gone before
-        # The object alone would close whatever has its number.
+                pass  # the fork server has ended before
+        # The object alone would close any descriptor that has its number now.
         self._sock.detach()
         self._descriptor.close()
 
@@ -160,18 +160,18 @@ class Outbox:
         room = False
         while (before := self._flush()) >= 0:
             if time.monotonic() > max(began, self.progress.at) + _PATIENCE:
-                # The descriptors of packets that wait are closed with it: so their runs see that there is no
+                # The descriptors of waiting packets are closed with it: so their runs notice that there is no
                 # engine.
                 self._drop()
                 continue
             self._wake()
             if room and not before:
-                # The socket has room, and yet did not take the packet: no descriptor tells when it will.
+                # The socket has room, but did not take the packet: no descriptor shows when it will.
                 self._retry.wait(_RETRY)
             room = self._has_room()
 
     def _flush(self) -> int:
-        """Send as many packets as there is room for; return how many that were, -1 when none is left."""
+        """Send as many packets as there is room for; return their number, -1 if none is left."""
         with self._lock:
             sent = 0
             try:
@@ -179,7 +179,7 @@ class Outbox:
                     _close(self._waiting.popleft()[1])
                     sent += 1
             except OSError:
-                # The fork server is gone.
+                # The fork server has ended.
                 self._drop()
             if not self._descriptor.ours():
                 self._drop()

@@ -1,7 +1,7 @@
-"""Engines of this process that are warm between runs, leased to one run at a time.
+"""Engines of this process that stay warm between runs, leased to one run at a time.
 
-One pool serves every Task of the process: any thread leases and gives back. A process that forks gets
-a new pool in the child; the parent's engines are none of its business.
+One pool serves every Task of the process: any thread leases and gives back. After a fork the child has
+a new pool, and does not use the parent's engines.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from mpshell.launch.link import Link
     from mpshell.wire.messages import Configure
 
-#: Commands that make one more engine worth it, when the number of engines is not asked for.
+#: The number of commands for which one more engine is leased, if the number of engines is not set.
 _COMMANDS_AN_ENGINE = 8
 
 
 def _alike(link: Link) -> int:
-    """Rank all engines alike."""
+    """Give all engines the same rank."""
     return 0
 
 
 def default_engines(commands: int, cpus: int) -> int:
-    """Return how many engines so many commands are worth."""
+    """Return the number of engines for `commands` commands."""
     return min(cpus, -(-commands // _COMMANDS_AN_ENGINE))
 
 
 class EnginePool:
-    """Idle engines of one launcher, at most as many of each library as there are processors for."""
+    """Idle engines of one launcher, of each library at most one per processor."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
@@ -43,13 +43,13 @@ class EnginePool:
         self._leased: set[Link] = set()
 
     def prepare(self) -> None:
-        """Begin with the work of the next `lease`, without waiting for it."""
+        """Prepare the next `lease`, without waiting."""
         with self._lock:
             if not self._idle:
                 self._launcher.prepare()
 
     def engines_for(self, commands: int, wanted: int | None) -> int:
-        """Return how many engines run a number of commands: `wanted`, or as many as they are worth."""
+        """Return how many engines run a number of commands: `wanted`, or a number for the amount of work."""
         if wanted is not None:
             return wanted
         return default_engines(commands, self._launcher.capacity())
@@ -66,7 +66,7 @@ class EnginePool:
     def lease(self, library: str = "", rank: Callable[[Link], int] = _alike) -> Link:
         """Return an engine for one run, one that hosts connections of a `library`: a warm one, or a new one.
 
-        Of the warm ones it is that of the highest `rank`. EngineStartError when there is none to be had.
+        Of the warm ones it is the one with the highest `rank`. EngineStartError if no engine is available.
         """
         with self._lock:
             now = self._launcher.credentials()
@@ -81,7 +81,7 @@ class EnginePool:
         return link
 
     def _idle_of(self, library: str, rank: Callable[[Link], int]) -> Link | None:
-        """Take the warm engine of a library that ranks first; of equal ones that which was given back last."""
+        """Take the warm engine of a library with the highest rank; of equal ones, the one given back last."""
         alike = self.warm(library)
         if not alike:
             return None
@@ -102,14 +102,14 @@ class EnginePool:
         self._tidy()
 
     def discard(self, link: Link) -> None:
-        """Take back an engine that cannot serve any more."""
+        """Take back an engine that cannot be used any more."""
         with self._lock:
             self._leased.discard(link)
         link.close()
         self._tidy()
 
     def _tidy(self) -> None:
-        """End the servers of engines of other credentials, once no such engine is in use."""
+        """End the servers of engines with other credentials, once no such engine is in use."""
         with self._lock:
             used = {other.credentials for other in (*self._leased, *self._idle)}
             unused = self._launcher.part_with(used)
@@ -127,7 +127,7 @@ class EnginePool:
             self._launcher.close()
 
     def before_fork(self) -> None:
-        """Let nobody lease or start until `after_fork`: no descriptor is half handed over then."""
+        """Block leases and starts until `after_fork`, so that no descriptor is half handed over."""
         self._lock.acquire()
         self._launcher.lock.acquire()
 
@@ -142,14 +142,14 @@ class EnginePool:
         self._launcher.forget()
 
 
-# Locks that a signal handler which forks may hold already.
+# Reentrant: a signal handler that forks may hold them already.
 _lock = threading.RLock()
-#: The pools of this process by launcher; None: that of the engines here.
+#: The pools of this process by launcher; None: that of the local engines.
 _pools: dict[Launcher | None, EnginePool] = {}
 
 
 def engine_pool(launcher: Launcher | None = None) -> EnginePool:
-    """Return the pool of a launcher in this process; by default that of engines of this host."""
+    """Return the pool of a launcher in this process; by default that of the local engines."""
     with _lock:
         pool = _pools.get(launcher)
         if pool is None:
@@ -166,7 +166,7 @@ def shutdown() -> None:
 
 
 def _before_fork() -> None:
-    """A fork in another thread's `lease` would take copies of ends that nobody closes in the child."""
+    """A fork during another thread's `lease` would copy descriptors that are never closed in the child."""
     _lock.acquire()
     for pool in _pools.values():
         pool.before_fork()

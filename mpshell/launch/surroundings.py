@@ -1,4 +1,4 @@
-"""Working directory, mask and environment that a command has from the process that asks for it."""
+"""Working directory, mask and environment that a command gets from the process that requests it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def surroundings() -> Configure:
         cwd = os.getcwdb()
     except FileNotFoundError:
         cwd = b"/"
-    # A shell would set it; a command that runs without one finds the same.
+    # A shell would set it; a command without a shell gets the same.
     if env.get(b"PWD") is None or not os.path.isabs(env[b"PWD"]):
         env[b"PWD"] = cwd
     return Configure(cwd, _umask(), env)
 
 
 def _umask() -> int | None:
-    """Return this process's mask; umask(2) tells it only by changing it, for all threads at once."""
+    """Return this process's mask; umask(2) returns it only by changing it, for all threads at once."""
     try:
         mask = status_field(status_of("self"), b"Umask")
     except OSError:

@@ -20,9 +20,9 @@ Other = TypeVar("Other")
 
 
 class DictSet(Generic[M, Source, Other]):
-    """A mutable set: methods take whatever stands for members, operators another set only.
+    """A mutable set: methods take members in any form, operators only another set.
 
-    A text beside an operator is more likely a slip.
+    A text next to an operator is more likely a mistake.
     """
 
     # Abstract methods by NotImplementedError: with ABCMeta each isinstance() of a node set would call Python.
@@ -46,7 +46,7 @@ class DictSet(Generic[M, Source, Other]):
         self._replace({**self._members(), **members})
 
     def _is_set(self, other: object) -> bool:
-        """Tell whether an operator takes `other`."""
+        """Return whether an operator takes `other`."""
         raise NotImplementedError
 
     def copy(self) -> Self:
@@ -111,11 +111,11 @@ class DictSet(Generic[M, Source, Other]):
         return result
 
     def issubset(self, other: Source) -> bool:
-        """Tell whether all of it is in `other`."""
+        """Return whether all of it is in `other`."""
         return self._members().keys() <= self._members_of(other).keys()
 
     def issuperset(self, other: Source) -> bool:
-        """Tell whether all of `other` is in it."""
+        """Return whether all of `other` is in it."""
         return self._members().keys() >= self._members_of(other).keys()
 
     def __or__(self, other: Other) -> Self:
@@ -171,7 +171,7 @@ class DictSet(Generic[M, Source, Other]):
         return self >= other and self != other
 
     def _operand(self, other: object) -> Source:
-        """Return the operand of an operator, as methods take it; TypeError where it is not a set."""
+        """Return the operand of an operator in a form for methods; TypeError if it is not a set."""
         if not self._is_set(other):
             raise TypeError(
                 f"an operator of a {type(self).__name__} takes another one, not {other!r}"

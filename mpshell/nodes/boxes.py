@@ -1,4 +1,4 @@
-"""Own the folding of vectors of numbers into boxes, the largest first, as ClusterShell orders and cuts them.
+"""Folds vectors of numbers into boxes, the largest first, as ClusterShell orders and cuts them.
 
 A *box* is a column of keys for each axis, and stands for their product.  Called by
 `mpshell.nodes.folding` and by `RangeSetND`.  Pure code without global state.
@@ -169,7 +169,7 @@ class _Columns:
         return box & self.others[axis] | self.number(tuple(sorted(keys))) << self.shifts[axis]
 
     def difference(self, one: _Box, two: _Box) -> int:
-        """Return the one axis in which two boxes differ, -1 where they differ in several."""
+        """Return the one axis in which two boxes differ, -1 if they differ in several."""
         bits = one ^ two
         for axis, others in enumerate(self.others):
             if not bits & others:
@@ -180,7 +180,7 @@ class _Columns:
 class _Orders(dict[_Box, int]):
     """The sort keys of boxes, the largest box first.  No two disjoint boxes have the same.
 
-    Each is computed when it is asked for: most boxes are the same in the next pass.
+    Each is computed when it is needed: most boxes are the same in the next pass.
     """
 
     def __init__(
@@ -260,7 +260,7 @@ class _Search:
         self._boxes = boxes
         self._columns = columns
         self.gone = [False] * len(boxes)
-        #: Of each axis, the first place of boxes that are equal but for it, and all places of several such.
+        #: Of each axis, the first place of boxes that are equal except in it, and all places of several such.
         self._alike: list[tuple[dict[_Box, int], dict[_Box, list[int]]]] = []
         places = range(len(boxes))
         for others in columns.others:
@@ -307,7 +307,7 @@ class _Search:
         return nearest, in_axis
 
     def _places(self, box: _Box, axis: int) -> Sequence[int]:
-        """Return the places of the boxes that are equal to one but for an axis."""
+        """Return the places of the boxes that are equal to one except in an axis."""
         first, several = self._alike[axis]
         alike = box & self._columns.others[axis]
         if alike in several:

@@ -40,7 +40,7 @@ def sort_names(names: Collection[str]) -> list[str]:
 def fold_names(names: Collection[str], distinct: bool = True) -> list[Box]:
     """Return the boxes of the names, in order of pattern, then as `fold_columns` has them.
 
-    `distinct` says that no name is there twice, which saves a look at each.
+    `distinct` means that no name occurs twice, which saves a check of each.
     """
     boxes: list[Box] = []
     for pattern, group in _by_pattern(names):

@@ -64,7 +64,7 @@ class Queries(Protocol):
         """Return the names of all groups of a source."""
 
     def has_reverse(self, source: str | None) -> bool:
-        """Return whether the source can tell the groups of a node."""
+        """Return whether the source can list the groups of a node."""
 
     def groups_of(self, node: str, source: str | None) -> Sequence[str]:
         """Return the names of the groups of a node."""
@@ -86,9 +86,9 @@ class GroupReader:
         self._queries = queries
         self._source = source
         self._wildcards = wildcards
-        #: The groups whose answers hold the text.
+        #: The groups whose answers contain the text.
         self._within = within
-        #: All nodes, asked for once in a text, so that its wildcards agree.
+        #: All nodes, queried once for a text, so that its wildcards agree.
         self._all: dict[str, None] | None = None
 
     def resolve(self, names: Iterable[str]) -> dict[str, None]:
@@ -174,7 +174,7 @@ def group_names(queries: Queries, source: str | None) -> list[str]:
 
 
 def all_texts(queries: Queries, source: str | None, part: str) -> list[str]:
-    """Return all nodes of a source, or the members of all its groups where it cannot list them."""
+    """Return all nodes of a source, or the members of all its groups if it cannot list them."""
     try:
         return list(queries.all_nodes(source))
     except NoGroupQueryError:

@@ -59,7 +59,7 @@ class RangeSetPaddingError(RangeSetParseError):
 def check_autostep(autostep: float | None) -> float | None:
     """Return `autostep`, the least number of indexes that fold into ``first-last/step``.
 
-    Raise TypeError where it is neither a number nor None, ValueError where it is under 2.
+    Raise TypeError if it is neither a number nor None, ValueError if it is under 2.
     """
     if autostep is not None:
         if not isinstance(autostep, (int, float)):
@@ -87,7 +87,7 @@ def key_index(key: int) -> str:
 def parse_indexes(text: str, limit: int = MAX_INDEXES) -> list[str]:
     """Return the indexes that `text` describes, sorted, each once.
 
-    Raise RangeSetParseError with the bad part, also where they are more than `limit`.
+    Raise RangeSetParseError with the bad part, also if there are more than `limit`.
     """
     indexes: list[str] = []
     parts = text.split(",")
@@ -128,15 +128,15 @@ def _expand_range(part: str, indexes: list[str], limit: int) -> None:
 
 
 def _outgrows(first: str, last: str) -> bool:
-    """Tell whether a range is one whose numbers gain a digit, ``08-100``, as Slurm writes it.
+    """Return whether the numbers of a range gain a digit, ``08-100``, as Slurm writes it.
 
-    Any other two widths are more likely a slip, and Slurm never writes them.
+    Any other two widths are more likely a mistake, and Slurm never writes them.
     """
     return is_padded(first) and len(first) < len(last) and not is_padded(last)
 
 
 def _complaint(part: str) -> str:
-    """Say why `part` is not a range."""
+    """Raise the error that explains why `part` is not a range."""
     if not part:
         return "empty range"
     if _STEP_ALONE.fullmatch(part):
@@ -145,7 +145,7 @@ def _complaint(part: str) -> str:
 
 
 def is_padded(index: str) -> bool:
-    """Tell whether an index has leading zeros."""
+    """Return whether an index has leading zeros."""
     return index[0] == "0" and len(index) > 1
 
 
@@ -221,20 +221,20 @@ def _stepped(keys: Sequence[int], autostep: float) -> Iterator[tuple[int, int, i
 
 
 def _is_lone(values: Sequence[int], at: int) -> bool:
-    """Tell whether the value at a position, if there is one, is 1 from the one before, but not the next."""
+    """Return whether the value at a position, if any, is 1 more than the previous one, and the next is not."""
     value, after = values[at : at + 1], values[at + 1 : at + 2]
     return value == [values[at - 1] + 1] and after != [values[at - 1] + 2]
 
 
 def _may_end(first: str, last: str) -> bool:
-    """Tell whether a range that starts with `first` may hold `last`, as to leading zeros."""
+    """Return whether a range that starts with `first` may hold `last`, with regard to leading zeros."""
     return len(first) == len(last) or not (is_padded(first) or is_padded(last))
 
 
 def chunks(items: list[_T], nbr: int) -> Iterator[list[_T]]:
-    """Yield `items` in order as at most `nbr` parts, of sizes that differ by one at most.
+    """Yield `items` in order as at most `nbr` parts, whose sizes differ by at most one.
 
-    Raise ValueError, at the call, where `nbr` is under 1, TypeError where it is no whole number.
+    Raise ValueError, at the call, if `nbr` is under 1, TypeError if it is not a whole number.
     """
     if not isinstance(nbr, int):
         raise TypeError(f"a number of parts is expected, not {nbr!r}")

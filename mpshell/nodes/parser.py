@@ -70,12 +70,12 @@ Readers = Callable[[str], NameReader]
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether `text` is one name as it stands, or empty."""
+    """Return whether `text` is exactly one name, or empty."""
     return _HAS_SPECIAL(text) is None
 
 
 def are_plain(lines: str, count: int) -> bool:
-    """Tell whether each of so many lines is a name as it stands, or empty."""
+    """Return whether each of a number of lines is exactly one name, or empty."""
     # One search per character through one long text is far faster than one match per name.
     return lines.count("\n") == max(count - 1, 0) and not any(
         character in lines for character in _SPECIAL if character != "\n"
@@ -136,7 +136,7 @@ def _combined(operands: list[tuple[str, str]], readers: Readers | None) -> dict[
 
 
 def _needs_reader(operand: str) -> bool:
-    """Tell whether an operand is a group, or has a wildcard."""
+    """Return whether an operand is a group, or has a wildcard."""
     return operand[0] == "@" or "*" in operand or "?" in operand
 
 

@@ -44,7 +44,7 @@ def _listed(queries: Queries, source: str | None) -> list[str]:
     except NoGroupQueryError:
         return []
     except NodeGroupError as error:
-        # A source whose list fails may be able to tell the groups of a node all the same.
+        # A source whose list fails may still be able to list the groups of a node.
         if error.upcall is None or not queries.has_reverse(source):
             raise
         return []

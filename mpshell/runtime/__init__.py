@@ -1,1 +1,1 @@
-"""Shared machinery below every layer: event loop, light stand-ins for slow modules, hooks for forks."""
+"""Shared machinery below every layer: event loop, light replacements of slow modules, hooks for forks."""

@@ -1,6 +1,6 @@
-"""Deadlines of CLOCK_BOOTTIME: they come also while a machine is suspended, when CLOCK_MONOTONIC stands still.
+"""Deadlines of CLOCK_BOOTTIME, which runs while a machine is suspended; CLOCK_MONOTONIC stands still then.
 
-A host that has slept beyond its lease must not go on for the rest of it when it wakes up.
+A host that was suspended for longer than its lease must not use the rest of the lease when it wakes up.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ def now() -> float:
 
 
 class Alarm:
-    """A descriptor that can be read from a moment on (timerfd_create(2)); OSError where there is no room."""
+    """A descriptor that becomes readable at a time (timerfd_create(2)); OSError if there is no room."""
 
     def __init__(self) -> None:
         self._fd: int = _libc.timerfd_create(_CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK)
@@ -39,7 +39,7 @@ class Alarm:
         return self._fd
 
     def set(self, when: float) -> None:
-        """Have it readable from `when` on, a moment of CLOCK_BOOTTIME, which may be over."""
+        """Make it readable from `when` on, a time of CLOCK_BOOTTIME, which may be past."""
         # A value of zero would disarm it.
         whole, part = divmod(max(when, 1e-9), 1)
         value = _Itimerspec(0, 0, int(whole), max(int(part * 1e9), not whole))
@@ -47,7 +47,7 @@ class Alarm:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 
     def close(self) -> None:
-        """Close the descriptor. Harmless when done already."""
+        """Close the descriptor. Repeatable."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,8 +1,8 @@
-"""Descriptors recognized by the file that they lead to: a number alone may be the user's by now.
+"""Descriptors recognized by the file that they refer to, because the user may have reused the number.
 
-A program may close every descriptor above 2, as daemons do when they start, or put another one in the place
-of any (dup2(2)), and these numbers are given out again. So before a descriptor that stays open between two
-calls is written to or closed, its device and inode (fstat(2)) are held against those of when it was opened.
+A program may close every descriptor above 2, as daemons do when they start, or replace any of them by another
+one (dup2(2)), and the numbers are reused. So before a descriptor that stays open between two
+calls is written to or closed, its device and inode (fstat(2)) are compared with those at its opening.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 
 #: The bits of a mode that are the type of a file.
 _TYPE = 0o170000
-#: Tells two descriptors apart that share an inode: pidfds before Linux 6.9 for one (proc_pid_fdinfo(5)).
+#: Distinguishes descriptors that share an inode, such as pidfds before Linux 6.9 (proc_pid_fdinfo(5)).
 _PROPER = ("Pid:", "eventfd-id:")
 #: The number of a process that has been reaped.
 _REAPED = "Pid:\t-1\n"
 
 
 class Descriptor:
-    """An open descriptor of this package's."""
+    """An open descriptor of this package."""
 
     __slots__ = ("_device", "_inode", "_proper", "fd")
 
@@ -26,11 +26,11 @@ class Descriptor:
         self.fd = fd
         status = os.fstat(fd)
         self._device, self._inode = status.st_dev, status.st_ino
-        # Sockets, pipes and files have an inode each, and a type; objects of the kernel alone have none.
+        # Sockets, pipes and files each have an inode, and a type; other objects of the kernel have none.
         self._proper = "" if status.st_mode & _TYPE else _proper(fd)
 
     def ours(self) -> bool:
-        """Return whether it is open, and still leads to the same file."""
+        """Return whether it is open, and still refers to the same file."""
         try:
             status = os.fstat(self.fd)
         except OSError:
@@ -43,7 +43,7 @@ class Descriptor:
         return proper == self._proper or (_REAPED in proper and "Pid:" in self._proper)
 
     def close(self) -> None:
-        """Close it if it is ours; harmless when that was done already."""
+        """Close it if it is ours; repeatable."""
         if self.ours():
             os.close(self.fd)
         self.fd = -1

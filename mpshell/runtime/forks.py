@@ -1,4 +1,4 @@
-"""State that a child of os.fork has to mend: it has the locks of its parent, but only one of its threads.
+"""State that a child of os.fork has to repair: it has the locks of its parent, but only one of its threads.
 
 A leaf; called in the child, before anything else runs there.
 """
@@ -9,7 +9,7 @@ import threading
 
 
 def renewed(condition: threading.Condition) -> threading.Condition:
-    """Return a Condition, or another one where a thread holds it that is not there to let it go."""
+    """Return a Condition, or a new one if a thread holds it that does not exist here."""
     if condition.acquire(blocking=False):
         condition.release()
         return condition

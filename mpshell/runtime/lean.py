@@ -1,13 +1,13 @@
 """Replacements of `typing`, `pickle` and `signal` for a first run, without the modules that these load.
 
-The wrappers in the standard library bring regular expressions and enumerations along, which was 10 of the
-22 ms that the imports of a fork server took, and the first run waits for them and for those of the program
+The wrappers in the standard library import regular expressions and enumerations, which took 10 of the
+22 ms of the imports of a fork server, and the first run waits for these and for those of the program
 (docs/decisions.md). A type checker sees the originals.
 """
 
 from __future__ import annotations
 
-#: Known to type checkers by its name.
+#: Type checkers know it by its name.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:

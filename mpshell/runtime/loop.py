@@ -1,11 +1,11 @@
 """The poll loop that both processes run: descriptors, deadlines, and wake-ups from other threads.
 
-Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`, but for `call_soon`,
+Its methods have the names and the meaning of those on `asyncio.AbstractEventLoop`, except `call_soon`,
 which returns no handle. One turn is: wait for descriptors or the next deadline, call the readers that are
-ready, call the deadlines that have come, then call once all that `call_soon` holds. So a call that a reader
-puts off with `call_soon` runs in the same turn: that is how all that one turn has to say ends up in one frame.
+ready, call the deadlines that have come, then make each call of `call_soon` once. So a call that a reader
+schedules with `call_soon` runs in the same turn: in this way all messages of one turn are sent in one frame.
 
-Only the thread that runs the loop calls its methods, `call_soon_threadsafe` excepted.
+Only the thread that runs the loop calls its methods, except `call_soon_threadsafe`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_WAIT = 86400.0
 
 
 class TimerHandle:
-    """A call at a deadline, which `cancel` calls off."""
+    """A call at a deadline, which `cancel` can cancel."""
 
     __slots__ = ("_cancelled", "_loop", "args", "callback", "when")
 
@@ -49,7 +49,7 @@ class TimerHandle:
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Call it off; harmless when it has been made, or called off before."""
+        """Cancel the call; no effect if it was made or cancelled before."""
         self._cancelled = True
         if self.callback is not None:
             self.callback = None
@@ -67,13 +67,13 @@ class TimerHandle:
 class EventLoop:
     """A selector on epoll, a heap of deadlines and a wake-up descriptor.
 
-    `clock` gives monotonic seconds; a test passes its own.
+    `clock` returns monotonic seconds; a test passes its own.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.time = clock
         self._epoll = select.epoll()
-        #: Waits for (descriptor, events), with a time in seconds and a number at most; may be wrapped.
+        #: Waits for (descriptor, events), with a timeout in seconds and a maximal number; may be wrapped.
         self.wait: Callable[[float, int], list[tuple[int, int]]] = self._epoll.poll
         self._readers: dict[int, tuple[Callback, tuple[Any, ...]]] = {}
         self._writers: dict[int, tuple[Callback, tuple[Any, ...]]] = {}
@@ -81,9 +81,9 @@ class EventLoop:
         self._cancelled = 0
         self._ready: deque[tuple[Callback, tuple[Any, ...]]] = deque()
         self._stopping = False
-        #: Turns that it has made, the one that goes on included.
+        #: The number of its turns, including the current one.
         self.turns = 0
-        # A pipe, which can be known again; eventfds share an inode.
+        # A pipe, which can be recognized; eventfds share an inode.
         wakeup, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup, self._wake = Descriptor(wakeup), Descriptor(wake)
         self.add_reader(wakeup, self._on_wakeup)
@@ -91,7 +91,7 @@ class EventLoop:
     # -- descriptors --
 
     def add_reader(self, fd: int, callback: Callback, *args: Any) -> None:
-        """Call `callback` when `fd` can be read, is at its end, or in error; replaces an earlier one."""
+        """Call `callback` when `fd` can be read, is at its end, or has an error; replaces an earlier one."""
         self._change(fd, self._readers, (callback, args))
 
     def remove_reader(self, fd: int) -> bool:
@@ -99,7 +99,7 @@ class EventLoop:
         return self._forget(fd, self._readers)
 
     def add_writer(self, fd: int, callback: Callback, *args: Any) -> None:
-        """Call `callback` when `fd` can be written, or is in error; replaces an earlier one."""
+        """Call `callback` when `fd` can be written, or has an error; replaces an earlier one."""
         self._change(fd, self._writers, (callback, args))
 
     def remove_writer(self, fd: int) -> bool:
@@ -137,10 +137,10 @@ class EventLoop:
             if mask:
                 self._epoll.modify(fd, mask)
             else:
-                # Not merely an empty mask: epoll tells of a hang-up whatever the mask.
+                # An empty mask is not enough: epoll reports a hang-up with any mask.
                 self._epoll.unregister(fd)
         except OSError as error:
-            # Closed by somebody else, or another one's by now: the kernel has seen to it.
+            # Closed elsewhere, or another descriptor now: the kernel has removed it.
             if error.errno not in (errno.EBADF, errno.ENOENT, errno.EPERM, errno.EINVAL):
                 raise
         return True
@@ -148,7 +148,7 @@ class EventLoop:
     # -- calls --
 
     def call_soon(self, callback: Callback, *args: Any) -> None:
-        """Call it at the end of this turn, or of the next one when said there."""
+        """Call it at the end of this turn; a call from there is made at the end of the next one."""
         self._ready.append((callback, args))
 
     def call_soon_threadsafe(self, callback: Callback, *args: Any) -> None:
@@ -162,7 +162,7 @@ class EventLoop:
             try:
                 os.write(self._wake.fd, b"w")
             except BlockingIOError:
-                # It is full, and so the loop is woken already.
+                # The pipe is full, so the loop is woken already.
                 return
 
     def _on_wakeup(self) -> None:
@@ -185,7 +185,7 @@ class EventLoop:
     # -- running --
 
     def run_forever(self) -> None:
-        """Turn until `stop` is called. An exception of a callback goes through, and the loop can go on."""
+        """Make turns until `stop` is called. An exception of a callback is raised, and the loop can go on."""
         self._stopping = False
         while not self._stopping:
             self.run_once()
@@ -195,7 +195,7 @@ class EventLoop:
         self._stopping = True
 
     def run_once(self, poll_only: bool = False) -> None:
-        """Make one turn, without waiting when `poll_only`."""
+        """Make one turn, without waiting if `poll_only`."""
         self.turns += 1
         timeout = 0.0 if poll_only or self._ready else self._until_next_deadline()
         readers, writers = self._readers, self._writers
@@ -213,7 +213,7 @@ class EventLoop:
 
     def _until_next_deadline(self) -> float:
         timers = self._timers
-        # Called-off deadlines leave when they come to the top, or when they are most of the heap.
+        # Cancelled deadlines are removed when they come to the top, or when they are most of the heap.
         if self._cancelled > 1000 and self._cancelled * 2 > len(timers):
             timers[:] = [handle for handle in timers if handle.callback is not None]
             heapq.heapify(timers)
@@ -233,13 +233,14 @@ class EventLoop:
                 self._cancelled -= 1
             else:
                 due.append(handle)
-        # A call that an earlier one of them calls off is not made any more.
+        # An earlier one of these calls may have cancelled this one.
         for position, handle in enumerate(due):
             callback = handle.callback
             if callback is None:
                 self._cancelled -= 1
                 continue
-            # Not kept either way: who keeps his handle would be kept by it, until cycles are looked for.
+            # Drop callback and args: the owner often stores the handle, and the cycle would live until the GC
+            # runs.
             args, handle.args = handle.args, ()
             handle.callback = None
             try:
@@ -263,7 +264,7 @@ class EventLoop:
         self._wake.close()
 
     def _has_its_epoll(self) -> bool:
-        """Return whether the epoll descriptor is this loop's: no other one knows of the wake-up pipe."""
+        """Return whether the epoll descriptor is this loop's: no other one watches the wake-up pipe."""
         if not self._wakeup.ours():
             return False
         try:
@@ -274,7 +275,7 @@ class EventLoop:
 
 
 def _keep_for_ever(epoll: select.epoll) -> None:
-    """See to it that Python does not close the number of an epoll object, which is somebody else's by now.
+    """Prevent Python from closing the number of an epoll object, which belongs to another file now.
 
     An object that is deallocated closes its descriptor, also when the interpreter ends, and the user's files
     are flushed later than that.

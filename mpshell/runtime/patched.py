@@ -12,7 +12,7 @@ from mpshell.errors import TaskError
 def check_unpatched() -> None:
     """Raise TaskError in a process whose threads or waits are replaced by green ones.
 
-    A run waits in epoll, which holds up every green thread, and a Task is bound to a thread of the system.
+    A run waits in epoll, which blocks all green threads, and a Task is bound to a thread of the system.
     """
     green = not isinstance(_thread.start_new_thread, types.BuiltinFunctionType)
     if green or not hasattr(select, "epoll"):

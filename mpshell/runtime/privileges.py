@@ -1,7 +1,7 @@
 """The rights of a program on its machine, as one short text that changes when the program drops any of them.
 
-Read by the program, and by the processes that run commands in its name: the rights that they hold must not stay
-within reach of a program that has dropped it. Source: proc_pid_status(5).
+The program reads it, and so do the processes that run its commands: a program that has dropped a right must not
+be able to use it through them. Source: proc_pid_status(5).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FIELDS = (b"Uid", b"Gid", b"CapInh", b"CapPrm", b"CapBnd", b"CapAmb")
 def privileges_of(process: int | str) -> str | None:
     """Return the ids and capabilities of a process; "" for one without id 0 and without capabilities.
 
-    `process` is its directory in /proc, "self" for one. None where it cannot be read. A process changes the
+    `process` is its directory in /proc, e.g. "self". None if it cannot be read. A process changes the
     ids of all its threads at once; the directory of a process shows those of its main thread.
     """
     try:

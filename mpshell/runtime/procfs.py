@@ -1,4 +1,4 @@
-"""Which processes are whose children, as /proc has it. Linux only; used by engines and by their coordinator."""
+"""The children of processes, from /proc. Linux only; used by engines and by their coordinator."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 
 
 def why_unusable() -> str:
-    """Return why /proc does not show this process and its children; empty where it does.
+    """Return why /proc does not show this process and its children; empty if it does.
 
-    The numbers in a /proc of another PID namespace are those of other processes here.
+    The numbers in a /proc of another PID namespace belong to other processes here.
     """
     try:
         shown = os.readlink("/proc/self")
     except OSError as error:
-        return f"/proc is needed to end what commands leave, and is not there: {error}"
+        return f"/proc is needed to end processes that commands leave, and is not mounted: {error}"
     if shown == str(os.getpid()):
         return ""
     return (
-        "/proc is needed to end what commands leave, and is that of another PID namespace:"
-        f" /proc/self is {shown}, this process {os.getpid()}"
+        "/proc is needed to end processes that commands leave, and is that of another PID namespace:"
+        f" /proc/self is {shown}, this process is {os.getpid()}"
     )
 
 
@@ -44,7 +44,7 @@ def status_field(status: bytes, name: bytes) -> bytes:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the children of a process of one thread; empty when it is gone."""
+    """Return the children of a process with one thread; empty if it has ended."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
             return [int(word) for word in file.read().split()]
@@ -55,7 +55,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def _children_by_scan(parent: int) -> list[int]:
-    """The same for a kernel that is built without the children file."""
+    """Return the same with a kernel that was built without the children file."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -70,7 +70,7 @@ def _children_by_scan(parent: int) -> list[int]:
 
 
 def threads_children(pid: int) -> list[list[int]]:
-    """Children of every thread of a process: each thread keeps a list of its own."""
+    """Return the children of every thread of a process: each thread has its own list."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except (FileNotFoundError, ProcessLookupError):
@@ -86,7 +86,7 @@ def threads_children(pid: int) -> list[list[int]]:
 
 
 def started(pid: int) -> int:
-    """Return when a process started, in clock ticks since the boot; 0 where that is not known."""
+    """Return when a process started, in clock ticks since the boot; 0 if it is not known."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[19])

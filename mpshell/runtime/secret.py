@@ -1,4 +1,4 @@
-"""A text that nothing shows: a password between its prompt and those it is for."""
+"""A text that is never shown: a password on its way from the prompt to the nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A password that no text, trace or pickle shows; `reveal` gives it."""
+    """A password that no text, trace or pickle shows; `reveal` returns it."""
 
     __slots__ = ("_text",)
 

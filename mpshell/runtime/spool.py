@@ -1,7 +1,7 @@
-"""Bytes in the order in which they came, all of them there to be read: in memory while they are few.
+"""A log of bytes, all of which can be read again: in memory while they are few.
 
 Bytes beyond that go to a file. The file has no name, so nothing is left of it however the process ends. A
-process that has the first bytes can read on in the file of another one, whose descriptor it was passed.
+process that has the first bytes can read the rest from the file of another process, whose descriptor it gets.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from mpshell.runtime.lean import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Bytes of a piece in memory.
+#: The size of a piece in memory, in bytes.
 BLOCK = 1 << 18
 
 #: Bytes that are kept in memory, a multiple of BLOCK.
 IN_MEMORY = 1 << 26
 
-#: Where files go, behind the directory in TMPDIR.
+#: Directories for files, after the directory in TMPDIR.
 _FOLDERS = (b"/tmp", b"/var/tmp")
 
-#: Errors of a file system that has no files without a name (open(2), O_TMPFILE).
+#: Errors of a file system without files that have no name (open(2), O_TMPFILE).
 _NAMES_ONLY = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
 class Spool:
-    """A log of bytes. `variables` is the environment in which TMPDIR is looked up."""
+    """A log of bytes. TMPDIR is looked up in the environment `variables`."""
 
     __slots__ = ("_blocks", "_file", "_variables", "in_memory", "size")
 
@@ -46,7 +46,7 @@ class Spool:
         self.size = 0
 
     def append(self, data: bytes) -> None:
-        """Add bytes, all or none of them; InputStorageError when there is no room on the disk."""
+        """Add bytes, all or none of them; InputStorageError if there is no room on the disk."""
         view = memoryview(data)
         here = view[: max(0, self.in_memory - self.size)]
         if len(here) < len(view):
@@ -66,7 +66,7 @@ class Spool:
         self._file = Descriptor(fd)
 
     def extend(self, size: int) -> None:
-        """Take note that the other process has added bytes to its file."""
+        """Note that the other process has added bytes to its file."""
         self.size += size
 
     def _keep(self, view: memoryview) -> None:
@@ -75,8 +75,8 @@ class Spool:
             number, start = divmod(at, BLOCK)
             part = view[: BLOCK - start]
             if number == len(self._blocks):
-                # Of its full size at once: one that grows leaves holes in the memory that are as big as itself.
-                # But for the first, as most inputs are small, and each worker has its own.
+                # At its full size at once: a growing block leaves holes in the memory that are as large as
+                # itself. Except the first block: most inputs are small, and each worker has its own.
                 self._blocks.append(bytearray(BLOCK if number else 0))
             self._blocks[number][start : start + len(part)] = part
             at += len(part)
@@ -95,7 +95,7 @@ class Spool:
             raise InputStorageError.of(error) from error
 
     def _fd(self) -> int:
-        # Its number may be a file of the user's by now.
+        # Its number may belong to a file of the user by now.
         if self._file is None or not self._file.ours():
             raise OSError(errno.EBADF, "the program has closed its file")
         return self._file.fd
@@ -114,12 +114,12 @@ class Spool:
     def piece(self, offset: int, most: int) -> memoryview:
         """Return bytes from `offset` on, at least one and up to `most`; `offset` is below `size`.
 
-        InputStorageError when the file cannot be read.
+        InputStorageError if the file cannot be read.
         """
         most = min(most, self.size - offset)
         if offset < self.in_memory:
             block, start = self._blocks[offset // BLOCK], offset % BLOCK
-            # A block that still grows could not do so with a view of it left.
+            # A block that still grows could not do so while a view of it exists.
             whole = block if len(block) == BLOCK else bytes(block)
             return memoryview(whole)[start : start + most]
         try:
@@ -131,7 +131,7 @@ class Spool:
         return memoryview(data)
 
     def close(self) -> None:
-        """Drop all that is kept. Harmless when done already."""
+        """Drop everything. Repeatable."""
         self._blocks.clear()
         self.size = 0
         file, self._file = self._file, None
@@ -144,7 +144,7 @@ class Spool:
 
 
 def _open_unnamed(folder: bytes) -> int:
-    """Open a new file in a directory, for this process alone, without a name in there."""
+    """Open a new file in a directory, for this process alone, without a name."""
     try:
         return os.open(folder, os.O_TMPFILE | os.O_EXCL | os.O_RDWR, 0o600)
     except OSError as error:

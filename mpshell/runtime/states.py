@@ -1,4 +1,4 @@
-"""Objects with a state of a table, where an event that a state does not name makes no difference."""
+"""Objects with a table of states, in which an event that a state does not name changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Stated:
-    """Base of an object whose `state` changes by `table`: the states after each event, state by state."""
+    """Base of an object whose `state` changes by `table`: for each state, the states after each event."""
 
     __slots__ = ("state",)
 

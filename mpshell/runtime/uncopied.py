@@ -1,4 +1,4 @@
-"""Objects that belong to one process, and to a thread in it: copies of them are refused."""
+"""Objects that belong to one process, and to a thread in it, and cannot be copied."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 class Uncopied:
     """Base of classes whose objects can be neither copied nor pickled: TypeError at the call.
 
-    A copy would share threads, locks and descriptors with the first: `copy`, `pickle` and all that is built on
-    them (`multiprocessing`, `concurrent.futures`) ask here, also for an object that has one of these in it.
+    A copy would share threads, locks and descriptors with the original. `copy`, `pickle` and everything built
+    on them (`multiprocessing`, `concurrent.futures`) call this, also for an object that contains one of
+    these.
     """
 
     #: The alternative, for the error.

@@ -9,9 +9,9 @@ import os
 def append_line(path: str, line: str) -> bool:
     """Append a line to a file of host keys unless it is there; return whether it was not.
 
-    Made with its directory if there is none, as ssh(1) does; OSError when that, or writing, fails. Any number
-    of processes may do it at once: a lock on the file orders them, and a line is written whole. Lines with a
-    hashed name differ each time, so a host may have a second one, which does no harm.
+    The file and its directory are made if needed, as by ssh(1); OSError if that, or writing, fails. Any number
+    of processes may do this at once: a lock on the file orders them, and a line is written as a whole. Lines
+    with a hashed name differ each time, so a host may have a second one, which does no harm.
     """
     directory = os.path.dirname(path)
     if directory and not os.path.isdir(directory):
@@ -21,7 +21,7 @@ def append_line(path: str, line: str) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX)
         wanted = os.fsencode(line)
         size = os.fstat(fd).st_size
-        # A hashed name is another one each time, so it is not looked for.
+        # A hashed name differs each time, so do not search for it.
         if not wanted.startswith(b"|1|") and _holds(_all(fd), wanted):
             return False
         start = b"" if not size or os.pread(fd, 1, size - 1) == b"\n" else b"\n"
@@ -32,7 +32,7 @@ def append_line(path: str, line: str) -> bool:
 
 
 def _all(fd: int) -> bytes:
-    """Return what a file holds."""
+    """Return the content of a file."""
     pieces = []
     at = 0
     while piece := os.pread(fd, 1 << 20, at):

@@ -1,7 +1,7 @@
 """One connection to the agent of an engine's user, shared by all that log in (draft-ietf-sshm-ssh-agent).
 
-One request is on the way at a time, the others wait for it: an agent that refuses under load has none here, and
-one that reads only one request at a time is not left with two. A refused request is made once more.
+There is one request at a time, and the others wait for it: this avoids load, under which some agents refuse,
+and second requests, which some do not read. A refused request is made once more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TRIES, _PAUSE = 100, 0.05
 
 
 class AgentError(ValueError):
-    """The agent is not there, refuses, or answers what is no answer. AsyncSSH goes on with the next key."""
+    """The agent is not running, refuses, or sends an invalid answer. AsyncSSH goes on with the next key."""
 
 
 class AgentKey(NamedTuple):
@@ -50,7 +50,7 @@ class Agent:
             self._socket = None
 
     async def keys(self) -> list[AgentKey]:
-        """Return the keys that the agent has; AgentError when it does not say them."""
+        """Return the keys that the agent has; AgentError if it does not list them."""
         answer = await self._ask(bytes([_REQUEST_IDENTITIES]), _IDENTITIES_ANSWER)
         count, rest = int.from_bytes(answer[:4], "big"), answer[4:]
         found: list[AgentKey] = []
@@ -81,12 +81,12 @@ class Agent:
                 if again:
                     refused = answer[:1] == bytes([_FAILURE])
                     raise AgentError(
-                        f"agent {self._path} {'refuses' if refused else 'answers something else'}"
+                        f"agent {self._path} {'refuses' if refused else 'sends an unexpected answer'}"
                     )
         raise AgentError(f"agent {self._path}")
 
     async def _exchange(self, request: bytes) -> bytes:
-        """Send a request and return its answer; what is cut short leaves no connection behind."""
+        """Send a request and return its answer; if it is cut short the connection is closed."""
         whole = False
         try:
             connection = await self._connected()

@@ -45,7 +45,7 @@ HOST_KEYS = (*_CERTIFICATES, *_PLAIN_KEYS)
 SIGNATURES = HOST_KEYS
 CA_SIGNATURES = _PLAIN_KEYS
 
-#: Algorithms that are no default of ssh(1), and that it takes by name.
+#: Algorithms that are not defaults of ssh(1), but that it accepts by name.
 _BY_NAME = {
     "kexalgorithms": (
         "diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1",
@@ -73,7 +73,7 @@ QUANTUM_SAFE = (
 
 
 class UnknownAlgorithm(ValueError):
-    """A name that is no algorithm of OpenSSH's; the text is the name."""
+    """A name that is not an algorithm of OpenSSH; the text is the name."""
 
 
 def assemble(keyword: str, text: str | None, default: Sequence[str]) -> tuple[str, ...]:
@@ -126,7 +126,8 @@ def order_host_keys(
 ) -> tuple[str, ...]:
     """Return algorithms of host keys, those of known keys first, as order_hostkeyalgs() of ssh(1) does.
 
-    `known` are types of keys as known_hosts has them; `authority` tells of a certificate authority among them.
+    `known` are types of keys as in known_hosts; `authority`: whether there is a certificate authority among
+    them.
     """
     types = set(known)
     if not algorithms or _type(algorithms[0]) in types:

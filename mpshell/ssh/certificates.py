@@ -20,7 +20,7 @@ def is_certificate(key_type: str) -> bool:
 def fault(
     certificate: SSHOpenSSHCertificate, blob: bytes, name: str, algorithms: Sequence[str]
 ) -> str | None:
-    """Return what is wrong with a certificate of a known authority, None when it is good."""
+    """Return the fault of a certificate of a known authority, None if it is good."""
     try:
         certificate.validate(_HOST, None)
     except ValueError as error:

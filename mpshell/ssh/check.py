@@ -20,7 +20,7 @@ from mpshell.ssh.words import with_whole_paths
 #: Seconds that a command of `Match exec` may take; the nodes of a slower one go to ssh(1).
 _LONGEST = 2.0
 
-#: So many different commands are executed; nodes that need others go to ssh(1).
+#: The most different commands that are executed; nodes that need others go to ssh(1).
 _MOST = 16
 
 
@@ -70,7 +70,7 @@ def _check_readable(path: str, name: str) -> None:
 def _succeeds(command: str, environ: Mapping[bytes, bytes]) -> bool | None:
     """Return whether a command ends with success, None when it takes too long or cannot be started."""
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        # The program wants to hear of no child, and how one has ended is lost.
+        # The program ignores SIGCHLD, and so the status of the child is lost.
         return None
     shell = os.fsdecode(environ.get(b"SHELL", b"")) or "/bin/sh"
     try:

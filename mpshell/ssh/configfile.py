@@ -38,7 +38,7 @@ _DECIDED = frozenset(("host", "originalhost", "user", "localuser", "tagged", "ex
 
 
 class Entry(NamedTuple):
-    """A line: its keyword in lower case, its words, and where it stands."""
+    """A line: its keyword in lower case, its words, and its place."""
 
     keyword: str
     words: tuple[str, ...]
@@ -67,7 +67,7 @@ class Section:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """The only hosts that it is for, None when more has to be looked at."""
+        """The only hosts to which it applies, None if more has to be checked."""
         plain = not self.criteria and not any(set("*?!") & set(p) for p in self.patterns)
         return self.patterns if plain and self.outer is None else None
 
@@ -208,7 +208,7 @@ def expand_home(path: str, home: str) -> str:
 
 
 def _lines(path: str, checked: bool) -> list[str]:
-    """Return a file's lines; WorkerError for one that others may write to, where that is checked."""
+    """Return a file's lines; WorkerError if other users may write to it, if that is checked."""
     with open(path, "rb") as file:
         if checked:
             about = os.fstat(file.fileno())

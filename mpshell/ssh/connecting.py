@@ -33,7 +33,7 @@ def _available(keyword: str) -> frozenset[str]:
 
 @cache
 def supported(keyword: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of a list that AsyncSSH has; Undecided when it has none."""
+    """Return the items of a list that AsyncSSH has; Undecided if it has none."""
     found = common(wanted, _available(keyword))
     if not found:
         raise Undecided(f"{keyword} {','.join(wanted)}")

@@ -40,14 +40,14 @@ _NONE, _PUBLICKEY = b"none", b"publickey"
 #: A notice, which the two key exchanges follow.
 WEAKER_KEX = (
     "over a key exchange that is not quantum-safe, where ssh(1) would agree on one that is (ssh_kex "
-    '"require" has ssh(1) used)'
+    '"require" takes ssh(1) for these)'
 )
 
 
 class Refusal(NamedTuple):
-    """Why this side has given a connection up, and the key that it was about.
+    """The reason why this side has given up a connection, and the key concerned.
 
-    UNDECIDED asks for `Setup.settle`, KEX for ssh(1): nothing has run, and nobody has logged in.
+    UNDECIDED requires `Setup.settle`, KEX ssh(1): nothing has run, and there was no login.
     """
 
     reason: str
@@ -153,7 +153,7 @@ class Connection(asyncssh.SSHClientConnection):
         return certificate.key
 
     def _judge(self, verdict: Verdict, blob: bytes) -> None:
-        """Take a key or refuse it, by what is known of it."""
+        """Accept or refuse a key, by the verdict on it."""
         target = self.target
         if verdict.state == hostkeys.UNDECIDED:
             raise self._refused(UNDECIDED, "the host's key is not among those found by key", blob)
@@ -286,7 +286,7 @@ class Connection(asyncssh.SSHClientConnection):
         password = self.target.password
         if password is None or self._has_asked or not self._kbdint_auth or self._was_questioned:
             return None
-        # Once: a server that refuses the method without a question is asked for the next one.
+        # Once: if a server refuses the method without a question, try the next one.
         self._was_questioned = True
         return "" if password.may_get_it(self.key_was_known) else None
 
@@ -328,19 +328,19 @@ class Connection(asyncssh.SSHClientConnection):
             self.target.identities.taken = pair.public_data
 
     def _note(self, event: str) -> None:
-        """Note what the server has done with the password."""
+        """Note how the server has answered the password."""
         if self._sending is not None:
             self._sending.answered(event)
 
     def _cleanup(self, exc: Exception | None) -> None:
-        # In place of an answer: a server that has heard failures enough ends the connection.
+        # In place of an answer: a server ends the connection after too many failures.
         self._note(FREED if exc is None else REFUSED)
         super()._cleanup(exc)
 
     # -- for another command ----------------------------------------------------------------------------
 
     def may_stay(self, with_password: bool) -> bool:
-        """Return whether it may serve later commands: what has opened it can be looked for again then."""
+        """Return whether it may serve later commands: its key or password can be checked again."""
         return with_password if self.used_password else self._by_key
 
     def rest(self) -> None:
@@ -370,7 +370,7 @@ class Connection(asyncssh.SSHClientConnection):
         return before.hosts is target.hosts or self._is_known()
 
     def _is_known(self) -> bool:
-        """Return whether the host's key is known by the files of now; none is accepted here."""
+        """Return whether the files know the host's key now; no new key is accepted here."""
         try:
             if self._certified(self._presented) is not None:
                 return True

@@ -1,4 +1,4 @@
-"""Whether the extra that brings AsyncSSH is there, without importing it."""
+"""Whether the extra with AsyncSSH is installed, without importing it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 
 
 def missing() -> str | None:
-    """Return how to have AsyncSSH, None when it is there."""
+    """Return how to install AsyncSSH, None if it is installed."""
     if importlib.util.find_spec("asyncssh") is not None:
         return None
     return "transport asyncssh needs AsyncSSH: pip install 'mpshell[asyncssh]'"

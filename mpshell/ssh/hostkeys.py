@@ -1,10 +1,10 @@
-"""Known host keys: whether a presented key is known, unknown, changed or revoked, as ssh(1) decides it.
+"""Known host keys: whether a presented key is known, unknown, changed or revoked, by the rules of ssh(1).
 
     files ──► lines, by key and by name ──► `check_key(name, key)` ──► KNOWN, UNKNOWN, CHANGED, REVOKED
 
-Lines are found by the presented key: a hashed name is computed for the few lines that hold that key, and not
-for all of a file. To tell unknown from changed all hashed lines have to be compared with the name (`slices`),
-which is done only where a key is not known. Pure but for reading the files.
+Lines are found by the presented key: a hashed name is computed only for the few lines that hold that key, not
+for the whole file. To distinguish unknown from changed, all hashed lines have to be compared with the name
+(`slices`), which is done only if a key is not known. Pure except for reading the files.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ KNOWN, UNKNOWN, CHANGED, REVOKED, UNDECIDED = "known", "unknown", "changed", "re
 
 _PLAIN, _AUTHORITY, _REVOKED = b"", b"@cert-authority", b"@revoked"
 
-#: So many hashed lines are compared at once, which is a fraction of a connection; more need `slices`.
+#: The most hashed lines that are compared at once, at a fraction of the cost of a connection; more need
+#: `slices`.
 AT_ONCE = 64
 
-#: So many between two turns of a loop.
+#: The number of lines between two turns of a loop.
 _SLICE = 500
 
 #: Bytes of the end of a key in base64 by which it is found: more than 200 bits of it.
@@ -33,7 +34,7 @@ _END = 40
 
 _DEFAULT_PORT = 22
 
-#: Files that were read, by their names and what stat(2) tells of them; so many are kept.
+#: The number of read files that are kept, by their names and data of stat(2).
 _read: dict[tuple[object, ...], KnownHosts] = {}
 _KEPT = 8
 
@@ -49,7 +50,7 @@ class Line(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is known of a presented key, and the line that says it."""
+    """The verdict on a presented key, and the line that it is based on."""
 
     state: str
     line: Line | None = None
@@ -68,7 +69,7 @@ def without_port(name: str) -> str | None:
 
 
 def key_type(blob: bytes) -> str:
-    """Return the type that a key's blob begins with, "" for one that is no blob."""
+    """Return the type at the beginning of a key's blob, "" for an invalid blob."""
     try:
         return _strings(blob, 1)[0].decode()
     except ValueError:
@@ -122,7 +123,7 @@ class KnownHosts:
             self._add_all(texts)
 
     def _add_all(self, texts: list[bytes]) -> None:
-        """Take lines: those with a hashed name are not looked at, which is what a large file costs."""
+        """Take lines: those with a hashed name are not examined, which is the main cost of a large file."""
         hashed = [text for text in texts if text[:3] == b"|1|"]
         # The end of a file that has nothing else is an empty text.
         if len(hashed) < len(texts) - (texts[-1] == b""):
@@ -139,7 +140,7 @@ class KnownHosts:
                 self._index_by_end()
 
     def _index_by_end(self) -> None:
-        """The same where there are several lines with one key: hosts that share it, or two files."""
+        """The same for several lines with one key: hosts that share it, or two files."""
         found: dict[bytes, list[bytes]] = {}
         for text in self._hashed:
             found.setdefault(text[-_END:], []).append(text)
@@ -156,7 +157,7 @@ class KnownHosts:
                 self._by_name.setdefault(name, []).append(line)
 
     def _with_key(self, blob: bytes) -> Iterator[Line]:
-        """Return the lines that hold a key, but for those without a marker whose name is hashed."""
+        """Return the lines that hold a key, except those without a marker whose name is hashed."""
         return filter(holds_key, self._by_key.get(base64.b64encode(blob), ()))
 
     def _hashed_with_key(self, blob: bytes) -> Iterator[Line]:
@@ -166,7 +167,7 @@ class KnownHosts:
         first = [found] if isinstance(found, bytes) else found
         for text in first:
             yield from _holding(text, key)
-        # Something follows the key there: looked for only where none of the others has been the wanted one.
+        # Text follows the key there: searched only if none of the others was the right one.
         for text in self._hashed:
             if key in text and text not in first:
                 yield from _holding(text, key)
@@ -180,7 +181,7 @@ class KnownHosts:
 
     @classmethod
     def of(cls, files: Iterable[str]) -> KnownHosts:
-        """Return what files hold now; those that have not changed are not read again."""
+        """Return the present content of files; unchanged ones are not read again."""
         names = tuple(files)
         key = tuple(_signature(name) for name in names)
         found = _read.get(key)
@@ -200,7 +201,7 @@ class KnownHosts:
         return os.fsdecode(b" ".join((names, *fields)))
 
     def check_key(self, name: str, blob: bytes) -> Verdict:
-        """Return what is known of a plain key of a host."""
+        """Return the verdict on a plain key of a host."""
         verdict = self._check(name, blob)
         if verdict.state == UNKNOWN and (plain := without_port(name)) is not None:
             # A key that is known under the name without the port counts too, and nothing else there.
@@ -236,9 +237,9 @@ class KnownHosts:
         return None if known is None else Verdict(KNOWN, known)
 
     def check_authority(self, name: str, authority: bytes, blob: bytes) -> Verdict:
-        """Return what is known of the authority that has signed a host's certificate.
+        """Return the verdict on the authority that has signed a host's certificate.
 
-        `blob` is the key in the certificate, which may be revoked by itself.
+        `blob` is the key in the certificate, which may itself be revoked.
         """
         verdict = self._check_authority(name, authority, blob)
         if verdict.state == UNKNOWN and (plain := without_port(name)) is not None:

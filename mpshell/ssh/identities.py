@@ -1,7 +1,7 @@
 """The keys that a user may log in with: files, certificates and the agent's, in the order of ssh(1).
 
 Read once, at the first login of an engine, and never sent over a channel. A key with a passphrase that no agent
-holds is not offered, and `notes` says so: nobody is asked.
+holds is not offered, and reported in `notes`: the user is not asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpshell.ssh.hostkeys import key_type, rsa_bits
 
 
 class IdentityFiles(NamedTuple):
-    """What the configuration says of the user's keys."""
+    """The configuration of the user's keys."""
 
     #: Files of keys, with whether the user has named them.
     files: tuple[tuple[str, bool], ...]
@@ -149,7 +149,7 @@ class Identities:
             with open(path, "rb") as file:
                 about = os.fstat(file.fileno())
                 if about.st_uid == os.getuid() and stat.S_IMODE(about.st_mode) & 0o077:
-                    self._note(f"{path}: others may read it, so it is not used")
+                    self._note(f"{path}: other users can read it, so it is not used")
                     return None
                 data = file.read()
         except OSError as error:

@@ -1,7 +1,7 @@
 """Every keyword of ssh_config(5) in one of three lists: honoured, harmless, or for ssh(1) alone. Pure.
 
-A keyword of none of them goes to ssh(1) too: no option is dropped in silence. `tests/unit/test_ssh_keywords.py`
-holds the lists against the manual pages of OpenSSH 9 and 10.
+A keyword in none of them leads to ssh(1) too: no option is dropped silently. `tests/unit/test_ssh_keywords.py`
+compares the lists with the manual pages of OpenSSH 9 and 10.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ ALIASES = {
     "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms", "smartcarddevice": "pkcs11provider",
 }  # fmt: skip
 
-#: Keywords that ssh(1) takes and ignores: of protocol 1, and of programs that are no more.
+#: Keywords that ssh(1) accepts and ignores: of protocol 1, and of obsolete programs.
 OBSOLETE = frozenset(
     (
         "afstokenpassing", "cipher", "compressionlevel", "fallbacktorsh", "globalknownhostsfile2",

@@ -1,8 +1,8 @@
-"""A password in an engine: given to few nodes, as the coordinator permits it.
+"""A password in an engine: sent to few nodes, with permits of the coordinator.
 
-It goes to hosts whose key is known. As long as no node of the run has taken it, each node that is to get it is
-permitted by the coordinator, which counts the refusals of all engines
-(`mpshell.coordinator.passwords`): an account that is locked after some failures stays open.
+It is sent to hosts whose key is known. Until a node of the run has accepted it, each node that gets it needs a
+permit of the coordinator, which counts the refusals of all engines
+(`mpshell.coordinator.passwords`), so that no account is locked by too many failures.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Password:
         self._waiting: deque[asyncio.Future[Secret | None]] = deque()
 
     def take_state(self, state: PasswordState) -> None:
-        """Take what the coordinator has counted, and its permits."""
+        """Store the counts of the coordinator, and its permits."""
         self.state, self.refusals = state.state, state.refusals
         if self.state == STOPPED:
             self._secret = None
         permits = len(self._waiting) if self.state != UNPROVEN else state.permits
         for _ in range(permits):
             if not self._let_one_go_on() and self.state == UNPROVEN:
-                # The node that has asked is not there any more.
+                # The node that requested it has ended.
                 self._report(FREED)
 
     def _let_one_go_on(self) -> bool:
@@ -77,7 +77,7 @@ class Password:
         return self._secret is not None and hmac.compare_digest(mark, _mark(self._secret))
 
     def may_get_it(self, key_was_known: bool) -> bool:
-        """Return whether a host may be sent the password, as far as it is known now."""
+        """Return whether the password may be sent to a host, as far as is known now."""
         return self._secret is not None and key_was_known
 
     async def permitted(self, key_was_known: bool) -> SentPassword | None:
@@ -124,7 +124,7 @@ class SentPassword:
         return _mark(self.secret)
 
     def answered(self, event: str) -> None:
-        """Take what the host has done with it, once: TAKEN, REFUSED, or FREED when that stays unknown."""
+        """Note the host's answer, once: TAKEN, REFUSED, or FREED if it stays unknown."""
         if not self._answered:
             self._answered = True
             if event != FREED:

@@ -1,6 +1,6 @@
-"""What the settings of a node mean: typed values, with ssh(1)'s defaults. Pure.
+"""The meaning of a node's settings: typed values, with ssh(1)'s defaults. Pure.
 
-A value that is not honoured is an Undecided: the node goes to ssh(1).
+A value that is not supported raises Undecided: the node goes to ssh(1).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from mpshell.ssh.resolver import HostSettings, Undecided
 from mpshell.ssh.text import match_pattern
 from mpshell.ssh.tokens import Here, NotExpanded, expand
 
-#: What is read when the configuration names no key.
+#: The files that are read if the configuration names no key.
 DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
 
 _DEFAULT_HOSTS = ("known_hosts", "known_hosts2")
 _GLOBAL_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
-#: StrictHostKeyChecking; "ask" is "yes" where nobody is asked.
+#: StrictHostKeyChecking; "ask" means "yes", as the user is not asked.
 STRICT, ACCEPT_NEW, OFF = "yes", "accept-new", "no"
 
-#: Seconds: as Debian's ssh(1) has it in batch mode. It finds a server that is gone after a quarter of an hour.
+#: Seconds: as in Debian's ssh(1) in batch mode. It detects a dead server after a quarter of an hour.
 _ALIVE_INTERVAL = 300
 
 #: Seconds and bytes after which ssh(1) exchanges keys by default: none, and what its ciphers need (RFC 4344).
@@ -33,20 +33,20 @@ _REKEY_BYTES = 1 << 30
 
 _SMALLEST_RSA = 1024
 
-#: What is written about a connection; more than that is ssh(1)'s alone.
+#: The log levels that are supported; higher ones need ssh(1).
 LOG_LEVELS = ("QUIET", "FATAL", "ERROR", "INFO")
 
 #: Bytes of the path of a socket, less the suffix that ssh(1) adds while it makes one.
 _LONGEST_SOCKET = 107 - 17
 
-#: What a shell does not take as it is.
+#: Characters that a shell interprets.
 _FOR_SHELL = re.compile(r"""['"`$\\;&<>|(){}\s\x00-\x1f\x7f]|^-""")
 
 METHODS = ("gssapi-with-mic", "hostbased", "publickey", "keyboard-interactive", "password")
 
 
 class Profile(NamedTuple):
-    """All that decides how a node is connected to, but for its known keys."""
+    """Everything that decides how to connect to a node, except its known keys."""
 
     host: str
     port: int
@@ -103,7 +103,7 @@ class Interpreter:
     def profile(
         self, settings: HostSettings, target: str, original: str, user: str | None
     ) -> Profile:
-        """Return what settings mean for a node; Undecided when ssh(1) has to take it."""
+        """Return the profile of a node's settings; Undecided if it needs ssh(1)."""
         if settings.reason is not None:
             raise Undecided(settings.reason)
         name = user or settings.word("user") or self._local_user
@@ -150,7 +150,7 @@ class Interpreter:
             raise Undecided(f"{keyword} {word}: {error}") from error
         if not path.startswith("/"):
             # Of the directory in which ssh(1) is executed.
-            raise Undecided(f"{keyword} {word}, which is no whole path")
+            raise Undecided(f"{keyword} {word}, which is not an absolute path")
         return path
 
     def in_home(self, name: str) -> str:
@@ -215,7 +215,7 @@ class _Text:
             return ()
         if keyword == "globalknownhostsfile":
             if relative := [word for word in words if not word.startswith("/")]:
-                raise Undecided(f"{keyword} {relative[0]}, which is no whole path")
+                raise Undecided(f"{keyword} {relative[0]}, which is not an absolute path")
             return words
         return tuple(self._path(keyword, word) for word in words)
 
@@ -261,13 +261,13 @@ class _Text:
         return paths
 
     def _connection_names(self) -> list[tuple[str, str]]:
-        """Return the words for ProxyJump and what %C stands for: later releases have that word in it too."""
+        """Return the words for ProxyJump and the text for %C, which contains that word in later releases."""
         jump = self.proxy("proxyjump") or ""
         parts = [self._tokens[token] for token in "lhpr"]
         return [(jump, sha1("".join(parts + more).encode()).hexdigest()) for more in ([], [jump])]
 
     def environment(self) -> tuple[tuple[str, str], ...]:
-        """Return the variables that are asked for on the node."""
+        """Return the variables that are requested on the node."""
         patterns: list[str] = []
         for entry in self._settings.all("sendenv"):
             for word in entry.words:
@@ -295,7 +295,7 @@ class _Text:
             expanded = expand(text, known)
         except NotExpanded as error:
             raise Undecided(f"{keyword} {line}: {error}") from error
-        # A shell reads them: which of such names are harmless ssh(1) decides, release by release.
+        # A shell reads them: ssh(1) decides which of such names are harmless, depending on its release.
         names = [expanded] if keyword == "proxyjump" else [known["h"], known["n"], known["r"]]
         if expanded != text or keyword == "proxyjump":
             for name in filter(_FOR_SHELL.search, names):

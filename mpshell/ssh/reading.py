@@ -17,14 +17,14 @@ from mpshell.ssh.resolver import Ask, HostSettings, Resolver, Undecided
 from mpshell.ssh.tokens import Here, has_tokens
 from mpshell.ssh.words import CommandLine, quoted, read_options
 
-#: What ends the transport's own words: as of the transport `ssh`, unless the user's words say otherwise.
+#: The last of the transport's own options: as for the transport `ssh`, unless the user's options differ.
 _OWN = ("ForwardAgent no", "ForwardX11 no")
 
 _SYSTEM_FILE = "/etc/ssh/ssh_config"
 
 
 def local_account() -> pwd.struct_passwd:
-    """Return the account of this process's user; WorkerError, as ssh(1) refuses it, where there is none."""
+    """Return the account of this process's user; WorkerError, like ssh(1), if there is none."""
     try:
         return pwd.getpwuid(os.getuid())
     except KeyError:

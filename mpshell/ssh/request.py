@@ -1,4 +1,4 @@
-"""What decides how a job connects; it crosses to engines in a message."""
+"""The data that decide how a job connects; they are sent to engines in a message."""
 
 from __future__ import annotations
 

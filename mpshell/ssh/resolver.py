@@ -1,7 +1,7 @@
-"""The settings that hold for a node: which sections of the configuration are for it, and which line counts.
+"""The settings of a node: which sections of the configuration apply to it, and which line counts.
 
-Sections with plain names are found by name, so a file of many hosts costs a node no more than a short one; what
-is made of the same sections is made once. `ssh -G` is the oracle of tests/ssh/test_ssh_config.py.
+Sections with plain names are found by name, so a file of many hosts costs a node no more than a short one; the
+result for the same sections is made once. `ssh -G` is the oracle of tests/ssh/test_ssh_config.py.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Resolver:
             for number, stretch in enumerate(reader.stretches)
             if stretch.first and all(keyword == "hostname" for keyword in stretch.first)
         }
-        #: Whether a criterion asks for a second reading, or for a command.
+        #: Whether a criterion requires a second reading, or a command.
         self.final = self.has_exec = False
         for number, stretch in enumerate(reader.stretches):
             self._index(number, stretch.section)
@@ -146,9 +146,9 @@ class Resolver:
             self.has_exec |= "exec" in names
 
     def settings(self, host: str, user: str | None) -> tuple[HostSettings, str]:
-        """Return what holds for a host of that name, but for `HostName`, and the name to connect to.
+        """Return the settings for a host of that name, except `HostName`, and the name to connect to.
 
-        `user` is the one given with the node. Raise Undecided when only ssh(1) can say it.
+        `user` is the one given with the node. Raise Undecided if only ssh(1) can decide it.
         """
         active = _Pass(self, host, host, user, False, []).active
         target = self._target(active, host)

@@ -65,9 +65,9 @@ class Target:
 
     @property
     def alike(self) -> Hashable:
-        """Equal for targets whose connections may stand for each other, once their keys are found alike too.
+        """Equal for targets whose connections are interchangeable, if their keys are equal too.
 
-        In which order algorithms of host keys are offered makes no difference to a connection that is there.
+        The order in which algorithms of host keys are offered makes no difference for an existing connection.
         """
         return self.profile, self.require_quantum_safe, *(hop.alike for hop in self.jump)
 
@@ -85,8 +85,8 @@ class Target:
 class Setup:
     """The configuration of a job in one engine.
 
-    `environ` is the environment of the job's commands, `home` the user's directory where it is not the system's
-    word. Raise WorkerError for options and files that cannot be read, with file and line or the word.
+    `environ` is the environment of the job's commands, `home` the user's directory if it is not that of the
+    system. Raise WorkerError for options and files that cannot be read, with file and line or the word.
     """
 
     def __init__(
@@ -202,12 +202,12 @@ class Setup:
     # -- large files of host keys ---------------------------------------------------------------------
 
     async def settle(self, node: str, target: Target, blob: bytes) -> Target | None:
-        """Look through the files of host keys for a node whose key is not among those found by key.
+        """Search the files of host keys for a node whose key is not among those found by key.
 
-        `target` is the node or a host on the way to it, with the key `blob`.
+        `target` is the node or a jump host to it, with the key `blob`.
 
-        Return how to connect once more: with the algorithms that are known, or because the key may be taken
-        now; None when the refusal is final.
+        Return how to connect once more: with the algorithms of known keys, or because the key may be accepted
+        now; None if the refusal is final.
         """
         for _ in target.hosts.slices(target.known_name):
             await asyncio.sleep(0)
@@ -242,7 +242,7 @@ def acceptable(profile: Profile, state: str) -> bool:
 
 
 def split_jump(text: str) -> tuple[str, str, str]:
-    """Return user, host and port of [USER@]HOST[:PORT], "" for what is not there."""
+    """Return user, host and port of [USER@]HOST[:PORT], "" for missing parts."""
     text = text.removeprefix("ssh://").rstrip("/")
     user, _, place = text.rpartition("@")
     if place.startswith("["):

@@ -13,7 +13,7 @@ _SPACE = " \t\r\n"
 
 
 class Unreadable(ValueError):
-    """A text that is no line of ssh_config; the text of the error says why."""
+    """A text that is not a line of ssh_config; the text of the error has the reason."""
 
 
 def next_word(text: str) -> tuple[str, str]:
@@ -59,7 +59,7 @@ def split_words(text: str) -> list[str]:
 
 
 def _quoted_word(text: str, at: int) -> tuple[str, int]:
-    """Return the word that begins at a place, without its quotes and escapes, and where it ends."""
+    """Return the word that begins at a place, without its quotes and escapes, and its end."""
     word: list[str] = []
     quote = ""
     while at < len(text):
@@ -110,5 +110,5 @@ def match_list(text: str, patterns: Iterable[str], lower: bool = False) -> int:
 
 
 def match_hostname(host: str, patterns: str) -> bool:
-    """Return whether a host's name matches a list of patterns with commas, whatever the case of letters."""
+    """Return whether a host's name matches a list of patterns with commas, ignoring case."""
     return match_list(host.lower(), patterns.split(","), lower=True) == 1

@@ -34,7 +34,7 @@ def expand(text: str, tokens: Mapping[str, str], environ: Mapping[str, str] | No
         return tokens[letter]
 
     if environ is not None and "${" in text:
-        # Variables first, and not in what tokens stand for, as dollar_percent_expand() of OpenSSH does.
+        # Variables first, and not in the values of tokens, as in dollar_percent_expand() of OpenSSH.
         pieces = _VARIABLE.split(text)
         return "".join(
             environ_value(piece, environ) if at % 2 else _TOKEN.sub(of_token, piece)
@@ -51,7 +51,7 @@ def environ_value(name: str, environ: Mapping[str, str]) -> str:
 
 
 class Here:
-    """What the tokens about this machine and this user stand for."""
+    """The values of the tokens about this machine and this user."""
 
     def __init__(self, user: str, home: str) -> None:
         name = socket.gethostname()

@@ -30,7 +30,7 @@ def read_flag(text: str) -> bool:
 
 def read_number(text: str) -> int:
     if not re.fullmatch(r"\+?\d{1,9}", text):
-        raise Unreadable(f"{text!r} is no number from 0 on")
+        raise Unreadable(f"{text!r} is not a number of at least 0")
     return int(text)
 
 
@@ -41,7 +41,7 @@ def read_port(text: str) -> int:
     except OSError:
         port = 0
     if not 0 < port < 65536:
-        raise Unreadable(f"{text!r} is no port")
+        raise Unreadable(f"{text!r} is not a port")
     return port
 
 
@@ -54,7 +54,7 @@ def read_time(text: str) -> int | None:
         parts = re.findall(r"(\d+)([smhdw]?)", text.lower())
         total = sum(int(number) * _UNITS[unit] for number, unit in parts)
     if not 0 <= total <= _LONGEST_TIME:
-        raise Unreadable(f"{text!r} is no time")
+        raise Unreadable(f"{text!r} is not a time")
     return total
 
 
@@ -62,7 +62,7 @@ def read_size(text: str) -> int:
     """Return a number of bytes."""
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise Unreadable(f"{text!r} is no number of bytes")
+        raise Unreadable(f"{text!r} is not a number of bytes")
     return int(found[1]) * _FACTORS[found[2].lower()]
 
 

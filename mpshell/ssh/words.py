@@ -23,7 +23,7 @@ _LINES = {
     "q": "LogLevel QUIET",
 }  # fmt: skip
 
-#: Letters of which ssh(1) takes the last, whatever -o says, while of lines with a keyword the first counts.
+#: Options of which ssh(1) takes the last, even before -o, while of lines with a keyword the first counts.
 _LAST_COUNTS = frozenset("46CTaxkqcm")
 
 #: Letters that only ssh(1) honours, without an argument and with one.
@@ -43,7 +43,7 @@ class CommandLine(NamedTuple):
 
 
 def read_options(words: tuple[str, ...]) -> CommandLine:
-    """Return what the words of `ssh_options` ask for; WorkerError for a word that is no option of ssh."""
+    """Return the settings in the words of `ssh_options`; WorkerError for a word that is no option of ssh."""
     lines: list[tuple[str, str]] = []
     file: str | None = None
     identities: list[str] = []
@@ -53,7 +53,7 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
         word = rest.pop(0)
         letters = word[1:]
         if not word.startswith("-") or not letters or letters.startswith("-"):
-            raise WorkerError(f"ssh_options: {word!r} is no option of ssh")
+            raise WorkerError(f"ssh_options: {word!r} is not an option of ssh")
         while letters:
             letter, letters = letters[0], letters[1:]
             if letter in _LINES:
@@ -77,7 +77,7 @@ def read_options(words: tuple[str, ...]) -> CommandLine:
 
 
 def with_whole_paths(words: tuple[str, ...], directory: str) -> tuple[str, ...]:
-    """Return words with the files of -F and -i as they are named from a directory: engines have another one."""
+    """Return words with the files of -F and -i as full paths: engines have another directory."""
     made: list[str] = []
     rest = list(words)
     while rest:
@@ -104,7 +104,7 @@ def _add_line(lines: list[tuple[str, str]], letter: str, line: str) -> None:
 
 def _argument(letter: str, letters: str, rest: list[str]) -> str:
     if letter not in _KEYWORDS and letter not in _OF_SSH_WITH_ARGUMENT:
-        raise WorkerError(f"ssh_options: -{letter} is no option of ssh")
+        raise WorkerError(f"ssh_options: -{letter} is not an option of ssh")
     if letters:
         return letters
     if not rest:

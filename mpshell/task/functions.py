@@ -1,6 +1,6 @@
-"""Functions over the Tasks of all threads, which a script calls first and last.
+"""Functions about the Tasks of all threads, which a script calls first and last.
 
-From any thread; each is about the calling thread's Task or about the others.
+They may be called from any thread; each concerns the Task of the calling thread or the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mpshell.task.task import Task
 
 
 def task_self(defaults: Defaults | None = None) -> Task:
-    """Return the Task of the calling thread, made when it has none."""
+    """Return the Task of the calling thread; make one if it has none."""
     return Task(thread=threading.current_thread(), defaults=defaults)
 
 
@@ -31,7 +31,7 @@ def task_terminate() -> None:
 def task_cleanup() -> None:
     """End the Tasks of all threads, wait until they have ended, and end the engines that wait for a run.
 
-    So a program that drops privileges leaves nothing that still has them: it calls this before or after.
+    A program that drops privileges calls this before or after that, so that no process keeps them.
     """
     while entries := registry.entries():
         own = [entry for entry in entries if entry.task_thread.is_own()]

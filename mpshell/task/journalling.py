@@ -1,4 +1,4 @@
-"""The records that runs of a Task write into a journal: its settings, and each worker as it can be made again.
+"""The records of a Task's runs in a journal: its settings, and for each worker enough to make it again.
 
 Loaded with the first run that has a journal. In the thread of the Task.
 """
@@ -21,8 +21,8 @@ from mpshell.worker.copy import Copy
 from mpshell.worker.distant import CommandWorker
 from mpshell.worker.kinds import DistantWorker, Worker
 
-#: The info keys that are recorded, and set again for a run that goes on with an earlier one. Environment, input
-#: and passwords are none of them.
+#: The info keys that are recorded, and set again for a run that continues an earlier one. Environment, input
+#: and passwords are not recorded.
 RECORDED = (
     "fanout", "connect_timeout", "command_timeout", "engines", "rate", "grace", "drain", "heartbeat",
     "retry_lost", "retry", "canary", "batch", "max_fail", "ssh_kex",
@@ -30,10 +30,10 @@ RECORDED = (
     *WORDS_KEYS,
 )  # fmt: skip
 
-#: The password among sshpass(1)'s options, at the begin of a setting that calls a program.
+#: The password among sshpass(1)'s options, at the beginning of a setting that calls a program.
 _PASSWORD = re.compile(r"^(\S*\bsshpass\s+(?:-(?!p)\S+\s+)*-p\s*)(\"[^\"]*\"|'[^']*'|\S+)")
 
-#: Stands in its place in a journal.
+#: The text in its place in a journal.
 _REMOVED = "(removed)"
 
 _PACKAGE = "mpshell.worker."
@@ -43,7 +43,7 @@ NO_KEY = "local"
 
 
 def begin(settings: Settings, warn: Callable[[str], object]) -> Recorder:
-    """Begin the journal of a run, as the settings have it; JournalError."""
+    """Begin the journal of a run that the settings name; JournalError."""
     target = settings.info("journal")
     sync = bool(settings.info("journal_sync"))
     beginning = Beginning(
@@ -64,7 +64,7 @@ def begin(settings: Settings, warn: Callable[[str], object]) -> Recorder:
 
 
 def _recorded(value: Any) -> Any:
-    """Return the value of an info key as JSON has it."""
+    """Return the value of an info key in a form for JSON."""
     if isinstance(value, RetryPolicy):
         return {**asdict(value), "on": sorted(value.on)}
     if isinstance(value, str):
@@ -73,15 +73,15 @@ def _recorded(value: Any) -> Any:
 
 
 def restored(recorded: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the info keys that a journal has; TypeError, TaskSettingError for values that cannot be.
+    """Yield the info keys of a journal; TypeError, TaskSettingError for invalid values.
 
     JournalError for a program that was called with a password: without it each node would refuse the login.
     """
     for key, value in recorded.items():
         if isinstance(value, str) and (found := _PASSWORD.match(value)) and found[2] == _REMOVED:
             raise JournalError(
-                f"{key} was called with a password, which is in no journal: "
-                "use sshpass -e or -f, which are recorded as they are"
+                f"{key} was called with a password, which a journal does not hold: "
+                "use sshpass -e or -f, which are recorded unchanged"
             )
         if key == "retry" and value is not None:
             value = RetryPolicy(**dict(value))
@@ -90,7 +90,7 @@ def restored(recorded: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def describe(job: Job) -> Description:
-    """Return a job's worker as it is recorded."""
+    """Return the record of a job's worker."""
     worker = cast(Worker, job.listener)
     options: dict[str, Any] = {"timeout": worker.timeout, "stderr": worker.stderr}
     transport = transport_name(type(worker))
@@ -120,7 +120,7 @@ def transport_name(worker_class: type[Any]) -> str:
 
 
 def stamp(copy: Copy) -> tuple[int, int] | None:
-    """Return size and time of a source here, of a directory those of its files; None where there is none."""
+    """Return size and time of a local source, for a directory those of its files; None if it does not exist."""
     if copy.reverse:
         return None
     try:

@@ -1,9 +1,9 @@
-"""The outcomes of one command as they come: an iterator, in whose steps the run goes on.
+"""The outcomes of one command as they arrive: an iterator whose steps advance the run.
 
     for ... in ──► next() ──► turns of the run's loop, until a node has ended ──► its outcome
 
-The run is in the thread of its Task, and makes its turns within `next()` alone: no thread is made, and a slow
-caller holds the run up, which holds up the engines, as a slow handler does.
+The run is in the thread of its Task, and makes its turns only within `next()`: no thread is made, and a slow
+caller delays the run and so the engines, like a slow handler.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ W = TypeVar("W", bound=Worker, covariant=True)
 
 
 class Arrivals:
-    """The handler of a worker whose outcomes are taken one by one."""
+    """The handler of a worker whose outcomes are iterated over."""
 
     def __init__(self) -> None:
         #: Those that have not been taken.
@@ -40,7 +40,7 @@ class Arrivals:
         self.waiting.append(outcome)
 
     def take_rest(self, worker: Worker) -> None:
-        """Take the outcomes that were no event, after the run: of commands that were aborted or not run."""
+        """Take the outcomes without an event, after the run: of commands that were aborted or not run."""
         self.waiting.extend(
             outcome for outcome in worker.outcomes() if outcome.node not in self._told
         )
@@ -49,20 +49,20 @@ class Arrivals:
 class Outcomes(Iterator[NodeOutcome], Generic[W]):
     """An iterator over the outcomes of a command, in the order of their ends; a context that ends it.
 
-    Nothing runs before the first one is asked for. When it is closed, or dropped, commands that still run are
-    ended.
+    Nothing runs before the first outcome is requested. When the iterator is closed, or dropped, commands that
+    still run are ended.
     """
 
     def __init__(self, runs: Runs, worker: W, arrivals: Arrivals) -> None:
         #: The worker of the command, for its output and stdin.
         self.worker = worker
-        # The generator must not know this object: one that is dropped is ended at once, and not with a cycle.
+        # The generator must not refer to this object: then a dropped one is ended at once, without a cycle.
         self._steps = _run(runs, worker, arrivals, weakref.WeakMethod(self.close))
-        # Up to the begin of the run: one that is dropped unused has to be ended too.
+        # Advance to the beginning of the run: a dropped, unused iterator has to be ended too.
         next(self._steps)
 
     def __next__(self) -> NodeOutcome:
-        """Return the next outcome, as soon as a command has ended; raise the error that ends the run early."""
+        """Return the next outcome as soon as a command has ended; raise an error that ends the run early."""
         outcome = next(self._steps)
         if outcome is None:
             raise StopIteration
@@ -118,7 +118,7 @@ def _turns(
                 yield from _hand_over(waiting.popleft(), runs, interrupts, leave)
                 run.leave_copy()
     except BaseException as error:
-        # Of the caller's: the iterator was closed, or a signal handler has raised.
+        # Raised by the caller: the iterator was closed, or a signal handler has raised.
         run.note(error)
     coordinator.finish()
 
@@ -126,7 +126,7 @@ def _turns(
 def _hand_over(
     outcome: NodeOutcome | None, runs: Runs, interrupts: Interrupts, leave: Leave
 ) -> Steps:
-    """Give the caller an outcome. Signal handlers are called meanwhile, as in a handler."""
+    """Give the caller an outcome. Signal handlers are called during that, as in a handler."""
     runs.leave_iteration = leave
     try:
         interrupts.lift()

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from mpshell.coordinator.run import Run
 
 # The states of a port. Messages are taken in RUNNING; before that they wait.
-NEW: Final = "NEW"  # no run has had it yet
+NEW: Final = "NEW"  # it was in no run yet
 RUNNING: Final = "RUNNING"  # it takes part in a run
-WAITING: Final = "WAITING"  # its run is over, the next one has it again
+WAITING: Final = "WAITING"  # its run is over, and it takes part in the next one
 CLOSED: Final = "CLOSED"  # it takes no message any more
 STATES: Final = (NEW, RUNNING, WAITING, CLOSED)
 
@@ -32,7 +32,7 @@ LEAVE: Final = "LEAVE"
 CLOSE: Final = "CLOSE"
 EVENTS: Final = (ENTER, LEAVE, CLOSE)
 
-#: An event that a state does not name leaves a port as it is.
+#: An event that a state does not name does not change a port.
 TABLE: Final[dict[str, dict[str, str]]] = {
     NEW: {ENTER: RUNNING, CLOSE: CLOSED},
     RUNNING: {LEAVE: WAITING, CLOSE: CLOSED},
@@ -42,7 +42,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 
 
 class _Letter:
-    """A message, and its fate: None while it waits, taken True, refused False."""
+    """A message, and its state: None while it waits, True if taken, False if refused."""
 
     __slots__ = ("content", "taken")
 
@@ -74,16 +74,16 @@ class EnginePort(Uncopied, Stated):
     def msg(self, send_msg: Any, send_once: bool = False) -> bool:
         """Send a message and wait until the port's owner takes it; False when the port is closed.
 
-        Waits too while the queue is full. With `send_once` it does not wait for the message to be
-        taken. `ev_msg` may not have been called yet when this returns. In the owner's own thread a
-        message that is waited for would never be taken: EngineIllegalOperationError.
+        It also waits while the queue is full. With `send_once` it does not wait for the message to be
+        taken. `ev_msg` may not have been called yet when this returns. In the owner's own thread the wait
+        would never end: EngineIllegalOperationError.
         """
         letter = _Letter(send_msg)
         is_owner = threading.current_thread() is self._owner
         with self._changed:
             if is_owner and not (send_once or self.state is CLOSED):
                 raise EngineIllegalOperationError(
-                    f"{send_msg!r} to a port of the own task is not waited for: msg_send() sends it"
+                    f"a task cannot wait for its own port to take {send_msg!r}: send it with msg_send()"
                 )
             self._changed.wait_for(
                 lambda: self.state is CLOSED or is_owner or len(self._letters) < self._limit
@@ -129,7 +129,7 @@ class EnginePort(Uncopied, Stated):
             self._run = None
 
     def close(self) -> None:
-        """Refuse messages from now on, those that wait as well."""
+        """Refuse all messages from now on, including those that wait."""
         with self._changed:
             self.handle(CLOSE)
             run, self._run = self._run, None
@@ -141,11 +141,11 @@ class EnginePort(Uncopied, Stated):
             run.unhold()
 
     def renew_lock(self) -> None:
-        """In the child of a fork: it may be held by a thread of the parent."""
+        """In the child of a fork: renew the lock, which a thread of the parent may hold."""
         self._changed = renewed(self._changed)
 
     def lose_owner(self) -> None:
-        """In the child of a fork: its owner is the parent's, and nobody takes a message any more."""
+        """In the child of a fork: close it, since its owner is in the parent and takes no message here."""
         self.handle(CLOSE)
         self._run = None
         self._letters.clear()

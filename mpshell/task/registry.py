@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RegisteredThread(Protocol):
-    """The thread of a Task (`mpshell.task.threads.TaskThread`), as far as it is about all Tasks."""
+    """The part of a Task's thread (`mpshell.task.threads.TaskThread`) that the registry uses."""
 
     thread: threading.Thread
 
@@ -26,7 +26,7 @@ class RegisteredThread(Protocol):
 
 
 class RegisteredTask(NamedTuple):
-    """A Task and its thread; the Task is typed by those that made it."""
+    """A Task and its thread; its creator gives the Task its type."""
 
     task: Any
     task_thread: RegisteredThread
@@ -45,9 +45,9 @@ def lookup(thread: threading.Thread) -> Any:
 
 
 def bind(thread: threading.Thread, task: Any, task_thread: RegisteredThread) -> Any:
-    """Make `task` the Task of a thread, unless that has one; return the thread's."""
+    """Make `task` the Task of a thread unless it has one; return the Task of the thread."""
     with _lock:
-        # A thread that ended without a word to its Task would hold it for ever.
+        # A thread that ended without ending its Task would hold it for ever.
         for ended in [
             other for other in _tasks if other.ident is not None and not other.is_alive()
         ]:
@@ -77,7 +77,7 @@ def thread_of(thread_id: int) -> threading.Thread:
 
 
 def exiting() -> bool:
-    """Return whether the main thread is at its end, and the interpreter waits for the others."""
+    """Return whether the main thread has ended, and the interpreter waits for the other threads."""
     return _exiting
 
 
@@ -89,7 +89,7 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The child has only the thread that forked, and Tasks of its own."""
+    """In the child, which has only the thread that forked: let it have Tasks of its own."""
     global _lock, _exiting
     _lock = threading.RLock()
     _exiting = False
@@ -105,8 +105,8 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 # Before the interpreter waits for its threads, as concurrent.futures does it: atexit comes after that. The name
-# is private to CPython. Without it a program whose Tasks nobody ended, in threads of their own, does not end by
-# itself: it has to call task_cleanup().
+# is private to CPython. Without it a program with Tasks in threads of their own that were not ended does not
+# end by itself: it has to call task_cleanup().
 _register = getattr(threading, "_register_atexit", None)
 if _register is not None:
     _register(_at_exit)

@@ -48,7 +48,7 @@ class RunResults:
         return records(self._settings, sname)
 
     def check_recorded(self, sname: str) -> None:
-        """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
+        """Raise TaskMsgTreeError if a stream neither is nor was recorded in this run."""
         if not self.records(sname) and not any(sname in r.streams for r in self._workers):
             raise TaskMsgTreeError(f"{sname} is not recorded: the default {sname}_msgtree is off")
 
@@ -139,9 +139,9 @@ class ResultsAccess:
     def iter_retcodes(
         self, match_keys: Iterable[Key] | None = None
     ) -> Iterator[tuple[int, list[Any]]]:
-        """Yield (return code, keys); with `match_keys` a code that none of them has comes too, empty.
+        """Yield (return code, keys); with `match_keys`, codes that none of them has come with no keys.
 
-        In the order in which the run saw the codes first, those of one turn in ascending order.
+        In the order in which the codes first arrived, those of one turn in ascending order.
         """
         match = matcher(match_keys)
         groups: dict[int, list[Any]] = {}

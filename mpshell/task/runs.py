@@ -1,4 +1,4 @@
-"""The runs of a Task: the workers, timers and ports in one, its begin and its end. A part of `Task`.
+"""The runs of a Task: the workers, timers and ports in a run, its begin and its end. A part of `Task`.
 
     Task (public) ──► Runs ──► Coordinator (one for each run)
                        ├─ TaskThread: state, mailbox, waits
@@ -6,7 +6,7 @@
                        ├─ RunResults: their results
                        └─ timers and ports
 
-In the thread of the Task, or in any thread while no run goes on.
+In the thread of the Task, or in any thread while there is no run.
 """
 
 from __future__ import annotations
@@ -66,21 +66,21 @@ class Runs:
         self._ports: list[EnginePort] = []
         #: Seconds given to the last run, or None.
         self.timeout: float | None = None
-        #: Why the journal of the last run is incomplete, None for one that is not.
+        #: The reason why the journal of the last run is incomplete, None if it is complete.
         self.journal_failure: str | None = None
         self._recorder: Recorder | None = None
-        #: Ends the run whose outcomes are iterated over, while its caller has one of them.
+        #: Ends the run whose outcomes are iterated over, while its caller handles one of them.
         self.leave_iteration: weakref.WeakMethod[Callable[[], object]] | None = None
 
     # -- timers, ports and settings --------------------------------------------------------------
 
     def add_timer(self, timer: EngineTimer) -> None:
-        """Take a timer, which takes part in the run that goes on."""
+        """Take a timer, which joins the current run."""
         timer.bind(self.task_thread.in_own_thread)
         self.task_thread.in_own_thread(self._take_part, self._timers, timer)
 
     def add_port(self, port: EnginePort) -> None:
-        """Take a port, which takes part in the run that goes on."""
+        """Take a port, which joins the current run."""
         self.task_thread.in_own_thread(self._take_part, self._ports, port)
 
     def _take_part(self, members: list[Any], member: EngineTimer | EnginePort) -> None:
@@ -96,7 +96,7 @@ class Runs:
         port.close()
 
     def apply_settings(self) -> None:
-        """Have the run that goes on take the settings of now."""
+        """Apply the present settings to the current run."""
         coordinator = self.work.coordinator
         if coordinator is not None:
             coordinator.set_engines(self._settings.info("engines"))
@@ -111,7 +111,7 @@ class Runs:
         return engine_pool(self._settings.info("launcher"))
 
     def engines_for(self, commands: int) -> int:
-        """Return how many engines run a number of commands, by the setting of now."""
+        """Return how many engines run a number of commands, by the present setting."""
         return self._engine_pool().engines_for(commands, self._settings.info("engines"))
 
     def _retry_policy(self) -> RetryPolicy | None:
@@ -139,7 +139,7 @@ class Runs:
             self.run(timeout, interrupts)
 
     def check_idle(self) -> None:
-        """Raise AlreadyRunningError while a run goes on, TaskError for a killed Task."""
+        """Raise AlreadyRunningError during a run, TaskError for a killed Task."""
         self.task_thread.check_alive()
         if self.task_thread.in_a_run:
             raise AlreadyRunningError("this task is running already")
@@ -160,14 +160,14 @@ class Runs:
             finally:
                 self._end(coordinator)
         except EngineTimeoutException:
-            raise TimeoutError(f"the run was not over after {timeout} s") from None
+            raise TimeoutError(f"the run did not end within {timeout} s") from None
         except EngineAbortException as abort:
             self.terminate(abort.kill)
         finally:
             self.task_thread.stopped()
 
     def open(self, interrupts: Interrupts, loop: EventLoop | None = None) -> Coordinator:
-        """Begin a run whose turns the caller makes, in the Task's thread, before it closes it (`close`)."""
+        """Begin a run; the caller makes its turns, in the Task's thread, and then closes it (`close`)."""
         self._take_up()
         self.timeout = None
         try:
@@ -229,7 +229,7 @@ class Runs:
         return tuple((name, os.environ[name]) for name in names if name in os.environ)
 
     def _begin_journal(self) -> None:
-        """Have a run recorded, if that is asked for; JournalError before anything runs."""
+        """Begin the journal of a run, if there is one; JournalError before anything runs."""
         self.journal_failure = None
         if self._settings.info("journal") is not None:
             from mpshell.task.journalling import begin
@@ -243,7 +243,7 @@ class Runs:
             self.journal_failure = recorder.failure
 
     def _warn(self, text: str) -> None:
-        """Warn in a run that goes on; a warning that is an error ends it."""
+        """Issue a warning during a run; a warning that is configured as an error ends it."""
         import warnings
 
         coordinator = self.work.coordinator
@@ -273,7 +273,7 @@ class Runs:
         for timer in self._timers:
             timer.invalidate()
         self._timers.clear()
-        # Before the loop is closed: senders of other threads wake it.
+        # Before the loop is closed: other threads that send a message wake it.
         for port in self._ports:
             port.leave()
         coordinator.close()
@@ -303,7 +303,7 @@ class Runs:
             self.terminate(kill)
 
     def abort_run(self, kill: bool) -> None:
-        """Posted by another thread; the run may have come to its end meanwhile."""
+        """Called for another thread; the run may have ended in the meantime."""
         if self.work.coordinator is None:
             self.terminate(kill)
         else:
@@ -331,12 +331,12 @@ class Runs:
     # -- in the child of a fork ------------------------------------------------------------------
 
     def renew_locks(self) -> None:
-        """Some may be held by threads of the parent."""
+        """Renew the locks, which threads of the parent may hold."""
         for port in self._ports:
             port.renew_lock()
 
     def lose_thread(self) -> None:
-        """The thread is the parent's."""
+        """End the Task here: its thread is in the parent."""
         self.work.coordinator = None
         for port in self._ports:
             port.lose_owner()

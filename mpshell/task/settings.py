@@ -1,6 +1,6 @@
 """The two tables of a Task: *info* (how commands run) and *default* (how they are made), checked.
 
-Both are safe from any thread: a value is there for every thread as soon as the call has returned.
+Both may be used from any thread: when a call that sets a value has returned, every thread sees the value.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _check_password(value: Any) -> None:
     # Late: most tasks have none.
     from mpshell.runtime.secret import Secret
 
-    # Its value is in no message.
+    # The message must not contain the value.
     if not isinstance(value, (str, Secret)):
         raise TaskSettingError(
             "ssh_password is a text, a function that returns one, or None, "
@@ -115,7 +115,7 @@ def _check_grace(value: Any) -> None:
 def _check_launcher(value: Any) -> None:
     if value is not None and not isinstance(value, ForkLauncher):
         raise TaskSettingError(
-            f"launcher is that of ssh_hosts(), srun() or dask(), or None, not {value!r}"
+            f"launcher is the value of ssh_hosts(), srun() or dask(), or None, not {value!r}"
         )
 
 
@@ -154,7 +154,7 @@ def _check_relay_ports(value: Any) -> None:
     if value is None:
         return
     low, dash, high = str(value).partition("-")
-    # int() takes signs, spaces and other digits too.
+    # int() would also accept signs, spaces and other digits.
     plain = (
         isinstance(value, str)
         and dash
@@ -173,7 +173,7 @@ def _check_print_debug(value: Any) -> None:
 
 
 def _check_words(key: str, value: Any) -> None:
-    """A path, options or a user: a text that splits into words as a shell has them, or None."""
+    """A path, options or a user: a text of words, quoted as in a shell, or None."""
     if value is None:
         return
     if not isinstance(value, str):
@@ -187,7 +187,7 @@ def _check_words(key: str, value: Any) -> None:
         raise TaskSettingError(f"{key} {value!r}: {error}") from error
 
 
-#: How external programs are called.
+#: The programs that are called, and their options.
 WORDS_KEYS = (
     *(f"{program}_{what}" for program in ("ssh", "scp", "rsh", "rcp") for what in ("path", "options", "user")),
     "pdsh_path", "pdcp_path", "rpdcp_path", "relay_options",
@@ -242,7 +242,7 @@ class Settings:
             _check_info(key, value)
             self._info[key] = _hidden(key, value)
         for key in ("local_workername", "distant_workername"):
-            # Those that come with mpshell are loaded when they are needed: a local run needs no ssh.
+            # Transports that come with mpshell are loaded when they are needed: a local run needs no ssh.
             if self._default[key] != TASK_DEFAULT[key]:
                 self._default[key.removesuffix("name")] = load_worker_class(self._default[key])
 

@@ -2,8 +2,8 @@
 
 A Task belongs to one thread. Its runs (`resume`, `run`) and all handlers are in that thread; from any
 other thread `shell`, `schedule`, `abort`, `suspend`, `timer`, `port` and the settings may be called too:
-their requests are carried out at once when the Task stands still, and otherwise posted to its run. Nothing is
-dropped on the way.
+their requests are carried out at once if the Task is idle, and otherwise posted to its run. No request is
+lost.
 
     any thread ──► mailbox ──► the Task's thread: Coordinator.run ──► handlers
                       one Condition guards the state; every wait is on it
@@ -45,11 +45,11 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
     """Workers, timers and ports of one thread, and their results.
 
     `Task()` has a thread of its own, which waits for `resume()`. `Task(thread=t)` and
-    `Task(thread_id=i)` are *the* Task of a thread, made when it has none; UnknownThreadError when no
+    `Task(thread_id=i)` are *the* Task of a thread, made if it has none; UnknownThreadError if no
     living thread has that identifier (`threading.get_ident()`).
     """
 
-    #: Files with a topology of gateways: none is read, the name is there for programs that empty it.
+    #: Files with a topology of gateways: none is read; the name exists for programs that empty it.
     TOPOLOGY_CONFIGS: ClassVar[list[str]] = []
 
     _instead = (
@@ -89,14 +89,14 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
         self._results = self._runs.results
         #: The thread that this Task belongs to.
         self.thread = self._runs.task_thread.thread
-        #: Gateways in use: none ever is.
+        #: Gateways in use: always empty.
         self.gateways: dict[str, Any] = {}
 
     @classmethod
     def beside(cls) -> tuple[Task, Runs]:
-        """Return a Task of the calling thread beside that of `task_self()`, and the part that runs it.
+        """Return a second Task of the calling thread, beside that of `task_self()`, and the part that runs it.
 
-        For `mpshell.aio`: neither `task_wait` nor another thread knows it.
+        For `mpshell.aio`: neither `task_wait` nor another thread sees it.
         """
         check_unpatched()
         task = super().__new__(cls)
@@ -130,7 +130,7 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
 
         Raise ImportError for the name of an unknown transport, TaskSettingError for a bad value.
         """
-        # Lines on their way to a handler are recorded by the setting that they were told under.
+        # Lines on their way to a handler are recorded by the setting at the time of their event.
         if self._runs.task_thread.is_own():
             self._results.record_live()
         self._settings.set_default(default_key, value)
@@ -142,14 +142,14 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
     def set_info(self, info_key: str, value: Any) -> None:
         """Set a value of the *info* table, from any thread; TaskSettingError for a bad one.
 
-        A new fanout holds from the next command that ends; nothing that runs is ended for it.
+        A new fanout applies from the next command that ends; no running command is ended for it.
         """
         self._settings.set_info(info_key, value)
         if info_key in ("fanout", "engines", "rate"):
             self._runs.task_thread.in_own_thread(self._runs.apply_settings)
 
     def engines_for(self, commands: int) -> int:
-        """Return how many engine processes run so many commands: info `engines`, or one for each 8 of them."""
+        """Return how many engine processes run `count` commands: info `engines`, or one for each 8 of them."""
         return self._runs.engines_for(commands)
 
     # -- timers and ports ------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
     def timer(
         self, fire: float, handler: Any, interval: float = -1.0, autoclose: bool = False
     ) -> EngineTimer:
-        """Make a timer that fires in `fire` seconds, then every `interval` when that is given.
+        """Make a timer that fires in `fire` seconds, then every `interval` seconds if that is given.
 
         From any thread. An autoclose timer does not keep the Task running.
         """
@@ -179,7 +179,7 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
         return port
 
     def remove_port(self, port: EnginePort) -> None:
-        """Close a port: who waits for its answer gets False. From any thread."""
+        """Close a port: senders that wait for its answer get False. From any thread."""
         if not isinstance(port, EnginePort):
             raise TypeError(f"a port is expected, not {port!r}")
         self._runs.task_thread.in_own_thread(self._runs.remove_port, port)
@@ -193,28 +193,28 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
 
     @property
     def journal_failure(self) -> str | None:
-        """Why the journal of the last run (info key `journal`) is incomplete; None when it is not."""
+        """The reason why the journal of the last run (info key `journal`) is incomplete; None if it is not."""
         return self._runs.journal_failure
 
     def suspend(self) -> bool:
-        """Hold the run until another thread calls `resume()`: commands go on, handlers don't.
+        """Suspend the run until another thread calls `resume()`: commands go on, no handler is called.
 
-        Nor does the timeout of the run. Wait until it is held and return True; False when no run
-        goes on. In a handler of the run itself it returns when the run goes on again.
+        The timeout of the run stands still too. Wait until the run is suspended and return True; False if
+        there is no run. In a handler of the run itself it returns when the run continues.
         """
         return self._runs.task_thread.suspend()
 
     def join(self) -> None:
-        """Wait for the end of the current run; return at once when there is none."""
+        """Wait for the end of the current run; return at once if there is none."""
         self._runs.task_thread.join()
 
     def running(self) -> bool | None:
-        """Return whether a run goes on (a suspended one does); None for a killed Task."""
+        """Return whether there is a run, suspended or not; None for a killed Task."""
         return None if self._runs.task_thread.killed else self._runs.task_thread.in_a_run
 
     @classmethod
     def wait(cls, from_thread: threading.Thread) -> None:
-        """Wait for the runs of the Tasks of all threads but `from_thread`."""
+        """Wait for the runs of the Tasks of all threads except `from_thread`."""
         check_unpatched()
         if not isinstance(from_thread, threading.Thread):
             raise TypeError(f"a thread is a threading.Thread, not {from_thread!r}")
@@ -225,9 +225,9 @@ class Task(SharedParts, WorkAccess, ResultsAccess):
     def abort(self, kill: bool = False) -> None:
         """End everything and clear all results; from any thread.
 
-        From a handler it raises through the handler: code after it is not run. With `kill` the
+        In a handler it raises through the handler: code after it is not run. With `kill` the
         Task itself ends: `task_self()` then makes a new one. A Task with a thread of its own ends with
-        either form. Repeatable.
+        or without `kill`. Repeatable.
         """
         self._runs.abort(kill)
 

@@ -1,13 +1,13 @@
-"""The life of a Task and its thread: how other threads speak to it, and how they wait for it.
+"""The life of a Task and its thread: how other threads send it requests, and how they wait for it.
 
     IDLE ── START ──► STARTING ── BEGIN ──► RUNNING ── END ──► ENDING ── STOP ──► IDLE
       └──── KILL ──► DEAD ◄── STOP ── DYING ◄── KILL ── (each of the three)
 
-A run takes requests that are posted in RUNNING; in STARTING and ENDING it is kept for the next moment that
-takes it. `TABLE` is the whole of it; a pair that the table does not hold raises. Whether a run is suspended
-stands beside it: that is another thread's wish, and holds in RUNNING alone.
+A run takes the requests that are posted in RUNNING; in STARTING and ENDING they are kept for the next RUNNING
+or the end of the run. `TABLE` has all transitions; any other raises. Suspension is not a state in this table:
+another thread requests it, and it has an effect in RUNNING only.
 
-`condition` guards everything here. The lock is never held while code of the user's runs.
+`condition` guards everything here. The lock is never held while user code runs.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from mpshell.coordinator.run import Run
 
-IDLE: Final = "IDLE"  # no run goes on
-STARTING: Final = "STARTING"  # a run is taken up and takes nothing yet
+IDLE: Final = "IDLE"  # there is no run
+STARTING: Final = "STARTING"  # a run begins and takes no requests yet
 RUNNING: Final = "RUNNING"  # the run takes requests that are posted
-ENDING: Final = "ENDING"  # the run takes nothing any more and is not over yet
+ENDING: Final = "ENDING"  # the run takes no more requests and is not over yet
 DYING: Final = "DYING"  # the Task is killed, and its last run is not over yet
 DEAD: Final = "DEAD"  # the Task is killed
 STATES: Final = (IDLE, STARTING, RUNNING, ENDING, DYING, DEAD)
@@ -51,24 +51,24 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     DEAD: {KILL: DEAD},
 }
 
-#: States in which a run goes on.
+#: States in which there is a run.
 _IN_A_RUN = (STARTING, RUNNING, ENDING, DYING)
 
 
 class Runner(Protocol):
-    """The work of a Task in its thread; called there, or in another one when no run goes on."""
+    """The work of a Task in its thread; called there, or in another thread if there is no run."""
 
     def run(self, timeout: float | None, interrupts: Interrupts) -> None:
-        """One run, taken up by START; it ends with `stopped`."""
+        """Make one run, begun by START; it ends with `stopped`."""
 
     def failed(self, error: BaseException) -> None:
-        """A run in a thread of the Task's own has raised."""
+        """Handle an exception of a run in a thread of the Task's own."""
 
     def terminate(self, kill: bool, keep_results: bool = False) -> None:
-        """End everything of a Task that has no run going on."""
+        """End everything of a Task that has no run."""
 
     def abort_run(self, kill: bool) -> None:
-        """End everything of a Task whose run was going on when another thread asked for it."""
+        """End everything of a Task that had a run when another thread requested this."""
 
     def waits(self) -> bool:
         """Return whether workers wait for the next run."""
@@ -77,7 +77,7 @@ class Runner(Protocol):
         """In the child of a fork by the Task's thread: renew locks that threads of the parent may hold."""
 
     def lose_thread(self) -> None:
-        """In the child of a fork, that of another thread: the Task is dead here."""
+        """In the child of a fork by another thread: end the Task here."""
 
 
 class TaskThread:
@@ -91,7 +91,7 @@ class TaskThread:
         self.owned = thread is None
         self._run: Run | None = None
         self._mailbox: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        #: The next run that another thread has asked for: its timeout, in a tuple.
+        #: The next run that another thread has requested: its timeout, in a tuple.
         self._asked: tuple[float | None] | None = None
         self._suspended = False
         #: How often a run was suspended.
@@ -101,7 +101,7 @@ class TaskThread:
         self.thread = thread
 
     def handle(self, event: str) -> None:
-        """Take one event; InvalidTransition for one that cannot be. With `condition` held."""
+        """Take one event; InvalidTransition for one that the table does not have. With `condition` held."""
         after = TABLE[self.state].get(event)
         if after is None:
             raise InvalidTransition(f"{event} of a task that is {self.state}")
@@ -111,7 +111,7 @@ class TaskThread:
     # -- the run -------------------------------------------------------------------------------
 
     def _main(self) -> None:
-        """The main function of a thread of the Task's own: run when asked, until it is killed."""
+        """The main function of a thread of the Task's own: make the requested runs, until it is killed."""
         runner = self._runner
         while True:
             with self.condition:
@@ -129,13 +129,13 @@ class TaskThread:
                 try:
                     runner.failed(error)
                 finally:
-                    # A thread that joined the Task reads the results from before the error, as after
+                    # A thread that joined the Task can read the results from before the error, as after
                     # `resume()`.
                     runner.terminate(kill=True, keep_results=True)
         runner.terminate(kill=True, keep_results=True)
 
     def begin(self, run: Run) -> None:
-        """Take requests that are posted from now on, and those posted since the run was asked for."""
+        """Take requests that are posted from now on, and those posted since the run was requested."""
         with self.condition:
             self._run = run
             self.handle(BEGIN)
@@ -143,33 +143,33 @@ class TaskThread:
                 run.post(self._take_mail)
 
     def on_idle(self) -> bool:
-        """Take the last requests of other threads; False, and none is taken any more, when there are none."""
+        """Take the last requests of other threads; if there are none, take no more and return False."""
         while True:
             with self.condition:
                 run = self._run
                 if not self._mailbox or run is None or run.stopping:
                     self.handle(END)
                     return False
-            # As from a callback: it may be held here, and Ctrl-C ends that.
+            # As in a callback: the run may be suspended here, and Ctrl-C ends that.
             run.tell(self._take_mail)
             if run.held:
                 return True
 
     def end(self) -> None:
-        """Take nothing any more; repeatable."""
+        """Take no more requests; repeatable."""
         with self.condition:
             self.handle(END)
             self._run = None
 
     def stopped(self) -> None:
-        """The run is over; requests that came too late for it are for the next one."""
+        """End the run; requests that came too late for it are for the next one."""
         with self.condition:
             self._take_mail()
             self._suspended = False
             self.handle(STOP)
 
     def kill(self) -> None:
-        """The Task ends; a run that was asked for and has not begun will not, and is not waited for."""
+        """End the Task; a requested run that has not begun never begins, and no thread waits for it."""
         with self.condition:
             self.handle(KILL)
             self._asked = None
@@ -182,7 +182,7 @@ class TaskThread:
 
     @property
     def in_a_run(self) -> bool:
-        """Whether a run goes on, or is asked for and taken up by the Task's thread."""
+        """Whether there is a run, or one was requested and the Task's thread begins it."""
         return self.state in _IN_A_RUN
 
     @property
@@ -195,7 +195,7 @@ class TaskThread:
             raise TaskError("this task has been killed; task_self() gives a new one")
 
     def in_own_thread(self, call: Callable[..., object], *args: Any) -> None:
-        """Call in the Task's thread: at once there, or when no run goes on; posted to the run else."""
+        """Call in the Task's thread: at once there, or if there is no run; otherwise posted to the run."""
         if self.is_own():
             call(*args)
             return
@@ -213,7 +213,7 @@ class TaskThread:
             call(*args)
 
     def ask(self, timeout: float | None) -> None:
-        """Let a suspended run go on, or have a thread of the Task's own make a run."""
+        """Continue a suspended run, or have a thread of the Task's own make a run."""
         with self.condition:
             self.check_alive()
             if self._suspended:
@@ -223,7 +223,7 @@ class TaskThread:
             self.condition.notify_all()
 
     def _left_over(self) -> bool:
-        """Return whether work is waiting that the run which ends does not take any more."""
+        """Return whether work is waiting that came too late for the run that is ending."""
         return bool(self._mailbox) or self._runner.waits()
 
     def suspend(self) -> bool:
@@ -245,7 +245,7 @@ class TaskThread:
             return self._suspensions > before
 
     def _stay_suspended(self, before: int) -> None:
-        """Hold the run, unless it was held since that was asked for, when it had been held `before` times."""
+        """Suspend the run, unless it was since the request, when it had been suspended `before` times."""
         with self.condition:
             if self.state is not RUNNING or self._suspensions != before:
                 return
@@ -267,30 +267,30 @@ class TaskThread:
                 self.in_own_thread(self._runner.abort_run, kill)
 
     def join(self) -> None:
-        """Wait for the end of the current run; return at once when there is none."""
+        """Wait for the end of the current run; return at once if there is none."""
         if not self.is_own():
             with self.condition:
                 self.condition.wait_for(lambda: not self.in_a_run and self._asked is None)
 
     def wait_for_end(self) -> None:
-        """Wait until a killed Task has really ended."""
+        """Wait until a killed Task has ended."""
         with self.condition:
             self.condition.wait_for(lambda: not self.in_a_run)
 
     # -- the end of the program, and forks -----------------------------------------------------
 
     def end_when_idle(self) -> None:
-        """The program has come to its end: a thread without a run does not hold it up."""
+        """The program ends: do not let a thread without a run hold it up."""
         with self.condition:
             self.condition.notify_all()
 
     def renew_locks(self) -> None:
-        """In the child of a fork: some may be held by threads of the parent."""
+        """In the child of a fork: renew the locks, which threads of the parent may hold."""
         self.condition = renewed(self.condition)
         self._runner.renew_locks()
 
     def lose_thread(self) -> None:
-        """In the child of a fork: the thread is the parent's, and the Task is dead here."""
+        """In the child of a fork: end the Task here, since its thread is in the parent."""
         self.renew_locks()
         self.state = DEAD
         self._suspended = False

@@ -1,6 +1,6 @@
 """Timers of a Task: a handler called after a delay, and again at an interval.
 
-Made by `Task.timer`. Deadlines are on the monotonic clock and count from the call that set them. A timer
+`Task.timer` makes them. Deadlines are on the monotonic clock and count from the call that set them. A timer
 fires in the thread of its task, while the task runs.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_delays(fire: float, interval: float) -> None:
-    """Raise TypeError, ValueError for a value that is no time to fire in, or no interval (under 0: none)."""
+    """Raise TypeError, ValueError for an invalid delay or interval (an interval under 0 means none)."""
     for name, value in (("fire", fire), ("interval", interval)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
             raise TypeError(f"{name} is a number of seconds, not {value!r}")
@@ -60,11 +60,11 @@ class EngineTimer(Uncopied):
         self._handle: TimerHandle | None = None
 
     def is_valid(self) -> bool:
-        """Return whether it will fire, or fires just now."""
+        """Return whether it will fire, or is firing now."""
         return self._bound
 
     def invalidate(self) -> None:
-        """Call it off for good, from any thread. Harmless when done before."""
+        """Cancel it for good, from any thread. Repeatable."""
         self._bound = False
         self._call(self._quit)
 
@@ -76,9 +76,9 @@ class EngineTimer(Uncopied):
                 run.unhold()
 
     def set_nextfire(self, fire_delay: float, interval: float = -1) -> None:
-        """Fire in `fire_delay` seconds, and every `interval` from then on (none unless given).
+        """Fire in `fire_delay` seconds, and from then on every `interval` seconds, if that is given.
 
-        From any thread. Raise EngineIllegalOperationError when the timer is not valid any more.
+        From any thread. Raise EngineIllegalOperationError if the timer is not valid any more.
         """
         if not self._bound:
             raise EngineIllegalOperationError("this timer is not valid any more")
@@ -120,17 +120,17 @@ class EngineTimer(Uncopied):
         if run is None or not self._bound:
             return
         if run.after_first_start(self._fire):
-            # Who submits work and a timer sees the start of the work first.
+            # ev_start of work that is submitted together with a timer comes before the first ev_timer.
             return
         self._handle = None
         if self.autoclose and not run.held:
-            # The run is over with this turn: it fires only if something new holds it after all.
+            # The run ends with this turn, so the timer fires only if something new holds the run.
             if not run.stopping:
                 self._arm()
             return
         due = self._due
         if self.interval > 0:
-            # From due date to due date; late ones are left out, not made up for.
+            # Count from due time to due time; skip those that are past.
             missed = max(0, int((self._clock() - due) / self.interval))
             self._due = due + (missed + 1) * self.interval
             self._arm()

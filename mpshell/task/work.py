@@ -56,10 +56,10 @@ class WorkAccess:
     ) -> WorkerPopen | DistantWorker:
         """Schedule a command and return its worker; from any thread.
 
-        Without `nodes` it runs here, known by `key`; with them (a node set in any form) on each, over
-        the distant transport, or here once for each when `remote` is false. `timeout` is in seconds
+        Without `nodes` it runs here, and `key` is its name; with nodes (a node set in any form) it runs on
+        each, over the distant transport, or here once for each if `remote` is false. `timeout` is in seconds
         from the start of each command. `stderr` and `stdin` are the task's defaults unless given. There
-        are no gateways: with `tree` too commands go out directly.
+        are no gateways: `tree` has no effect.
         """
         stderr = self._settings.default("stderr") if stderr is None else stderr
         stdin = self._settings.default("stdin") if stdin is None else stdin
@@ -74,7 +74,7 @@ class WorkAccess:
                 autoclose=autoclose,
             )
         elif key is not None:
-            raise ValueError(f"key={key!r}: a command for nodes is known by the nodes' names")
+            raise ValueError(f"key={key!r}: commands for nodes are known by the names of the nodes")
         else:
             # Late: a run without nodes needs no node sets.
             from mpshell.nodeset import NodeSet
@@ -134,9 +134,9 @@ class WorkAccess:
         tree: bool | None = None,
         remote: bool = True,
     ) -> WorkerPopen | DistantWorker | None:
-        """`shell(command, ...)` and `resume()`: return the worker; `timeout` is each command's.
+        """`shell(command, ...)` and `resume()`: return the worker; `timeout` applies to each command.
 
-        Without a command, or with a number in its place, it is `resume(timeout)`, returns None, and the
+        Without a command, or with a number in its place, it is `resume(timeout)` and returns None; then the
         keywords of a command have no effect.
         """
         if command is None or (isinstance(command, (int, float)) and not isinstance(command, bool)):
@@ -184,13 +184,13 @@ class WorkAccess:
         tree: bool | None = None,
         remote: bool = True,
     ) -> Outcomes[WorkerPopen | DistantWorker]:
-        """Return an iterator that runs a command and yields a NodeOutcome for each node, as they end.
+        """Return an iterator that runs a command and yields a NodeOutcome for each node when it ends.
 
-        The arguments are those of `shell`. It is a run of this Task, which goes on within `next()`: while the
-        caller has an outcome no other one is taken, and engines are held up as by a slow handler. Leaving the
+        The arguments are those of `shell`. It is a run of this Task, which advances within `next()`: while the
+        caller handles an outcome, a slow one delays the engines like a slow handler. Leaving the
         loop, an exception in its body or `close()` ends the commands that still run. Each node comes once;
-        those that were not run at all come last, "cancelled". In the Task's own thread only (TaskError);
-        AlreadyRunningError while a run goes on.
+        nodes that were not run at all come last, "cancelled". In the Task's own thread only (TaskError);
+        AlreadyRunningError if there is a run.
         """
         from mpshell.task.outcomes import Arrivals, Outcomes
 
@@ -221,13 +221,13 @@ class WorkAccess:
         """Schedule the copy of a file or directory to nodes and return its worker; from any thread.
 
         With `preserve` times and modes are kept. With `reverse` it is `rcopy`. With `atomic`, for files
-        only (ValueError), a node has the old file or the new one and nothing between, whatever happens.
-        With `relay` it is atomic, and each node passes the file on to another one while it comes: over the
-        logins that nodes have among each other ("ssh", True), or an sshd of each for this run ("sshd").
+        only (ValueError), a node has either the old file or the complete new one, even after a failure.
+        With `relay` it is atomic, and each node passes the file on to another one while it receives it: over
+        logins from node to node ("ssh", True), or an sshd that each node runs for this copy ("sshd").
         Over ssh and asyncssh only (ValueError); a file below 4 MB (info key `relay_least`) is sent to each. A
         directory is packed during this call (ValueError, WorkerError), and atomic where its target is new.
-        `timeout` is in seconds for each node. ValueError for names that cannot be. `tree` makes no
-        difference, as for `shell`.
+        `timeout` is in seconds for each node. ValueError for names that cannot be copied. `tree` has no
+        effect, as for `shell`.
         """
         stderr = self._settings.default("stderr") if stderr is None else stderr
         if nodes is None:
@@ -263,21 +263,21 @@ class WorkAccess:
     ) -> DistantWorker:
         """Schedule the copy of a file or directory from nodes, each to `dest`/basename.node here.
 
-        ValueError when `dest` is no directory. The rest is as for `copy`.
+        ValueError if `dest` is not a directory. The rest is as for `copy`.
         """
         return self.copy(
             source, dest, nodes, handler, timeout, stderr, preserve, True, atomic, tree
         )
 
     def schedule(self, worker: Worker) -> None:
-        """Take a worker: it starts at once in a running Task, within the fanout; from any thread.
+        """Take a worker: in a running Task it starts at once, within the fanout; from any thread.
 
-        Raise WorkerError for a worker that was scheduled before, TaskError when the Task is killed.
+        Raise WorkerError for a worker that was scheduled before, TaskError if the Task was killed.
         """
         self._runs.work.schedule(worker)
 
     def resume(self, timeout: float | None = None) -> None:
-        """Run until no worker, timer or port is left that is not autoclose.
+        """Run until no worker, timer or port is left except autoclose ones.
 
         In the Task's own thread this blocks; TimeoutError after `timeout` seconds (None or 0: never),
         AlreadyRunningError from a handler. From another thread it wakes the Task and returns.

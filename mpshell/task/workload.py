@@ -1,4 +1,4 @@
-"""The workers of a Task: those that wait for a run, and those that a run has. A part of `Task`.
+"""The workers of a Task: those that wait for a run, and those in the run. A part of `Task`.
 
 `schedule` and `in_own_thread` are for any thread; a worker is started in the Task's.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Workload:
-    """The workers of a Task: those that wait for a run, and the run that has the others.
+    """The workers of a Task: those that wait for a run, and the run with the others.
 
     It is the `Scheduler` of its workers (`mpshell.worker.scheduler`).
     """
@@ -37,12 +37,12 @@ class Workload:
         self._results = results
         #: Workers for the next run.
         self.pending: list[Worker] = []
-        #: The run that goes on.
+        #: The current run.
         self.coordinator: Coordinator | None = None
 
     @property
     def needs_engines(self) -> bool:
-        """Whether a worker that waits has commands to run."""
+        """Whether any waiting worker has commands to run."""
         return any(worker.needs_engine() for worker in self.pending)
 
     def schedule(self, worker: Worker) -> None:
@@ -67,14 +67,14 @@ class Workload:
         return [*self.pending, *(cast(Worker, job.listener) for job in running)]
 
     def start_pending(self) -> None:
-        """Start the workers that have waited; those without anything to do yet put themselves back."""
+        """Start the waiting workers; workers with nothing to do yet put themselves back."""
         for _ in range(len(self.pending)):
             if self.pending:
                 self._start(self.pending.pop(0))
 
     def _start(self, worker: Worker) -> None:
         if self.coordinator is None or self.coordinator.run.stopping:
-            # The run has ended meanwhile: it is for the next.
+            # The run has ended in the meantime: keep it for the next.
             self.pending.append(worker)
         elif not worker.is_over:
             self._results.add(worker.results)
@@ -87,7 +87,7 @@ class Workload:
         self._task_thread.in_own_thread(call, *args)
 
     def check_recorded(self, sname: str) -> None:
-        """Raise TaskMsgTreeError when nothing of a stream is or was recorded in this run."""
+        """Raise TaskMsgTreeError if a stream neither is nor was recorded in this run."""
         self._results.check_recorded(sname)
 
     def put_off(self, worker: Scheduled) -> None:
@@ -95,12 +95,12 @@ class Workload:
         self.pending.append(cast(Worker, worker))
 
     def feed(self, job: Job) -> None:
-        """Send input that a job has got."""
+        """Send new input of a job."""
         if self.coordinator is not None:
             self.coordinator.feed(job)
 
     def abort_worker(self, worker: Scheduled) -> None:
-        """End a worker's commands, or drop it when it has not begun."""
+        """End a worker's commands, or drop the worker if it has not begun."""
         if worker in self.pending:
             self.pending.remove(worker)
         elif worker.job is not None and self.coordinator is not None:

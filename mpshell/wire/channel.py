@@ -1,18 +1,18 @@
 """One end of the stream of frames between the coordinator and an engine.
 
-Neither end ever blocks: `send` queues, `flush` writes as much as the socket takes, `receive` returns all that
-is there. The loop of either process tells when the descriptor can be read or written. Used by both
-processes, each from its one thread.
+Neither end ever blocks: `send` queues, `flush` writes as much as the socket takes, `receive` returns everything
+that has arrived. The loop of each process watches the descriptor. Both processes use it, each from one
+thread.
 
-The engine's end knows the sender of each frame: the program alone may command it.
+The engine's end checks the sender of each frame: only the program may command it.
 
-The form on the wire is that of multiprocessing.connection (a length as 4 bytes in network order;
+The wire format is that of multiprocessing.connection (a length as 4 bytes in network order;
 -1 and 8 bytes for a long one), so that either end may be a plain `Connection` in a test.
 """
 
 from __future__ import annotations
 
-# The C module under `socket`: the enums of the wrapper cost every start seven milliseconds.
+# The C module of `socket`: the enums of the wrapper cost seven milliseconds at every start.
 import _socket
 import errno
 import os
@@ -38,7 +38,7 @@ _LONG = struct.Struct("!Q")
 _READ_SIZE = 1 << 18
 _SHORT_MAX = 0x7FFFFFFF
 
-#: A longer frame is taken for garbage.
+#: A longer frame is treated as garbage.
 MAX_FRAME = 1 << 30
 
 #: The same for frames from another host.
@@ -58,24 +58,24 @@ class Channel:
         self._sock.setblocking(False)
         self._descriptor = Descriptor(fd)
         self._in = bytearray()
-        #: Bytes of a frame that comes in, at most.
+        #: The most bytes of a received frame.
         self._longest = longest
-        #: The only process that is listened to; None: whoever has the other end.
+        #: The only process whose frames are accepted; None: any process that has the other end.
         self._sender = sender
         self._signature = as_ancillary(sender) if sender is not None else None
-        #: Of the frames that `receive` returned last some are of that process with other ids.
+        #: Whether some of the frames that `receive` returned last are from that process with other ids.
         self.altered = False
         self._out: deque[memoryview] = deque()
-        #: Copies of the descriptors that go with a part of `_out`, in the same order.
+        #: Copies of the descriptors that are sent with a part of `_out`, in the same order.
         self._passing: deque[tuple[memoryview, list[Descriptor]]] = deque()
-        #: Descriptors that have come and that nobody has taken.
+        #: Received descriptors that have not been taken.
         self._passed: list[int] = []
         self._closed = False
         #: Bytes queued and not yet written.
         self.pending = 0
-        #: The peer is gone: the queue is dropped.
+        #: Whether the peer has ended: the queue is dropped.
         self.broken = False
-        #: The bytes that have come after the frames that `receive` returned last, and are no frame.
+        #: The bytes that arrived after the frames that `receive` returned last, and are not a frame.
         self.error: ProtocolError | None = None
 
     def fileno(self) -> int:
@@ -89,12 +89,12 @@ class Channel:
     def send(self, frame: bytes, descriptors: Iterable[int] = ()) -> None:
         """Queue a frame and write as much as can be written now.
 
-        With it go copies of `descriptors`, `MOST_DESCRIPTORS` at most; one that cannot be copied stays away.
-        A peer that is gone is not an error here: it shows as EOF in `receive`.
+        Copies of `descriptors` are sent with it, at most `MOST_DESCRIPTORS`; one that cannot be copied is left
+        out. A peer that has ended is not an error here: `receive` raises EOFError.
         """
         size = len(frame)
         head = _SHORT.pack(size) if size <= _SHORT_MAX else _SHORT.pack(-1) + _LONG.pack(size)
-        # One write for a small frame; a big one is not copied again for its head.
+        # One write for a small frame; a large one is not copied again to add its header.
         if size < 65536:
             self._queue(head + frame)
         else:
@@ -116,7 +116,7 @@ class Channel:
                 if self._passing and self._passing[0][0] is out[0]:
                     sent = self._send_passing()
                 else:
-                    # Without MSG_NOSIGNAL a caller who has SIGPIPE at its default would be killed.
+                    # Without MSG_NOSIGNAL a program with the default action of SIGPIPE would be killed.
                     sent = self._sock.send(out[0], _socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 return False
@@ -134,7 +134,7 @@ class Channel:
         return True
 
     def _send_passing(self) -> int:
-        """Write a part, and pass the descriptors that go with it."""
+        """Write a part, and pass its descriptors."""
         part, copies = self._passing[0]
         ours = [copy.fd for copy in copies if copy.ours()]
         try:
@@ -142,7 +142,7 @@ class Channel:
         except OSError as error:
             if error.errno != errno.ETOOMANYREFS:
                 raise
-            # More are on their way than this user may have. The peer finds that they have not come.
+            # More are in flight than this user may have. The peer notices that they have not arrived.
             sent = self._sock.send(part, _socket.MSG_NOSIGNAL)
         self._passing.popleft()
         for copy in copies:
@@ -157,7 +157,7 @@ class Channel:
                 copy.close()
 
     def take_descriptor(self, device: int, inode: int) -> int:
-        """Hand over the passed descriptor of that file, to be closed by the caller; -1 when none has come."""
+        """Return the received descriptor of that file, which the caller closes; -1 if there is none."""
         for fd in self._passed:
             status = os.fstat(fd)
             if (status.st_dev, status.st_ino) == (device, inode):
@@ -168,9 +168,9 @@ class Channel:
     def receive(self) -> list[bytes]:
         """Return the frames that one read completes, perhaps none.
 
-        Raise EOFError when the peer is gone (a frame cut short by that is dropped) or another process has
-        written, ProtocolError for a length that no frame has: in the call after the one that returns what
-        came before it.
+        Raise EOFError if the peer has ended (an incomplete frame is dropped) or another process has
+        written, ProtocolError for a length that no frame has: in the call after the one that returns the
+        frames before it.
         """
         if self.error is not None:
             raise self.error
@@ -181,7 +181,7 @@ class Channel:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise EOFError("the peer of a channel is gone")
+            raise EOFError("the peer of a channel has ended")
         self._in += data
         frames = self._cut()
         if self.error is not None and not frames:
@@ -196,7 +196,7 @@ class Channel:
                 raise EOFError(f"another process has written to a channel: {sender}")
             self.altered = True
         elif not self._in:
-            # A frame that is cut short makes the whole of it suspect.
+            # After an incomplete frame nothing of the channel can be trusted.
             self.altered = False
         return data
 
@@ -225,19 +225,19 @@ class Channel:
         return frames
 
     def close(self) -> None:
-        """Close the socket; the queue is dropped. Harmless when done already."""
+        """Close the socket; the queue is dropped. Repeatable."""
         if not self._closed:
             self._closed = True
             self._drop_queue()
             while self._passed:
                 os.close(self._passed.pop())
-            # The object alone would close whatever has its number.
+            # The object alone would close any descriptor that has its number now.
             self._sock.detach()
             self._descriptor.close()
 
 
 def _copies(descriptors: Iterable[int]) -> list[Descriptor]:
-    """Return copies: until it is their turn, a number may be closed, and be another file's."""
+    """Return copies: before they are sent, a number may be closed and reused for another file."""
     copies = []
     for fd in descriptors:
         try:
@@ -250,7 +250,7 @@ def _copies(descriptors: Iterable[int]) -> list[Descriptor]:
 def channel_pair(longest: int = MAX_FRAME) -> tuple[Channel, int]:
     """Return one end as a Channel and the other as a descriptor to hand over.
 
-    Frames of more than `longest` bytes are not taken from there.
+    Frames of more than `longest` bytes are not accepted from there.
     """
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
     ask_for_senders(theirs)

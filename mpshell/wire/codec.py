@@ -1,8 +1,8 @@
-"""Frames of messages: a batch, all that one turn of a loop has to send, pickled once for a `Channel`.
+"""Frames of messages: a batch of all messages of one turn of a loop, pickled once for a `Channel`.
 
-Used by both processes. A frame is read by an unpickler that knows the messages (`mpshell.wire.messages`) and
-nothing else, and each field is of its type then (`mpshell.wire.checks`). Classes that few runs need are loaded
-with the first frame that has one.
+Used by both processes. The unpickler of a frame accepts the messages (`mpshell.wire.messages`) and
+nothing else, and then the types of all fields are checked (`mpshell.wire.checks`). Classes that few runs need
+are loaded with the first frame that has one.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ _CHECKS: dict[type, checks.Check] = {
     RunEnded: checks.fields(),
 }
 
-#: The classes that the unpickler may make, by module and name: messages, and the job within one with its parts.
+#: The classes that the unpickler may make, by module and name: messages, and a job and its parts in a message.
 _CLASSES: dict[tuple[str, str], type] = {}
 
 
@@ -148,7 +148,7 @@ def _admit_connect() -> None:
 
 _admit((*_CHECKS, JobSpec))
 
-#: Modules that are loaded when a frame names one of them, and the functions that admit their classes.
+#: Modules that are loaded when a frame names one of them, and the functions that register their classes.
 _LATER = {
     "mpshell.wire.files": _admit_files,
     "mpshell.wire.logformat": _admit_log_format,
@@ -157,7 +157,7 @@ _LATER = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the messages and nothing else: a frame never makes any other object."""
+    """Accepts the messages and nothing else: a frame never makes any other object."""
 
     def find_class(self, module: str, name: str) -> type:
         found = _CLASSES.get((module, name))
@@ -166,7 +166,7 @@ class _Unpickler(pickle.Unpickler):
             found = _CLASSES.get((module, name))
         if found is not None:
             return found
-        raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is no message")
+        raise ProtocolError(f"a frame names {module:.80}.{name:.80}, which is not a message")
 
 
 def encode(batch: list[Message]) -> bytes:
@@ -175,27 +175,27 @@ def encode(batch: list[Message]) -> bytes:
 
 
 def decode(frame: bytes) -> list[Message]:
-    """Return the messages of a frame, each field of its type; ProtocolError for any other bytes.
+    """Return the messages of a frame, with checked field types; ProtocolError for any other bytes.
 
-    MemoryError when there is no room for a frame of that size.
+    MemoryError if there is no room for a frame of that size.
     """
     try:
         batch: list[Message] = _Unpickler(io.BytesIO(frame)).load()
     except ProtocolError:
         raise
-    # Unpickling garbage raises nearly anything; all of it means the same here.
+    # Unpickling garbage may raise almost any exception; all of them mean the same here.
     except Exception as error:
         if isinstance(error, MemoryError):
-            # Garbage may ask for any size. A frame of messages takes about its own.
+            # Garbage may request any size. A frame of messages takes about its own.
             bytearray(len(frame))
         raise ProtocolError(f"a frame of {len(frame)} bytes cannot be read: {error!r}") from error
     if batch.__class__ is not list:
         raise ProtocolError(f"a frame holds {type(batch).__name__}, not a list of messages")
     for message in batch:
         check = _CHECKS.get(message.__class__)
-        # No value is shown: one may be nested too deeply for its repr(), and of any length.
+        # Show no value: it may be nested too deeply for its repr(), and of any length.
         if check is None:
-            raise ProtocolError(f"a frame holds {type(message).__name__}, which is no message")
+            raise ProtocolError(f"a frame holds {type(message).__name__}, which is not a message")
         try:
             passes = check(message)
         except ValueError:

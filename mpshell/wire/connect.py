@@ -1,4 +1,4 @@
-"""The work of an engine over a connection of its own: a command, or the copy of a file. Parts of a JobSpec."""
+"""The work of an engine over its own connection: a command, or the copy of a file. Parts of a JobSpec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mpshell.wire import checks
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    #: Text and marks in turn, as `mpshell.wire.messages` has them.
+    #: Text and marks in turn, as in `mpshell.wire.messages`.
     _Template: TypeAlias = tuple[str | int, ...]
 
 
@@ -20,9 +20,9 @@ class FileCopy(NamedTuple):
     name: str  # of the file in a target that is a directory
     preserve: bool  # times, and the whole mode
     reverse: bool
-    script: _Template  # a command that makes the target of its input; () for SFTP
+    script: _Template  # a command that writes its input to the target; () for SFTP
     temporary: (
-        _Template  # with `reverse`: its name until it is whole; () where it is written in place
+        _Template  # with `reverse`: its name until it is complete; () if it is written in place
     )
     first: int | None = None  # of a part for the script: its first byte, from 0 on; None: the whole
 
@@ -34,11 +34,11 @@ class Connect(NamedTuple):
     command: str
     user: str  # "" for that of the configuration
     timeout: float  # seconds to connect; 0: no limit
-    options: tuple[str, ...]  # words of the user's, as ssh(1) takes them
-    kex: str  # the rule where only ssh(1) has a quantum-safe key exchange
+    options: tuple[str, ...]  # the user's options, as for ssh(1)
+    kex: str  # the rule if only ssh(1) has a quantum-safe key exchange
     execs: tuple[tuple[str, bool], ...]  # commands of `Match exec`, and whether they have succeeded
     copy: FileCopy | None = None  # in place of the command
-    password: int = 0  # the number of the password that its nodes may be given, 0 for none
+    password: int = 0  # the number of the password for its nodes, 0 for none
     keep: float = 0.0  # seconds that the connection stays open afterwards
     keep_password: bool = False  # one that a password has opened too
 

@@ -1,8 +1,8 @@
 """The fork server's protocol: one-way packets on its control socket (SOCK_SEQPACKET).
 
 A packet is a kind and an engine id. FORK carries two descriptors (SCM_RIGHTS): the engine's end of its
-channel, and the writing end of its sentinel. For an engine that hosts connections there follow the name of
-their library, and the directories in which that and all it needs are installed.
+channel, and the writing end of its sentinel. For an engine that hosts connections, the name of their library
+and the directories in which it and its dependencies are installed follow.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 FORK, KILL = b"F", b"K"
 PACKET = struct.Struct("!cI")
 
-#: Begins the text on a sentinel when no engine can run, however often one is asked for.
+#: Beginning of the text on a sentinel if no engine can run, however often one is requested.
 REFUSED = "no engine process can run: "
 
-#: Bytes of a packet at most.
+#: The most bytes of a packet.
 LONGEST = 4096
 
 

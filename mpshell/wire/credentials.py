@@ -1,13 +1,13 @@
-"""Sockets whose receiver knows the sender of each message: SCM_CREDENTIALS of unix(7), written by the kernel.
+"""Sockets whose receiver gets the sender of each message: SCM_CREDENTIALS of unix(7), written by the kernel.
 
-A descriptor can be inherited, passed on, or kept by a program that has become another user. The pid and the
-ids of a message are those of its sender at the moment of the send; only root can claim others. A read of a
-stream returns the bytes of one sender, never a mix.
+A descriptor can be inherited, passed on, or kept by a program that has changed its user. The pid and the
+ids of a message are those of its sender at the time of the send; only root can send others. A read of a
+stream returns the bytes of one sender, never of several.
 """
 
 from __future__ import annotations
 
-# The C module under `socket`: see `mpshell.wire.channel`.
+# The C module of `socket`: see `mpshell.wire.channel`.
 import _socket
 import struct
 
@@ -27,7 +27,7 @@ _ROOM_FOR_ALL = _ROOM + _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
 
 
 class Sender(NamedTuple):
-    """A process, with its real user and group: as the kernel writes it where the sender claims nothing."""
+    """A process, with its real user and group: what the kernel writes unless the sender sends others."""
 
     pid: int
     uid: int
@@ -38,7 +38,7 @@ NOBODY = Sender(-1, 0xFFFFFFFF, 0xFFFFFFFF)
 
 
 def ask_for_senders(sock: _socket.socket) -> None:
-    """Have the kernel name the sender of each message that comes; earlier ones have none."""
+    """Make the kernel add the sender to each message; earlier messages have none."""
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
 
 
@@ -52,7 +52,7 @@ def receive_of(
 ) -> tuple[bytes, Sender | None, list[int]]:
     """Return the bytes of one read, their sender if that is not the one of `expected`, and passed descriptors.
 
-    Every frame of a run comes this way: nothing is unpacked when all is as it should be.
+    Every frame of a run is read here: nothing is unpacked if the sender is the expected one.
     """
     data, ancillary, _, _ = sock.recvmsg(size, _ROOM_FOR_ALL, _socket.MSG_CMSG_CLOEXEC)
     if ancillary == expected or not data:
@@ -62,7 +62,7 @@ def receive_of(
 
 
 def send_with(sock: _socket.socket, data: memoryview, descriptors: list[int]) -> int:
-    """Write as send(2) does, with descriptors passed beside the first byte; return how much was written."""
+    """Write like send(2), and pass descriptors with the first byte; return the number of written bytes."""
     raw = struct.pack(f"{len(descriptors)}i", *descriptors)
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, raw)] if descriptors else []
     return sock.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
@@ -71,9 +71,9 @@ def send_with(sock: _socket.socket, data: memoryview, descriptors: list[int]) ->
 def receive(
     sock: _socket.socket, size: int, descriptors: int = 0
 ) -> tuple[bytes, Sender, list[int]]:
-    """Return the bytes of one read, their sender, and at most so many passed descriptors (close-on-exec).
+    """Return the bytes of one read, their sender, and at most `most` passed descriptors (close-on-exec).
 
-    The sender is NOBODY where the kernel names none: at the end of the stream. OSError as of recvmsg(2).
+    The sender is NOBODY if the kernel names none: at the end of the stream. OSError as of recvmsg(2).
     """
     room = _ROOM + (_socket.CMSG_SPACE(descriptors * _INT) if descriptors else 0)
     data, ancillary, _, _ = sock.recvmsg(size, room, _socket.MSG_CMSG_CLOEXEC)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from mpshell.runtime.lean import NamedTuple
 from mpshell.wire import checks
 
-#: In place of the size of a file: it is whole.
+#: In place of the size of a file: it is complete.
 WHOLE = -2
 
 
 class StoredAt(NamedTuple):
-    """As `Write`, with the bytes in a file on the engine's host, which an engine there has kept (`Keep`)."""
+    """As `Write`, with the bytes in a file on the engine's host, which an engine there has stored (`Keep`)."""
 
     job_id: int
     size: int
@@ -26,7 +26,7 @@ class Keep(NamedTuple):
 
 
 class KeepEnd(NamedTuple):
-    """The file is whole: its mode, and when it was read and changed last, in nanoseconds."""
+    """The file is complete: its mode, and the times of its last access and change, in nanoseconds."""
 
     path: str
     mode: int
@@ -35,20 +35,20 @@ class KeepEnd(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Nobody reads the file any more."""
+    """The file is not read any more."""
 
     path: str
 
 
 class Kept(NamedTuple):
-    """So many bytes of a file can be read (`Keep`), or it is WHOLE; with a text it cannot be kept."""
+    """`size` bytes of a file can be read (`Keep`), or it is WHOLE; with a text it cannot be stored."""
 
     path: str
     size: int
     text: str
 
 
-#: What is about files that other engines read as well.
+#: Events about files that other engines read as well.
 KEEPING = (Keep, KeepEnd, Drop)
 
 _INT, _STR = checks.kind(int), checks.kind(str)

@@ -1,7 +1,7 @@
 """From bytes of a stream to blocks of whole lines. Used by engines, and by the coordinator's own streams.
 
-A block is lines, each ended by a newline: `\\r\\n` has become one, and the last line of a stream has
-got one. A line longer than `LONG_LINE` goes in pieces; a piece does not end with a newline.
+A block is lines, each ended by a newline: `\\r\\n` is replaced by one, and a last line without one gets
+one. A line longer than `LONG_LINE` is sent in pieces; a piece does not end with a newline.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class StreamBuffer:
         """Return the block that is complete, perhaps empty; with `final` the last line too."""
         chunks = self._chunks
         if not final and len(chunks) > 1 and self.size < LONG_LINE and b"\n" not in chunks[-1]:
-            # Still the same unfinished line (earlier bytes were taken up to their last newline).
+            # Still the same incomplete line (earlier bytes were taken up to their last newline).
             return b""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         data, rest = (data, b"") if final else self._split(data)
@@ -46,6 +46,6 @@ class StreamBuffer:
         end = data.rfind(b"\n") + 1
         if len(data) - end < LONG_LINE:
             return data[:end], data[end:]
-        # A carriage return at the very end may belong to a newline that is not here yet.
+        # A carriage return at the very end may belong to a newline that has not arrived yet.
         end = len(data) - data.endswith(b"\r")
         return data[:end], data[end:]

@@ -1,4 +1,4 @@
-"""How an engine reads the log of a program, and the proofs about its connection that stand there."""
+"""How an engine reads the log of a program, and the proofs about its connection in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mpshell.wire import checks
 
 
 class Redial(NamedTuple):
-    """A program that is started again where its log proves that a server has ended its connection unheard.
+    """A program that is started again if its log proves that a server ended its connection before the login.
 
     The proof is a line that begins with one of `connecting`, none with one of `secured` and `opened`, one of
     `dropped` anywhere in the log, and an exit status that is not 0.
@@ -18,25 +18,25 @@ class Redial(NamedTuple):
     secured: tuple[str, ...]  # the key exchange is over
     opened: tuple[str, ...]  # it is logged in: from here on something may run
     dropped: tuple[str, ...]
-    notice: str  # for the user, about nodes that were dropped until the time was over
+    notice: str  # text for the user about nodes that were dropped until the time was over
 
 
 class LogFormat(NamedTuple):
     """How an engine reads the log that a client writes to LOG_PATH, line by line.
 
     A line with all texts of `tag`, in this order, is noted for the diagnosis; the tag, from the last space
-    before the first text to the end of the last, is cut out. Without a tag, a line that holds one of the
-    texts in `noted` is. Lines that begin with a text in `private` go no further if they were noted or there is
-    no tag; all others go the way of the client's stderr. To texts in `named` the function's name, which the tag
-    has before its first text, is given back.
+    before the first text to the end of the last, is removed. Without a tag, a line that contains one of the
+    texts in `noted` is noted. Lines that begin with a text in `private` are not passed on if they were noted or
+    there is no tag; all others are treated like the client's stderr. The function's name, which the tag has
+    before its first text, is put back in front of texts in `named`.
     """
 
     tag: tuple[str, ...] | None
     noted: tuple[str, ...]
     private: tuple[str, ...]
-    apart: bool = False  # as LOG, and not the way of stderr
+    apart: bool = False  # as LOG, and not like stderr
     named: tuple[str, ...] = ()
-    redial: Redial | None = None  # when the client is started once more
+    redial: Redial | None = None  # when to start the client once more
 
 
 _TEXTS, _TEXT = checks.series(tuple, checks.kind(str)), checks.kind(str)

@@ -4,8 +4,8 @@ Used by both processes. They travel in frames (`mpshell.wire.codec`). Commands g
 events come up from an engine. For each client the events are ``Starting (Output | Written)* Finished``,
 exactly one Finished, always last.
 
-A *client* is one command on one node. Its id holds its job and its index in the job's node list
-(`client_id`, `job_and_index`), so that no table of names has to cross.
+A *client* is one command on one node. Its id contains its job and its index in the job's node list
+(`client_id`, `job_and_index`), so that no table of names has to be sent.
 
 The messages of the hot path carry a list of plain tuples, one for each client, and not one object
 each: a tuple is pickled fifteen times faster than a dataclass (docs/decisions.md).
@@ -18,7 +18,7 @@ from mpshell.runtime.lean import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    # Few runs have them (`mpshell.wire.codec` loads them for those).
+    # Few runs need them (`mpshell.wire.codec` loads them for those).
     from mpshell.wire.connect import Connect
     from mpshell.wire.files import Drop, Keep, KeepEnd, Kept, StoredAt
     from mpshell.wire.logformat import LogFormat
@@ -31,21 +31,21 @@ STDIN, STDOUT, STDERR, LOG = 0, 1, 2, 3
 
 #: Reasons in `Finished`.
 EXITED, SIGNALED, TIMED_OUT, CANCELLED, SPAWN_FAILED, LOST = range(6)
-#: The same of connections: cut after the login, none at all, no login, a wrong host key, no session.
+#: The same for connections: cut after the login, none at all, no login, a wrong host key, no session.
 CUT, UNREACHABLE, AUTH, HOSTKEY, TRANSPORT = range(6, 11)
 
 #: Marks in a command template, where the engine puts a client's node, its rank, its text in `Submit.parts`, or
 #: the path of its log.
 NODE, RANK, PART, LOG_PATH = 0, 1, 2, 3
 
-#: States of a password in a run: no node has taken it yet; one has; it has been refused too often.
+#: States of a password in a run: no node has accepted it yet; one has; it was refused too often.
 UNPROVEN, PROVEN, STOPPED = "unproven", "proven", "stopped"
 
-#: Reports of an engine about a password: it wants to send it to a node; that node has taken or refused it; its
-#: answer is waited for no more.
+#: Reports of an engine about a password: it wants to send it to a node; that node has accepted or refused it;
+#: the engine does not wait for its answer any more.
 ASKED, TAKEN, REFUSED, FREED = "asked", "taken", "refused", "freed"
 
-#: In the detail of a client with a log: ends the notes of the log; its last words follow.
+#: In the detail of a client with a log: ends the notes of the log; its last lines of output follow.
 LOG_END = "\0"
 
 #: One word of a command: text and marks in turn.
@@ -65,26 +65,24 @@ class JobSpec(NamedTuple):
     report_written: bool
     grace: float  # seconds between SIGTERM and SIGKILL
     drain: float | None  # seconds without a byte after the exit; None: wait for ever
-    trace: bool  # tell each command line (debug)
-    diagnose: int  # tell the last words of a command that ends with this or more; 0: never
+    trace: bool  # report each command line (debug)
+    diagnose: int  # report the last lines of a command that ends with this or more; 0: never
     env: tuple[tuple[str, str], ...] = ()  # on top of the environment of the run
-    tree: bool = (
-        False  # its own children lead groups of theirs: signals go to all that descends from it
-    )
+    tree: bool = False  # its children lead groups of their own: signals go to all its descendants
     log: LogFormat | None = None  # give each client a pipe for its log, at LOG_PATH
     own_slots: bool = False  # its clients count in a slot pool of its own, not in the task's
-    connect: Connect | None = None  # and `argv` for the nodes that it cannot be used for
-    stdin_each: bool = False  # with `stdin`: each client has one of its own, which Write names
+    connect: Connect | None = None  # with `argv` for the nodes for which it cannot be used
+    stdin_each: bool = False  # with `stdin`: each client has its own, which Write names
 
 
 # -- commands: coordinator to engine ------------------------------------------------------------
 
 
 class Configure(NamedTuple):
-    """Surroundings of the commands to come; without `env`, and where there is no `cwd`, an engine's own."""
+    """Surroundings of later commands; without `env`, and if `cwd` does not exist, the engine's own."""
 
     cwd: bytes
-    umask: int | None  # None: leave it
+    umask: int | None  # None: do not change it
     env: dict[bytes, bytes] | None
 
 
@@ -95,11 +93,11 @@ class Submit(NamedTuple):
     job: JobSpec | None
     first: int
     nodes: list[str]
-    parts: tuple[str, ...] = ()  # the text for PART, node by node; none where no template has it
+    parts: tuple[str, ...] = ()  # the text for PART, node by node; empty if no template has it
 
 
 class Write(NamedTuple):
-    """Bytes for the stdin of every client of a job, those that start later too, or of one with `stdin_each`."""
+    """Bytes for the stdin of every client of a job, also of later ones, or of one with `stdin_each`."""
 
     job_id: int
     data: bytes
@@ -107,7 +105,7 @@ class Write(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """As `Write`, with the bytes in a file: a descriptor of it has come with this frame or an earlier one."""
+    """As `Write`, with the bytes in a file; a descriptor of it comes with this frame or an earlier one."""
 
     job_id: int
     size: int
@@ -116,14 +114,14 @@ class Stored(NamedTuple):
 
 
 class CloseStdin(NamedTuple):
-    """The end of the input that `Write` has, of all clients or of one."""
+    """The end of the input of `Write`, for all clients or one."""
 
     job_id: int
     only: int | None = None
 
 
 class SetSlots(NamedTuple):
-    """How many clients of a slot pool this engine may run at once."""
+    """The number of clients of a slot pool that this engine may run at once."""
 
     slot_pool: int
     slots: int
@@ -132,7 +130,7 @@ class SetSlots(NamedTuple):
 class Cancel(NamedTuple):
     """End the clients of a job (of every job: None), as `reason`: CANCELLED or TIMED_OUT.
 
-    With `kill` no grace is given. Clients that have not started end as CANCELLED in any case.
+    With `kill` there is no grace. Clients that have not started end as CANCELLED in any case.
     """
 
     job_id: int | None
@@ -147,13 +145,13 @@ class Withdraw(NamedTuple):
 
 
 class ForgetJob(NamedTuple):
-    """Every client of the job is finished, and nothing more will be said about it."""
+    """Every client of the job is finished, and no message about it will follow."""
 
     job_id: int
 
 
 class EndRun(NamedTuple):
-    """Forget all jobs as soon as the last client is gone, then say RunEnded."""
+    """Forget all jobs as soon as the last client has ended, then send RunEnded."""
 
 
 class ConnectLimits(NamedTuple):
@@ -177,15 +175,15 @@ class PasswordState(NamedTuple):
     number: int
     state: str  # UNPROVEN, PROVEN, STOPPED
     refusals: int  # in the run so far
-    permits: int  # so many more nodes may be sent it while it is UNPROVEN
+    permits: int  # to so many more nodes it may be sent while it is UNPROVEN
 
 
 class Ping(NamedTuple):
-    """Say Pong."""
+    """Answer with Pong."""
 
 
 class Lease(NamedTuple):
-    """On another host: leave with all that runs at this moment of CLOCK_BOOTTIME, unless one more comes."""
+    """On another host: at this time of CLOCK_BOOTTIME end all commands and exit, unless another one comes."""
 
     until: float
 
@@ -194,7 +192,7 @@ class Lease(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The first word of an engine. `version` is that of the package that it has loaded."""
+    """The first message of an engine. `version` is that of the package that it has loaded."""
 
     engine_id: int
     pid: int
@@ -202,12 +200,12 @@ class Ready(NamedTuple):
 
 
 class Located(NamedTuple):
-    """Comes before all of an engine on another host, from this one: its host has answered."""
+    """Precedes all messages of an engine on another host, and comes from this one: its host has answered."""
 
-    offset: float  # seconds from the monotonic clock there to the one here
+    offset: float  # seconds to add to its monotonic clock for the one here
     cpus: int
     stage: str  # the directory of its outpost there, for files that all engines of the host read
-    lacks: str  # why the engine does not host connections as it was asked to; "" if it does
+    lacks: str  # why the engine does not host the requested connections; "" if it does
 
 
 class Starting(NamedTuple):
@@ -219,7 +217,7 @@ class Starting(NamedTuple):
 class Output(NamedTuple):
     """Blocks of (client_id, stream, data): lines, each ended by a newline.
 
-    A block that does not end with one is a piece of a very long line, which goes on in the next.
+    A block that does not end with one is a piece of a very long line, which continues in the next.
     """
 
     blocks: list[tuple[int, int, bytes]]
@@ -232,7 +230,7 @@ class Written(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """Gathered output that `Finished` refers to: (body id, data in the form of `Output`)."""
+    """Gathered output to which `Finished` refers: (body id, data in the form of `Output`)."""
 
     bodies: list[tuple[int, bytes]]
     floor: int  # ids below it are not used in this and later frames of this engine
@@ -265,13 +263,13 @@ class Pong(NamedTuple):
 
 
 class Warn(NamedTuple):
-    """Something that the user should know, once."""
+    """A warning for the user, issued once."""
 
     text: str
 
 
 class InputLost(NamedTuple):
-    """The stdin of a job cannot be kept whole for its clients here: they get no more of it, and no end."""
+    """The stdin of a job cannot be kept complete for its clients here: they get no more of it, and no end."""
 
     job_id: int
     text: str
@@ -290,19 +288,19 @@ class HostKeys(NamedTuple):
 
 
 class PasswordNews(NamedTuple):
-    """The fate of passwords, in order: (number, ASKED or TAKEN or REFUSED or FREED)."""
+    """Reports about passwords, in order: (number, ASKED or TAKEN or REFUSED or FREED)."""
 
     events: list[tuple[int, str]]
 
 
 class EngineFailed(NamedTuple):
-    """The engine met an error of its own and leaves."""
+    """The engine has an internal error and exits."""
 
     traceback: str
 
 
 class RunEnded(NamedTuple):
-    """Nothing runs here any more, and everything has been said."""
+    """No command runs here any more, and all messages have been sent."""
 
 
 # Texts: some of the classes are not loaded yet.
@@ -317,7 +315,7 @@ Event: TypeAlias = (
 )
 Message: TypeAlias = "Command | Event"
 
-#: A client id is the number of its job, shifted by these bits, and its index.
+#: A client id is the number of its job, shifted by this many bits, and its index.
 INDEX_BITS, INDEX_MASK = 32, (1 << 32) - 1
 
 TASK_SLOTS = 0  # the slot pool of the task's own fanout; the others have the number of their job
@@ -329,10 +327,10 @@ def client_id(job_id: int, index: int) -> int:
 
 
 def job_and_index(client: int) -> tuple[int, int]:
-    """Return the job id and the index that a client id was made of."""
+    """Return the job id and the index in a client id."""
     return client >> INDEX_BITS, client & INDEX_MASK
 
 
 def slot_pool_of(job_id: int, spec: JobSpec) -> int:
-    """Return the number of the slot pool that a job's clients count in: its own, or the task's."""
+    """Return the number of the slot pool of a job's clients: its own, or the task's."""
     return job_id if spec.own_slots else TASK_SLOTS

@@ -1,6 +1,6 @@
 """The texts of `Notices`: each is true of some nodes of a run, and is shown to the user in one line."""
 
-#: These nodes are ssh(1)'s; a reason follows.
+#: These nodes run over ssh(1); a reason follows.
 OVER_SSH = "over ssh(1) in place of asyncssh"
 
 #: The reason follows, which differs from node to node.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def encode_template(template: Template) -> Pieces:
-    """Return a template with its text as the system has it."""
+    """Return a template with its text encoded for the system."""
     return tuple(part if isinstance(part, int) else os.fsencode(part) for part in template)
 
 

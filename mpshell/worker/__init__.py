@@ -1,4 +1,4 @@
-"""Workers, which users make to have commands run. One module for each kind."""
+"""Workers, the objects that users make to run commands. One module for each kind."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 class WorkerAsyncSsh(WorkerSsh):
     """Run `command` on each of `nodes`, over connections of AsyncSSH (the extra `mpshell[asyncssh]`).
 
-    Results, events and info keys are those of `WorkerSsh`, but a command that a signal has ended is "signal".
-    A node whose configuration asks for a feature that AsyncSSH lacks runs over ssh(1); one RuntimeWarning a run
-    has the number of such nodes and the reasons. Copied files go over such connections too, directories over
-    scp(1).
+    Results, events and info keys are those of `WorkerSsh`, but a command that a signal ended is "signal".
+    A node whose configuration needs a feature that AsyncSSH lacks runs over ssh(1); one RuntimeWarning per run
+    reports the number of such nodes and the reasons. Files are copied over such connections too, directories
+    over scp(1).
 
-    WorkerError where AsyncSSH is not installed.
+    WorkerError if AsyncSSH is not installed.
     """
 
     _trace_name = "ASYNCSSHCLIENT"
@@ -41,7 +41,7 @@ class WorkerAsyncSsh(WorkerSsh):
         return True
 
     def _make_job(self, task: PublicTask) -> Job:
-        # Engines on other hosts have what those have, and take ssh(1) where the library is not there.
+        # Engines on other hosts use the library of their host, and ssh(1) if it is not installed there.
         if task.info("launcher") is not None:
             refuse_far_password(task)
         elif (how := missing()) is not None:
@@ -108,7 +108,7 @@ def _only_for_scp(copy: Copy) -> str | None:
 
 
 def _over_connection(copy: Copy, has_parts: bool) -> FileCopy:
-    """Return a copy as an engine makes it."""
+    """Return the description of a copy for an engine."""
     target: Template = (copy.dest,)
     if copy.reverse:
         # Without parts a node's address is its name.

@@ -3,14 +3,14 @@
     here: sh ─ opens the file, becomes ─► ssh ═════► node: sh RECEIVE ─► DIR/file ─► rename to the target
 
 The receiving side does everything by itself. It writes into a directory of its own beside the target,
-checks the size against the expected one, renames the file, and removes its directory in every case. A cut
-connection is an end of file there, and a wrong size. So nothing is left on the node, whatever became of
+compares the size with the expected one, renames the file, and removes its directory in every case. There a cut
+connection is an end of file and a wrong size. So nothing is left on the node, whatever happened to
 the sending side; only SIGKILL of the receiving shell leaves the directory.
 
-The directory, and not a name that is hard to guess, keeps other users out: every user reads the arguments
-of commands in `ps`, and a shell cannot create a file and be sure that it is new (its noclobber opens a FIFO
-that is there; `cp` follows a symbolic link). mkdir(2) fails when anything is there, and nobody else makes
-an entry in a directory of mode 0700.
+The directory, and not a name that is hard to guess, keeps other users out: every user can read the arguments
+of commands in `ps`, and a shell cannot create a file and be sure that it is new (its noclobber opens an
+existing FIFO; `cp` follows a symbolic link). mkdir(2) fails if the name exists, and no other user can make an
+entry in a directory of mode 0700.
 
 Pure: text for commands, and one stat(2). Called by workers in the thread of the task.
 """
@@ -40,7 +40,7 @@ o=y;
 """
     + MAKE
     + """
-{ o=; echo "mpshell: $d: a copy in one step needs a directory of its own beside it" >&2; exit 1; };
+{ o=; echo "mpshell: $d: an atomic copy needs a directory of its own beside it" >&2; exit 1; };
 """
 )
 
@@ -74,12 +74,12 @@ else
     + ") || exit 1;"
 )
 
-#: A file to stdout, behind one line with its size, mode and times. Argument: the file.
+#: A file to stdout, after one line with its size, mode and times. Argument: the file.
 _SEND = script(
     "d=$1;"
     + HOME
     + """
-if [ -d "$d" ]; then echo "mpshell: $d: is a directory, which cannot arrive in one step" >&2; exit 1; fi;
+if [ -d "$d" ]; then echo "mpshell: $d: is a directory, which cannot be copied atomically" >&2; exit 1; fi;
 exec <"$d" || exit 1;
 n=$(wc -c <"$d") && m=$(stat -L -c "%a %X %Y" "$d") || exit 1;
 echo "mpshell" $n $m && exec cat
@@ -139,7 +139,7 @@ case $f in /*) ;; *) f=./$f ;; esac;
 """
     + _MAKE_DIRECTORY
     + """
-if [ -d "$f" ]; then echo "mpshell: $f: is a directory, which cannot arrive in one step" >&2; exit 1; fi;
+if [ -d "$f" ]; then echo "mpshell: $f: is a directory, which cannot be copied atomically" >&2; exit 1; fi;
 # cp is started elsewhere. A file below a directory that can only be reached from within has no full path.
 exec 3<"$f" || exit 1;
 case $f in /*) ;; *) f=$PWD/$f; [ -e "$f" ] || f=/dev/fd/3 ;; esac;
@@ -168,9 +168,9 @@ def _remote(text: str, *words: str | Template) -> Template:
 
 
 def temporary() -> Template:
-    """Return a name that no other copy has, on no node: many may share one file system.
+    """Return a name that no other copy has, on any node, since many may share one file system.
 
-    It need not be secret: see the top.
+    It need not be secret: see the docstring of this module.
     """
     return (f"{PREFIX}{os.urandom(8).hex()}-", RANK)
 
@@ -179,7 +179,7 @@ def check_names(copy: Copy) -> None:
     """Raise WorkerError for names that would not reach a node as they are."""
     path = copy.source if copy.reverse else copy.dest
     if path.startswith("~") and path != "~" and not path.startswith("~/"):
-        raise WorkerError(f"{path!r}: another user's home is not known here; say ./~ for a name")
+        raise WorkerError(f"{path!r}: another user's home is not known here; write ./~ for a name")
     _check_quoted(path)
     if not copy.reverse:
         _check_quoted(copy.name)
@@ -187,7 +187,7 @@ def check_names(copy: Copy) -> None:
 
 def _check_quoted(path: str) -> None:
     if "\\" in path or "!" in path:
-        # Shells other than sh may read it in another way.
+        # Shells other than sh may interpret it in another way.
         raise WorkerError(f"{path!r}: a backslash or exclamation mark cannot be in an atomic copy")
 
 
@@ -197,7 +197,7 @@ def receiver(copy: Copy) -> Template:
         size, mode, *moments = copy.found or _found(copy.source)
         times = [stamp(seconds) for seconds in moments]
     except OSError:
-        # Each node's copy will say so, as one does that finds it gone later.
+        # The copy to each node reports this, also if the file disappears later.
         size, mode, times = 0, 0, ["", ""]
     if not copy.preserve:
         times = ["", ""]

@@ -1,8 +1,8 @@
 """The parts of all workers: handler, state, results.  `mpshell.worker.kinds` has the classes.
 
-A worker is a command for one local key or many nodes. The user makes it, or `Task.shell` does; a Task
-that it is scheduled on turns it into a job for the coordinator (`_make_job`), which calls it back as the
-job's listener. All of that in the thread of the task.
+A worker is a command for one local key or many nodes. The user or `Task.shell` makes it. The Task
+on which it is scheduled turns it into a job for the coordinator (`_make_job`), which calls it back as the
+job's listener. All of this is in the thread of the task.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class WorkerParts(Uncopied, WorkerEvents):
     #: Commands at once: None shares the task's fanout, -1 has no limit, n is a limit of its own.
     _fanout: int | None = FANOUT_DEFAULT
 
-    #: Tells why a command ended with 255, by its last words: for a transport with failures of its own.
+    #: Finds the reason for a status 255 in a command's last lines: for a transport with failures of its own.
     #: One of `outcome.REASONS`, or None.
     diagnose: Callable[[str], str | None] | None = None
 
-    #: The least exit status that may be the transport's own.
+    #: The smallest exit status that may be the transport's own.
     _diagnosed_from = 255
 
-    #: The keys that it runs its command for, None for all of them.
+    #: The keys for which it runs its command, None for all of them.
     _only: frozenset[Key] | None = None
-    #: Whether canary, batches and the limit of failures are about it: a worker over nodes.
+    #: Whether canary, batches and the limit of failures apply to it: they do to a worker over nodes.
     _in_waves = False
     #: Whether it keeps outcomes itself, beside the results.
     _wants_outcomes = False
@@ -72,7 +72,7 @@ class WorkerParts(Uncopied, WorkerEvents):
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
-        #: The Task that it is scheduled on; None before.
+        #: The Task on which it is scheduled; None before.
         self.task: Any = None
         self._scheduler: Scheduler | None = None
         self._state: str = WAITING
@@ -96,7 +96,7 @@ class WorkerParts(Uncopied, WorkerEvents):
     def eh(self) -> Any:
         """The event handler, or None; may be replaced at any time.
 
-        Lines are told only if the handler at the worker's start heard them: its engines gather otherwise.
+        It gets lines only if the handler at the worker's start did: otherwise the engines gather them.
         """
         return self._dispatch.handler
 
@@ -108,12 +108,12 @@ class WorkerParts(Uncopied, WorkerEvents):
 
     @property
     def started(self) -> bool:
-        """Whether the first of its commands has started, and its handler has heard of it."""
+        """Whether the first of its commands has started, and its handler was notified of it."""
         return self._state is STARTED
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it runs any more, nor will."""
+        """Whether none of its commands runs or will run any more."""
         return self._state is DROPPED if self.job is None else self.job.is_closed
 
     def _bound(self) -> Scheduler:
@@ -122,17 +122,17 @@ class WorkerParts(Uncopied, WorkerEvents):
         return self._scheduler
 
     def did_timeout(self) -> bool:
-        """Return whether any of its commands timed out; WorkerError when it is not scheduled."""
+        """Return whether any of its commands timed out; WorkerError if it is not scheduled."""
         self._bound()
         return bool(self.results.timeouts)
 
     def _store_of(self, sname: str) -> StreamStore | None:
-        """Return the record of a stream, if anything; TaskMsgTreeError when its recording is off."""
+        """Return the record of a stream, None if it is empty; TaskMsgTreeError if its recording is off."""
         self._bound().check_recorded(sname)
         return self.results.streams.get(sname)
 
     def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
-        """Return the record of a stream of a node, or None when nothing came."""
+        """Return the record of a stream of a node, or None if it is empty."""
         return self._read(node, sname)
 
     def _read(self, key: Key, sname: str) -> bytes | None:
@@ -140,10 +140,10 @@ class WorkerParts(Uncopied, WorkerEvents):
         return None if store is None else store.get(key)
 
     def write(self, buf: bytes, sname: str | None = None) -> None:
-        """Write to the stdin of every command, those that start later included.
+        """Write to the stdin of every command, including those that start later.
 
         Bytes that are written after a command's end are dropped for it. `buf` is bytes-like. Beyond 64 MiB it
-        is kept in a file (in TMPDIR, or /tmp): InputStorageError when the disk is full. When another thread
+        is kept in a file (in TMPDIR, or /tmp): InputStorageError if the disk is full. If another thread
         than the task's writes, that error ends the run instead.
         """
         self._check_writer(sname)
@@ -157,7 +157,7 @@ class WorkerParts(Uncopied, WorkerEvents):
             raise TypeError(f"write() takes bytes, not {type(buf).__name__}") from None
 
     def set_write_eof(self, sname: str | None = None) -> None:
-        """Close the stdin of every command as soon as all that was written has left. Repeatable."""
+        """Close the stdin of every command as soon as all written bytes have been sent. Repeatable."""
         self._check_writer(sname)
         self._from_any_thread(self._write, None)
 
@@ -190,7 +190,7 @@ class WorkerParts(Uncopied, WorkerEvents):
     def abort(self) -> None:
         """End its commands: SIGTERM, then SIGKILL after the task's grace. Repeatable.
 
-        Before the run it is dropped without any event; after its end this does nothing.
+        Before the run the worker is dropped without any event; after its end this does nothing.
         """
         self._from_any_thread(self._abort)
 
@@ -203,10 +203,10 @@ class WorkerParts(Uncopied, WorkerEvents):
             self._scheduler.abort_worker(self)
 
     def withdraw(self) -> None:
-        """Start no more of its commands; those that run go on. From any thread, repeatable.
+        """Start no more of its commands; running ones go on. From any thread, repeatable.
 
-        A node whose command never started has the outcome "cancelled", without a start. Before the run
-        this is `abort`.
+        A node whose command never started has the outcome "cancelled", without a start time. Before the run
+        this is the same as `abort`.
         """
         self._from_any_thread(self._withdraw)
 
@@ -217,12 +217,12 @@ class WorkerParts(Uncopied, WorkerEvents):
             self._scheduler.withdraw_worker(self)
 
     def outcomes(self) -> Iterator[NodeOutcome]:
-        """Yield a NodeOutcome for each command that has ended, in the order of their ends."""
+        """Yield a NodeOutcome for each command that has ended, in the order in which they ended."""
         self._bound()
         return self.results.iter_outcomes()
 
     def attempts(self, node: Any) -> list[NodeOutcome]:
-        """Return each attempt of a node that has ended, in their order, the last one is its outcome.
+        """Return the ended attempts of a node in order; the last one is its outcome.
 
         More than one only with a policy for that (info keys `retry`, `retry_lost`); none for a node that was
         not run. KeyError for a node without an outcome.
@@ -246,17 +246,17 @@ class WorkerParts(Uncopied, WorkerEvents):
     # -- for the Task --------------------------------------------------------------------------
 
     def bind(self, task: PublicTask, scheduler: Scheduler) -> None:
-        """Note the Task that it is scheduled on, and the part of it that runs workers."""
+        """Store the Task on which it is scheduled, and the part of it that runs workers."""
         self.task = task
         self._scheduler = scheduler
 
     def without_input(self) -> None:
-        """Have its commands read nothing: their stdin is at its end at once."""
+        """Give its commands no input: their stdin ends at once."""
         self._stdin = False
         self.set_write_eof()
 
     def check_beside(self, unfinished: Callable[[], Iterable[WorkerParts]]) -> None:
-        """Raise WorkerError when it cannot run beside the unfinished workers of its task."""
+        """Raise WorkerError if it cannot run beside the unfinished workers of its task."""
 
     def check_far(self) -> None:
         """Raise EngineClientNotSupportedError for work that engines on other hosts cannot do."""
@@ -297,7 +297,7 @@ class WorkerParts(Uncopied, WorkerEvents):
             shell=shell,
             argv=argv,
             env=env,
-            # Output that nobody records may still tell a reader how a command ended.
+            # Output that is not recorded may still show a reader how a command ended.
             least=DISCARD if reader is None else GATHER,
             tree=tree,
             log=log,
@@ -357,7 +357,7 @@ class WorkerParts(Uncopied, WorkerEvents):
         )
 
     def job_logged(self, messages: bytes) -> None:
-        """Take the lines that a transport's program has written to a log that is read apart."""
+        """Take the lines that a transport's program has written to its separate log."""
 
     def _tell_debug(self, line: str) -> None:
         self._bound().debug(line)

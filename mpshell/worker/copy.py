@@ -1,6 +1,6 @@
 """A copy: a worker's source and destination, checked at the call, and names made safe.
 
-Used by the workers, in whatever thread makes them. Looks at local files, never changes one.
+Workers use it, in any thread that makes them. It examines local files and never changes one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from mpshell.errors import WorkerBadArgumentError, WorkerError
 from mpshell.wire.messages import PART, Template
 from mpshell.worker.text import check_text
 
-#: The mark of a node's own name, whatever its address is.
+#: The mark of a node's own name, which may differ from its address.
 NAME = PART
 
-#: Names that mean the same to every program that copies, and to a remote shell.
+#: Names that every program that copies, and a remote shell, take in the same way.
 _PLAIN = re.compile(r"[\w./,:+@%=~-]+")
 
 
@@ -29,9 +29,9 @@ class Copy(NamedTuple):
     preserve: bool
     reverse: bool
     atomic: bool
-    #: Whether it may be a directory: `source` is one here; on a node it is not known.
+    #: Whether it may be a directory: a local `source` is one; for one on a node this is not known.
     tree: bool
-    #: Size, mode and times of a source that stands for a file of this host elsewhere; None: it is here.
+    #: Size, mode and times of a source that is on another host a copy of a file here; None: it is here.
     found: tuple[int, int, float, float] | None = None
 
     @property
@@ -41,13 +41,13 @@ class Copy(NamedTuple):
 
 
 def check_copy(source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic: bool) -> Copy:
-    """Return a copy; TypeError, ValueError for one that cannot be, with the value in the text."""
+    """Return a copy; TypeError, ValueError with the value for arguments that are not possible."""
     paths = Copy(check_path("source", source), check_path("dest", dest), bool(preserve), bool(reverse),
                  bool(atomic), False)  # fmt: skip
     if reverse:
         if not os.path.isdir(paths.dest):
             raise WorkerBadArgumentError(
-                f"dest {paths.dest!r} is no directory: copies from nodes go into one"
+                f"dest {paths.dest!r} is not a directory: copies from nodes go into one"
             )
         if paths.name in ("", ".", ".."):
             raise WorkerBadArgumentError(f"source {paths.source!r} has no name to keep it under")
@@ -55,10 +55,10 @@ def check_copy(source: Any, dest: Any, *, preserve: bool, reverse: bool, atomic:
     tree = os.path.isdir(paths.source)
     if atomic and tree:
         raise WorkerBadArgumentError(
-            f"source {paths.source!r} is a directory: only a file can arrive in one step"
+            f"source {paths.source!r} is a directory: only a file can be copied atomically"
         )
     if atomic and os.path.exists(paths.source) and not os.path.isfile(paths.source):
-        raise WorkerBadArgumentError(f"source {paths.source!r} is no regular file")
+        raise WorkerBadArgumentError(f"source {paths.source!r} is not a regular file")
     return paths._replace(tree=tree)
 
 
@@ -72,27 +72,27 @@ def check_path(name: str, path: Any) -> str:
 
 
 def local_path(path: str) -> str:
-    """Return a local path that is taken for nothing else: no option, no node's name before a colon."""
+    """Return a local path that no program takes for an option, or for a node's name before a colon."""
     return path if path.startswith("/") else f"./{path}"
 
 
 def kept_here(copy: Copy) -> Template:
-    """Return where the copy from a node goes."""
+    """Return the target of a copy from a node."""
     return (f"{local_path(copy.dest).rstrip('/')}/{copy.name}.", NAME)
 
 
 def check_kept(copy: Copy, nodes: Iterable[str], names: Iterable[str]) -> None:
-    """Raise WorkerError where the copy from a node could not be kept under its name, at its place in `names`.
+    """Raise WorkerError if the copy from a node could not be kept under its name, at its place in `names`.
 
-    Into a directory at its place the copy would go, through a symbolic link it would go elsewhere, and
-    on a named pipe the program would wait. A copy that arrives in one step takes the place of all but a
+    If there is a directory at its place the copy would go into it, a symbolic link would lead it elsewhere, and
+    with a named pipe the program would wait. An atomic copy replaces all of these except a
     directory.
     """
     wanted = set()
     for node, name in zip(nodes, names, strict=True):
         if "/" in name:
             raise WorkerError(
-                f"node {node!r} cannot be copied from: its name is to end that of a file here"
+                f"node {node!r} cannot be copied from: its name would be the suffix of a file name here"
             )
         wanted.add(name)
     with os.scandir(copy.dest) as entries:
@@ -103,18 +103,18 @@ def check_kept(copy: Copy, nodes: Iterable[str], names: Iterable[str]) -> None:
 
 
 def _in_the_way(entry: os.DirEntry[str], atomic: bool) -> str | None:
-    """Return the kind of a directory's entry, when it is nothing that a copy may overwrite."""
+    """Return the kind of a directory's entry, if a copy must not overwrite it."""
     if entry.is_dir():
         return "a directory"
     if atomic or entry.is_file(follow_symlinks=False):
         return None
-    return "a symbolic link" if entry.is_symlink() else "no regular file"
+    return "a symbolic link" if entry.is_symlink() else "a special file"
 
 
 def check_apart(copy: Copy, nodes: Iterable[str], other: Copy, others: Iterable[str]) -> None:
     """Raise WorkerError for two copies from nodes that would go to the same name here."""
     short, long = sorted((copy.name, other.name), key=len)
-    # Names differ, and node n.x may still make of `a` the a.n.x that node x makes of a.n.
+    # Different names may meet: `a` from node n.x and a.n from node x both become a.n.x.
     if not f"{long}.".startswith(f"{short}."):
         return
     if os.path.realpath(copy.dest) != os.path.realpath(other.dest):
@@ -123,7 +123,9 @@ def check_apart(copy: Copy, nodes: Iterable[str], other: Copy, others: Iterable[
     for name in (f"{other.name}.{node}" for node in others):
         if name in names:
             path = os.path.join(copy.dest, name)
-            raise WorkerError(f"another copy, of {other.source!r}, is to be {path!r} too")
+            raise WorkerError(
+                f"another copy, of {other.source!r}, would have the same name, {path!r}"
+            )
 
 
 def is_plain(path: str) -> bool:
@@ -132,7 +134,7 @@ def is_plain(path: str) -> bool:
 
 
 def check_shell_names(copy: Copy, program: str) -> None:
-    """Raise WorkerError for names that `program` would not carry as they are."""
+    """Raise WorkerError for names that `program` would change."""
     remote = copy.source if copy.reverse else copy.dest
     if not is_plain(remote) or remote.startswith("-"):
         raise WorkerError(

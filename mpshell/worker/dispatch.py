@@ -1,8 +1,8 @@
 """From the events about a worker's clients to calls of the user's handler.
 
-Which methods a handler has, and in which form, is found once for each worker: the form of today, or the
-legacy one with fewer parameters, which is told by the number of positional parameters (the object
-counts) and answered with a DeprecationWarning a call. In the thread of the task.
+The methods of a handler and their forms are determined once for each worker: the current form, or the
+legacy one with fewer parameters, which has another number of positional parameters (the object
+counts) and causes a DeprecationWarning at each call. In the thread of the task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Positional parameters of the legacy form, the object included: method(self, worker).
 _LEGACY_PARAMETERS = 2
 
-#: The events of a handler; a method for one of them at least makes it a handler.
+#: The events of a handler, which has a method for at least one of them.
 METHODS = (
     "ev_start", "ev_pickup", "ev_read", "ev_error", "ev_written", "ev_hup", "ev_outcome", "ev_retry",
     "ev_relay",
@@ -34,7 +34,7 @@ def check_handler(handler: Any) -> Any:
         isinstance(handler, type)
         or not any(callable(getattr(handler, name, None)) for name in METHODS)
     ):
-        raise TypeError(f"{handler!r} is no event handler: it has no ev_* method to call")
+        raise TypeError(f"{handler!r} is not an event handler: it has no ev_* method to call")
     return handler
 
 
@@ -70,7 +70,7 @@ class Dispatch:
 
     @property
     def wants_clients(self) -> bool:
-        """Whether single clients are heard of at all."""
+        """Whether there is a method for any event of a single client."""
         return self.wants_output or any(
             (self.pickup, self.written, self.hup, self.outcome, self.retry)
         )

@@ -24,12 +24,12 @@ class CommandWorker(DistantWorker):
     """A worker that runs one command, or makes one copy, for each of its nodes.
 
     `nodes` is a node set in any form; None or an empty one runs nothing. `timeout` is in seconds, for
-    each command from its own start. With `stderr` the two streams are kept apart. An empty command is run
-    as the shell has it, and is 0.
+    each command from its own start. With `stderr` the two streams are kept apart. An empty command is passed to
+    the shell, and returns 0.
 
     Instead of a `command` there can be a `source` and a `dest`: a file or directory that is copied to
     each node, or with `reverse` from each node to `dest`/basename.node here. `preserve` keeps times and
-    modes. With `atomic` a file comes under a temporary name and is renamed when it is whole.
+    modes. With `atomic` a file gets a temporary name and is renamed when it is complete.
     """
 
     _in_waves = True
@@ -72,7 +72,7 @@ class CommandWorker(DistantWorker):
             )
             if reverse:
                 check_kept(self._copy, self.nodes, self._kept_names(self._copy))
-            # A copy reads nothing.
+            # A copy reads no input.
             self._stdin = False
             self._input_closed = True
         self.source = None if self._copy is None else self._copy.source
@@ -87,7 +87,7 @@ class CommandWorker(DistantWorker):
         return bool(self.nodes)
 
     def _kept_names(self, copy: Copy) -> Iterable[str]:
-        """Return the names, in the order of the nodes, under which copies from them are kept."""
+        """Return the names of the copies from the nodes, in the order of the nodes."""
         return (f"{copy.name}.{node}" for node in self.nodes)
 
     def _check_copy(
@@ -103,16 +103,16 @@ class CommandWorker(DistantWorker):
                 check_apart(self._copy, self.nodes, other._copy, other.nodes)
 
     def check_far(self) -> None:
-        """Have a copy read a file of this host elsewhere; raise where that is not done."""
+        """Prepare a copy of a file of this host on other hosts; raise if that is not supported."""
         copy = self._copy
         if copy is None or self._staged is not None:
             return
-        # Engines would look for a path on their own hosts, and may find another file there.
+        # Engines would look for the path on their own hosts, and might find another file there.
         why = ""
         if copy.reverse:
-            why = "what is copied from nodes would come to those hosts, and not here"
+            why = "files copied from nodes would arrive on those hosts, not here"
         elif copy.tree:
-            why = "a directory is not brought there, only a file is"
+            why = "only a file can be sent there, not a directory"
         if why:
             raise EngineClientNotSupportedError(
                 f"the copy of {copy.source!r} is not done by engines on other hosts (info key 'launcher'): "
@@ -125,12 +125,12 @@ class CommandWorker(DistantWorker):
             self._staged = StagedSource(copy.source)
         except OSError as error:
             raise WorkerError(
-                f"source {copy.source!r} cannot be brought to other hosts: {error.strerror}"
+                f"source {copy.source!r} cannot be sent to other hosts: {error.strerror}"
             ) from error
         self._copy = copy._replace(source=self._staged.placeholder, found=self._staged.found)
 
     def enter(self, task: PublicTask, run: Coordinator) -> None:
-        # The launcher may have been set, or taken away, since this was scheduled.
+        # The launcher may have been set, or removed, since this was scheduled.
         if task.info("launcher") is not None:
             self.check_far()
         elif self._staged is not None and self._copy is not None:
@@ -146,7 +146,7 @@ class CommandWorker(DistantWorker):
         super()._check_writer(sname)
 
     def command_lines(self, task: PublicTask) -> Iterator[tuple[NodeSet, list[str]]]:
-        """Yield (nodes, words) for each command that it would execute on a Task, and run nothing.
+        """Yield (nodes, argument vector) for each command that it would execute on a Task, and run nothing.
 
         A command line for /bin/sh is one word.
         """

@@ -1,10 +1,10 @@
 """The events of a worker's job, turned into calls of its handler. Part of `Worker`.
 
-Called by the coordinator, in the thread of the task. After an abort no line is told any more.
+The coordinator calls it, in the thread of the task. After an abort no handler gets any more lines.
 
-Handlers of old read `worker.current_*` instead of arguments. `current_node` and `current_rc` belong
-together: the code is that of the node, or None. Output that no handler hears does not cross line by line;
-the last line of a node is then taken from the record, when the node ends.
+Handlers in the legacy form read `worker.current_*` instead of arguments. `current_node` and `current_rc` belong
+together: the code is that of the node, or None. Output without a handler for it does not cross line by line;
+the last line of a node is then taken from the record when the node ends.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from mpshell.worker.dispatch import Dispatch, warn_legacy
 if TYPE_CHECKING:
     from typing import Any, Final
 
-# The part of its life that a worker remembers. The rest is its job's state: there is none before the run.
+# The part of its life that a worker stores. Everything else is the state of its job, which only exists in a
+# run.
 WAITING: Final = "WAITING"  # no event yet
-STARTED: Final = "STARTED"  # its handler has heard of its start, and will hear of its end
-DROPPED: Final = "DROPPED"  # aborted without a job: it will have none
+STARTED: Final = "STARTED"  # its handler was notified of its start, and will be of its end
+DROPPED: Final = "DROPPED"  # aborted before it had a job: it will have none
 
 
 class WorkerEvents:
@@ -36,7 +37,7 @@ class WorkerEvents:
     SNAME_STDIN = "stdin"
     SNAME_STDERR = "stderr"
 
-    #: Whether a legacy `ev_timeout` is warned of.
+    #: Whether to warn of a legacy `ev_timeout`.
     _warns_of_timeout = False
 
     _trace_name = "EXECCLIENT"
@@ -63,7 +64,7 @@ class WorkerEvents:
         self.current_rc = code
 
     def _recall(self, job: Job, key: Key) -> None:
-        """Take over the last lines of a key that has ended, where no handler has heard them."""
+        """Take over the last lines of a key that has ended, if no handler got them."""
         if self._dispatch.wants_output and job.streams_lines(STDOUT):
             return
         lines = ((sname, job.results.last_line(key, sname)) for sname in job.snames)
@@ -71,7 +72,7 @@ class WorkerEvents:
         if self.SNAME_STDERR in last:
             self.current_errmsg = last[self.SNAME_STDERR]
         said = [sname for sname in last if sname != self.SNAME_STDERR]
-        # Of several streams none is known to be the last.
+        # With several streams it is not known which was the last.
         if len(said) == 1:
             self.current_msg = last[said[0]]
         if last:
@@ -121,7 +122,7 @@ class WorkerEvents:
                 self._tell_lines(job, key, sname, key_lines)
 
     def _tell_lines(self, job: Job, key: Key, sname: str, lines: Iterator[bytes]) -> None:
-        """Tell lines of stdout; a handler that is replaced in the middle hears no more of them."""
+        """Pass lines of stdout to the handler; one that is replaced in the middle gets no more of them."""
         told = None
         while told is not self._dispatch:
             told = self._dispatch
@@ -143,7 +144,7 @@ class WorkerEvents:
             self.current_msg = unheard[0]
 
     def _tell_errors(self, job: Job, key: Key, sname: str, lines: Iterator[bytes]) -> None:
-        """Tell lines of stderr, as `_tell_lines` does."""
+        """Pass lines of stderr to the handler, as `_tell_lines` does."""
         for line in lines:
             if job.state not in HEARD:
                 return
@@ -237,7 +238,7 @@ class WorkerEvents:
         self._tell_debug(f"{self._trace_name}: {line}")
 
     def _traced(self, key: Key, lines: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass lines on, and say each to the task's `print_debug`."""
+        """Pass lines on, and each one also to the task's `print_debug`."""
         for line in lines:
             self._tell_debug(self._trace_of(key, line))
             yield line

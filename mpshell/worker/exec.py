@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"%(?:(%)|\{(\w+)\}|(\w+)|)")
 _MARKS = {"h": NODE, "host": NODE, "n": RANK, "rank": RANK}
 
-#: Those of a line for a shell, where a node's name can also stand quoted.
+#: The marks in a line for a shell, where the node's name can also be quoted.
 _SHELL_MARKS = {**_MARKS, "q": PART}
 
 
@@ -31,10 +31,10 @@ class ExecWorker(CommandWorker):
 
     In the command `%h` and `%host` are the node, `%n` and `%rank` its rank in the order of the nodes
     from 0, `%%` a percent sign; with `%hosts`, all nodes folded, the command runs once for all of them.
-    Braces end a name before a letter: `%{h}x`. Anything else after `%` is a WorkerError when the run
-    starts. The same holds in `source` and `dest` of a copy. All of these are put in as they are, so that
-    the shell of a command interprets a node's name: `%q` is the name quoted for it, one word whatever it
-    holds.
+    Braces end a name before a letter: `%{h}x`. Anything else after `%` raises WorkerError when the run
+    starts. The same applies to `source` and `dest` of a copy. All of these are inserted unquoted, so that
+    the shell of a command interprets a node's name: `%q` is the name quoted for the shell, always one
+    word.
     """
 
     def _kept_names(self, copy: Copy) -> Iterable[str]:
@@ -73,7 +73,7 @@ class ExecWorker(CommandWorker):
 
 
 def copy_argv(copy: Copy, nodes: NodeSet) -> tuple[tuple[Template, ...], bool]:
-    """Return the words of a local copy, and whether it is one for all nodes.
+    """Return the argument vector of a local copy, and whether it is one for all nodes.
 
     Raise WorkerError for a placeholder that does not exist.
     """
@@ -125,7 +125,7 @@ def parse_template(
         else:
             bad = command[found.start() : max(end, found.start() + 2)]
             raise WorkerError(
-                f"no placeholder {bad!r} in command {command!r}: there are %h %host %hosts %n %rank"
+                f"unknown placeholder {bad!r} in {command!r}: there are %h %host %hosts %n %rank"
                 f"{' %q' if 'q' in marks else ''} %%"
             )
     parts.append(command[end:])

@@ -1,4 +1,4 @@
-"""The options of ssh(1) and scp(1) in the words that a user has given, as getopt(3) reads them. Pure."""
+"""The options of ssh(1) and scp(1) in a list of words, as getopt(3) reads them. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCP_WITH_ARGUMENT = "DFJMPSXcilo"
 
 
 class Flag(NamedTuple):
-    """An option, and its argument where it has one."""
+    """An option, and its argument if it takes one."""
 
     letter: str
     argument: str | None
@@ -21,7 +21,7 @@ class Flag(NamedTuple):
 
 
 def read_flags(words: list[str], with_argument: str) -> tuple[list[Flag], list[str]]:
-    """Return the options that words begin with, and the words after them."""
+    """Return the options at the beginning of words, and the words after them."""
     flags: list[Flag] = []
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] not in ("-", "--"):
@@ -37,5 +37,5 @@ def read_flags(words: list[str], with_argument: str) -> tuple[list[Flag], list[s
 
 
 def flag_words(flags: list[Flag]) -> list[str]:
-    """Return options as words again."""
+    """Turn options into words again."""
     return [word for flag in flags for word in flag.words]

@@ -37,7 +37,7 @@ class Worker(WorkerParts):
 class WorkerPopen(Worker):
     """Run `command` here, once, with /bin/sh.
 
-    `key` stands for it in events and results; the worker itself does when none is given.
+    `key` identifies it in events and results; without one, the worker itself does.
     """
 
     _wants_outcomes = True
@@ -89,11 +89,11 @@ class WorkerPopen(Worker):
         return self._rc
 
     def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
-        """Return the record of a stream, or None when nothing came."""
+        """Return the record of a stream, or None if it is empty."""
         return self._read(self._own_key() if node is None else node, sname)
 
     def error(self) -> bytes | None:
-        """Return the record of its stderr, or None when nothing came."""
+        """Return the record of its stderr, or None if it is empty."""
         return self.read(sname=self.SNAME_STDERR)
 
 
@@ -105,25 +105,25 @@ class DistantWorker(Worker):
     command: str | None
     source: str | None
     dest: str | None
-    #: The number that its command has in a journal, for a run that goes on with one.
+    #: The number of its command in a journal, for a run that continues one.
     recorded_as: int | None = None
-    #: How its nodes pass on the file that it copies, "ssh" or "sshd"; None where they do not.
+    #: How its nodes pass on the file that it copies, "ssh" or "sshd"; None if they do not.
     relays_over: str | None = None
 
     def relay_source(self, node: str) -> str | None:
-        """Return the node that a node has the file of a relay copy from; None for this host, or for none."""
+        """Return the node from which a node gets the file of a relay copy; None for this host, or for none."""
         return None
 
     def run_only(self, nodes: Iterable[str]) -> None:
-        """Run on these of its nodes only, before the run: each keeps its rank among all of them (`%n`)."""
+        """Before the run: run on only these of its nodes; each keeps its rank among all of them (`%n`)."""
         self._only = frozenset(nodes)
 
     def node_buffer(self, node: str) -> bytes | None:
-        """Return a node's recorded stdout, or None when nothing came."""
+        """Return a node's recorded stdout, or None if it is empty."""
         return self._read(node, self.SNAME_STDOUT)
 
     def node_error(self, node: str) -> bytes | None:
-        """Return a node's recorded stderr, or None when nothing came."""
+        """Return a node's recorded stderr, or None if it is empty."""
         return self._read(node, self.SNAME_STDERR)
 
     node_error_buffer = node_error
@@ -187,7 +187,7 @@ class DistantWorker(Worker):
     ) -> Iterator[tuple[int, NodeSet]]:
         """Yield (return code, nodes); only codes that some matching node has.
 
-        In the order in which the run of the task saw the codes first, those of one turn in ascending order.
+        In the order in which the codes first arrived in the run, those of one turn in ascending order.
         """
         self._bound()
         for code, keys in self.results.by_code(matcher(match_keys)).items():
@@ -219,8 +219,8 @@ def _node_set(keys: Iterable[Key]) -> NodeSet:
 
 
 def _check_key(key: Any) -> Any:
-    """Return the key; TypeError for one that results cannot be found by."""
+    """Return the key; TypeError for one that cannot be looked up in results."""
     if not isinstance(key, Hashable):
         raise TypeError(f"a key is hashable, {key!r} is not")
-    hash(key)  # a tuple of lists, for instance, says so itself
+    hash(key)  # also a tuple of lists, for instance
     return key

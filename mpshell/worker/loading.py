@@ -1,4 +1,4 @@
-"""Transports by name: the worker class that a name stands for."""
+"""Transports by name: finds the worker class of a name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def is_worker_class(value: Any) -> bool:
     """Return whether a value is a class of workers over nodes."""
-    # Late: a run of a local command has no need of it.
+    # Late: a run of a local command does not need it.
     from mpshell.worker.kinds import DistantWorker
 
     return isinstance(value, type) and issubclass(value, DistantWorker)
@@ -21,7 +21,7 @@ def is_worker_class(value: Any) -> bool:
 def load_worker_class(name: str) -> type[Any]:
     """Return the worker class of a transport: of mpshell.worker.<name>, or of a module of that name.
 
-    Raise ImportError when there is neither, or no WORKER_CLASS in it.
+    Raise ImportError if neither exists, or if it has no WORKER_CLASS.
     """
     if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
         raise ImportError(

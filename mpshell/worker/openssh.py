@@ -1,9 +1,9 @@
-"""OpenSSH's programs as a task's info keys name them, with a log that tells their failures from the command's.
+"""OpenSSH's programs from a task's info keys, with a log that shows whether they or the command failed.
 
     ssh_path ssh_options ─► the user's words ─► `ssh -G` (`ssh_probe`) ─► words with -E and LogVerbose
 
-The user's own -E and -y hold: then ssh's messages go to that file, or to syslog(3), from here.
-Used by the workers, in the thread of the task.
+The user's own -E and -y are respected: mpshell then writes ssh's messages to that file, or to syslog(3).
+Workers use it, in the thread of the task.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from mpshell.wire.logformat import LogFormat
     from mpshell.worker.scheduler import PublicTask
 
-#: Seconds: ssh has it as milliseconds in 32 bits.
+#: Seconds: ssh stores it as milliseconds in 32 bits.
 _LONGEST_CONNECT = 2_000_000
 
-#: Options of scp that mean the same to the ssh below it.
+#: Options of scp that mean the same to its ssh.
 _OF_SSH = "1246CqvFJciol"
 
-#: Those that are about the connection alone, and those that change nothing in the copy of one file by SFTP.
+#: Options for the connection alone, and options without an effect on the copy of one file by SFTP.
 _SAME_IN_SSH, _IDLE_IN_SCP = "46CFJcioqv", "BTrs"
 
 #: Executes ssh with a log for scp, which has no -E.
@@ -40,11 +40,11 @@ _WRAPPER = Path(__file__).with_name("scp-ssh")
 
 
 class SshProgram(NamedTuple):
-    """The words of a program with its options, and how its log is read; None when it has none."""
+    """A program with its options, and how its log is read; None if it has no log."""
 
     words: list[Word]
     log: SshLog | None = None
-    #: The user's own -E, and -y: where ssh's messages go.
+    #: The user's own -E and -y, which decide where ssh's messages go.
     file: str | None = None
     syslog: bool = False
 
@@ -54,9 +54,9 @@ class SshProgram(NamedTuple):
         return self.log.format()._replace(apart=self.syslog or self.file is not None)
 
     def write_messages(self, messages: bytes) -> None:
-        """Write ssh's messages to where its -E or -y says; OSError when that fails."""
+        """Write ssh's messages to the place that -E or -y name; OSError if that fails."""
         if self.syslog:
-            # Late: nearly nobody wants it.
+            # Late: it is rarely used.
             import syslog
 
             syslog.openlog("ssh")
@@ -73,7 +73,7 @@ class SshProgram(NamedTuple):
 def ssh_program(task: PublicTask, nodes: list[str]) -> SshProgram:
     """Return ssh(1) and its options; with a log if there are nodes to run it for.
 
-    Raise WorkerError when ssh refuses its options.
+    Raise WorkerError if ssh refuses its options.
     """
     program, own = ssh_words(task)
     given = [*own, *split_setting(task, "ssh_options", "")]
@@ -96,12 +96,12 @@ def ssh_program(task: PublicTask, nodes: list[str]) -> SshProgram:
 
 
 def _without_level(flags: list[Flag], log: SshLog) -> list[Flag]:
-    """Return options without those that would change the level that an old ssh needs."""
+    """Return options without those that would change the log level that an old ssh needs."""
     return flags if log.forced else [flag for flag in flags if flag.letter not in "qv"]
 
 
 def _with_messages(program: SshProgram, flags: list[Flag]) -> SshProgram:
-    """Return a program whose messages go where -E and -y say; WorkerError for a file that cannot be written."""
+    """Return a program whose messages go to -E or -y; WorkerError for a file that cannot be written."""
     files = [flag.argument for flag in flags if flag.letter == "E"]
     program = program._replace(
         file=files[-1] if files else None, syslog=any(flag.letter == "y" for flag in flags)
@@ -114,9 +114,9 @@ def _with_messages(program: SshProgram, flags: list[Flag]) -> SshProgram:
 
 
 def scp_program(task: PublicTask, nodes: list[str]) -> SshProgram:
-    """Return scp(1) and its options but `connection`; with a log of its ssh if there are nodes to run it for.
+    """Return scp(1) and its options except `connection`; with a log of its ssh if there are nodes for it.
 
-    Raise WorkerError when that ssh refuses its options.
+    Raise WorkerError if that ssh refuses its options.
     """
     program, own = _split(task, "scp_path", "scp")
     given = [*own, *_scp_options(task)]
@@ -138,7 +138,7 @@ def scp_program(task: PublicTask, nodes: list[str]) -> SshProgram:
 
 
 def scp_as_ssh(task: PublicTask) -> tuple[list[str], str | None]:
-    """Return the options of scp(1) as ssh(1) has them, and one that only scp(1) has, None without such."""
+    """Return the options of scp(1) in the form of ssh(1), and one that only scp(1) has, None without such."""
     _, own = _split(task, "scp_path", "scp")
     given = [*own, *_scp_options(task)]
     flags, rest = read_flags(given, SCP_WITH_ARGUMENT)
@@ -164,7 +164,7 @@ def ssh_words(task: PublicTask) -> tuple[list[str], list[str]]:
 def _split(task: PublicTask, key: str, name: str) -> tuple[list[str], list[str]]:
     """Return the words of an info key up to the program of that name, and the options after it.
 
-    Before it stands another one that executes it (sshpass); one of another name has no options of its own.
+    Another program may come first and execute it (sshpass); without that name there are no options.
     """
     words = split_setting(task, key, name)
     for at, word in enumerate(words):
@@ -176,24 +176,24 @@ def _split(task: PublicTask, key: str, name: str) -> tuple[list[str], list[str]]
 def _read_flags(
     program: list[str], given: list[str], name: str, with_argument: str
 ) -> list[Flag] | None:
-    """Return the options in words for the program of that name, None when it is another one.
+    """Return the options in words for the program of that name, None if it is another one.
 
-    Raise WorkerError for a word that is neither an option nor one's value: it would be the node, or a file. And
-    for a last option without its value: it would take the next one, which may be ours.
+    Raise WorkerError for a word that is neither an option nor its value, since it would be taken for the node
+    or a file; and for a last option without a value, since it would take the next word, which may be ours.
     """
     if os.path.basename(program[-1]) != name:
         return None
     flags, rest = read_flags(given, with_argument)
     if rest:
         hint = f"-o{rest[0]}" if "=" in rest[0] else "an option begins with '-'"
-        raise WorkerError(f"{rest[0]!r} is no option of {name} ({hint}): {shlex.join(given)}")
+        raise WorkerError(f"{rest[0]!r} is not an option of {name} ({hint}): {shlex.join(given)}")
     if flags and flags[-1].argument is None and flags[-1].letter in with_argument:
         raise WorkerError(f"-{flags[-1].letter} of {name} needs a value: {shlex.join(given)}")
     return flags
 
 
 def _beside(scp: str) -> str:
-    """Return the ssh that stands beside a scp: the one that it would execute."""
+    """Return the ssh in the directory of a scp: the one that it would execute."""
     places = [os.path.dirname(scp)] if "/" in scp else os.get_exec_path()
     for place in places:
         if os.access(os.path.join(place, "scp"), os.X_OK):
@@ -203,7 +203,7 @@ def _beside(scp: str) -> str:
 
 
 def connection(task: PublicTask) -> list[str]:
-    """Return the options that say how to connect."""
+    """Return the options for the connection."""
     limit = connect_seconds(task)
     return [*([f"-oConnectTimeout={limit}"] if limit else []), "-oBatchMode=yes"]
 
@@ -211,7 +211,7 @@ def connection(task: PublicTask) -> list[str]:
 def connect_seconds(task: PublicTask) -> int:
     """Return the time to connect in whole seconds, as ssh(1) and pdcp(1) take it, 0 for no limit.
 
-    A part of a second is one: 0 would mean no limit to them. They do not count to more than a few weeks.
+    A fraction is rounded up: 0 would mean no limit to them. Their maximum is a few weeks.
     """
     return math.ceil(min(float(task.info("connect_timeout")), _LONGEST_CONNECT))
 

@@ -9,15 +9,15 @@ PREFIX = ".mpshell-"
 def script(text: str) -> str:
     """Return a script as one line, without its comments (lines that begin with #).
 
-    The user's shell on the node, which passes it on to /bin/sh, may be a csh or a fish: so no script holds a
-    newline, a backslash or an exclamation mark.
+    The user's shell on the node, which passes it on to /bin/sh, may be a csh or a fish: so no script may
+    contain a newline, a backslash or an exclamation mark.
     """
     lines = (line.strip() for line in text.split("\n"))
     return " ".join(line for line in lines if line and not line.startswith("#"))
 
 
 # In all scripts: $d target, $b its name, $p its directory, $t name of our directory and of the file in it,
-# $n size that is expected, $m mode, $o set while our directory may be there.
+# $n expected size, $m mode, $o set while our directory may exist.
 
 HOME = """
 # A remote path with ~ is quoted on its way: so it is resolved here.
@@ -43,10 +43,10 @@ MAKE = """
 (umask 077; mkdir -m 700 -- "$p/$t") ||
 """
 
-#: For a subshell: go into our directory. Whatever is done there is done without its name, as another user
+#: For a subshell: go into our directory. From then on its name is not used, because another user
 #: may put something else under that name: one that owns the directory of the target (root copies to a
-#: user's home), or may write there without a sticky bit. So it has to be proved that this is our directory.
-#: A failure is status 3, where a file that is not whole is status 1.
+#: user's home), or may write there without a sticky bit. So the script verifies that this is our directory.
+#: Status 3 is a failure of that, status 1 an incomplete file.
 ENTER = """
 # -P: with a .. behind a symbolic link, mkdir has gone where the kernel does.
 cd -P -- "$p/$t" || exit 3;

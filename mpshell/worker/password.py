@@ -1,4 +1,4 @@
-"""The info key `ssh_password`: a password that nodes may be given by the connections of the engines."""
+"""The info key `ssh_password`: a password with which the engines' connections may log in to nodes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def password_of(task: PublicTask) -> Secret | None:
-    """Return the password of a task, None for none; a function is called once for it, in the task's thread.
+    """Return the password of a task, None for none; a function is called once, in the task's thread.
 
-    Raise WorkerError for a function that returns no text.
+    Raise WorkerError for a function that does not return a text.
     """
     given = task.info("ssh_password")
     if given is None or isinstance(given, Secret):
@@ -28,7 +28,7 @@ def password_of(task: PublicTask) -> Secret | None:
 
 
 def refuse_password(task: PublicTask, program: str) -> None:
-    """Raise WorkerError where a password is set, for a program that can be given none."""
+    """Raise WorkerError if a password is set, for a program that cannot be given one."""
     if task.info("ssh_password") is not None:
         raise WorkerError(
             f"ssh_password: {program} is given no password; connections of the transport asyncssh are "
@@ -37,7 +37,7 @@ def refuse_password(task: PublicTask, program: str) -> None:
 
 
 def refuse_far_password(task: PublicTask) -> None:
-    """Raise WorkerError where a password is set: none is sent to other hosts."""
+    """Raise WorkerError if a password is set: none is sent to other hosts."""
     if task.info("ssh_password") is not None:
         raise WorkerError(
             "ssh_password: no password is sent to engines on other hosts (info key 'launcher')"

@@ -1,7 +1,7 @@
 """WorkerPdsh: commands over pdsh(1), copies over pdcp(1) and rpdcp(1), one process for many nodes.
 
-The nodes are dealt out to as many pdsh as there are engines for them, each with its part of the fanout.
-The output and the outcome of each node are read from theirs.
+The nodes are divided among as many pdsh as there are engines for them, each with its part of the fanout.
+The output and the outcome of each node are read from the output of pdsh.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ from mpshell.worker.transport import Word
 if TYPE_CHECKING:
     from mpshell.worker.scheduler import PublicTask
 
-#: pdsh's own words about a node: "pdsh@here: node: ssh exited with exit code 3".
+#: pdsh's own message about a node: "pdsh@here: node: ssh exited with exit code 3".
 _OWN = re.compile(rb"r?pd(?:sh|cp)@[^:]*: (?:(\S+): )?(.*)")
 _EXITED = re.compile(rb".* exited with exit code (\d+)")
 _KILLED = re.compile(rb".* killed by signal (\d+)")
 
-#: The same behind a line that a NUL has cut: pdsh leaves the rest of that out, with its newline.
+#: The same after a line with a NUL: pdsh omits the rest of such a line, with its newline.
 _GLUED = re.compile(
     rb"r?pdsh@" + re.escape(os.fsencode(os.uname().nodename.partition(".")[0]))
     + rb": (\S+): (.*? (?:exited with exit code|killed by signal) \d+)"
 )  # fmt: skip
 
-#: Its modules say this of a node that they have not given a command to yet (xrcmd.c).
+#: Messages of its modules about a node that has not been given a command yet (xrcmd.c).
 _NOT_CONNECTED = re.compile(rb"connect: |rcmd: socket: |socket: ")
 
-#: Names that pdsh takes for one node, and says again in front of each line.
+#: Names that pdsh takes for one node, and repeats in front of each line.
 _NODE = re.compile(r"[\w.][\w.-]*")
 
-#: The code that pdsh -S counts for a node without a return code (RC_FAILED), or that a signal has ended.
+#: The code that pdsh -S counts for a node without a return code (RC_FAILED), or whose command a signal ended.
 _FAILED, _KILLED_COUNT = 254, 0
 
 
 def diagnose_pdsh(detail: str) -> str | None:
-    """Return why a node has 255, by pdsh's own words and the node's (`LOG_END`); None when its command has.
+    """Return the reason of a 255 from pdsh's own messages and the node's (`LOG_END`); None: the command's own.
 
-    The node's last words may be its command's: that nothing has run is told by pdsh's own alone.
+    The node's last lines may be its command's: only messages of pdsh itself prove that nothing has run.
     """
     own, _, last = detail.partition(LOG_END)
     return "unreachable" if own else diagnose_unproven(last)
@@ -71,10 +71,10 @@ def diagnose_pdsh(detail: str) -> str | None:
 class WorkerPdsh(CommandWorker):
     """Run `command` on `nodes` with pdsh(1), or copy with pdcp(1) and rpdcp(1).
 
-    The task's info keys `pdsh_path`, `pdcp_path` and `rpdcp_path` say which, `connect_timeout` and
-    `command_timeout` go to it. How it gets to the nodes is its own business (PDSH_RCMD_TYPE); return
+    The task's info keys `pdsh_path`, `pdcp_path` and `rpdcp_path` name the programs; `connect_timeout` and
+    `command_timeout` are passed to them. pdsh itself decides how to reach the nodes (PDSH_RCMD_TYPE); return
     codes come from its module `ssh`. There is no input: `write` raises EngineClientNotSupportedError.
-    A timeout is each node's, in whole seconds.
+    A timeout applies to each node, in whole seconds.
     """
 
     _trace_name = "PDSH"
@@ -91,7 +91,7 @@ class WorkerPdsh(CommandWorker):
                 raise WorkerError(f"node {node!r} would be taken for something else by pdsh{hint}")
         if self._copy is not None:
             if self._copy.atomic:
-                raise EngineClientNotSupportedError(f"pdcp cannot copy {self.source!r} in one step")
+                raise EngineClientNotSupportedError(f"pdcp cannot copy {self.source!r} atomically")
             check_shell_names(self._copy, "pdcp")
             remote = self.source if self._copy.reverse else self.dest
             if "%" in str(remote):
@@ -129,9 +129,9 @@ class WorkerPdsh(CommandWorker):
             env=self._environment(task),
             parts=tuple(str(part) for part in parts),
             reader=PdshReader(shards, copies=self._copy is not None, in_order=not self.stderr),
-            # pdsh starts each ssh in a group of its own, and does not take them with it.
+            # pdsh starts each ssh in a group of its own, and does not end them when it ends.
             tree=True,
-            # One at once on each engine; how many commands that is, its own fanout says.
+            # One at once on each engine; pdsh's own fanout decides how many commands that is.
             fanout=max(1, count),
         )
 
@@ -166,12 +166,12 @@ class WorkerPdsh(CommandWorker):
         if limit := connect_seconds(task):
             words.append(f"-oConnectTimeout={limit}")
         if self._copy is None:
-            # pdsh would leave the input of its commands open for ever, without ever writing to it.
+            # pdsh would keep the input of its commands open for ever, without writing to it.
             words.append("-n")
         return (("PDSH_SSH_ARGS_APPEND", " ".join(word for word in words if word)),)
 
     def _effective_timeout(self, task: PublicTask) -> float | None:
-        """Return when a pdsh has to be through with all its nodes: it ends each in time by itself."""
+        """Return the time by which a pdsh must have ended; it ends each of its nodes in time by itself."""
         limit = super()._effective_timeout(task)
         if not limit:
             return limit
@@ -179,20 +179,20 @@ class WorkerPdsh(CommandWorker):
         return self._rounds * each + float(task.info("grace")) + 5
 
     def _mode(self, task: PublicTask, sname: str) -> int:
-        # The nodes of one process end one by one: their ends are read as they come.
+        # The nodes of one process end one by one: their ends are read as they arrive.
         return STREAM
 
 
 def folded(nodes: list[str]) -> str:
-    """Return nodes as pdsh takes them: it knows one pair of brackets in a name."""
+    """Return nodes in a form for pdsh, which supports one pair of brackets in a name."""
     text = str(NodeSet.fromnames(nodes))
     return ",".join(nodes) if re.search(r"\][^,]*\[", text) else text
 
 
 class PdshReader:
-    """Tells the nodes of a pdsh apart (`job.Reader`).
+    """Separates the nodes in the output of a pdsh (`job.Reader`).
 
-    With `in_order` both streams come on one: then a node has said all when its end is told.
+    With `in_order` both streams come on one: then all output of a node precedes the message about its end.
     """
 
     def __init__(self, shards: list[list[str]], *, copies: bool, in_order: bool) -> None:
@@ -202,14 +202,14 @@ class PdshReader:
         self._names: dict[bytes, str] = {}
         for shard in shards:
             for node in shard:
-                # It leaves out a domain that all its nodes have.
+                # It omits a domain that all its nodes have.
                 self._names.setdefault(os.fsencode(node.split(".")[0]), node)
         self._names.update((os.fsencode(node), node) for shard in shards for node in shard)
         self._ends: dict[str, Ended] = {}
-        #: The last line of each node that has said one.
+        #: The last line of each node with output.
         self._heard: dict[str, bytes] = {}
         self._words: dict[int, list[str]] = {}
-        #: Lines behind a node's label that may be pdsh's own words on its end.
+        #: Lines after a node's label that may be pdsh's own message about its end.
         self._glued: dict[str, bytes] = {}
         #: The code that pdsh -S counts for each node.
         self._counts: dict[str, int] = {}
@@ -227,7 +227,7 @@ class PdshReader:
             name, colon, text = line.partition(b": ")
             node = self._names.get(name if colon else line.removesuffix(b":"))
             if node is not None and self._copies and (own := _OWN.fullmatch(text)) is not None:
-                # Messages of rpdcp about a file here have the node's label too.
+                # Messages of rpdcp about a local file have the node's label too.
                 ended += self._own_words(index, own[1] or name, own[2])
             elif node is not None:
                 said.setdefault(node, []).append(text)
@@ -240,16 +240,16 @@ class PdshReader:
             yield from ended
 
     def _find_glued(self, line: bytes, begin: int) -> None:
-        """Note lines that may be pdsh's own words behind others, of any node.
+        """Note lines that may end with a message of pdsh itself about any node.
 
-        The threads of pdsh write as they come, a label and its line apart, and a line that is cut has no end.
+        The threads of pdsh write without a lock, a label and its line separately, and a cut line has no end.
         """
         for name, words in _GLUED.findall(line, begin):
             if name in self._names:
                 self._glued[self._names[name]] = words
 
     def _own_words(self, index: int, name: bytes | None, words: bytes) -> list[Ended]:
-        """Return how a node has ended, if pdsh's own words tell that for the first time."""
+        """Return how a node has ended, if a message of pdsh itself reports that for the first time."""
         node = self._names.get(name or b"")
         if node is None:
             self._words.setdefault(index, []).append(os.fsdecode(words))
@@ -271,7 +271,7 @@ class PdshReader:
         if exited is None:
             if _NOT_CONNECTED.match(words):
                 return Ended(node, EXITED, 255, f"pdsh: {text}{LOG_END}")
-            # The command may have begun by then.
+            # The command may have begun already.
             return Ended(node, LOST, 255, f"pdsh: {text}")
         code = int(exited[1])
         if code != 255 or node not in self._heard:
@@ -292,14 +292,14 @@ class PdshReader:
         elif status and not any(n in self._ends or n in self._heard for n in self._shards[index]):
             rest, detail = SPAWN_FAILED, "; ".join(self._words.get(index, [])) or f"pdsh: {status}"
         elif status and status != self._largest(index):
-            # With -S it ends with the largest of its nodes' counts; this is something else.
+            # With -S it ends with the largest of its nodes' codes; this is something else.
             rest, detail = LOST, f"pdsh has ended with {status}"
         for node in self._shards[index]:
             yield self._ends.get(node) or Ended(node, rest, told, detail)
         self._forget(index)
 
     def _forget(self, index: int) -> None:
-        """Drop the notes of a process that has ended: another attempt has the same index."""
+        """Drop the notes of a process that has ended, because another attempt has the same index."""
         self._words.pop(index, None)
         for node in self._shards[index]:
             for known in (self._ends, self._heard, self._glued, self._counts):

@@ -1,4 +1,4 @@
-"""WorkerPopen: one local command, known by a key."""
+"""WorkerPopen: one local command, identified by a key."""
 
 from mpshell.errors import WorkerError as WorkerError
 from mpshell.worker.kinds import WorkerPopen as WorkerPopen

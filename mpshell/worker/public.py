@@ -1,4 +1,4 @@
-"""The methods of a Task as its workers and their handlers see them (`worker.task`).
+"""The methods of a Task that its workers and their handlers use (`worker.task`).
 
 They return workers, and a worker has its Task: `TaskOf` is a protocol of a worker's type, so that neither
 module imports the other. `mpshell.Task` documents each method, and a test compares the two.
@@ -26,7 +26,7 @@ D_co = TypeVar("D_co", covariant=True)
 
 
 class IterationOptions(TypedDict, total=False):
-    """The keywords of `iter_outcomes`, beside the command and its nodes."""
+    """The keywords of `iter_outcomes`, except the command and its nodes."""
 
     timeout: float | None
     stderr: bool | None
@@ -36,7 +36,7 @@ class IterationOptions(TypedDict, total=False):
 
 
 class CommandOptions(IterationOptions, total=False):
-    """The keywords of `shell` and `run`, beside the command and its nodes."""
+    """The keywords of `shell` and `run`, except the command and its nodes."""
 
     handler: Any
     autoclose: bool

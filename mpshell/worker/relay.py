@@ -1,20 +1,20 @@
-"""Relay copies: the scripts with which a node receives a file and passes it on. Text for commands. Pure.
+"""Relay copies: the scripts that receive a file on a node and pass it on. Text for commands. Pure.
 
     head: coordinator ═ orders, answers ═► node: sh RECEIVE ─► DIR/part ─► checksum, rename to the target
                                               │ ssh PARENT SERVE ◄── the parent's part, which may still grow
                                               └ a fifo, when the head feeds this node ◄── sh FEED ◄═ head
 
 RECEIVE has the node's control connection as its stdin and stdout (`mpshell.coordinator.relaywire` has the
-orders and answers). Its files are in a directory of its own beside the target, as those of an atomic copy.
+orders and answers). Its files are in a directory of its own beside the target, like those of an atomic copy.
 
-One writer: whatever has appended to the part is killed *and* reaped before the size of the part is read. So
-each of these processes is a direct child of the shell that reads the orders; fifos join them, since the pids
-of a pipeline are not known to a shell.
+One writer: a process that appends to the part is killed *and* reaped before the size of the part is read. So
+each of these processes is a direct child of the shell that reads the orders; fifos connect them, because a
+shell does not know the pids of a pipeline.
 
-Nothing is left: RECEIVE holds the fifo `life` open for writing, and whoever works for it, here or as SERVE or
-FEED of another connection, reads it: the end of that file is the end of RECEIVE, whatever ended it.
+Nothing is left: RECEIVE holds the fifo `life` open for writing, and each process that works for it, here or as
+SERVE or FEED of another connection, reads it: the end of that file means that RECEIVE has ended in any way.
 
-Reasons are kept in pipes and variables, never in files: the disk may be full.
+Reasons are kept in pipes and variables, never in files, since the disk may be full.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from mpshell.worker.parts import ENTER, HOME, MAKE, MODE, PREFIX, RENAME, TARGET
 from mpshell.worker.relayserve import DECODE, FEED, SERVE
 from mpshell.worker.relayunpack import CHECK, PLACE, TREE_TARGET
 
-#: The two ways of pulls: logins that nodes have among each other, or an sshd of each node for this run.
+#: The two ways of pulls: over logins from node to node, or over an sshd that each node runs for this copy.
 SSH, SSHD = "ssh", "sshd"
 
-#: Bytes that mean the same to every shell; another one travels as @ with its number, see `relayserve.DECODE`.
+#: Bytes that mean the same to every shell; others are sent as @ with their number, see `relayserve.DECODE`.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./_-")
 
 #: Characters of a script in one word of a command, at most.
 _LONGEST_WORD = 2500
 
 # In all scripts as in those of atomic copies: $d target, $b its name, $p its directory, $t name of our
-# directory; in it $n is the size that is expected, $k the mode. In an argument list $d and $b are encoded.
+# directory; $n is the expected size of the file, $k its mode. In an argument list $d and $b are encoded.
 
 _SAY = """
 say() { echo "mpshell $(printf %s "$1" | tr -c " -[]-~" "?" | head -c 310)"; };
@@ -46,7 +46,7 @@ say() { echo "mpshell $(printf %s "$1" | tr -c " -[]-~" "?" | head -c 310)"; };
 die() { why=$1; exit 1; };
 """
 
-# Our children: $c writes the part, $x is ssh, $g reads the errors of ssh, $r reports how it went, and is over
+# Our children: $c writes the part, $x is ssh, $g reads the errors of ssh, $r reports the result, and ends
 # with status 0 when the file is in its place; $tick is the clock.
 _END = """
 stop() {
@@ -104,7 +104,7 @@ mkfifo life || die "$d: no named pipe can be made beside it, which a relay copy 
 exec 8<>life;
 """
 
-# Nothing else looks after this shell: when it has been killed, the clock clears away.
+# No other process watches this shell: if it was killed, the clock removes its files.
 _CLOCK = """
 untrapped;
 # Its sleep outlives it, and would keep the connection open with stdout.
@@ -118,8 +118,8 @@ for i in 1 2 3 4 5; do rm -f -- ./*; drop; (cd -P .. && rmdir -- "$t") && break;
 trapped;
 """
 
-#: An sshd of this run. Its files are named by way of this process: the path of the target may hold bytes that
-#: have a meaning there.
+#: An sshd for this copy. Its files are named through /proc of this process, because the path of the target may
+#: contain bytes that have a meaning in its configuration.
 _SSHD = """
 if [ "$way" = sshd ]; then
 PATH=$PATH:/usr/sbin:/usr/local/sbin:/sbin; here=/proc/$$/cwd; u=$(id -un);
@@ -176,7 +176,8 @@ exec 7<&-;
 fi;
 """
 
-#: How a pull or feed has gone. It opens its fifos first: before the trap a signal ends it while it waits there.
+#: The result of a pull or feed. It opens its fifos first: before the trap, a signal ends it while it waits
+#: there.
 _REPORT = """
 ( if [ -n "$tree" ]; then exec 4<life; fi; exec 8>&-;
 class=cut; bad=; last=;
@@ -331,7 +332,7 @@ def receive(
     copy: Copy, size: int, mode: int, times: tuple[str, str] | None, token: str, way: str, ports: str,
     ssh: Sequence[str], unpacked: int | None = None,
 ) -> str:  # fmt: skip
-    """Return the command of a node that receives `size` bytes, and passes them on: the same for all nodes.
+    """Return the command, the same for all nodes, that receives `size` bytes on a node and passes them on.
 
     `times` are the access and modification time as `touch -t` takes them, `way` is SSH or SSHD, `ports` is
     `LOW-HIGH` or empty, and `ssh` is the program for pulls with its options. `unpacked` is None for a file; for
@@ -352,7 +353,7 @@ def feed(copy: Copy, token: str, rank: int, seq: int) -> str:
 
 
 def keys() -> list[str]:
-    """Return the words of a command for this host, which writes the orders with the keys of a run."""
+    """Return the argument vector of a local command that writes the orders with the keys of a copy."""
     place = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"{PREFIX}{os.urandom(8).hex()}")
     return ["/bin/sh", "-c", _KEYS, "sh", place]
 
@@ -363,9 +364,9 @@ def encode(path: str) -> str:
 
 
 def _command(text: str, *words: str) -> str:
-    """Return a command that runs a script with arguments, whatever the login shell is.
+    """Return a command that runs a script with arguments, with any login shell.
 
-    BSD's csh takes no word of 8 KiB: so the script comes in several, and the shell joins them.
+    BSD's csh accepts no word of 8 KiB: so the script is split into several, and the shell joins them.
     """
     pieces = [text[start : start + _LONGEST_WORD] for start in range(0, len(text), _LONGEST_WORD)]
     joined = "".join(f"${number}" for number in range(1, len(pieces) + 1))

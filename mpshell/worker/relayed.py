@@ -1,4 +1,4 @@
-"""Relay copies as workers over nodes: the class of a transport, with a file or tree that each node passes on.
+"""Relay copies as workers over nodes: the class of a transport, for a file or tree that each node passes on.
 
     head ── control connections, one a node ──► RECEIVE (`mpshell.worker.relay`)
     head ── the file, once ──► first node ──► second node ──► ... (`mpshell.coordinator.relay`)
@@ -47,10 +47,10 @@ _INSTEAD = {
 #: Nodes that receive at once.
 MOST_NODES = 1024
 
-#: A connection whose host is silent for six seconds has ended; the options of the user go before these.
+#: A connection whose host is silent for six seconds ends; the user's options take precedence over these.
 _ALIVE = ("-oServerAliveInterval=3", "-oServerAliveCountMax=2")
 
-#: Nodes as an order names them, and as ssh(1) takes them on any node.
+#: Names of nodes that an order can contain, and that ssh(1) accepts on any node.
 _NAME = re.compile(r"[^-\s][^\s]*")
 
 #: Sends a file from a byte on over a program. Arguments: file, byte (from 1), the program and its arguments.
@@ -101,16 +101,16 @@ class Relayed(WorkerSsh):
         return copy._replace(atomic=atomic)
 
     def _diagnosed(self, detail: str) -> str | None:
-        # The words of a node's own ssh are no verdict on ours.
+        # Messages of a node's own ssh must not be taken for a verdict on ours.
         diagnose = type(self).diagnose
         return None if detail.startswith(DETAIL) or diagnose is None else diagnose(detail)
 
     def progress(self) -> RelayProgress | None:
-        """Return how far it is; None before the run. In the Task's thread, in an event or a timer."""
+        """Return the progress; None before the run. In the Task's thread, in an event or a timer."""
         return None if self._relay is None else self._relay.progress()
 
     def relay_source(self, node: str) -> str | None:
-        """Return the node that a node has the file from or fetches it from; None for this host or none."""
+        """Return the node from which a node has or fetches the file; None for this host or none."""
         if self._relay is None:
             return None
         return self._relay.source_of(node)
@@ -121,11 +121,11 @@ class Relayed(WorkerSsh):
         for key in ("canary", "batch", "max_fail"):
             if task.info(key) is not None:
                 raise WorkerError(
-                    f"{key} does not go with a relay copy, which is on all nodes at once"
+                    f"{key} does not go with a relay copy, which runs on all nodes at once"
                 )
         job = self._make_job(task)
         told = self._tell_source if self._dispatch.relay is not None else None
-        # Which is the reader of its job.
+        # It is also the reader of its job.
         job.reader = self._relay = RelayCopy(
             run,
             job,
@@ -162,7 +162,7 @@ class Relayed(WorkerSsh):
         job.repeats = False
         connect = job.spec.connect
         if connect is not None:
-            # By the engines' own connections: the script reads its orders there.
+            # Over the engines' own connections: the script reads its orders there.
             options, command = (*connect.options, *_ALIVE), self.receive_command(task)
             connect = connect._replace(copy=None, command=command, options=options)
             self._over_connection = connect
@@ -175,10 +175,10 @@ class Relayed(WorkerSsh):
         return job
 
     def ask_in_order(self, names: Iterable[str]) -> None:
-        """Have the nodes begin in this order, before the run; ValueError unless it has exactly them."""
+        """Before the run: begin with the nodes in this order; ValueError unless it has exactly these nodes."""
         order = list(names)
         if sorted(order) != sorted(self.nodes):
-            raise WorkerBadArgumentError(f"an order of nodes names each of {self.nodes} once")
+            raise WorkerBadArgumentError(f"an order of nodes must name each of {self.nodes} once")
         self._order = order
 
     def reader(self, task: PublicTask, nodes: list[str]) -> Reader | None:
@@ -220,11 +220,11 @@ class Relayed(WorkerSsh):
 
     @property
     def stamp(self) -> SourceStamp:
-        """What is known of the file since the worker was made."""
+        """The facts about the file from when the worker was made."""
         return self._stamp
 
     def feed_command(self, rank: int, seq: int) -> str:
-        """Return the command of a node that takes the file from here."""
+        """Return the command that passes the file from here to a node."""
         copy = self.copying
         if copy is None:
             raise WorkerError("a relay has a file to copy")
@@ -242,7 +242,7 @@ class Relayed(WorkerSsh):
 
 
 class SourceStamp:
-    """By which a file is known to be the same: size in bytes, mode, times in seconds, and where it is."""
+    """Identifies an unchanged file: size in bytes, mode, times in seconds, and its place."""
 
     def __init__(self, found: os.stat_result) -> None:
         self.size = found.st_size
@@ -268,7 +268,7 @@ class _Source:
         self._path = self.name
         self.size = worker.stamp.size
         self.instead = _INSTEAD[worker.relays_over or relay.SSH]
-        # Their log is not read: what it says of a failure is on stderr.
+        # Their log is not read: their messages about a failure are on stderr.
         words = ssh_program(task, []).words
         self._program = [word if isinstance(word, tuple) else (word,) for word in words]
         self._nodes = nodes

@@ -1,4 +1,4 @@
-"""What a node runs for another one in a relay copy, and what takes the head's feed: scripts. Pure.
+"""The scripts that serve another node in a relay copy, and that receive the head's feed. Pure.
 
 See `mpshell.worker.relay`, which has the receiving script.
 """
@@ -20,7 +20,7 @@ d=$(printf "%b." "$(printf %s "$d" | tr @ "$e$e")"); d=${d%.};
 b=$(printf "%b." "$(printf %s "$b" | tr @ "$e$e")"); b=${b%.};
 """
 
-#: Not every sleep takes a fraction.
+#: Not every sleep accepts a fraction.
 _NAP = "{ sleep .05 2>/dev/null || sleep 1; }"
 
 #: The part or target of this node to stdout, behind a line "mpshell begin". Arguments: target, name in a

@@ -1,7 +1,7 @@
 """WorkerRsh: the command of each node runs there, over rsh(1); copies go over rcp(1).
 
-rsh tells nothing of how a command ended, so the command says it in a line of its own at the end, which is
-taken out of its output again.
+rsh does not report how a command ended, so the command writes its return code in a line at the end, which is
+removed from its output again.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 _CODE = re.compile(rb"^(.*)XXRETCODE: (\d+)\n", re.MULTILINE)
 
-#: Exit statuses of rsh that leave it to the command to say how it ended.
+#: Exit statuses of rsh after which the command's own line shows how it ended.
 _SILENT = (0, 1)
 
 
 class WorkerRsh(Transport):
     """Run `command` on each of `nodes`, one rsh(1) a node, or copy with rcp(1).
 
-    The task's info keys `rsh_path`, `rsh_options`, `rsh_user`, `rcp_path` and `rcp_options` say how;
-    `connect_timeout` is not known to rsh. The command runs in a subshell of the user's shell there. One
-    of which no return code comes back was cut off: it is lost, with return code 255.
+    The task's info keys `rsh_path`, `rsh_options`, `rsh_user`, `rcp_path` and `rcp_options` set programs and
+    options; rsh has no `connect_timeout`. The command runs in a subshell of the user's shell there. If no
+    return code arrives, the command was cut off: it is lost, with return code 255.
     """
 
     _trace_name = "RSHCLIENT"
@@ -47,7 +47,7 @@ class WorkerRsh(Transport):
         if self._copy is not None:
             if self._copy.atomic:
                 raise EngineClientNotSupportedError(
-                    f"rcp cannot copy {self._copy.source!r} in one step"
+                    f"rcp cannot copy {self._copy.source!r} atomically"
                 )
             check_shell_names(self._copy, "rcp")
 
@@ -60,7 +60,7 @@ class WorkerRsh(Transport):
         if task.info("rsh_user"):
             words += ["-l", str(task.info("rsh_user"))]
         words += split_setting(task, "rsh_options", "")
-        # Evaluated in a subshell, so that neither exit nor a comment takes the last line away.
+        # Evaluated in a subshell, so that neither exit nor a comment suppresses the last line.
         return [*words, (NODE,), f"(eval {shlex.quote(command)}); echo XXRETCODE: $?"]
 
     def copy_argv(self, task: PublicTask, copy: Copy) -> list[Word]:
@@ -82,11 +82,11 @@ class WorkerRsh(Transport):
 
 
 class RshReader:
-    """Takes the line with the return code out of the output of each rsh (`job.Reader`)."""
+    """Removes the line with the return code from the output of each rsh (`job.Reader`)."""
 
     def __init__(self, keys: list[str]) -> None:
         self._keys = keys
-        #: The line that may be the code's, by client: the last one that looks like it.
+        #: The line that may have the code, by client: the last one that looks like it.
         self._codes: dict[int, tuple[bytes, int]] = {}
 
     def read(self, index: int, stream: int, lines: bytes) -> Iterator[Said | Ended]:
@@ -99,7 +99,7 @@ class RshReader:
             return
         before = self._codes.pop(index, None)
         if before is not None:
-            # So that was the command's own.
+            # So that line was output of the command.
             yield Said(self._keys[index], stream, before[0])
         self._codes[index] = (last[0][len(last[1]) :], int(last[2]))
         # Text before the code in its line had no newline.
@@ -113,7 +113,7 @@ class RshReader:
             if found is not None:
                 status = found[1]
             elif status == 0:
-                reason, detail = LOST, "no return code came back"
+                reason, detail = LOST, "no return code arrived"
         yield Ended(self._keys[index], reason, status, detail)
 
 

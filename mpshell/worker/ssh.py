@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from mpshell.worker.scheduler import PublicTask
 
 
-#: Characters of a pattern in the path of a remote source, for scp's newer protocol (glob(3)).
+#: Pattern characters in the path of a remote source, for scp's newer protocol (glob(3)).
 _PATTERN = re.compile(r"([*?\[\]\\{}])")
 
-#: Nodes, with or without a user, of which scp would make nothing else in "user@[node]:path".
+#: Nodes, with or without a user, that scp takes for nothing else in "user@[node]:path".
 _COPY_NODE = re.compile(r"(?:[^-/@:\[\]\s][^/@:\[\]\s]*@)?[^/@\[\]\s]+")
 
 
 class WorkerSsh(Transport):
     """Run `command` on each of `nodes`, one ssh(1) a node; the command is not changed in any way.
 
-    The task's info keys `ssh_path` (may hold arguments), `ssh_options`, `ssh_user` and
-    `connect_timeout` (seconds) say how. Return code 255 is ssh's own: no connection, no permission.
+    The task's info keys `ssh_path` (may contain arguments), `ssh_options`, `ssh_user` and
+    `connect_timeout` (seconds) apply. ssh itself fails with return code 255: no connection, no permission.
 
-    With `source` and `dest` a copy, one scp(1) a node: `scp_path`, `scp_options` and `scp_user`, in place
-    of the last two those of ssh where they are not set. With `atomic` over ssh(1).
+    With `source` and `dest` it is a copy, one scp(1) a node, with `scp_path`, `scp_options` and `scp_user`;
+    if the last two are not set, those of ssh apply. With `atomic` it goes over ssh(1).
     """
 
     _trace_name = "SSHCLIENT"
@@ -48,7 +48,8 @@ class WorkerSsh(Transport):
                 raise WorkerError(f"node {node!r} would be taken for an option of ssh")
             if self._over_scp and not _COPY_NODE.fullmatch(node):
                 raise WorkerError(f"node {node!r} would be taken for something else by scp")
-        #: Whether addresses hold the users of nodes, and the user that goes before those, as with ssh.
+        #: Whether addresses contain the users of nodes, and the user that takes precedence over those, as
+        #: with ssh.
         self._own_users = self._over_scp and any("@" in node for node in self.nodes)
         self._user = ""
         if self._over_scp and self.diagnose is diagnose_ssh:
@@ -59,7 +60,7 @@ class WorkerSsh(Transport):
 
     @property
     def _takes_password(self) -> bool:
-        """Whether nodes may be given the password of the task."""
+        """Whether it can log in to nodes with the password of the task."""
         return False
 
     @property
@@ -71,7 +72,7 @@ class WorkerSsh(Transport):
             refuse_password(task, "scp(1)" if self._over_scp else "ssh(1)")
         read = scp_program if self._over_scp else ssh_program
         self._program = read(task, list(self.nodes) if self._executes else [])
-        # scp has statuses of its own for failures of its ssh.
+        # scp has its own statuses for failures of its ssh.
         self._diagnosed_from = 1 if self._over_scp and self._program.log is not None else 255
         return super()._make_job(task)
 
@@ -111,7 +112,7 @@ class WorkerSsh(Transport):
 
 
 def scp_user(task: PublicTask) -> str:
-    """Return the user of all nodes, "" when there is none; WorkerError for one that scp would misread."""
+    """Return the user of all nodes, "" if there is none; WorkerError for one that scp would misread."""
     user = str(task.info("scp_user") or task.info("ssh_user") or "")
     if re.search(r"[/@:\[\]]", user) or user.startswith("-"):
         raise WorkerError(f"user {user!r} would be taken for something else by scp")
@@ -123,8 +124,8 @@ def scp_words(task: PublicTask, copy: Copy, program: list[Word], place: Template
     words = [*program, *["-r"] * copy.tree, *["-p"] * copy.preserve, *connection(task)]
     remote = copy.source if copy.reverse else copy.dest
     if not is_plain(remote):
-        # The older protocol would give the name to a shell on the node: insist on the newer one, in which
-        # a name is a name. An scp that does not know it says so.
+        # The older protocol would give the name to a shell on the node: require the newer one, which
+        # uses no shell. An scp without it reports an error.
         words.append("-s")
         if copy.reverse:
             remote = _PATTERN.sub(r"\\\1", remote)

@@ -1,10 +1,10 @@
-"""Whether ssh(1) has failed or the command that it ran: by ssh's own log, which no command can write to.
+"""Whether ssh(1) or its command failed: found in ssh's own log, to which no command can write.
 
     ssh -E LOG -oLogVerbose=PROOFS ──► log ──► engine ─┬─ noted: the proofs ──► `diagnose_ssh`
                                                        └─ messages of the user's own LogLevel ──► stderr
 
-`LogVerbose` (OpenSSH 8.5) has a few functions of ssh write all that they can, whatever the level is, each line
-with a tag: so the level stays the user's, and lines for the verdict can be told from the others. An older ssh
+`LogVerbose` (OpenSSH 8.5) makes a few functions of ssh log everything at any level, each line
+with a tag: so the user's level does not change, and the tag marks the lines for the verdict. An older ssh
 gets the level DEBUG2. The functions are in sshconnect.c, sshconnect2.c, ssh.c, clientloop.c, channels.c, mux.c.
 Pure.
 """
@@ -25,24 +25,24 @@ _PROOFS = (
     "kex_exchange_identification", "mux_client_request_session", "userauth", "verify_host_key_callback",
 )  # fmt: skip
 
-#: Those that say why there is no connection: needed where the user's own level is too low for that. Not always,
-#: as some write at the level INFO. The level is the first node's; two of the proofs tell auth and hostkey and
-#: write nothing else: they are had for nodes of which the configuration has another level.
+#: Functions that log why there is no connection: needed if the user's own level is too low for that. Not
+#: always, as some log at the level INFO. The level is the first node's; two of the proofs show auth and
+#: hostkey and log nothing else: they are requested for nodes whose configuration has another level.
 _REASONS = (
     "resolve_host", "sshpkt_vfatal", "check_host_key", "warn_changed_key",
     "ssh_packet_read_poll_seqnr",
 )  # fmt: skip
 
-#: In the tag that a forced line has, file:function():line (pid=number):, from 10.0 on with the program's name.
+#: Part of the tag of a forced line, file:function():line (pid=number):, from 10.0 on with the program's name.
 _TAG = ("():", "pid=", "): ")
 
-#: The texts of kex_exchange_identification with its name in front, where its lines are not forced.
+#: The texts of kex_exchange_identification with its name in front, if its lines are not forced.
 _NAMED = ("Connection closed by remote host", "read: ", "banner line ", "No SSH version received")
 
-#: LogLevel, from the one that shows least (ssh_config(5)).
+#: LogLevel, beginning with the one that shows least (ssh_config(5)).
 LEVELS = ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3")
 
-#: The begin of forced lines, and the first level that shows them anyway.
+#: The beginning of forced lines, and the first level that shows them anyway.
 _SHOWN_FROM = (
     ("", "ERROR"),
     ("channel ", "INFO"),
@@ -69,19 +69,19 @@ _OPENED = re.compile(
 #: The channel of ssh's own session. A master has those of others too.
 _CHANNEL = re.compile(r"^debug3: (?:ssh_session2_open: )?channel_new: (\d+)$", re.MULTILINE)
 
-#: The command's end has been reported by the master, or by the server for a channel.
+#: The master, or the server for a channel, has reported the command's end.
 _ENDED_AT_MASTER = re.compile(r"^debug2: Received exit status from master \d", re.MULTILINE)
 _ENDED = r"^debug1: client_input_channel_req: channel {} rtype exit-(?:status|signal) "
 
-#: The server has refused to run it, or to open a channel for it; or it runs.
+#: The server has refused to run the command, or to open a channel for it; or the command runs.
 _REFUSED = r"^(?:exec|shell|subsystem) request failed on channel {}$|^channel {}: open failed: "
 _ACCEPTED = r"^debug2: (?:exec|shell|subsystem) request accepted on channel {}$"
 
-#: Where the level is DEBUG2: a line that is noted there alone, and any number of a channel.
+#: With the level DEBUG2: a line that is noted there alone, and any number of a channel.
 _OLD = re.compile(r"^debug1: Entering interactive session", re.MULTILINE)
 _ANY_CHANNEL = r"\d+"
 
-#: Lines of a server before its version: the lines of a log that are not ssh's own words.
+#: Lines of a server before its version: the lines of a log that ssh did not write itself.
 _BANNER = re.compile(r"^debug1: (?:kex_exchange_identification: )?banner line .*\n", re.MULTILINE)
 
 #: A connection was begun.
@@ -90,8 +90,8 @@ _CONNECTING = re.compile(
     re.MULTILINE,
 )
 
-#: The proofs that a server has ended a connection before a login (`mpshell.wire.logformat`): the functions are
-#: those of _CONNECTING and _OPENED, and `userauth`. Through a ProxyCommand there is no such proof: a jump host
+#: The proofs that a server ended a connection before a login (`mpshell.wire.logformat`): the functions are
+#: those of _CONNECTING and _OPENED, and `userauth`. With a ProxyCommand there is no such proof: a jump host
 #: that refuses a login looks the same from here.
 _BEGUN = ("debug1: Connecting to ", "debug1: ssh_connect_direct: Connecting to ")
 _SECURED = ("debug1: Next authentication method: ",)
@@ -127,22 +127,22 @@ _DIAGNOSES = (
 
 
 def diagnose_words(words: str) -> str | None:
-    """Return why a program of OpenSSH has ended, by its own words; None when they say nothing of it."""
+    """Return why a program of OpenSSH ended, from its own messages; None if they do not show it."""
     return next((reason for reason, text in _DIAGNOSES if text.search(words)), None)
 
 
 def diagnose_unproven(words: str) -> str | None:
-    """Return "lost" for last words like ssh's where there is no log, None for others.
+    """Without a log: return "lost" for last lines that look like ssh's, None for others.
 
-    They may be those of a command that has run: then no other reason may be given.
+    A command that has run may have written them, so no other reason is possible.
     """
     return None if diagnose_words(words) is None else "lost"
 
 
 def diagnose_ssh(detail: str) -> str | None:
-    """Return why ssh(1) has ended with 255 by itself, or None when the command has.
+    """Return why ssh(1) itself ended with 255, or None if the command did.
 
-    `detail` is the notes of ssh's log and its last words (`LOG_END`), or the latter alone.
+    `detail` is the notes of ssh's log and its last lines (`LOG_END`), or the latter alone.
     """
     notes, logged, words = detail.partition(LOG_END)
     if not logged:
@@ -153,7 +153,7 @@ def diagnose_ssh(detail: str) -> str | None:
 
 
 def diagnose_scp(detail: str) -> str | None:
-    """Return why the ssh(1) below a scp(1) that has failed has, or None when scp has by itself."""
+    """Return why the ssh(1) of a failed scp(1) failed, or None if scp itself failed."""
     notes, logged, words = detail.partition(LOG_END)
     if not logged:
         return diagnose_unproven(detail)
@@ -161,13 +161,13 @@ def diagnose_scp(detail: str) -> str | None:
         return _not_connected(notes, words)
     if _refused(notes):
         return "transport"
-    # scp ends its ssh before that could report an end, but not when the connection was cut.
+    # scp ends its ssh before that could report an end, except when the connection was cut.
     cut = diagnose_words(words) == "lost" or "scp: Connection closed" in words
     return "lost" if cut and not _ended(notes) else None
 
 
 def _on_channel(pattern: str, notes: str) -> bool:
-    """Return whether a pattern is noted of the channel of ssh's own session."""
+    """Return whether the notes have a pattern for the channel of ssh's own session."""
     found = _CHANNEL.search(notes)
     # The level DEBUG2 does not show its number.
     channel = found[1] if found is not None else _ANY_CHANNEL if _OLD.search(notes) else None
@@ -185,7 +185,7 @@ def _refused(notes: str) -> bool:
 
 
 def _not_connected(notes: str, words: str) -> str:
-    """Return why no session was opened: nothing but ssh, and the programs it connects by, has written."""
+    """Return why no session was opened: only ssh, and the programs by which it connects, have written."""
     reason = diagnose_words(_BANNER.sub("", notes) + words)
     if reason is None or reason == "lost":
         reason = "unreachable" if _CONNECTING.search(notes) else "transport"
@@ -193,14 +193,14 @@ def _not_connected(notes: str, words: str) -> str:
 
 
 class SshLog(NamedTuple):
-    """The properties of an ssh: its log level, whether it knows LogVerbose, its ConnectTimeout (0: none)."""
+    """The properties of an ssh: its log level, whether it has LogVerbose, its ConnectTimeout (0: none)."""
 
     level: str
     forced: bool
     limit: float = 0
 
     def options(self) -> list[str]:
-        """Return the options, -E apart, that make it write the log."""
+        """Return the options, except -E, that make it write the log."""
         if not self.forced:
             return ["-oLogLevel=DEBUG2"]
         names = _PROOFS if self._shows("ERROR") else _PROOFS + _REASONS

@@ -1,7 +1,7 @@
-"""The properties of an ssh, before a run: whether it takes its options, its log level, how its log can be had.
+"""The properties of an ssh, before a run: whether it accepts its options, its log level, how to get its log.
 
-`ssh -G` reads options and configuration, and connects to nothing. Once for each set of words in a process; it
-takes some milliseconds. Runs in the thread of the task.
+`ssh -G` reads options and configuration, and connects to nothing. It runs once for each set of options in a
+process, and takes some milliseconds. In the thread of the task.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import NamedTuple
 from mpshell.errors import WorkerError
 from mpshell.worker.ssh_log import LEVELS, SshLog, diagnose_words
 
-#: Seconds that it may take: it may have to look a name up, or to execute something (`Match exec`).
+#: Seconds that it may take: it may look up a name, or execute a command (`Match exec`).
 _LONGEST = 2.0
 
-#: The answers, by the words and everything else that ssh goes by; so many are kept.
+#: The answers, by the options and everything else that affects ssh; so many are kept.
 _known: dict[tuple[str, ...], SshLog | None] = {}
 _KEPT = 256
 
-#: A node that every ssh takes: options that it refuses for this one too are not about a node.
+#: A node that every ssh accepts: options that are refused for this one too are wrong for all nodes.
 _PLAIN_NODE = "localhost"
 
 #: Status of a program that could not be started, or had to be stopped.
@@ -38,9 +38,9 @@ class _Answer(NamedTuple):
 
 
 def ssh_log(program: list[str], options: list[str], nodes: list[str]) -> SshLog | None:
-    """Return how the log of an ssh can be had, None when it cannot be: it is not OpenSSH's, or runs elsewhere.
+    """Return how to get the log of an ssh, None if there is no way: it is not OpenSSH's, or runs elsewhere.
 
-    Raise WorkerError when ssh refuses its options or its configuration, for whatever node.
+    Raise WorkerError if ssh refuses its options or its configuration for any node.
     """
     if not os.path.isdir("/proc/self/fd"):
         return None
@@ -56,7 +56,7 @@ def ssh_log(program: list[str], options: list[str], nodes: list[str]) -> SshLog 
 
 
 def _probe(program: list[str], options: list[str], nodes: list[str]) -> tuple[SshLog | None, bool]:
-    """Return how the log can be had, and whether that is sure."""
+    """Return how to get the log, and whether that is certain."""
     limit = _asked_timeout(options)
     guess = SshLog("INFO", True, limit)
     answer = _try(program, guess, options, nodes[0])
@@ -67,21 +67,21 @@ def _probe(program: list[str], options: list[str], nodes: list[str]) -> tuple[Ss
         level, limit = _level(answer.output), _connect_timeout(answer.output)
         return (None if level is None else guess._replace(level=level, limit=limit)), True
     if answer.status == _STOPPED:
-        # Too slow to be waited for, and in all likelihood an ssh as most are.
+        # Too slow to wait for, and very likely an ordinary ssh.
         return guess, False
     if answer.status != _FAILED or "OpenSSH" not in _ask([*program, "-V"]).output:
         return None, False
     if diagnose_words(answer.output) is None:
         for node in (nodes[-1], _PLAIN_NODE):
             if node != nodes[0] and _try(program, guess, options, node) != answer:
-                # It is about that node: its name, or its part of the configuration.
+                # The error is about that node: its name, or its part of the configuration.
                 return guess, False
         raise WorkerError(f"{' '.join([*program, *options])}: {_complaint(answer.output)}")
     return guess, False
 
 
 def _level(output: str) -> str | None:
-    """Return the LogLevel in the output of `ssh -G`, None when it is something else."""
+    """Return the LogLevel in the output of `ssh -G`, None for any other output."""
     for line in output.splitlines():
         name, _, value = line.partition(" ")
         # SILENT is QUIET's other name.
@@ -100,7 +100,7 @@ def _connect_timeout(output: str) -> float:
 
 
 def _asked_timeout(options: list[str]) -> float:
-    """Return the ConnectTimeout that words of options set, as far as it can be seen there."""
+    """Return the ConnectTimeout that options set, as far as they show it."""
     begin = "-oConnectTimeout="
     values = [word.removeprefix(begin) for word in options if word.startswith(begin)]
     return float(values[0]) if values and values[0].isdigit() else 0
@@ -112,15 +112,15 @@ def _complaint(output: str) -> str:
 
 
 def _try(program: list[str], log: SshLog, options: list[str], node: str) -> _Answer:
-    """Have ssh read its options for a node, with a log as an engine gives it one."""
+    """Run ssh -G with its options for a node, with a log like that from an engine."""
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     try:
         path = f"/proc/{os.getpid()}/fd/{write_end}"
         if not os.access(path, os.W_OK):
-            # This process has changed its user: nobody may look into it (proc(5)), but into an engine.
+            # This process has changed its user, so no process can read its /proc (proc(5)); an engine's it can.
             path = "/dev/stderr"
-        # Without the level that an old ssh is given: the user's own is asked for.
+        # Without the level for an old ssh: find out the user's own.
         forced = log.options() if log.forced else []
         answer = _ask([*program, "-G", "-E", path, *forced, *options, node, "true"])
         os.close(write_end)
@@ -134,7 +134,7 @@ def _try(program: list[str], log: SshLog, options: list[str], node: str) -> _Ans
 
 
 def _ask(argv: list[str]) -> _Answer:
-    """Execute a program, and return its end and all that it writes."""
+    """Execute a program, and return its status and its whole output."""
     read_end, write_end = os.pipe()
     try:
         actions = [
@@ -160,13 +160,13 @@ def _ask(argv: list[str]) -> _Answer:
     try:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:
-        # The program does not want to hear of its children (SIGCHLD ignored).
+        # The program ignores SIGCHLD.
         status = 0 if _level(output) is not None else _STOPPED
     return _Answer(status if whole else _STOPPED, output)
 
 
 def _read_all(fd: int, deadline: float) -> tuple[str, bool]:
-    """Return the data until the end of a pipe, and whether that has come in time."""
+    """Return the data until the end of a pipe, and whether the end came in time."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     pieces: list[bytes] = []

@@ -1,7 +1,6 @@
-"""StreamWorker and WorkerSimple: no command, but file objects and descriptors of the user's.
+"""StreamWorker and WorkerSimple: file objects and descriptors of the user instead of a command.
 
-The loop of the task's run reads and writes them, beside everything else that it does. They take no slot
-of the fanout, and have no return code.
+The loop of the task's run reads and writes them. They take no slot of the fanout, and have no return code.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class StreamWorker(Worker):
-    """Read and write streams of the caller's, each under a name of its own.
+    """Read and write streams of the caller, each with its own name.
 
-    `key` stands for it in events and results; the worker itself does when none is given. It ends when
-    no stream is left that retains it. The data of a stream are recorded when the task's default
-    `<name>_msgtree` is true. Without any stream it takes no part in a run, and waits in the Task for one
+    `key` identifies it in events and results; without one, the worker itself does. It ends when
+    no stream is left that retains it. The data of a stream are recorded if the task's default
+    `<name>_msgtree` is true. Without any stream it takes no part in a run, and waits in the Task for a stream
     or for `abort()`. `timeout` is in seconds.
     """
 
@@ -42,7 +41,7 @@ class StreamWorker(Worker):
         autoclose: bool = False,
     ) -> None:
         super().__init__(handler, timeout=timeout, stderr=stderr, autoclose=autoclose)
-        hash(key)  # TypeError for a key that cannot be one
+        hash(key)  # TypeError for an invalid key
         self.key = key
         self._readers: list[StreamReader] = []
         self._writers: list[StreamWriter] = []
@@ -87,9 +86,9 @@ class StreamWorker(Worker):
         try:
             fd = sfile if isinstance(sfile, int) else sfile.fileno()
         except (AttributeError, io.UnsupportedOperation):
-            raise TypeError(f"{sfile!r} is neither a descriptor nor has it one") from None
+            raise TypeError(f"{sfile!r} is not a descriptor and has no fileno()") from None
         if isinstance(sfile, bool) or fd < 0:
-            raise ValueError(f"{sfile!r} is no descriptor")
+            raise ValueError(f"{sfile!r} is not a descriptor")
         if any(other.sname == sname for other in (*self._readers, *self._writers)):
             raise WorkerError(f"there is a stream {sname!r} already")
         if any(other.fd == fd for other in others):
@@ -112,10 +111,10 @@ class StreamWorker(Worker):
         return False
 
     def _pass_input(self, job: Job) -> None:
-        """Input is not for a command: the streams have it."""
+        """Input goes to the streams, not to a command."""
 
     def _effective_timeout(self, task: PublicTask) -> float | None:
-        # `command_timeout` is about commands.
+        # `command_timeout` applies to commands only.
         return self.timeout
 
     def job_finished(
@@ -131,22 +130,22 @@ class StreamWorker(Worker):
             raise WorkerError(f"{self!r} has no stream {sname!r} to write to")
 
     def write(self, buf: bytes, sname: str | None = None) -> None:
-        """Write to stream `sname`, or to all that are written; dropped after a stream's end."""
+        """Write to stream `sname`, or to all streams for writing; dropped after a stream's end."""
         self._check_writer(sname)
         self._from_any_thread(self._streams.write, self._as_bytes(buf), sname)
 
     def set_write_eof(self, sname: str | None = None) -> None:
-        """End stream `sname`, or all that are written, as soon as all that was written has left."""
+        """End stream `sname`, or all streams for writing, as soon as all written bytes have left."""
         self._check_writer(sname)
         self._from_any_thread(self._streams.write, None, sname)
 
     def read(self, node: Any = None, sname: str = "stdout") -> bytes | None:
-        """Return the record of a stream, or None when nothing came."""
+        """Return the record of a stream, or None if it is empty."""
         return self._read(self._own_key() if node is None else node, sname)
 
 
 class WorkerSimple(StreamWorker):
-    """Read and write the three streams of a process of the caller's; deprecated, see `StreamWorker`."""
+    """Read and write the three streams of a process of the caller; deprecated, see `StreamWorker`."""
 
     def __init__(
         self,
@@ -178,17 +177,17 @@ class WorkerSimple(StreamWorker):
         raise WorkerError(f"{self!r} has no stream {sname!r}")
 
     def reader_fileno(self) -> int:
-        """Return the descriptor of stdout; WorkerError when there is none."""
+        """Return the descriptor of stdout; WorkerError if there is none."""
         return self._fileno("stdout")
 
     def writer_fileno(self) -> int:
-        """Return the descriptor of stdin; WorkerError when there is none."""
+        """Return the descriptor of stdin; WorkerError if there is none."""
         return self._fileno("stdin")
 
     def error_fileno(self) -> int:
-        """Return the descriptor of stderr; WorkerError when there is none."""
+        """Return the descriptor of stderr; WorkerError if there is none."""
         return self._fileno("stderr")
 
     def error(self) -> bytes | None:
-        """Return the record of stderr, or None when nothing came."""
+        """Return the record of stderr, or None if it is empty."""
         return self.read(sname="stderr")

@@ -1,4 +1,4 @@
-"""Texts that a program is to be given: checked before anything is started."""
+"""Texts for programs, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mpshell.errors import WorkerBadArgumentError
 
 
 def check_text(name: str, text: str) -> str:
-    """Return a text; ValueError for a NUL in it, or characters that this locale has no bytes for.
+    """Return a text; ValueError for a NUL in it, or characters that this locale cannot encode.
 
-    Found in an engine only, such a text would cost all that runs there.
+    If only an engine found such a text, everything that runs there would be lost.
     """
     if "\0" in text:
         raise WorkerBadArgumentError(f"{name} cannot hold a NUL character: {text!r}")

@@ -1,7 +1,7 @@
-"""The base of transports: the programs here that run a command on a node, or bring a copy there.
+"""The base of transports: local programs that run a command on a node, or bring a copy there.
 
-A transport says an argument vector, with marks where a node's address goes; how many run at once, their
-deadlines, output and return codes are none of its business. `docs/transports.md` shows how to write one.
+A transport returns an argument vector, with marks for a node's address; it does not handle the fanout,
+deadlines, output and return codes. `docs/transports.md` shows how to write one.
 Called in the thread of the task.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mpshell.wire.logformat import LogFormat
     from mpshell.worker.scheduler import AnyTask, PublicTask
 
-#: All that a module with a transport needs.
+#: The names that a module with a transport needs.
 __all__ = [
     "EXITED",
     "LOST",
@@ -59,15 +59,15 @@ __all__ = [
 Word = str | Template
 
 
-#: The marks that stand for something else in a template.
+#: The marks that are replaced in a template.
 _MARKS = (NODE, NAME, RANK, LOG_PATH)
 
 
 class Transport(CommandWorker):
-    """A worker whose commands and copies get to a node by a program that is executed here.
+    """A worker whose commands and copies reach a node by a program that is executed here.
 
-    Override `command_argv`, and `copy_argv` where it can copy; the rest has a default. A transport that
-    lacks one of the two refuses such work at the call (EngineClientNotSupportedError).
+    Override `command_argv`, and `copy_argv` if it can copy; the other methods have a default. A transport
+    without one of the two refuses such work at the call (EngineClientNotSupportedError).
     """
 
     def __init__(self, nodes: Any, *args: Any, **kwargs: Any) -> None:
@@ -81,11 +81,11 @@ class Transport(CommandWorker):
         return EngineClientNotSupportedError(f"{type(self).__name__} cannot {task}")
 
     def command_argv(self, task: AnyTask, command: str) -> Iterable[Word]:
-        """Return the words to execute for `command` on a node; WorkerError when that cannot be."""
+        """Return the argument vector for `command` on a node; WorkerError if it is not possible."""
         raise self._cannot()
 
     def copy_argv(self, task: AnyTask, copy: Copy) -> Iterable[Word]:
-        """Return the words to execute for a copy to (or from) a node; WorkerError when that cannot be."""
+        """Return the argument vector for a copy to (or from) a node; WorkerError if it is not possible."""
         raise self._cannot()
 
     def environment(self, task: AnyTask) -> Mapping[str, str]:
@@ -97,11 +97,11 @@ class Transport(CommandWorker):
         return node
 
     def reader(self, task: AnyTask, nodes: list[str]) -> Reader | None:
-        """Return who reads the program's output before anybody else does, or None."""
+        """Return an object that processes the output before results and handlers get it, or None."""
         return None
 
     def _log(self) -> LogFormat | None:
-        """Return how the log is read that its program writes to LOG_PATH; None for a program without one."""
+        """Return how to read the log that its program writes to LOG_PATH; None for a program without one."""
         return None
 
     def _make_job(self, task: PublicTask) -> Job:
@@ -132,7 +132,7 @@ class Transport(CommandWorker):
         )
 
     def _templates(self, words: Iterable[Word]) -> tuple[Template, ...]:
-        """Return an argument vector as the engines take it; WorkerError for anything else."""
+        """Return an argument vector in the form for engines; WorkerError for anything else."""
         name = "command_argv" if self._copy is None else "copy_argv"
         argv = [] if isinstance(words, str) else list(words)
         if not argv:
@@ -147,10 +147,12 @@ class Transport(CommandWorker):
         )
 
     def _text(self, name: str, value: Any) -> str:
-        """Return a text that a method has returned; WorkerError for one that no program can be given."""
+        """Return a text that a method has returned; WorkerError if it cannot be an argument of a program."""
         if not isinstance(value, str):
             hint = "; a mark stands in a tuple" if value in _MARKS else ""
-            raise WorkerError(f"{type(self).__name__}.{name} gives {value!r} for a text{hint}")
+            raise WorkerError(
+                f"{type(self).__name__}.{name} returns {value!r} instead of a text{hint}"
+            )
         try:
             return check_text(f"{type(self).__name__}.{name}", value)
         except WorkerBadArgumentError as error:

@@ -41,7 +41,7 @@ def _memory_gb() -> int:
 
 
 def _version(program: str, option: str) -> str | None:
-    """Return the first number with a dot, or of a date, that a program says about itself."""
+    """Return the first number with a dot, or of a date, in the version text of a program."""
     if shutil.which(program) is None:
         return None
     answer = subprocess.run(

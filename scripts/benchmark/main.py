@@ -1,4 +1,4 @@
-"""What `scripts/bench` does: choose cases, run them round by round, print and keep what came out."""
+"""The main module of `scripts/bench`: chooses cases, runs them round by round, prints and keeps the results."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ def say(line: str) -> None:
 def run_case(case: Case, work: Workplace, pairs: int) -> dict[str, Any]:
     """Run a case's contenders in turn, `pairs` times; return its record.
 
-    A contender that fails takes no more part, and the record says why.
+    A contender that fails takes no more part, and the record has the reason.
     """
     contenders = case.contenders(work)
     samples: dict[str, list[Sample]] = {contender.label: [] for contender in contenders}

@@ -1,4 +1,4 @@
-"""Run one process, bounded, and say what it took; whatever it leaves behind is ended.
+"""Runs one process, bounded, and reports its use of resources; everything that it leaves behind is ended.
 
 The benchmark's process is a subreaper: what a run leaves becomes its child, is found, and is killed.
 """
@@ -33,7 +33,7 @@ def prepare() -> None:
 
 
 def measure(invocation: Invocation, directory: Path) -> Sample:
-    """Run it once; RunFailed with its last words when it does not end well and in time."""
+    """Run it once; RunFailed with its last output if it fails or takes too long."""
     result, log = directory / "result", directory / "log"
     result.unlink(missing_ok=True)
     argv = [*invocation.argv, *([str(result)] if invocation.driver else [])]
@@ -94,7 +94,7 @@ def _readable(fd: int, timeout: float) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes], before: set[int]) -> None:
-    """Kill the run where it still runs, and what it has left behind."""
+    """Kill the run if it still runs, and everything that it has left behind."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

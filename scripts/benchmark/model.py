@@ -1,7 +1,7 @@
-"""What the parts of the benchmark pass to each other: cases, contenders, samples, targets.
+"""The data that the parts of the benchmark exchange: cases, contenders, samples, targets.
 
 A case is one row of the table: some contenders do the same work, one after the other, round by round.
-A sample is what one run of one contender has measured. Pure.
+A sample has the measurements of one run of one contender. Pure.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-#: What a run measured, by name: `seconds`, `cpu` (own CPU seconds), `units`, and more.
+#: The measurements of a run, by name: `seconds`, `cpu` (own CPU seconds), `units`, and more.
 Sample = dict[str, float]
 
 MPSHELL = "mpshell"
@@ -34,7 +34,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Contender:
-    """Somebody who does a case's work."""
+    """A program that does the work of a case."""
 
     label: str
     invocation: Invocation
@@ -48,9 +48,9 @@ class Contender:
 
 @dataclass(frozen=True)
 class Target:
-    """What a metric has to be: against another contender's, round by round, or by itself.
+    """The required value of a metric: relative to another contender's, round by round, or absolute.
 
-    Without bounds it is only told.
+    Without bounds it is only shown.
     """
 
     text: str
@@ -80,7 +80,7 @@ class Case:
 
 
 def derive(sample: Sample) -> Sample:
-    """Return a sample with what follows from it: rates, and sizes in common units."""
+    """Return a sample with derived values: rates, and sizes in common units."""
     derived = dict(sample)
     units = sample["units"]
     derived["rate"] = units / sample["seconds"]
@@ -103,7 +103,7 @@ def derive(sample: Sample) -> Sample:
 
 
 def middle(samples: list[Sample], metric: str) -> float | None:
-    """Return the median of a metric, or None when nobody measured it."""
+    """Return the median of a metric, or None if it was not measured."""
     values = [sample[metric] for sample in samples if metric in sample]
     return median(values) if values else None
 
@@ -118,7 +118,7 @@ class Ratio:
 
 
 def ratio(ours: list[Sample], theirs: list[Sample], metric: str) -> Ratio | None:
-    """Return ours / theirs of a metric, round by round; who has fewer rounds is taken anew in turn."""
+    """Return ours / theirs of a metric, round by round; fewer rounds of one are repeated in turn."""
     if not ours or not theirs:
         return None
     quotients = []
@@ -143,7 +143,7 @@ class Verdict:
 
 
 def judge(target: Target, samples: dict[str, list[Sample]]) -> Verdict | None:
-    """Return what became of a target, or None when it was not measured."""
+    """Return the verdict on a target, or None if it was not measured."""
     ours = samples.get(target.who, [])
     spread = None
     if target.against is None:

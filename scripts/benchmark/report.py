@@ -116,23 +116,23 @@ def case_section(case: Case, found: Mapping[str, Any]) -> str:
 _INTRODUCTION = """\
 # Benchmarks
 
-mpshell beside what one would take instead, measured case by case, each in one run on one machine,
+mpshell and its alternatives, measured case by case, each in one run on one machine,
 by `scripts/bench --write`, which made this page. All samples are in
 [benchmarks/benchmarks.json](benchmarks/benchmarks.json), and
-`scripts/bench --compare OLD.json NEW.json` shows what has changed between two such files.
+`scripts/bench --compare OLD.json NEW.json` shows the changes between two such files.
 
-- Every run is a process of its own. Runs alternate (A B C, A B C, ...); the figures are medians, and a ratio is
-  taken round by round, then its median, its least and its greatest are shown. Absolute times are no result:
+- Every run is a separate process. Runs alternate (A B C, A B C, ...); the figures are medians. A ratio is
+  computed for each round, and its median, least and greatest values are shown. Do not compare absolute times:
   another machine has others, and so has this one when it is busy.
-- *Own CPU* is what the library's processes use, user and system: coordinator, fork server and engines here,
-  the one process of the others. The commands' time is not in it. It holds still when the machine is busy.
+- *Own CPU* is the user and system time of the library's processes: coordinator, fork server and engines here,
+  the one process of the others. It does not include the commands' time. It is stable when the machine is busy.
 - *Memory at the end* counts shared pages once (PSS, all own processes, engines warm); *peaks* are VmHWM, where
   pages that engines share count for each.
-- The clock runs from the making of the worker until the results have been read, engines started on the way
-  unless the row says that they are warm. Every return code and every length is checked: nobody is fast at
-  failing.
-- *C limit* is a C program, one process a core at the same time: posix_spawn, read to the end, wait.
-- xargs does not keep apart what commands say, and GNU parallel and pdsh do not gather it.
+- The clock runs from the making of the worker until the results have been read. Engines are started in that
+  time unless the row calls them warm. Every return code and every length is checked, so that a failing run does
+  not count as a fast one.
+- *C limit* is a C program, one process per core at the same time: posix_spawn, read to the end, wait.
+- xargs does not keep the output of commands apart, and GNU parallel and pdsh do not gather it.
 """
 
 

@@ -96,7 +96,7 @@ def test_a_node_that_may_have_run_is_left_alone_unless_asked_for(tmp_path: Path)
     change(journal, "UPDATE attempts SET reason = NULL WHERE rank = 1")
     done = mpshell("--resume", str(journal))
     assert done.lines == ["n3: n3", "n4: n4", "n5: n5"]
-    assert "may have run, and left alone: n1 (1)" in done.err
+    assert "may have run, and are not run again: n1 (1)" in done.err
     assert mpshell("--resume", str(journal), "--rerun-unknown").lines == ["n1: n1"]
     assert mpshell("--rerun-failed", str(journal)).lines == ["n2: n2"]
 
@@ -106,7 +106,7 @@ def test_an_incomplete_journal_has_no_nodes_that_have_surely_not_run(tmp_path: P
     cut_off(journal, "echo %h")
     change(journal, "UPDATE runs SET incomplete = 'database or disk is full'")
     done = mpshell("--resume", str(journal))
-    assert done.out == b"" and "may have run, and left alone: n[3-5] (3)" in done.err
+    assert done.out == b"" and "may have run, and are not run again: n[3-5] (3)" in done.err
     assert mpshell("--resume", str(journal), "--rerun-unknown").lines == [
         "n3: n3",
         "n4: n4",
@@ -221,7 +221,7 @@ def test_a_run_that_has_read_stdin_asks_for_it_again(tmp_path: Path) -> None:
     cut_off(journal, "cat", stdin=b"a line\n")
     again = ["--resume", str(journal)]
     for refused in (mpshell(*again), mpshell(*again, "-n", stdin=b"x\n")):
-        assert refused.code == 73 and "have read stdin, which is not in the journal" in refused.err
+        assert refused.code == 73 and "read stdin, which the journal does not hold" in refused.err
     redirected = [PROGRAM[0], "-c", f"import os; os.dup2(os.open({str(empty)!r}, 0), 0); {MAIN}"]
     assert mpshell(*again, program=redirected).code == 73
     assert rows(journal, "SELECT count(*) FROM runs") == [(1,)]
@@ -276,7 +276,7 @@ def test_a_source_that_has_changed_is_refused(how: str, tmp_path: Path) -> None:
         source.unlink()
     done = mpshell("--resume", str(journal))
     assert done.code == 73
-    assert ("is not there" if how == "gone" else "has changed since run 1") in done.err
+    assert ("does not exist" if how == "gone" else "has changed since run 1") in done.err
     assert not (tmp_path / "n3" / "copy").exists()
 
 

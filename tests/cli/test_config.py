@@ -183,7 +183,7 @@ def test_settings_of_transports(tmp_path: Path) -> None:
         ),
         (
             ("-O", "ssh_options=Port=22"),
-            "mpshell: -O: ssh_options 'Port=22': 'Port=22' is no option of ssh",
+            "mpshell: -O: ssh_options 'Port=22': 'Port=22' is not an option of ssh",
         ),
         (("--conf", "/no/such"), "mpshell: /no/such: cannot be read: No such file or directory"),
         (("--conf", "/etc"), "mpshell: /etc: cannot be read: Is a directory"),

@@ -119,22 +119,28 @@ def test_dry_run_of_a_copy(places: Path) -> None:
         (("-c", "/no/such/file"), "-c '/no/such/file': there is no such file"),
         (
             ("--rcopy", "/etc/hosts", "--dest", "/no/such/dir"),
-            "--dest '/no/such/dir' is no directory",
+            "--dest '/no/such/dir' is not a directory",
         ),
-        (("--rcopy", "/etc/hosts", "--dest", "/etc/hosts"), "--dest '/etc/hosts' is no directory"),
+        (
+            ("--rcopy", "/etc/hosts", "--dest", "/etc/hosts"),
+            "--dest '/etc/hosts' is not a directory",
+        ),
         (
             ("--rcopy", "/no/such/file"),
             "--rcopy '/no/such/file': there is no directory '/no/such/'",
         ),
         (
             ("--rcopy", "/etc/host*", "--dest", "/tmp"),
-            "--rcopy '/etc/host*': '*' is of a pattern, which is not expanded on the nodes: name each "
-            "file, or copy the directory",
+            "--rcopy '/etc/host*': '*' makes it a pattern, and patterns are not expanded on the nodes: "
+            "name each file, or copy the directory",
         ),
-        (("--rcopy", "/etc/hosts", "/etc/host?", "--dest", "/tmp"), "--rcopy '/etc/host?': '?' is"),
+        (
+            ("--rcopy", "/etc/hosts", "/etc/host?", "--dest", "/tmp"),
+            "--rcopy '/etc/host?': '?' makes",
+        ),
         (
             ("--rcopy", "/etc/[a-z]/x", "--dest", "/tmp"),
-            "--rcopy '/etc/[a-z]/x': '[' is of a pattern",
+            "--rcopy '/etc/[a-z]/x': '[' makes it a pattern",
         ),
         (("-c",), "files to copy must be given"),
         (("-c", "--rcopy", "/etc/hosts"), "not allowed with"),

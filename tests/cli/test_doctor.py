@@ -47,7 +47,7 @@ def test_a_sweep_that_does_not_fit_is_1_with_its_remedy() -> None:
     assert done.code == 1
     assert "TOO SMALL  open files: 1,024" in done.out.decode()
     assert "    remedy: raise the hard limit: `nofile` in limits.conf(5)" in done.out.decode()
-    assert done.lines[-1].startswith("5,000 nodes, fanout 300: too small are open files")
+    assert done.lines[-1].startswith("5,000 nodes, fanout 300: too small: open files")
     small = under("ulimit -n 1024", "--doctor", "-E", "1", "-w", "n[1-9]", "-f", "300")
     # No more than 9 run at once.
     assert small.code == 0 and small.lines[-1] == "9 nodes, fanout 9: this machine has room for it"

@@ -55,7 +55,7 @@ def test_every_option_is_used_by_a_test() -> None:
 @pytest.mark.parametrize("clash", ["-b", "-q", "-L", "-d", "-v", "-S", "-w"])
 def test_each_clash_is_documented_in_both_places(clash: str) -> None:
     clashes = mpshell("--help").out.decode().rpartition("Where they clash")[2]
-    table = PAGE.partition("## Beside clush and pdsh")[2]
+    table = PAGE.partition("## Compared with clush and pdsh")[2]
     assert clash in clashes
     assert re.search(rf"^\|[^|]*`{clash}\b", table, re.M)
 

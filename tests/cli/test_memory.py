@@ -114,8 +114,8 @@ def test_an_output_that_takes_too_much_itself_costs_no_other(option: str, tmp_pa
     """There is room for it once: the run goes on, and the other output is shown."""
     out = tmp_path / "out"
     code, _, text = peak(out, option, ONE, limit=240_000_000, nodes="n[1-2]")
-    named = "but not of n1, which takes too much itself"
-    assert (code, text) == (70, f"mpshell: out of memory: what was gathered is shown, {named}\n")
+    named = "except that of n1, which is too large by itself"
+    assert (code, text) == (70, f"mpshell: out of memory: the gathered output is shown, {named}\n")
     shown = out.read_bytes()
     assert b"little" in shown or option == "--diff"
     if option == "--json":

@@ -115,6 +115,6 @@ def test_the_quoted_placeholder_beside_others() -> None:
     assert done.code != 0 or done.lines == ["x-0-"]
     assert local("-N", "-w", "a$b", "echo %{q}x-%n-%q %%q").lines == ["a$bx-0-a$b %q"]
     done = local("-w", "n1", "-c", "/etc/hosts", "--dest", "/tmp/%q")
-    assert done.code == 64 and "no placeholder '%q'" in done.err
+    assert done.code == 64 and "unknown placeholder '%q'" in done.err
     done = local("-w", "n1", "echo %x")
     assert done.code == 64 and "%h %host %hosts %n %rank %q %%" in done.err

@@ -50,7 +50,7 @@ def test_a_comma_too_many_and_a_byte_order_mark(tmp_path: Path) -> None:
 def test_a_file_without_end_is_no_list(path: str) -> None:
     for words in (("--hostfile", path), ("-w", f"^{path}")):
         done = local(*words, "true")
-        assert done.code == 64 and "more than 64 MiB are no list of nodes" in done.err
+        assert done.code == 64 and "more than 64 MiB: too large for a list of nodes" in done.err
 
 
 def test_machine_files_of_mpi(tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_a_number_behind_a_host_is_shown_where_it_goes(worker: str, tmp_path: Pa
     hosts = tmp_path / "hosts"
     hosts.write_text("n1 slots=4\n")
     for text, error in (
-        ("n[1-2]:22", "'n1:22' has a number behind the node 'n1': a port is given with -o, a machine "
+        ("n[1-2]:22", "'n1:22' is the node 'n1' with a number: give a port with -o, a machine "
          "file of MPI with --machinefile"),
-        (f"^{hosts}", "'slots=4' is no node (a machine file of MPI is read with --machinefile)"),
+        (f"^{hosts}", "'slots=4' is not a node (a machine file of MPI is read with --machinefile)"),
         ("n1 n2", "'n1 n2' has a blank in it: nodes are joined by commas"),
     ):  # fmt: skip
         done = mpshell("-R", worker, "-w", text, "true")
@@ -133,7 +133,10 @@ def test_a_slurm_list_with_numbers_that_gain_a_digit(tmp_path: Path) -> None:
         (("-w", "n[1-"), "-w 'n[1-'"),
         (("-w", "n1", "-x", "n]"), "-x 'n]'"),
         (("-w", ""), "no nodes in -w ''"),
-        (("-w", "n[1-9],-n3"), "-w 'n[1-9],-n3': no node begins with '-' (exclude nodes with -x)"),
+        (
+            ("-w", "n[1-9],-n3"),
+            "-w 'n[1-9],-n3': a node name cannot begin with '-' (exclude nodes with -x)",
+        ),
         (("--hostfile", "/dev/null"), "no nodes in --hostfile '/dev/null'"),
         (("-w", "^"), "-w '^': the name of a file must follow"),
         (("--hostfile", "/"), "--hostfile '/' cannot be read: Is a directory"),

@@ -232,10 +232,10 @@ def test_nodes_at_random() -> None:
         ),
         ("-e -I x n1", "-I 'x': cannot convert string to integer"),
         ("-e -O %d n1", "-O '%d': "),
-        ("-e -S \\x n1", "-S '\\\\x' has an escape that is none"),
+        ("-e -S \\x n1", "-S '\\\\x' has an escape that does not exist"),
         ("--index n5 n1", "--index: 'n5' is not in nodeset"),
         ("--index n1 --pick 1 n1", "--index does not go with --pick"),
-        ("-r -R 1", "-r is for nodes, and -R for ranges"),
+        ("-r -R 1", "-r is for nodes, and does not go with -R"),
         ("-f --nonsense n1", "there is no option --nonsense"),
         ("-f n1 -x", "option -x needs a value"),
     ],
@@ -249,7 +249,7 @@ def test_an_error_is_one_message_and_status_64(words: str, message: str) -> None
 
 def test_warnings() -> None:
     done = nodeset("-f", "-x", "n1", "n1")
-    assert done.out == b"n1\n" and "nothing is on the left of 'n1'" in done.err
+    assert done.out == b"n1\n" and "nothing to the left of 'n1'" in done.err
     assert nodeset("-f", "-q", "-x", "n1", "n1").err == ""
     done = nodeset("-f", "-R", "-s", "racks", "1-3")
     assert done.out == b"1-3\n" and "-s racks has no effect with -R" in done.err

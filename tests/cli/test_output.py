@@ -216,7 +216,7 @@ def test_a_file_that_cannot_be_written_to(how: tuple[str, ...], tmp_path: Path) 
     kinds = {"n2": "a symbolic link", "n3": "a symbolic link", "n6": "a symbolic link"}
     assert sorted(own) == [
         f"mpshell: n{i}: --{'err' if i == 6 else 'out'}dir file '{err if i == 6 else out}/n{i}' "
-        f"cannot be written: it is {kinds.get(f'n{i}', 'no regular file')}"
+        f"cannot be written: it is {kinds.get(f'n{i}', 'not a regular file')}"
         for i in range(1, 7)
     ]
     assert elsewhere.read_text() == "stays" and not (tmp_path / "new").exists()
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_written_to(how: tuple[str, ...], tmp_path: Path) 
 def test_a_device_in_the_place_of_a_node_s_file() -> None:
     done = local("--outdir", "/dev", "-w", "full", "echo x")
     assert (done.code, done.out) == (74, b"full: x\n")
-    assert "full: --outdir file '/dev/full' cannot be written: it is no regular file" in done.err
+    assert "full: --outdir file '/dev/full' cannot be written: it is not a regular file" in done.err
 
 
 def test_a_full_disk_for_a_file_is_that_node_s_error(tmp_path: Path) -> None:

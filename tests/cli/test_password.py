@@ -137,9 +137,9 @@ def test_without_a_terminal_it_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("-R", "ssh", "true"), "--password is for -R asyncssh: -R ssh gives none"),
-        (("-R", "pdsh", "true"), "--password is for -R asyncssh: -R pdsh gives none"),
-        (("-R", "exec", "true"), "--password is for -R asyncssh: -R exec gives none"),
+        (("-R", "ssh", "true"), "--password is for -R asyncssh: -R ssh cannot pass"),
+        (("-R", "pdsh", "true"), "--password is for -R asyncssh: -R pdsh cannot pass"),
+        (("-R", "exec", "true"), "--password is for -R asyncssh: -R exec cannot pass"),
         (("-R", "asyncssh", "--hosts", "gw1", "true"), "--password does not go with --hosts"),
     ],
 )

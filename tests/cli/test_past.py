@@ -118,7 +118,10 @@ def test_a_run_that_goes_on_is_shown_and_not_gone_on_with(tmp_path: Path) -> Non
         assert "goes on" in mpshell("--runs", str(path)).lines[0]
         for words in (["--resume", str(path)], ["--rerun-failed", str(path)]):
             refused = mpshell(*words)
-            assert refused.code == 73 and "is locked by another run, which goes on" in refused.err
+            assert (
+                refused.code == 73
+                and "is locked by another run, which is in progress" in refused.err
+            )
         refused = local("-w", "x", "--journal", str(path), f"touch {tmp_path}/ran")
         assert refused.code == 73 and "is locked by another run" in refused.err
         assert not (tmp_path / "ran").exists()
@@ -228,12 +231,12 @@ def cut(path: Path) -> None:
 
 NO_JOURNALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a text": (lambda path: path.write_text("n1 ok\n" * 99), "is damaged, or no journal"),
-    "a database of another program": (of_another_program, "is no journal of mpshell"),
-    "another version": (of_another_version, "has schema 2, and this mpshell knows schema 1"),
+    "a database of another program": (of_another_program, "is not a journal of mpshell"),
+    "another version": (of_another_version, "has schema 2, but this mpshell knows schema 1"),
     "a damaged one": (damaged, "damaged"),
     "one that was cut": (cut, "damaged"),
-    "a directory": (Path.mkdir, "Is a directory|is no regular file"),
-    "a pipe": (os.mkfifo, "is no regular file"),
+    "a directory": (Path.mkdir, "Is a directory|is not a regular file"),
+    "a pipe": (os.mkfifo, "is not a regular file"),
 }
 
 

@@ -113,7 +113,7 @@ def test_an_error_does_not_end_the_session(tmp_path: Path) -> None:
             "@n[": "@ 'n[': ",
             "@": "@: nodes must follow",
             "+@no:such": "+ '@no:such': ",
-            "--x": "no node begins with '-'",
+            "--x": "a node name cannot begin with '-'",
             "!": "!: a command must follow",
             "!exit 3": "exited with code 3",
             " ! exit 4": "exited with code 4: exit 4",
@@ -289,7 +289,7 @@ def test_a_wrong_option_is_an_error_of_each_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [(), ("-b",)])
 def test_without_a_terminal_there_is_no_prompt(words: tuple[str, ...]) -> None:
     done = mpshell("-w", "n1", *words, stdin=b"echo x\n")
-    assert done.code == 64 and "a command must be given (the prompt is for a terminal)" in done.err
+    assert done.code == 64 and "a command must be given (the prompt needs a terminal)" in done.err
     script = f"{' '.join(PROGRAM)} -R exec -w n1 {' '.join(words)} | cat"
     child = pexpect.spawn(
         "/bin/bash",

@@ -141,7 +141,7 @@ def test_refused_logins_name_the_other_way(nodes: Nodes) -> None:
             ("-c", "/dev", "--relay"),
             " is a device, and a tree that is relayed has files, directories and",
         ),
-        (("-c", "/dev/null", "--relay"), "'/dev/null' is no regular file"),
+        (("-c", "/dev/null", "--relay"), "'/dev/null' is not a regular file"),
         (("-c", "/etc/hosts", "--relay", "-R", "exec"), "relay='ssh' needs nodes with ssh"),
         (("-c", "/etc/hosts", "--relay", "-R", "rsh"), "relay='ssh' needs nodes with ssh"),
         (("-O", "relay_ports=x", "-c", "/etc/hosts", "--relay=sshd"), "relay_ports is LOW-HIGH"),

@@ -234,13 +234,13 @@ def test_dry_run_shows_the_words_of_ssh() -> None:
 @pytest.mark.parametrize(
     ("worker", "options", "error"),
     [
-        ("ssh", ["Port=422"], "-o 'Port=422': 'Port=422' is no option of ssh (-o -oPort=422)"),
-        ("ssh", ["-p 22", "root"], "'root' is no option of ssh (an option begins with '-')"),
-        ("ssh", ["-oPort=22 n2"], "'n2' is no option of ssh"),
-        ("ssh", ["-4 n2"], "'n2' is no option of ssh"),
-        ("ssh", ["-p 22 n2"], "'n2' is no option of ssh"),
-        ("pdsh", ["A=1"], "'A=1' is no option of pdsh"),
-        ("rsh", ["x"], "'x' is no option of rsh"),
+        ("ssh", ["Port=422"], "-o 'Port=422': 'Port=422' is not an option of ssh (-o -oPort=422)"),
+        ("ssh", ["-p 22", "root"], "'root' is not an option of ssh (an option begins with '-')"),
+        ("ssh", ["-oPort=22 n2"], "'n2' is not an option of ssh"),
+        ("ssh", ["-4 n2"], "'n2' is not an option of ssh"),
+        ("ssh", ["-p 22 n2"], "'n2' is not an option of ssh"),
+        ("pdsh", ["A=1"], "'A=1' is not an option of pdsh"),
+        ("rsh", ["x"], "'x' is not an option of rsh"),
     ],
 )
 def test_a_word_that_is_no_option_is_not_taken_for_a_host(
@@ -340,14 +340,20 @@ def test_unreachable_nodes_count_as_255(ssh_server: SshServer) -> None:
         (("--delay", "x"), ("--delay", "'x'", "above 0")),
         (("--rate", "1", "--delay", "1"), ("--delay", "not allowed with", "--rate")),
         (("--color", "blue"), ("--color", "'blue'", "auto", "always", "never")),
-        (("-o", "'open"), ("-o/--options", '"\'open"', "words as a shell")),
+        (("-o", "'open"), ("-o/--options", '"\'open"', "words, quoted as in a shell")),
         (("-R", "nothing"), ("-R/--worker", "'nothing'", "ssh, exec, rsh, pdsh", "no transport")),
         (("-c", "--json", "-b"), ("--json", "-b")),
         (("--jsonl", "--json"), ("--json", "not allowed with")),
         (("--json", "-L"), ("--json", "-L")),
         (("-B", "--errdir", "x"), ("--errdir", "-B")),
-        (("--outdir", "/proc/none"), ("--outdir", "'/proc/none'", "no directory", "No such file")),
-        (("--errdir", "/etc/hosts"), ("--errdir", "'/etc/hosts'", "no directory", "File exists")),
+        (
+            ("--outdir", "/proc/none"),
+            ("--outdir", "'/proc/none'", "not a directory", "No such file"),
+        ),
+        (
+            ("--errdir", "/etc/hosts"),
+            ("--errdir", "'/etc/hosts'", "not a directory", "File exists"),
+        ),
         (("--outdir", ""), ("--outdir", "''", "a value is needed")),
         (("--errdir=",), ("--errdir", "''", "a value is needed")),
         (("-l", ""), ("-l/--user", "''", "a value is needed")),
@@ -433,7 +439,7 @@ def test_over_pdsh_stdin_is_lost_and_reported(tmp_path: Path) -> None:
         pool.submit(fifo.write_text, "go\n")
         assert done.result().code == 0
     assert sorted(done.result().lines) == ["n1: one", "n2: two"]
-    assert "stdin is lost: pdsh does not pass input on" in done.result().err
+    assert "stdin cannot be passed on: pdsh does not pass input on" in done.result().err
 
 
 def test_a_secret_on_stdin_is_nowhere_else() -> None:

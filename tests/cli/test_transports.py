@@ -56,4 +56,4 @@ def test_l_is_the_user(ssh_server: SshServer, tmp_path: Path, transport: str) ->
 def test_a_word_that_is_no_option_is_an_error(transport: str) -> None:
     done = mpshell("-R", transport, "-o", "Port=422", "-w", "node1", "true")
     assert done.code == 64
-    assert f"'Port=422' is no option of {transport}" in done.err
+    assert f"'Port=422' is not an option of {transport}" in done.err

@@ -185,6 +185,5 @@ pool.shutdown()
 check(taken)
 """
     assert (
-        script(source, way)
-        == "the program has closed the descriptors of a run that goes on\n40\n20\n"
+        script(source, way) == "the program has closed descriptors of a run in progress\n40\n20\n"
     )

@@ -111,7 +111,7 @@ def test_a_disk_that_fills_in_the_middle_of_a_run_ends_the_journal_and_not_the_r
         "-w", "n[1-60]", "-N", "--journal", str(disk / "journal"), command,
     )  # fmt: skip
     assert done.code == 73, done.err
-    assert done.err.count("the run goes on without it") == 1
+    assert done.err.count("the run goes on, and no command that") == 1
     assert "database or disk is full" in done.err
     assert ledger_of(ledger) == Counter(f"n{number}" for number in range(1, 61))
     path = tmp_path / "journal"

@@ -78,7 +78,7 @@ FAULTS: dict[str, tuple[Fault, tuple[int, ...], int]] = {
     "engine ended politely": (lambda: hurt(engines()[:1], signal.SIGTERM), (10,), 1),
     "garbage on a channel": (lambda: send_as(engines()[0], b"\xff" * 40), (10,), 2),
     "a frame of no message": (lambda: send_as(engines()[0], framed(pickle.dumps([1]))), (10,), 2),
-    "a message that no engine says": (
+    "a message that no engine sends": (
         lambda: send_as(engines()[0], framed(encode([m.EndRun()]))), (10,), 1,
     ),
     "a channel cut in the middle of a frame": (

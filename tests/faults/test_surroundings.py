@@ -138,7 +138,7 @@ def test_a_program_that_is_no_interpreter_is_not_started_for_ever(
     )  # fmt: skip
     assert done.returncode == 3 and done.stderr == ""
     if marked:
-        assert f"{str(starter)!r}, is no Python interpreter" in done.stdout
+        assert f"{str(starter)!r}, is not a Python interpreter" in done.stdout
         assert log.read_text() == "started\n"
     else:
         # As often as a fork server is tried, and none of these tries again.
@@ -266,7 +266,9 @@ except EngineStartError as error:
         timeout=60, check=False,
     )  # fmt: skip
     lines = done.stdout.splitlines()
-    reason = "no engine process can run: /proc is needed to end what commands leave, and is "
+    reason = (
+        "no engine process can run: /proc is needed to end processes that commands leave, and is "
+    )
     assert lines and all(line.startswith(reason) for line in lines), (done.stdout, done.stderr)
     assert done.stderr == ""
     assert not (tmp_path / "ran").exists()

@@ -187,16 +187,16 @@ def test_a_source_that_is_not_brought_there_is_refused_at_the_call(
     task.set_info("launcher", local_hosts(1))
     (source := tmp_path / "%h").write_text("x")
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(EngineClientNotSupportedError, match=r"a directory is not brought there"):
+    with pytest.raises(EngineClientNotSupportedError, match=r"only a file can be sent there"):
         task.copy(tmp_path, "/tmp/", nodes="n1")
-    with pytest.raises(EngineClientNotSupportedError, match=r"would come to those hosts"):
+    with pytest.raises(EngineClientNotSupportedError, match=r"would arrive on those hosts"):
         task.rcopy("/etc/hostname", tmp_path, nodes="n1")
     with pytest.raises(ValueError, match=r"relay is for engines on this host, .*'launcher'"):
         task.copy(source, "/tmp/", nodes="n1", relay=True)
     with pytest.raises(EngineClientNotSupportedError, match=r"has a placeholder"):
         copy(task, source, "/tmp/", "n1")
     for name, why in (("absent", "No such file"), ("fifo", "no regular file")):
-        with pytest.raises(WorkerError, match=rf"{name}.* cannot be brought .*{why}"):
+        with pytest.raises(WorkerError, match=rf"{name}.* cannot be sent .*{why}"):
             task.copy(tmp_path / name, "/tmp/", nodes="n1")
 
 

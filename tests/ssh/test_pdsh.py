@@ -309,5 +309,5 @@ def test_names_that_pdcp_would_change_are_refused(pdsh_task: Task, tmp_path: Pat
     for dest in ("/tmp/a b", "/tmp/$x", "/tmp/a'b", "/tmp/*", "/tmp/%h", "-x", "a\nb"):
         with pytest.raises(WorkerError):
             pdsh_task.copy(tmp_path / "source", dest, "node1")
-    with pytest.raises(EngineClientNotSupportedError, match="in one step"):
+    with pytest.raises(EngineClientNotSupportedError, match="atomically"):
         pdsh_task.copy(tmp_path / "source", "/tmp/x", "node1", atomic=True)

@@ -148,7 +148,7 @@ def test_a_key_that_others_may_read(site: Site) -> None:
     (site.directory / "user").chmod(0o644)
     login, _ = both(site, "IdentityFile DIR/user")
     assert login.outcome == AUTH
-    assert "user: others may read it" in login.connection.auth_notes
+    assert "user: other users can read it" in login.connection.auth_notes
 
 
 def test_the_agent_of_the_environment(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

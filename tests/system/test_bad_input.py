@@ -76,7 +76,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     "option-without-dash": (
         lambda t: with_options(t, "-v Port=422"),
         WorkerError,
-        "'Port=422' is no option of ssh .-oPort=422.",
+        "'Port=422' is not an option of ssh .-oPort=422.",
     ),
     "option-behind-a-value": (lambda t: with_options(t, "-p 422 n57"), WorkerError, "'n57'"),
     "option-without-value": (
@@ -89,16 +89,16 @@ CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         WorkerError,
         "-F of ssh needs a value",
     ),
-    "end-of-options": (lambda t: with_options(t, "-v --"), WorkerError, "'--' is no option"),
+    "end-of-options": (lambda t: with_options(t, "-v --"), WorkerError, "'--' is not an option"),
     "option-in-the-path": (
         lambda t: with_setting(t, "ssh_path", "ssh Port=422"),
         WorkerError,
-        "'Port=422' is no option of ssh",
+        "'Port=422' is not an option of ssh",
     ),
     "option-of-scp": (
         lambda t: with_setting(t, "scp_options", "-l 9 User=n57", copy=True),
         WorkerError,
-        "'User=n57' is no option of scp",
+        "'User=n57' is not an option of scp",
     ),
     "command-none": (lambda t: untyped.WorkerPopen(None), ValueError, "command"),
     "keyword-of-run": (lambda t: t.run("x", handlr=HANDLER), TypeError, "handlr"),

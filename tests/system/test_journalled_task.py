@@ -93,7 +93,7 @@ def test_two_tasks_write_one_file_one_after_the_other(solo_task: Task, tmp_path:
     with solo_task.iter_outcomes("exit %n", nodes="n[0-2]", remote=False) as outcomes:
         next(outcomes)
         refused = in_another_thread(path)
-        assert refused is not None and "is locked by another run, which goes on" in refused
+        assert refused is not None and "is locked by another run, which is in progress" in refused
         assert not Path(f"{path}.ran").exists()
         assert len(list(outcomes)) == 2
     # The refused run has changed nothing, and the lock has ended with its run.

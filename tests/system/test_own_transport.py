@@ -239,14 +239,17 @@ def returns(**methods: Any) -> type[Transport]:
     [
         ({"command_argv": "echo hi"}, "Mine.command_argv returns a list of words, not 'echo hi'"),
         ({"command_argv": []}, r"Mine.command_argv returns a list of words, not \[\]"),
-        ({"command_argv": ["echo", NODE]}, "Mine.command_argv gives 0 for a text; a mark stands"),
-        ({"command_argv": ["echo", ("x", 7)]}, "Mine.command_argv gives 7 for a text"),
-        ({"command_argv": ["echo", b"x"]}, "Mine.command_argv gives b'x' for a text"),
+        (
+            {"command_argv": ["echo", NODE]},
+            "Mine.command_argv returns 0 instead of a text; a mark stands",
+        ),
+        ({"command_argv": ["echo", ("x", 7)]}, "Mine.command_argv returns 7 instead of a text"),
+        ({"command_argv": ["echo", b"x"]}, "Mine.command_argv returns b'x' instead of a text"),
         ({"command_argv": ["echo", "a\0b"]}, "Mine.command_argv cannot hold a NUL"),
         ({"address": "n\ud800"}, "Mine.address .*ud800.* cannot be encoded"),
-        ({"environment": {"A": 5}}, "Mine.environment gives 5 for a text"),
-        ({"environment": {b"A": "x"}}, "Mine.environment gives b'A' for a text"),
-        ({"address": None}, "Mine.address gives None for a text"),
+        ({"environment": {"A": 5}}, "Mine.environment returns 5 instead of a text"),
+        ({"environment": {b"A": "x"}}, "Mine.environment returns b'A' instead of a text"),
+        ({"address": None}, "Mine.address returns None instead of a text"),
     ],
 )
 def test_arguments_that_cannot_be_executed_are_named_at_the_start(

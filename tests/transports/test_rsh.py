@@ -171,7 +171,7 @@ def test_names_that_rcp_would_change_are_refused(rsh_task: Task, tmp_path: Path)
             rsh_task.copy("/etc/hosts", dest, SECOND)
         with pytest.raises(WorkerError, match="rcp would give"):
             rsh_task.rcopy(dest, tmp_path, SECOND)
-    with pytest.raises(EngineClientNotSupportedError, match="in one step"):
+    with pytest.raises(EngineClientNotSupportedError, match="atomically"):
         rsh_task.copy("/etc/hosts", "/tmp/x", SECOND, atomic=True)
 
 

@@ -200,13 +200,13 @@ WRONG = {
     "[Main]\nnode_count: perhaps": "node_count: 'perhaps' is not one of 1, yes, true, on, 0, no, false, off",
     "[Main]\nverbosity: loud": "verbosity: 'loud' is not a whole number of at least 0",
     "[Main]\nverbosity: -1": "verbosity: '-1' is not a whole number of at least 0",
-    "[Main]\nssh_options: -o 'a": "is not a list of words as a shell has them: no closing quotation",
+    "[Main]\nssh_options: -o 'a": "is not a list of words, quoted as in a shell: no closing quotation",
     "[Main]\nssh_path: a \"b": "ssh_path: 'a \"b' is not a list of words",
     "[Main]\nssh_options: -o ControlPath=%h": "a percent sign is written %%",
-    "[Main]\nssh_user: %(name)s": "ssh_user: %(name)s is no key here",
+    "[Main]\nssh_user: %(name)s": "ssh_user: %(name)s is not a key here",
     "[Main]\nssh_user: %(ssh_user)s": "ssh_user: '%(ssh_user)s' refers to itself",
     "[Main]\nconfdir: a 'b": "confdir: \"a 'b\": No closing quotation",
-    "[Main]\nconfdir: /etc/passwd": "confdir: '/etc/passwd' is no directory",
+    "[Main]\nconfdir: /etc/passwd": "confdir: '/etc/passwd' is not a directory",
     "fanout: 1": "'fanout: 1' stands before any [section]",
     "[Main]\nfanout": "'fanout' is not a [section], a 'key: value' or a comment that begins with #",
     "[Main]\nfanout: 1\nfanout: 2": "[Main] has a key 'fanout' already",
@@ -272,8 +272,8 @@ def test_what_stands_in_the_place_of_a_file(folder: Path) -> None:
     makes: dict[str, Any] = {
         "cannot be read: Is a directory": conf.mkdir,
         "cannot be read: Too many levels of symbolic links": lambda: conf.symlink_to(conf),
-        "is a pipe, and no file": lambda: os.mkfifo(conf),
-        "has more than 1 MiB, which is no configuration": lambda: conf.symlink_to("/dev/zero"),
+        "is a pipe, not a file": lambda: os.mkfifo(conf),
+        "has more than 1 MiB, too much for a configuration": lambda: conf.symlink_to("/dev/zero"),
     }
     for message, make in makes.items():
         make()

@@ -265,6 +265,6 @@ def test_a_default_of_another_name_is_an_error() -> None:
 def test_a_file_has_no_password(tmp_path: Path) -> None:
     path = tmp_path / "defaults.conf"
     path.write_text("[task.info]\nssh_password: secret\n")
-    with pytest.raises(DefaultsError, match="a password stands in no file") as error:
+    with pytest.raises(DefaultsError, match="a password cannot be set in a file") as error:
         Defaults(str(path)).task_info()
     assert "secret" not in str(error.value)

@@ -51,7 +51,7 @@ HISTORIES: dict[str, Callable[[Scene], object]] = {
     "engine ended politely": lambda scene: scene.engine().die("exit status 0"),
     "garbage on a channel": garble,
     "a frame of no message": garble,
-    "a message that no engine says": lambda scene: scene.engine().emit(m.EndRun()),
+    "a message that no engine sends": lambda scene: scene.engine().emit(m.EndRun()),
     "a channel cut in the middle of a frame": lambda scene: kill(scene, 1),
     "a channel cut between two frames": lambda scene: kill(scene, 1),
 }

@@ -196,7 +196,7 @@ def test_without_room_in_the_middle_the_run_goes_on(recorded: Recorded) -> None:
     outcomes = recorded.scene.check(job)
     assert len(of_reason(outcomes, m.EXITED)) == 600
     [warning] = recorded.warnings
-    assert "database or disk is full; the run goes on without it" in warning
+    assert "database or disk is full; the run goes on, and no command that" in warning
     assert recorded.recorder.failure == "database or disk is full"
     [(incomplete,)] = recorded.rows("SELECT incomplete FROM runs")
     assert incomplete == "database or disk is full"

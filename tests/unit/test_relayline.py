@@ -213,7 +213,7 @@ def test_a_stall_is_found_as_soon_after_long_pulls(event: str) -> None:
     line.tick(101.0)
     assert line.nodes[1].source == source and source is not None
     line.tick(106.0)
-    assert line.nodes[1].failures[source] == "no byte has come"
+    assert line.nodes[1].failures[source] == "no byte has arrived"
 
 
 def test_a_refused_login_is_one_also_with_bytes_of_an_earlier_order() -> None:

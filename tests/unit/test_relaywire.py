@@ -51,7 +51,7 @@ def test_the_first_answer_may_stand_behind_what_a_start_up_file_writes() -> None
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none_is_an_error_with_its_text(line: bytes) -> None:
-    with pytest.raises(ValueError, match="the node has answered"):
+    with pytest.raises(ValueError, match="unexpected answer of the node"):
         w.parse(line)
 
 

@@ -160,7 +160,7 @@ def test_a_security_key_is_for_ssh(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keyword", ["IdentityFile", "UserKnownHostsFile", "GlobalKnownHostsFile"])
 def test_a_file_of_another_directory_is_for_ssh(tmp_path: Path, keyword: str) -> None:
-    assert "no whole path" in reason(setup(tmp_path, f"{keyword} somewhere/file\n"))
+    assert "not an absolute path" in reason(setup(tmp_path, f"{keyword} somewhere/file\n"))
 
 
 def test_a_letter_that_only_ssh_honours_is_for_all_nodes(tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ def test_an_option_without_its_value() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("-p", "abc"), "option -p: .*'abc' is no port"),
-        (("-o", "Port abc"), "option -o Port abc: .*'abc' is no port"),
+        (("-p", "abc"), "option -p: .*'abc' is not a port"),
+        (("-o", "Port abc"), "option -o Port abc: .*'abc' is not a port"),
         (
             ("-oHost=a",),
             "option -oHost=a: host is for files only|option -o Host=a: host is for files",

@@ -23,16 +23,16 @@ from mpshell.nodeset import NodeSet
 #: Bytes that are shown of one text, from its begin and from its end.
 HEAD, TAIL = 48 << 10, 16 << 10
 
-#: Bytes of all texts in a page. Further texts are there by their size alone.
+#: Bytes of all texts in a page. Of further texts only the size is shown.
 TEXTS = 16 << 20
 
 #: Groups of outputs and of failures in a page; and how many outputs are compared with that of most nodes.
 GROUPS, COMPARED = 500, 50
 
-#: Pairs of equal lines in all comparisons of a page: what difflib takes its time for, some seconds for these.
+#: The most pairs of equal lines in all comparisons of a page: difflib takes some seconds for these.
 PAIRS = 2_000_000
 
-#: Lines of a comparison, and characters of last words.
+#: The most lines of a comparison, and characters of a last line.
 DIFF_LINES, WORDS = 400, 200
 
 #: Times are whole numbers of this many a second.
@@ -85,7 +85,7 @@ class Texts:
 
 
 def readable(said: bytes) -> str:
-    """Return what a node has written as text without control characters."""
+    """Return the output of a node as text without control characters."""
     return visible_lines(said.decode(errors="replace"))
 
 
@@ -141,7 +141,7 @@ def uses(rows: list[Row]) -> Iterator[int]:
 
 
 def columns(rows: list[Row], kinds: list[str], run: PastRun, texts: Texts) -> dict[str, list[Any]]:
-    """Return the columns of a page; -1 stands for what is not known."""
+    """Return the columns of a page; -1 means not known."""
     index = {name: at for at, name in enumerate(kinds)}
     sentences: dict[str, int] = {}
     hosts: dict[str, int] = {}
@@ -181,9 +181,9 @@ def _ticks(moment: float | None, begin: float) -> int:
 
 
 def failures(rows: list[Row], texts: Texts) -> dict[str, Any]:
-    """Return the nodes that are not ok, by what happened and by their last words, the largest group first.
+    """Return the nodes that are not ok, by outcome and last line, the largest group first.
 
-    Beside them `failures_left_out`, how many groups are in no page.
+    Also `failures_left_out`, the number of groups that are not in the page.
     """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for at, row in enumerate(rows):
@@ -237,7 +237,7 @@ def _members(rows: list[Row], members: list[int]) -> dict[str, Any]:
 def _both(
     majority: int | None, body: int | None, texts: Texts
 ) -> tuple[bytes | None, bytes | None] | None:
-    """Return the output of most nodes and another one, for none of them None; None where one is not whole."""
+    """Return the output of most nodes and another one, None for an empty one; None if one is incomplete."""
     both: list[bytes | None] = []
     for number in (majority, body):
         shown = None if number is None else texts.shown[texts.place(number)]

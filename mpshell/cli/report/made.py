@@ -27,7 +27,7 @@ class RunReport:
         self._why: str | None = None
 
     def attach(self, task: Task) -> None:
-        """Have the run of a Task, whose settings are complete, write a journal."""
+        """Make the run of a Task, whose settings are complete, write a journal."""
         self._task = task
         again = self._options.again
         self._journal = task.info("journal") if again is None else again.path
@@ -65,7 +65,7 @@ class RunReport:
             past.close()
 
     def close(self) -> None:
-        """Remove the journal that was made for the report. Harmless when done already."""
+        """Remove the journal that was made for the report. Repeatable."""
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
             self._own = None

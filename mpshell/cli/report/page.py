@@ -19,11 +19,11 @@ _SCRIPTS = ("nodes.js", "timeline.js", "page.js")
 
 
 def write(past: Past, run: PastRun, path: str) -> None:
-    """Write the report of a run; OSError when it cannot be written: what was there before stays."""
+    """Write the report of a run; OSError if it cannot be written: an existing file is kept."""
     try:
         mode = os.lstat(path).st_mode
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is no regular file", path)
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
     except FileNotFoundError:
         mode = None
     text = page(collect(past, run)).encode()
@@ -44,7 +44,7 @@ def write(past: Past, run: PastRun, path: str) -> None:
 
 
 def page(content: dict[str, Any]) -> str:
-    """Return the page as a whole. It asks for nothing from anywhere: its policy forbids that."""
+    """Return the whole page. It loads nothing else: its policy forbids that."""
     css = _part("page.css")
     script = "\n".join(_part(name) for name in _SCRIPTS)
     policy = (

@@ -1,4 +1,4 @@
-"""The rows of the table, by subject. A case says what its contenders do; nothing is run here."""
+"""The rows of the table, by subject. A case describes the work of its contenders; nothing is run here."""
 
 from scripts.benchmark.cases import commands, growth, hosts, kept, names, output, relay, ssh, start
 from scripts.benchmark.model import Case

@@ -23,7 +23,7 @@ def _sweep(
     pdsh: str,
     parallel: str,
 ) -> list[Contender]:
-    """Return who runs a command on 10,000 nodes, the slow ones on fewer."""
+    """Return the contenders that run a command on 10,000 nodes, the slow ones on fewer."""
     nodes, fewer, least = work.size(10_000, 500), work.size(2_000, 200), work.size(500, 100)
     return [
         work.mpshell("sweep", nodes, nodes=nodes, command=command, fanout=_FANOUT),

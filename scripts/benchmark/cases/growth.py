@@ -21,7 +21,7 @@ def _at(contender: Contender, count: int, what: str) -> Contender:
 
 
 def _said(work: Workplace) -> dict[str, Any]:
-    """Return the command that says the same on every node, and how long that is."""
+    """Return the command with the same output on every node, and the length of that."""
     return {"command": f"{work.tiny} the-same", "size": len("the-same"), "warm": _WARM}
 
 

@@ -127,7 +127,7 @@ def handler_of(api: Any, methods: type) -> Any:
 
 
 def read_lines(library: str, nodes: int, command: str, lines: int) -> dict[str, float]:
-    """Have every line told to an `ev_read` handler, and recorded, as is the default."""
+    """Pass every line to an `ev_read` handler, and record it, as is the default."""
     api = load(library)
 
     class Counting:
