@@ -91,6 +91,15 @@ class SshPlace(Place):
         return [*self.ssh, node, command]
 
 
+def paths_below(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths below a folder that match, also while others remove some of them."""
+    while True:
+        try:
+            return list(folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
+
+
 def tokens_in(homes: Path) -> set[str]:
     """Return the tokens of the relay copies that have directories in homes."""
     return {path.name.split("-")[1] for path in homes.glob("*/.mpshell-*")}

@@ -34,7 +34,11 @@ task.set_info("engines", int(sys.argv[1]))
 task.set_info("grace", 0.2)
 end, interrupted = time.monotonic() + 3, 0
 def sweep():
-    global interrupted
+    global interrupted, announced
+    if not announced:
+        # In here a Ctrl-C is caught already, and the first may come before print() returns.
+        announced = True
+        print("go", flush=True)
     handler = Handler()
     task.schedule(ExecWorker("n[1-30]", handler=handler, command="echo %h; sleep 0.0%n"))
     try:
@@ -52,7 +56,7 @@ def sweep_on(level):
             sweep_on(level - 1) if level else sweep()
         except KeyboardInterrupt:
             pass
-print("go", flush=True)
+announced = False
 sweep_on(8)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 worker = ExecWorker("m[1-30]", command="echo %h")

@@ -256,5 +256,5 @@ def test_a_host_without_room_ends_the_run_and_is_named(task: Task, small_disk: P
     worker = task.shell("cat >/dev/null", nodes="n1", remote=False)
     worker.write(b"x" * (1 << 20))
     worker.set_write_eof()
-    with pytest.raises(InputStorageError, match=r"gw1 cannot keep .*No space left"):
+    with pytest.raises(InputStorageError, match=r"gw1 cannot store .*No space left"):
         task.resume()

@@ -17,7 +17,7 @@ import pytest
 
 from mpshell import EventHandler, Task
 from tests.faults.conftest import engines
-from tests.relays import SOON, kill_node, running_in, tokens_in
+from tests.relays import SOON, kill_node, paths_below, running_in, tokens_in
 from tests.ssh.conftest import SshServer
 from tests.support import eventually
 from tests.trees import contents, make_tree
@@ -42,7 +42,7 @@ class Homes:
     def left(self) -> list[str]:
         """Return the leftovers of a relay copy: files, and processes of the nodes."""
         self.tokens |= tokens_in(self.directory)
-        files = [str(path) for path in self.directory.rglob(".mpshell-*")]
+        files = [str(path) for path in paths_below(self.directory, ".mpshell-*")]
         return files + running_in(self.directory, self.tokens)
 
     def check_clean(self) -> None:
@@ -200,7 +200,7 @@ def test_the_end_of_the_program_leaves_nothing(
         assert program.stdout is not None
         for _ in range(6):
             assert program.stdout.readline()
-        assert eventually(lambda: list(homes.directory.rglob(".mpshell-*/part")))
+        assert eventually(lambda: paths_below(homes.directory, ".mpshell-*/part"))
         assert homes.left()
         program.send_signal(number)
         program.wait(30)
@@ -310,7 +310,7 @@ def test_the_end_of_the_program_leaves_no_half_of_a_tree(
         for name in range(100):
             (source / str(folder) / str(name)).touch()
     with started(relay_task, transport, source) as program:
-        assert eventually(lambda: list(homes.directory.rglob(".mpshell-*/tree/*")))
+        assert eventually(lambda: paths_below(homes.directory, ".mpshell-*/tree/*"))
         program.send_signal(number)
         program.wait(30)
     homes.check_clean()

@@ -352,7 +352,7 @@ def test_transports_without_ssh(transport: str, relaying: Task, source: Path) ->
 def test_sources_that_cannot_be_relayed(relaying: Task, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for name, text in (
-        ("fifo", "no regular file"),
+        ("fifo", "not a regular file"),
         (".", "'fifo' is a named pipe"),
         ("none", "No such file"),
     ):
