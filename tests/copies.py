@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from mpshell import Task, WorkerError
-from tests.support import eventually, run_script
+from tests.support import eventually, paths_below, run_script
 
 #: Names that a shell, an option parser or scp would take for something else.
 NAMES = [
@@ -27,7 +27,7 @@ def has_no_leftovers(path: Path) -> bool:
 
 
 def leftovers(path: Path) -> list[Path]:
-    return list(path.rglob(".mpshell-*"))
+    return paths_below(path, ".mpshell-*")
 
 
 def check_odd_names(task: Task, node: str, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support import eventually
+from tests.support import eventually, paths_below
 
 
 class Nodes:
@@ -60,7 +60,7 @@ class Nodes:
         return found
 
     def left(self) -> list[Path]:
-        return [path for path in self.homes.rglob("*") if ".mpshell-" in str(path)]
+        return [path for path in paths_below(self.homes, "*") if ".mpshell-" in str(path)]
 
     def check_clean(self, *, killed: bool = False) -> None:
         """Check that nothing is left; a script that was killed here, as no node's is, leaves its directory."""

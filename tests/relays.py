@@ -18,7 +18,7 @@ import psutil
 from mpshell.worker import relay
 from mpshell.worker.copy import Copy
 from mpshell.worker.relaytree import PackedTree
-from tests.support import eventually
+from tests.support import eventually, paths_below
 
 #: How long an answer may take on a machine that is busy, in seconds.
 PATIENCE = 30
@@ -89,15 +89,6 @@ class SshPlace(Place):
 
     def argv(self, node: str, command: str) -> list[str]:
         return [*self.ssh, node, command]
-
-
-def paths_below(folder: Path, pattern: str) -> list[Path]:
-    """Return the paths below a folder that match, also while others remove some of them."""
-    while True:
-        try:
-            return list(folder.rglob(pattern))
-        except FileNotFoundError:
-            continue
 
 
 def tokens_in(homes: Path) -> set[str]:
@@ -379,7 +370,7 @@ class Head:
         for node in self.nodes:
             node.end()
         assert eventually(lambda: not self.place.processes(), SOON), self.place.processes()
-        assert not list((self.place.directory / "homes").rglob(".mpshell-*"))
+        assert not paths_below(self.place.directory / "homes", ".mpshell-*")
 
 
 def busybox_path(directory: Path) -> str:

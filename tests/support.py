@@ -146,3 +146,17 @@ def end_warm_engines() -> None:
     pool = sys.modules.get("mpshell.launch.pool")
     if pool is not None:
         pool.shutdown()
+
+
+def paths_below(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths below a folder that end as a pattern does, while others come and go.
+
+    `Path.rglob` looks through links, and fails for one whose target is no name (up to Python 3.11.3), as for a
+    directory that goes meanwhile.
+    """
+    return [
+        path
+        for top, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+        if (path := Path(top, name)).match(pattern)
+    ]

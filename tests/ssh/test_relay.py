@@ -17,9 +17,9 @@ import pytest
 
 from mpshell import EventHandler, Task
 from tests.faults.conftest import engines
-from tests.relays import SOON, kill_node, paths_below, running_in, tokens_in
+from tests.relays import SOON, kill_node, running_in, tokens_in
 from tests.ssh.conftest import SshServer
-from tests.support import eventually
+from tests.support import eventually, paths_below
 from tests.trees import contents, make_tree
 
 NODES = "node[1-6]"

@@ -23,7 +23,7 @@ from mpshell.worker import relay
 from tests.relays import SOON, Head, Place, SshPlace
 from tests.ssh.conftest import SshServer
 from tests.ssh.openssh import installed_version, openssh
-from tests.support import eventually
+from tests.support import eventually, paths_below
 
 pytestmark = pytest.mark.needs("root", "ssh", "sshd", "unshare")
 
@@ -98,6 +98,8 @@ def server_place(ssh_server: SshServer) -> Iterator[PlainPlace]:
         yield place
     finally:
         os.kill(int((directory / "pid").read_text()), signal.SIGTERM)
+        # The server removes it at its end.
+        assert eventually(lambda: not (directory / "pid").exists())
     shutil.rmtree(directory)
 
 
@@ -160,7 +162,7 @@ def test_the_end_of_the_head_leaves_nothing(place: PlainPlace, source: Path) -> 
     for node in head.nodes:
         node.process.kill()
     assert eventually(lambda: not place.processes(), SOON), place.processes()
-    assert not list((place.directory / "homes").rglob(".mpshell-*"))
+    assert not paths_below(place.directory / "homes", ".mpshell-*")
     head.close()
 
 

@@ -18,7 +18,7 @@ import pytest
 from mpshell.worker import relay
 from tests.relays import SOON, Head, Node, SshPlace
 from tests.ssh.conftest import SshServer
-from tests.support import eventually
+from tests.support import eventually, paths_below
 
 SIZE = 3_000_001
 WAYS = [relay.SSH, relay.SSHD]
@@ -85,7 +85,7 @@ def test_the_end_of_a_control_connection_leaves_nothing(
             for pid in receivers(head, node):
                 os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: not place.processes(), SOON), place.processes()
-    assert not list((place.directory / "homes").rglob(".mpshell-*"))
+    assert not paths_below(place.directory / "homes", ".mpshell-*")
     head.close()
 
 

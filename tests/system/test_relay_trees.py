@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.relays import Head, Node, Place, busybox_path
-from tests.support import eventually
+from tests.support import eventually, paths_below
 from tests.system.test_atomic_place import SHELLS
 from tests.trees import contents, make_tree
 
@@ -298,7 +298,7 @@ def test_an_end_while_it_is_unpacked_leaves_nothing(
     feed.end()
     head.feeds.clear()
     homes = place.directory / "homes"
-    assert eventually(lambda: len(list(homes.rglob("tree/half"))) == 2)
+    assert eventually(lambda: len(paths_below(homes, "tree/half")) == 2)
     for node in (one, two):
         assert node.process.stdin is not None
         if how == "end":
@@ -307,7 +307,7 @@ def test_an_end_while_it_is_unpacked_leaves_nothing(
             node.process.send_signal(getattr(signal, f"SIG{how}"))
     assert eventually(lambda: one.process.poll() is not None and two.process.poll() is not None, 20)
     assert eventually(lambda: not place.processes(), 20), place.processes()
-    assert not [path for path in homes.rglob("*") if path.name not in ("n1", "n2")]
+    assert not [path for path in paths_below(homes, "*") if path.name not in ("n1", "n2")]
 
 
 def test_an_order_while_it_is_unpacked_begins_anew(
@@ -321,7 +321,7 @@ def test_an_order_while_it_is_unpacked_begins_anew(
     head = tree_head(place, source)
     one, two = head.ready("n1", "n2")
     head.feed_rest(one).end()
-    assert eventually(lambda: list(place.home("n1").rglob("tree/half")))
+    assert eventually(lambda: paths_below(place.home("n1"), "tree/half"))
     one.pull(two)
     one.wait("done")
     assert contents(place.home("n1") / "target") == umasked(source)
