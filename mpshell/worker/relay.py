@@ -118,6 +118,10 @@ for i in 1 2 3 4 5; do rm -f -- ./*; drop; (cd -P .. && rmdir -- "$t") && break;
 trapped;
 """
 
+#: Parts for trees alone.
+_TREE = 'if [ -n "$tree" ]; then room=$(expr "$n" + "$tree");' + CHECK + TREE_TARGET + "fi;"
+_UNPACKED = 'if [ -n "$tree" ]; then' + PLACE + "fi;"
+
 #: An sshd for this copy. Its files are named through /proc of this process, because the path of the target may
 #: contain bytes that have a meaning in its configuration.
 _SSHD = """
@@ -209,9 +213,7 @@ $hash <part >&5 & eval "wait $pid"; echo >&5; read -r v <&5;
 case $sum:$v in
 :*) bad=y ;; *) case $algo:$v in sha256:*"$sum"*|"cksum:$sum "*) ;; *) bad=y ;; esac ;; esac;
 if [ -n "$bad" ]; then make; say "bad $seq"; exit 1; fi;
-if [ -n "$tree" ]; then
-""" + PLACE + """
-fi;
+""" + _UNPACKED + """
 # From here on it is not ended in the middle.
 trap "" TERM; q=$t; t=part;
 if v=$( {
@@ -277,12 +279,9 @@ x=; t=$token-$rank;
     + _CHECK
     + HOME
     + """
-if [ -n "$tree" ]; then room=$(expr "$n" + "$tree");
 """
-    + CHECK
-    + TREE_TARGET
+    + _TREE
     + """
-fi;
 exec 4>&2 2>/dev/null; why=directory;
 if [ -z "$tree" ]; then
 """
@@ -338,11 +337,18 @@ def receive(
     `LOW-HIGH` or empty, and `ssh` is the program for pulls with its options. `unpacked` is None for a file; for
     an archive of a tree it is the number of bytes that the tree takes, and mode and times are those of its top.
     """
+    text = _RECEIVE
+    # Each node gets it over the link of this host: what this copy does not need is left out.
+    for part in (
+        *(() if way == SSHD else (_SSHD,)),
+        *((_TREE, _UNPACKED) if unpacked is None else ()),
+    ):
+        text = text.replace(script(part) + " ", "")
     serve = _command(SERVE)
     numbers = (token, str(size), f"{mode:o}", *(times or ("", "")))
     tree = "" if unpacked is None else str(unpacked)
     words = (*numbers, encode(copy.dest), encode(copy.name), way, ports, serve, tree, *ssh)
-    return _command(_RECEIVE, *words)
+    return _command(text, *words)
 
 
 def feed(copy: Copy, token: str, rank: int, seq: int) -> str:
