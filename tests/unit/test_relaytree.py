@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_a_file_that_changes_while_it_is_packed(
     path = tree / "file"
     write = PackedTree._write_header
 
-    def changing(packed: PackedTree, info: object) -> None:
+    def changing(packed: PackedTree, info: Any) -> None:
         if getattr(info, "name", "") == "deep/same":
             if change == "longer":
                 with path.open("ab") as file:
@@ -169,7 +170,7 @@ def test_a_file_that_changes_while_it_is_packed(
                     (tree / "deep" / "same").write_bytes(path.read_bytes())
                 elif change == "pipe":
                     os.mkfifo(tree / "deep" / "same")
-        write(packed, info)  # type: ignore[arg-type]
+        write(packed, info)
 
     monkeypatch.setattr(PackedTree, "_write_header", changing)
     error = ValueError if change == "gone" else WorkerError
