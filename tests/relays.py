@@ -23,8 +23,8 @@ from tests.support import eventually, paths_below
 #: How long an answer may take on a machine that is busy, in seconds.
 PATIENCE = 30
 
-#: How long the end of a copy may take there, which takes less than a second on an idle one.
-SOON = 10
+#: How long the end of a copy may take there, which takes about a second on an idle one.
+SOON = 30
 
 
 class Place:

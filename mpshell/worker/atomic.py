@@ -32,7 +32,7 @@ _MAKE_DIRECTORY = (
     + """
 t=$t-$$;
 # An exit by a signal runs the EXIT trap too, but only where the signal is trapped (dash).
-trap 'if [ -n "$o" ]; then rm -f -- "$p/$t/$t" "$p/$t/${t}x";
+trap 'trap "" HUP INT TERM PIPE; if [ -n "$o" ]; then rm -f -- "$p/$t/$t" "$p/$t/${t}x";
 if [ -d "$p/$t/${t}d" ]; then rmdir -- "$p/$t/${t}d"; fi; rmdir -- "$p/$t"; fi' EXIT;
 trap 'exit 1' HUP INT TERM PIPE;
 # Set before: a signal that comes with the end of mkdir must not leave the directory behind.

@@ -58,7 +58,11 @@ c=; x=; g=; r=; fed=; rm -f -- in.* err.* fault.* last.* sum.*;
 # Directories of a tree may be such that not even their owner may write to them.
 drop() { if [ -d tree ]; then chmod -R u+rwx tree; rm -rf -- tree; fi; };
 finish() {
-stop; kill $tick $sshd $log; for i in $tick $sshd $log; do wait $i; done;
+# A signal now would end this before all is cleared away.
+trap "" USR1 HUP INT TERM PIPE;
+# One in a `wait` before may have taken the status of a child that had just ended, and bash then waits for that
+# child as long as it has others: so these end before stop waits again.
+kill $tick $sshd $log; for i in $tick $sshd $log; do wait $i; done; stop;
 if [ "$o" = in ]; then rm -f -- ./*; drop; cd -P .. && rmdir -- "$t";
 elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
 };

@@ -75,7 +75,7 @@ head -c "$left" <"$g/serve.$$" 2>/dev/null & eval "c=$pid";
 # The end of this node's RECEIVE. When the part has come to its place, the child still gets the rest.
 ( read -r x <"$g/life"; [ "$d" -ef /dev/fd/5 ] || kill $a $c ) </dev/null >/dev/null 2>&1 & eval "v=$pid";
 # Not before: a signal for a child that still has the traps of its parent would be lost.
-trap 'kill $a $c $w $v 2>/dev/null; rm -f -- "$g/serve.$$"' EXIT;
+trap 'trap "" HUP INT TERM PIPE; kill $a $c $w $v 2>/dev/null; rm -f -- "$g/serve.$$"' EXIT;
 trap 'exit 1' HUP INT TERM PIPE;
 wait $c 2>/dev/null; exit 0;
 fi; } 5<"$f"; fi;

@@ -6,6 +6,7 @@ process, and takes some milliseconds. In the thread of the task.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -123,13 +124,10 @@ def _try(program: list[str], log: SshLog, options: list[str], node: str) -> _Ans
         # Without the level for an old ssh: find out the user's own.
         forced = log.options() if log.forced else []
         answer = _ask([*program, "-G", "-E", path, *forced, *options, node, "true"])
-        os.close(write_end)
-        write_end = -1
-        logged = os.read(read_end, 1 << 16).decode(errors="replace")
+        logged = _rest_of(read_end).decode(errors="replace")
     finally:
         os.close(read_end)
-        if write_end >= 0:
-            os.close(write_end)
+        os.close(write_end)
     return answer._replace(output=answer.output + logged)
 
 
@@ -151,12 +149,14 @@ def _ask(argv: list[str]) -> _Answer:
         return _Answer(_NOT_STARTED, "")
     finally:
         os.close(write_end)
+    pidfd = os.pidfd_open(pid)
     try:
-        output, whole = _read_all(read_end, time.monotonic() + _LONGEST)
+        output, whole = _read_all(read_end, pidfd, time.monotonic() + _LONGEST)
         if not whole:
             os.killpg(pid, signal.SIGKILL)
     finally:
         os.close(read_end)
+        os.close(pidfd)
     try:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:
@@ -165,15 +165,33 @@ def _ask(argv: list[str]) -> _Answer:
     return _Answer(status if whole else _STOPPED, output)
 
 
-def _read_all(fd: int, deadline: float) -> tuple[str, bool]:
-    """Return the data until the end of a pipe, and whether the end came in time."""
+def _read_all(fd: int, pidfd: int, deadline: float) -> tuple[str, bool]:
+    """Return the output of a process until its end, and whether that came in time.
+
+    The end of the pipe is no sign of it: a process that another thread has forked meanwhile may hold it open.
+    """
+    os.set_blocking(fd, False)
     poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    pieces: list[bytes] = []
+    for each in (fd, pidfd):
+        poll.register(each, select.POLLIN)
+    output = b""
     while (left := deadline - time.monotonic()) > 0:
-        if poll.poll(left * 1000):
-            piece = os.read(fd, 1 << 16)
-            if not piece:
-                return b"".join(pieces).decode(errors="replace"), True
+        ready = {each for each, _ in poll.poll(left * 1000)}
+        piece = _rest_of(fd)
+        output += piece
+        if pidfd in ready:
+            return output.decode(errors="replace"), True
+        if fd in ready and not piece:
+            # Closed before the end of the process.
+            poll.unregister(fd)
+    return output.decode(errors="replace"), False
+
+
+def _rest_of(fd: int) -> bytes:
+    """Return all that is in a pipe now."""
+    pieces: list[bytes] = []
+    # It is empty, and open still.
+    with contextlib.suppress(BlockingIOError):
+        while piece := os.read(fd, 1 << 16):
             pieces.append(piece)
-    return b"".join(pieces).decode(errors="replace"), False
+    return b"".join(pieces)
