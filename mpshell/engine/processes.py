@@ -220,8 +220,6 @@ class Processes:
         self._logs: LogWatch | None = None
         #: Clients whose program is started again.
         self._dials: set[Redialing] = set()
-        #: All is killed: nothing is started any more.
-        self._is_leaving = False
 
     def start_helper(
         self, argv: list[bytes], env: Environment, on_stderr: Callable[[bytes], object]
@@ -332,7 +330,7 @@ class Processes:
         if (dial := execution.dial) is not None:
             if dial.undecided and execution.state is states.RUNNING:
                 self.owner.read_log(execution)
-            if dial.goes_on(status, signaled) and not self._is_leaving:
+            if dial.goes_on(status, signaled) and not self.owner.leaving:
                 self._dials.add(dial)
                 self.owner.hand_over(execution, dial)
                 dial.pause()
@@ -380,7 +378,6 @@ class Processes:
 
     def kill_all(self) -> None:
         """Kill all that runs; to be called again for processes that each leaves, until nothing is left."""
-        self._is_leaving = True
         for dial in self._dials:
             dial.abandon()
         if process.has_children():
