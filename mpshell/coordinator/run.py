@@ -58,6 +58,14 @@ class Run:
         """Whether anything keeps the run going."""
         return self._holds > 0
 
+    @property
+    def seems_over(self) -> bool:
+        """Whether the run ends with this turn of the loop, unless another thread has something new for it.
+
+        If it goes on, a call of `loop.call_soon` is made without a wait before it.
+        """
+        return self._holds == 0 and not self.stopping
+
     def hold(self) -> None:
         """Keep the run going, for a timer, a port or a job that is not autoclose."""
         self._holds += 1
