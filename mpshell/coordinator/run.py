@@ -172,7 +172,7 @@ class Run:
 
     def leave_copy(self) -> None:
         """Raise, in the child of a fork that user code has made."""
-        if self.is_copy():
+        if os.getpid() != self._process:
             raise self.error or EngineIllegalOperationError(
                 "a run continues only in the process that began it, not in a fork of that process"
             )
