@@ -17,7 +17,7 @@ from tests.support import (
     end_warm_engines,
     eventually,
     threads,
-    unexplained_descriptors,
+    warm_descriptors,
 )
 
 pytest_plugins = ["tests.programs"]
@@ -44,11 +44,12 @@ def check_descriptors(before: dict[int, str]) -> None:
 def nothing_left() -> Iterator[None]:
     """Fail a test after which a thread, a command or a descriptor is left that was not there before."""
     old_threads, old_commands = threads(), set(commands())
-    old_descriptors, old_unexplained = descriptors(), unexplained_descriptors()
+    old_descriptors = descriptors()
+    old_unexplained = len(old_descriptors) - warm_descriptors()
     yield
     assert eventually(lambda: threads() <= old_threads), threads() - old_threads
     assert eventually(lambda: set(commands()) <= old_commands), set(commands()) - old_commands
-    if unexplained_descriptors() > old_unexplained:
+    if len(descriptors()) - warm_descriptors() > old_unexplained:
         # A descriptor that remains after the warm engines are ended is a leak.
         end_warm_engines()
         check_descriptors(old_descriptors)

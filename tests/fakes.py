@@ -286,6 +286,9 @@ class FakeLauncher:
     def credentials(self) -> object:
         return None
 
+    def may_keep(self, credentials: object) -> bool:
+        return True
+
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         return []
 

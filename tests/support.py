@@ -113,8 +113,8 @@ def descriptors() -> dict[int, str]:
     return found
 
 
-def unexplained_descriptors() -> int:
-    """Return how many descriptors do not lead to the engines and fork servers that run now.
+def warm_descriptors() -> int:
+    """Return how many descriptors lead to the engines and fork servers that run now.
 
     A fork server has a control socket, an engine a channel and a sentinel. Off by a few while one of them
     starts or ends.
@@ -125,7 +125,7 @@ def unexplained_descriptors() -> int:
             warm += 1 + 2 * sum(map(is_engine, server.children()))
         except psutil.NoSuchProcess:
             continue
-    return len(descriptors()) - warm
+    return warm
 
 
 def engines_rest() -> bool:

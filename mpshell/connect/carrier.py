@@ -36,6 +36,18 @@ OPENING: Final = "OPENING"
 RUNNING: Final = "RUNNING"
 ENDED: Final = "ENDED"
 
+# The states of a command's stdin.
+OPEN_INPUT: Final = "OPEN"
+_FULL: Final = "FULL"  # the server takes no more now
+_CLOSED: Final = "CLOSED"  # it has none, or its end was sent
+
+# The states of its output.
+_FLOWING: Final = "FLOWING"
+_PAUSED: Final = "PAUSED"  # the coordinator is behind
+_CATCHING_UP: Final = (
+    "CATCHING_UP"  # data that were kept during a pause are being passed to the owner
+)
+
 #: Bytes that a server may send before they are read: all of it is kept while the coordinator is behind.
 _WINDOW = 1 << 18
 
@@ -86,11 +98,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         job = execution.job
         self._access = Access(family, setup, target, self._node, job.env, job.spec.connect, self)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
-        self._paused = False
-        #: Whether data that were kept during a pause are being passed to the owner.
-        self._passing_on = False
-        self._input_open = execution.job.spec.stdin
-        self._input_full = False
+        self._output: str = _FLOWING
+        self._input: str = OPEN_INPUT if execution.job.spec.stdin else _CLOSED
         self._on_room: Callable[[], None] | None = None
         #: How the command has ended, as the server has reported it: its status or signal.
         self._end: tuple[int, bool] | None = None
@@ -192,7 +201,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             return
         self.state = RUNNING
         self._access.call_when_sent(self._room)
-        if self._input_open:
+        if self._input is not _CLOSED:
             self._room()
         else:
             self._channel.write_eof()
@@ -201,12 +210,12 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
         owner = self._owner
         separate = datatype is not None and self.execution.job.spec.separate_stderr
         owner.received(self.execution, STDERR if separate else STDOUT, data)
-        if owner.congested and not self._paused and not self._passing_on:
+        if owner.congested and self._output is _FLOWING:
             self._pause()
 
     def _pause(self) -> None:
         if self._channel is not None:
-            self._paused = True
+            self._output = _PAUSED
             self._channel.pause_reading()
             self._owner.pause(self)
 
@@ -233,10 +242,12 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             self._fail(failures.cut(self._access.target))
 
     def pause_writing(self) -> None:
-        self._input_full = True
+        if self._input is OPEN_INPUT:
+            self._input = _FULL
 
     def resume_writing(self) -> None:
-        self._input_full = False
+        if self._input is _FULL:
+            self._input = OPEN_INPUT
         self._room()
 
     def xon_xoff_requested(self, client_can_do: bool) -> None:
@@ -246,18 +257,18 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     @property
     def paused(self) -> bool:
-        return self._paused
+        return self._output is _PAUSED
 
     def resume_reading(self) -> None:
-        self._paused = False
+        self._output = _FLOWING
         if self._channel is None or self.state is not RUNNING:
             return
         if not self._owner.congested:
             # All that the channel has kept, a window at most. With the first piece of it AsyncSSH opens the
             # whole window to the server again: data not passed on now would be kept beside another one.
-            self._passing_on = True
+            self._output = _CATCHING_UP
             self._channel.resume_reading()
-            self._passing_on = False
+            self._output = _FLOWING
         if self._owner.congested:
             # Again, or another one has been before.
             self._pause()
@@ -273,14 +284,14 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     @property
     def has_input(self) -> bool:
-        return self._input_open
+        return self._input is not _CLOSED
 
     def write(self, data: memoryview) -> int | None:
         if self.state is ENDED:
             return None
         if (
             self.state is not RUNNING
-            or self._input_full
+            or self._input is _FULL
             or self._channel is None
             or self._access.pending > HIGH_WATER
         ):
@@ -301,8 +312,8 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
             self._on_room()
 
     def close_input(self) -> None:
-        if self._input_open:
-            self._input_open = False
+        if self._input is not _CLOSED:
+            self._input = _CLOSED
             if self.state is RUNNING and self._channel is not None:
                 self._channel.write_eof()
 

@@ -127,7 +127,7 @@ class Feeding(CopyCarrier):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._input_open = True
+        self._input = carrier.OPEN_INPUT
         self._has_room: asyncio.Future[None] | None = None
 
     def _command(self) -> bytes:

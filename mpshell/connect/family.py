@@ -58,7 +58,6 @@ class Connections:
         #: Commands that have not ended.
         self._carriers: set[SshCarrier] = set()
         self._files = Files(loop, self._on_files_closed)
-        self._leaving = False
         #: The coordinator is on another host: files are this host's.
         self.is_far = False
 
@@ -176,14 +175,13 @@ class Connections:
         self.gate.set_limits(most, rate)
 
     def kill_all(self) -> None:
-        self._leaving = True
         for carrier in list(self._carriers):
             carrier.abandon()
         self.pool.close()
 
     def _on_files_closed(self) -> None:
         """No file is open any more: nothing is left here of an engine that leaves."""
-        if self._leaving and not self._programs.busy:
+        if self.owner.leaving and not self._programs.busy:
             self.loop.stop()
 
     def end_run(self) -> None:

@@ -6,7 +6,7 @@ and wakes the server each time. Here they leave together at the end of the turn.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     MakeTransport = Callable[[Endpoint, Callable[[], object]], LowerTransport]
 
 
+# The states of a transport, by its output.
+_IDLE: Final = "IDLE"  # nothing waits to be sent
+_DUE: Final = "DUE"  # something is sent at the end of this turn
+_FULL: Final = "FULL"  # the stream is full, and watched for room
+_CLOSED: Final = "CLOSED"
+
 #: Bytes of one read: the packets of a piece are cut off its front one by one.
 _READ_SIZE = 32768
 
@@ -68,10 +74,7 @@ class SshTransport:
         #: The data that were written and not sent, in pieces, and their length.
         self._pieces: list[bytes] = []
         self.pending = 0
-        self._flush_is_due = False
-        #: Whether the stream is full and watched for room.
-        self._awaits_room = False
-        self._closed = False
+        self._state: str = _IDLE
         loop.add_reader(stream.reading, self._on_readable)
         endpoint.connection_made(self)
 
@@ -100,17 +103,18 @@ class SshTransport:
 
     def write(self, data: bytes) -> None:
         """Send bytes at the end of this turn."""
-        if self._closed:
+        if self._state is _CLOSED:
             return
         self._pieces.append(data)
         self.pending += len(data)
-        if not (self._flush_is_due or self._awaits_room):
-            self._flush_is_due = True
+        if self._state is _IDLE:
+            self._state = _DUE
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flush_is_due = False
-        if self._closed or not self._pieces:
+        if self._state is _DUE:
+            self._state = _IDLE
+        if self._state is _CLOSED or not self._pieces:
             return
         was_full = self.pending > HIGH_WATER
         data = b"".join(self._pieces)
@@ -124,20 +128,22 @@ class SshTransport:
             return
         self._pieces = [data[sent:]] if sent < len(data) else []
         self.pending -= sent
-        if bool(self._pieces) != self._awaits_room:
-            self._awaits_room = bool(self._pieces)
-            if self._awaits_room:
-                self._loop.add_writer(self._stream.writing, self._flush)
-            else:
-                self._loop.remove_writer(self._stream.writing)
+        if self._pieces and self._state is _IDLE:
+            self._state = _FULL
+            self._loop.add_writer(self._stream.writing, self._flush)
+        elif not self._pieces:
+            self._stop_watching()
         if was_full and self.pending <= HIGH_WATER:
             self._on_room()
 
     def _drop(self) -> None:
         self._pieces.clear()
         self.pending = 0
-        if self._awaits_room:
-            self._awaits_room = False
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._state is _FULL:
+            self._state = _IDLE
             self._loop.remove_writer(self._stream.writing)
 
     # -- as a protocol asks ------------------------------------------------------------------------
@@ -148,14 +154,14 @@ class SshTransport:
         return default if found is None else found
 
     def is_closing(self) -> bool:
-        return self._closed
+        return self._state is _CLOSED
 
     def abort(self) -> None:
         """Close the stream; written data are sent as far as there is room."""
-        if not self._closed:
+        if self._state is not _CLOSED:
             self._flush()
             self._drop()
-            self._closed = True
+            self._state = _CLOSED
             self._loop.remove_reader(self._stream.reading)
             self._stream.close()
 

@@ -39,7 +39,7 @@ class Connects:
                 self._passwords = Passwords()
             self._passwords.enter(job)
 
-    def on_password_news(self, engine: EngineState, event: PasswordNews) -> None:
+    def on_news(self, engine: EngineState, event: PasswordNews) -> None:
         """Process the report of an engine about passwords; ProtocolError for one that does not exist."""
         if self._passwords is None:
             raise ProtocolError("a run without passwords received the state of one")

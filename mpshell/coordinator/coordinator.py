@@ -307,7 +307,7 @@ class Coordinator:
     def has_ended(self) -> bool:
         """Whether none of its commands runs any more."""
         # Without its descriptors a run receives nothing: its engines have seen their channels end.
-        return not self.run.loop.intact() or self._engines.all_over()
+        return self._engines.all_over() or not self.run.loop.intact()
 
     def hurry(self) -> None:
         """Kill commands that still run, without grace."""

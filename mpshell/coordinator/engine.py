@@ -198,6 +198,14 @@ class EngineState(Stated):
         else:
             self.link.send(outbox)
 
+    def explain_retirement(self, uid: int, gid: int) -> None:
+        """Add to its detail why it could not go on: the program has these ids now.
+
+        It takes nothing from another user, not even the rest of a command's stdin.
+        """
+        how = self.link.detail or "its engine has ended"
+        self.link.detail = f"{how}, after the program changed its user to uid {uid}, gid {gid}"
+
     def not_run(self) -> dict[int, list[int]]:
         """Return the clients of a gone engine that have surely not run: indexes by job, last first.
 

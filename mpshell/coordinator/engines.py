@@ -10,7 +10,6 @@ its announced clients can be distinguished from those that have surely not run. 
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -24,15 +23,20 @@ from mpshell.coordinator.misfires import Misfires
 from mpshell.coordinator.nextstart import NextStart
 from mpshell.coordinator.notices import NoticeCounts
 from mpshell.coordinator.observer import Observer, Unobserved
-from mpshell.coordinator.queues import UNLIMITED, InOrder, InWaves, Slice
+from mpshell.coordinator.queues import InOrder, InWaves, Slice
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import SlotPools
+from mpshell.coordinator.worth import engines_for
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
+from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.wire import control, messages
 from mpshell.wire.messages import Message, job_and_index
+
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 
 class EngineSet:
@@ -73,25 +77,8 @@ class EngineSet:
         self._misfires = Misfires()
         #: Starts a second, over all slot pools and engines.
         self._bucket = bucket or TokenBucket(run.loop.time)
-        self._next_start = NextStart(run.loop, self._end_of_turn)
+        self._next_start = NextStart(run.loop, self._slot_pools, self._bucket, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
-        #: The receiver of each kind of message: those about engines are handled here, the others passed on.
-        self._handlers: dict[type, Callable[..., object]] = {
-            messages.Finished: self._on_finished,
-            messages.Starting: self._on_starting,
-            messages.Bodies: clients.bodies,
-            messages.Output: lambda engine, event: clients.output(engine, event.blocks),
-            messages.Written: lambda engine, event: clients.written(event.writes),
-            messages.Trace: lambda engine, event: clients.trace(event.lines),
-            messages.Ready: self._on_ready,
-            messages.SlotsHeld: self._on_slots_held,
-            messages.Pong: lambda engine, event: None,  # any frame is a sign of life
-            messages.InputLost: self._on_input_lost,
-            messages.RunEnded: lambda engine, event: engine.handle(states.RUN_ENDED),
-            messages.EngineFailed: self._on_failure,
-            messages.PasswordNews: self._connects.on_password_news,
-            **self.notices.handlers,
-        }
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -181,14 +168,16 @@ class EngineSet:
                     from mpshell.coordinator import claims
 
                     claims.check(engine, event)
-                handler = self._handlers.get(type(event))
-                if handler is None:
+                receive = self._receivers.get(type(event))
+                if receive is None:
                     raise ProtocolError(f"a coordinator received {event!r}")
-                handler(engine, event)
+                receive(self, engine, event)
             except ProtocolError as error:
                 # Not a message for a coordinator: like garbage, it is the end of that engine.
                 link.fence(str(error))
-        self._end_of_turn()
+        # A start frees no slot: most frames of a start are in the turn of an end anyway, the others need none.
+        if len(events) > 1 or type(events[0]) is not messages.Starting:
+            self._end_of_turn()
 
     def _on_starting(self, engine: EngineState, event: messages.Starting) -> None:
         self._misfires.has_worked()
@@ -217,8 +206,7 @@ class EngineSet:
         self._clients.finished(engine, its_own)
 
     def _on_slots_held(self, engine: EngineState, event: messages.SlotsHeld) -> None:
-        slot_pool = self._slot_pools.get(event.slot_pool)
-        if slot_pool is not None:
+        if (slot_pool := self._slot_pools.get(event.slot_pool)) is not None:
             slot_pool.held(engine.link.engine_id, event.slots)
 
     def _on_ready(self, engine: EngineState, event: messages.Ready) -> None:
@@ -252,9 +240,7 @@ class EngineSet:
         for job_id, indexes in engine.not_run().items():
             self._hand_back(job_id, indexes)
         if engine.state is states.RETIRED:
-            # It takes nothing from another user, not even the rest of a command's stdin.
-            how, (uid, gid) = link.detail or "its engine has ended", self._ids
-            link.detail = f"{how}, after the program changed its user to uid {uid}, gid {gid}"
+            engine.explain_retirement(*self._ids)
         self._clients.lost(engine, sorted(engine.running.items()))
         self._end_of_turn()
 
@@ -286,6 +272,26 @@ class EngineSet:
                 engine.feed(self._jobs[job_id])
             self._end_of_turn()
 
+    #: The receiver of each kind of message. Of the class: bound methods would be a fifth of a run's garbage.
+    _receivers: ClassVar[dict[type, Callable[[Any, EngineState, Any], object]]] = {
+        messages.Finished: _on_finished,
+        messages.Starting: _on_starting,
+        messages.Bodies: lambda self, engine, event: self._clients.bodies(engine, event),
+        messages.Output: lambda self, engine, event: self._clients.output(engine, event.blocks),
+        messages.Written: lambda self, engine, event: self._clients.written(event.writes),
+        messages.Trace: lambda self, engine, event: self._clients.trace(event.lines),
+        messages.Ready: _on_ready,
+        messages.SlotsHeld: _on_slots_held,
+        messages.Pong: lambda self, engine, event: None,  # any frame is a sign of life
+        messages.InputLost: _on_input_lost,
+        messages.RunEnded: lambda self, engine, event: engine.handle(states.RUN_ENDED),
+        messages.EngineFailed: _on_failure,
+        messages.PasswordNews: lambda self, engine, event: self._connects.on_news(engine, event),
+        messages.Warn: lambda self, engine, event: self.notices.warn(event.text),
+        messages.Notices: lambda self, engine, event: self.notices.count(event.counts),
+        messages.HostKeys: lambda self, engine, event: self.notices.add_host_keys(event.lines),
+    }
+
     # -- turns ---------------------------------------------------------------------------------
 
     def _end_of_turn(self) -> None:
@@ -295,6 +301,10 @@ class EngineSet:
 
     def _turn(self) -> None:
         self._turn_is_due = False
+        if self._run.seems_over:
+            # Each frame wakes an engine: EndRun goes into that of this turn.
+            self._end_of_turn()
+            return
         if not self._run.stopping:
             if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
@@ -327,7 +337,6 @@ class EngineSet:
 
     def _deal(self) -> None:
         """Move slots and hand out clients, and plan a turn for when the next one may start."""
-        now = self._loop.time()
         for slot_pool in self._slot_pools:
             budget = 0 if self._withheld else self._bucket.available()
             slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
@@ -338,22 +347,14 @@ class EngineSet:
                 self._observer.handed_out(job, work.first, work.stop)
                 self._engines[engine_id].hand_out(job, work)
                 self._bucket.take(work.stop - work.first)
-        moments = self._slot_pools.moments()
-        if self._slot_pools.has_queue and (seconds := self._bucket.next_token()):
-            moments.append(now + seconds)
-        self._next_start.plan(min(moments, default=math.inf))
+        self._next_start.plan()
 
     def _lease_what_is_needed(self) -> None:
         if self._withheld or not self._slot_pools.has_queue:
             return
         self._misfires.check()
-        clients = sum(job.unfinished for job in self._jobs.values())
-        commands = sum(job.unfinished * job.weight for job in self._jobs.values())
-        fanout = self._slot_pools.at_once(clients)
-        wanted = max(1, min(self._wanted(commands), fanout))
-        if connected := self._affinity.engines:
-            # Existing connections are worth one more engine, within the allowed number.
-            wanted = max(wanted, min(connected, self._wanted(UNLIMITED)))
+        jobs, at_once = self._jobs.values(), self._slot_pools.at_once
+        wanted = engines_for(jobs, at_once, self._wanted, self._affinity.engines)
         wanted = self._connects.most_engines(wanted)
         while (able := self._connects.able(self._engines.values())) < wanted:
             try:
@@ -380,9 +381,8 @@ class EngineSet:
 
     def _admit(self, engine: EngineState) -> None:
         """Let the slot pools hand out work to an engine, once."""
-        if not engine.handle(states.ADMIT):
-            return
-        self._slot_pools.add_engine(engine.link.engine_id)
+        if engine.handle(states.ADMIT):
+            self._slot_pools.add_engine(engine.link.engine_id)
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import mpshell.coordinator.claims  # noqa: F401 - here, and not with an event: there may be no descriptor then
 from mpshell.coordinator import engine as states
@@ -105,7 +105,6 @@ class FarEngineSet(EngineSet):
         self._new_state = functools.partial(
             FarEngineState, host_files=self._files, notices=self.notices
         )
-        self._handlers[files.Kept] = self._on_kept
 
     def _can_run(self, engine_id: int, job_id: int) -> bool:
         there = self._files.is_there(self._engines[engine_id], self._jobs[job_id])
@@ -151,6 +150,11 @@ class FarEngineSet(EngineSet):
         job = self._jobs.get(self._files.kept(engine, event))
         if job is not None:
             self._feed_all(job)
+
+    _receivers: ClassVar[dict[type, Callable[[Any, EngineState, Any], object]]] = {
+        **EngineSet._receivers,
+        files.Kept: _on_kept,
+    }
 
     def _on_gone(self, link: Link) -> None:
         engine = self._engines.get(link.engine_id)

@@ -18,6 +18,9 @@ from types import FrameType
 # Getting all handlers from the module of the standard library takes 0.3 ms in each run.
 from mpshell.runtime.lean import signal
 
+#: Those that a program can handle.
+_SIGNALS = tuple(signal.valid_signals())
+
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -52,7 +55,7 @@ class Interrupts:
             self._deliver_all()
 
     def _take_over(self) -> None:
-        for number in signal.valid_signals():
+        for number in _SIGNALS:
             handler = signal.getsignal(number)
             if type(handler) is int or handler is None:
                 continue  # The default, ignored, or not Python's: nearly all, and looked at in each run.
@@ -120,7 +123,7 @@ class Interrupts:
 
 def _after_fork_in_child() -> None:
     """In the child of a fork: the run goes on in the parent only, so let go of the child's signals."""
-    for number in signal.valid_signals():
+    for number in _SIGNALS:
         interrupts = getattr(signal.getsignal(number), "__self__", None)
         if isinstance(interrupts, Interrupts):
             # A delayed signal belongs to the parent, like one that is pending in Python itself.

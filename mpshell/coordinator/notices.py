@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
 
-from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.job import Job
 from mpshell.coordinator.run import Run
-from mpshell.runtime.lean import TYPE_CHECKING
-from mpshell.wire import messages
-
-if TYPE_CHECKING:
-    from typing import Any
 
 #: The number of reasons that are named: each node may have its own, since it may contain a path or a name.
 _REASONS = 4
@@ -27,12 +20,6 @@ class NoticeCounts:
         self._warned: set[str] = set()
         #: Texts about nodes, and the number of nodes for which each is true.
         self._counts: Counter[str] = Counter()
-        #: The receiver of each kind of message for the user.
-        self.handlers: dict[type, Callable[[EngineState, Any], object]] = {
-            messages.Warn: lambda engine, event: self.warn(event.text),
-            messages.Notices: lambda engine, event: self.count(event.counts),
-            messages.HostKeys: lambda engine, event: self._add_host_keys(event.lines),
-        }
 
     def warn(self, text: str) -> None:
         """Warn at once, but only once in this run."""
@@ -49,7 +36,7 @@ class NoticeCounts:
         if job.notice:
             self._counts[job.notice] += sum(stop - first for first, stop in job.chosen)
 
-    def _add_host_keys(self, lines: list[tuple[str, str]]) -> None:
+    def add_host_keys(self, lines: list[tuple[str, str]]) -> None:
         """Add lines to files of host keys, as ssh(1) does; warn if a file cannot be written."""
         # Late: only for runs over connections of engines.
         from mpshell.ssh.accepted import append_line

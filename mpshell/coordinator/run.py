@@ -58,6 +58,14 @@ class Run:
         """Whether anything keeps the run going."""
         return self._holds > 0
 
+    @property
+    def seems_over(self) -> bool:
+        """Whether the run ends with this turn of the loop, unless another thread has something new for it.
+
+        If it goes on, a call of `loop.call_soon` is made without a wait before it.
+        """
+        return self._holds == 0 and not self.stopping
+
     def hold(self) -> None:
         """Keep the run going, for a timer, a port or a job that is not autoclose."""
         self._holds += 1
@@ -164,7 +172,7 @@ class Run:
 
     def leave_copy(self) -> None:
         """Raise, in the child of a fork that user code has made."""
-        if self.is_copy():
+        if os.getpid() != self._process:
             raise self.error or EngineIllegalOperationError(
                 "a run continues only in the process that began it, not in a fork of that process"
             )

@@ -7,6 +7,7 @@ without a shell if that makes no difference.
 
 import os
 
+from mpshell.engine.libc import Environment
 from mpshell.wire.messages import JobSpec
 from mpshell.wire.templates import encode_template, fill
 
@@ -34,12 +35,11 @@ class Command:
 
     __slots__ = ("_fixed", "_pieces", "_shell", "_try_direct")
 
-    def __init__(self, job: JobSpec, env: dict[bytes, bytes]) -> None:
+    def __init__(self, job: JobSpec, env: Environment) -> None:
         self._shell = job.shell is not None
         templates = job.argv if job.shell is None else (job.shell,)
         self._pieces = [encode_template(template) for template in templates]
-        # Functions that a bash in place of sh takes from its environment go before programs.
-        self._try_direct = self._shell and not any(key.startswith(b"BASH_FUNC_") for key in env)
+        self._try_direct = self._shell and not env.has_functions
         #: The result of `plan` if it is the same for all nodes, once it is known.
         self._fixed: tuple[list[bytes], list[bytes] | None] | None = None
 

@@ -6,9 +6,8 @@ Carries out the effects of the state machine (`mpshell.engine.client`) and feeds
 
 from __future__ import annotations
 
-import errno
-
 from mpshell.engine import client as states
+from mpshell.engine.limits import passes
 from mpshell.engine.processes import Processes
 from mpshell.engine.stdin import InputFeed
 from mpshell.engine.uplink import Uplink
@@ -41,19 +40,11 @@ if TYPE_CHECKING:
 #: Gathered bytes that an engine keeps over all its clients before it passes them on.
 HELD = 1 << 25
 
-#: Errors that pass when other commands end: no descriptors, no processes, no memory.
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
-
 #: Seconds that a killed command has to be gone; one that cannot be killed is left then, and its slot is free.
 _LAST_GRACE = 4.0
 
 #: The number of last bytes that are kept for a command that needs a diagnosis.
 _LAST_WORDS = 2000
-
-
-def _passes(error: Exception) -> bool:
-    """Return whether a start that has failed now can succeed later, when there is room."""
-    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 class Clients:
@@ -74,6 +65,10 @@ class Clients:
         self._paused: dict[Carrier, None] = {}
         #: Gathered bytes, of all clients.
         self._held = 0
+
+    @property
+    def leaving(self) -> bool:
+        return self._uplink.leaving
 
     @property
     def busy(self) -> bool:
@@ -101,7 +96,7 @@ class Clients:
         try:
             carrier = self._family_of(execution).start(execution)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and _passes(error) and not last_try:
+            if isinstance(error, OSError) and passes(error) and not last_try:
                 execution.detail = None
                 return error
             self.carry_out(execution, execution.handle(states.SPAWN_FAILURE))
@@ -121,7 +116,7 @@ class Clients:
 
     def _feed(self, execution: Execution, carrier: Carrier) -> None:
         job, log = execution.job, execution.input
-        if log.closed and not log.size:
+        if log.is_empty:
             carrier.close_input()
             return
         on_written = None
@@ -202,7 +197,7 @@ class Clients:
         try:
             carrier = execution.carrier = family.start(execution)
         except (OSError, ValueError) as error:
-            if execution.dial is not None and _passes(error):
+            if execution.dial is not None and passes(error):
                 execution.detail = None
                 return False
             execution.carrier = None

@@ -15,7 +15,7 @@ from collections import deque
 from itertools import count, repeat
 
 from mpshell.engine import client as states
-from mpshell.engine import life
+from mpshell.engine import life, stdin
 from mpshell.engine.clients import Clients
 from mpshell.engine.limits import descriptors_for, room_for
 from mpshell.engine.program import LOOK, Program
@@ -71,6 +71,7 @@ class Engine:
         self._uplink = Uplink(
             channel,
             loop,
+            self._life,
             collect=self._collect,
             on_turn=self._turn,
             on_clear=self._on_clear,
@@ -191,7 +192,7 @@ class Engine:
         job = self._jobs.get(command.job_id)
         if job is None:
             return
-        if job.log.has_file or job.log.broken:
+        if job.log.has_file or job.log.state is not stdin.OPEN:
             pass
         elif isinstance(command, messages.Stored):
             fd = self._channel.take_descriptor(command.device, command.inode)
@@ -206,7 +207,7 @@ class Engine:
         try:
             keep(data)
         except InputStorageError as error:
-            log.broken = True
+            log.lose_rest()
             self._uplink.report.inputs_lost.append((job.id, str(error)))
 
     def _configure(self, command: messages.Configure) -> None:
@@ -406,7 +407,6 @@ class Engine:
         ends by itself when all have ended.
         """
         if self._life.handle(life.LEAVE):
-            self._uplink.muted = True
             if self._lease is not None:
                 self.loop.remove_reader(self._lease.fileno())
             self.loop.remove_reader(self._channel.fileno())

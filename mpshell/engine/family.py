@@ -70,6 +70,10 @@ if TYPE_CHECKING:
         def congested(self) -> bool:
             """Whether the coordinator is behind: a carrier stops reading then, and calls `pause`."""
 
+        @property
+        def leaving(self) -> bool:
+            """Whether the engine exits: all is killed, and nothing is started any more."""
+
         def pause(self, carrier: Carrier) -> None:
             """Note that a carrier has stopped reading, to resume it later."""
 

@@ -34,10 +34,12 @@ def _check(error: int, call: str) -> None:
 class Environment:
     """An environment in the form of C."""
 
-    __slots__ = ("block", "variables")
+    __slots__ = ("block", "has_functions", "variables")
 
     def __init__(self, variables: dict[bytes, bytes]) -> None:
         self.variables = variables
+        #: Whether a bash in place of sh takes functions from it, which go before programs.
+        self.has_functions = any(name.startswith(b"BASH_FUNC_") for name in variables)
         entries = [name + b"=" + value for name, value in variables.items()]
         self.block = (ctypes.c_char_p * (len(entries) + 1))(*entries)
 

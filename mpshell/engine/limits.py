@@ -1,5 +1,6 @@
 """How many clients at once the limits of an engine process allow."""
 
+import errno
 import resource
 
 #: Descriptors of a client at most, without a log, and those that an engine needs besides, for spawns too.
@@ -8,6 +9,15 @@ FDS_A_CLIENT, OWN_FDS = 3, 24
 
 #: Connections that stay open in an engine at most, and by how many the room for them grows.
 MOST_KEPT, _STEP = 2000, 128
+
+
+#: Errors that pass when other commands end: no descriptors, no processes, no memory.
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+
+
+def passes(error: Exception) -> bool:
+    """Return whether a start that has failed now can succeed later, when there is room."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def descriptors_for(clients: int, logs: bool) -> int:

@@ -30,6 +30,13 @@ _DEFAULT_SIGNALS = (
 )
 
 
+#: Bytes of one read.
+READ_SIZE = 65536
+
+#: Reads of a log at its end: all that a pipe holds, and more.
+_LOG_READS = 32
+
+
 class Child:
     """Descriptors of a started command: -1 where there is none."""
 
@@ -95,6 +102,25 @@ def open_log() -> tuple[int, bytes]:
         os.close(read_end)
         os.close(write_end)
     return fd, b"/proc/%d/fd/%d" % (os.getpid(), fd)
+
+
+def read(fd: int) -> bytes | None:
+    """Read from a pipe that does not block; None when there is nothing now."""
+    try:
+        return os.read(fd, READ_SIZE)
+    except BlockingIOError:
+        return None
+
+
+def read_log(fd: int) -> bytes:
+    """Read all that is in a log now."""
+    pieces: list[bytes] = []
+    while len(pieces) < _LOG_READS and (data := read(fd)):
+        pieces.append(data)
+        if len(data) < READ_SIZE:
+            # A pipe returns all that it holds, if there is room for it.
+            break
+    return b"".join(pieces)
 
 
 def reap() -> list[tuple[int, int, bool]]:

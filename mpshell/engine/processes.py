@@ -25,31 +25,16 @@ if TYPE_CHECKING:
     from mpshell.engine.gate import Gate
     from mpshell.engine.helpers import Helper, Helpers
     from mpshell.engine.log import RedialTexts
+    from mpshell.engine.logwatch import LogWatch
     from mpshell.engine.work import EngineJob, Execution
-    from mpshell.runtime.loop import EventLoop, TimerHandle
-
-_READ_SIZE = 65536
-
-#: Seconds that a log rests after it was read: ssh(1) writes some twenty lines one by one (docs/decisions.md).
-_LOG_PAUSE = 0.1
-
-#: Reads of a log at its end: all that a pipe holds, and more.
-_LOG_READS = 32
-
-
-def _read(fd: int) -> bytes | None:
-    """Read from a pipe; None when there is nothing now."""
-    try:
-        return os.read(fd, _READ_SIZE)
-    except BlockingIOError:
-        return None
+    from mpshell.runtime.loop import EventLoop
 
 
 class ProcessCarrier:
     """A child process and the engine's ends of its pipes."""
 
     __slots__ = (
-        "_family", "_fds", "_log_pause", "_loop", "_mark", "_owner", "_paused", "_stdin", "_stdin_blocks",
+        "_family", "_fds", "_loop", "_mark", "_owner", "_paused", "_stdin", "_stdin_blocks",
         "execution", "pid",
     )  # fmt: skip
 
@@ -73,7 +58,6 @@ class ProcessCarrier:
         self._stdin = child.stdin
         #: Not before there is something to write: most commands are never written to.
         self._stdin_blocks = True
-        self._log_pause: TimerHandle | None = None
         self._open(STDOUT, child.stdout)
         if child.stderr >= 0:
             self._open(STDERR, child.stderr)
@@ -90,34 +74,42 @@ class ProcessCarrier:
         self._watch(stream, fd)
 
     def _watch(self, stream: int, fd: int) -> None:
-        self._loop.add_reader(fd, self._on_log if stream == LOG else self._on_readable, stream, fd)
+        if stream == LOG:
+            self._family.logs.add(fd, self._on_log)
+        else:
+            self._loop.add_reader(fd, self._on_readable, stream, fd)
+
+    def _unwatch(self, stream: int, fd: int) -> None:
+        if stream == LOG:
+            self._family.logs.remove(fd)
+        else:
+            self._loop.remove_reader(fd)
 
     def _waits(self, stream: int, fd: int) -> bool:
         """Return whether a stream is not read now: the coordinator has to catch up."""
         if not self._owner.congested:
             return False
-        self._loop.remove_reader(fd)
+        self._unwatch(stream, fd)
         self._paused.add(stream)
         self._owner.pause(self)
         return True
 
-    def _on_log(self, stream: int, fd: int) -> None:
-        if not self._waits(stream, fd) and (data := _read(fd)):
-            self._loop.remove_reader(fd)
-            self._log_pause = self._loop.call_later(_LOG_PAUSE, self._watch, stream, fd)
-            self._owner.received(self.execution, stream, data)
+    def _on_log(self) -> None:
+        fd = self._fds[LOG]
+        if not self._waits(LOG, fd) and (data := process.read(fd)):
+            self._owner.received(self.execution, LOG, data)
 
     def _on_readable(self, stream: int, fd: int) -> None:
         owner = self._owner
         if self._waits(stream, fd):
             return
-        data = _read(fd)
+        data = process.read(fd)
         if data:
             owner.received(self.execution, stream, data)
-            if len(data) == _READ_SIZE:
+            if len(data) == process.READ_SIZE:
                 return
             # Most commands write little, and end: their end has arrived as well, or will soon.
-            data = _read(fd)
+            data = process.read(fd)
             if data:
                 owner.received(self.execution, stream, data)
         if data == b"":
@@ -126,12 +118,10 @@ class ProcessCarrier:
 
     def _close_stream(self, stream: int) -> None:
         fd = self._fds.pop(stream)
-        if stream == LOG and self._log_pause is not None:
-            self._log_pause.cancel()
         if stream in self._paused:
             self._paused.discard(stream)
         else:
-            self._loop.remove_reader(fd)
+            self._unwatch(stream, fd)
         os.close(fd)
 
     @property
@@ -145,15 +135,12 @@ class ProcessCarrier:
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
         for stream, fd in list(self._fds.items()):
-            if stream != LOG and (data := _read(fd)):
+            if stream != LOG and (data := process.read(fd)):
                 yield stream, data
 
     def rest_of_log(self) -> bytes:
-        pieces: list[bytes] = []
         fd = self._fds.get(LOG)
-        while fd is not None and len(pieces) < _LOG_READS and (data := _read(fd)):
-            pieces.append(data)
-        return b"".join(pieces)
+        return b"" if fd is None else process.read_log(fd)
 
     # -- input ---------------------------------------------------------------------------------
 
@@ -230,10 +217,9 @@ class Processes:
         self._stopped: set[int] = set()
         #: Limits the connections that programs make, and others in this engine.
         self._gate: Gate | None = None
+        self._logs: LogWatch | None = None
         #: Clients whose program is started again.
         self._dials: set[Redialing] = set()
-        #: All is killed: nothing is started any more.
-        self._is_leaving = False
 
     def start_helper(
         self, argv: list[bytes], env: Environment, on_stderr: Callable[[bytes], object]
@@ -261,11 +247,20 @@ class Processes:
         """Whether commands are not reaped yet."""
         return bool(self._by_pid or self._lingering or self._doomed)
 
+    @property
+    def logs(self) -> LogWatch:
+        if self._logs is None:
+            # Late: plain commands have none.
+            from mpshell.engine.logwatch import LogWatch
+
+            self._logs = LogWatch(self.loop)
+        return self._logs
+
     def start(self, execution: Execution) -> ProcessCarrier:
         """Spawn a client's command; OSError when the system refuses, ValueError for a NUL in a word."""
         job = execution.job
         try:
-            log, path = (-1, b"") if execution.log is None else process.open_log()
+            log, path = (-1, b"") if execution.log is None else self.logs.open()
         except OSError as error:
             execution.detail = f"a log: {error}"
             raise
@@ -335,7 +330,7 @@ class Processes:
         if (dial := execution.dial) is not None:
             if dial.undecided and execution.state is states.RUNNING:
                 self.owner.read_log(execution)
-            if dial.goes_on(status, signaled) and not self._is_leaving:
+            if dial.goes_on(status, signaled) and not self.owner.leaving:
                 self._dials.add(dial)
                 self.owner.hand_over(execution, dial)
                 dial.pause()
@@ -383,7 +378,6 @@ class Processes:
 
     def kill_all(self) -> None:
         """Kill all that runs; to be called again for processes that each leaves, until nothing is left."""
-        self._is_leaving = True
         for dial in self._dials:
             dial.abandon()
         if process.has_children():

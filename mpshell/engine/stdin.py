@@ -17,26 +17,32 @@ from mpshell.runtime.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Final
 
     from mpshell.engine.carrier import InputSink
 
 _PIECE = 65536  # bytes that a pipe of the default size takes at once
 
 
-class InputLog:
-    """Bytes for the stdin of every client of a job, and whether that is all."""
+# The states of a log.
+OPEN: Final = "OPEN"  # more may come
+CLOSED: Final = "CLOSED"  # it is whole
+BROKEN: Final = (
+    "BROKEN"  # a part is lost: no more for clients, and no end, which would look like the real one
+)
 
-    __slots__ = ("_spool", "broken", "closed", "has_file", "piece", "readers")
+
+class InputLog:
+    """Bytes for the stdin of every client of a job, and whether that is all: its state."""
+
+    __slots__ = ("_spool", "has_file", "piece", "readers", "state")
 
     def __init__(self, variables: Mapping[bytes, bytes] | None = None) -> None:
         self._spool = Spool(variables)
         self.piece = self._spool.piece
-        self.closed = False
+        self.state: str = OPEN
         #: It goes on in a file of the coordinator's.
         self.has_file = False
-        #: Something of it could not be kept: clients get no more, and no end, which they would take for the
-        #: real one.
-        self.broken = False
         #: Clients to wake when there is more.
         self.readers: set[InputFeed] = set()
 
@@ -44,9 +50,14 @@ class InputLog:
     def size(self) -> int:
         return self._spool.size
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is whole, and has no byte."""
+        return self.state is CLOSED and not self.size
+
     def write(self, data: bytes) -> None:
         """Add bytes; InputStorageError when they cannot be kept."""
-        if not (self.closed or self.broken):
+        if self.state is OPEN:
             self._spool.append(data)
             self._wake()
 
@@ -69,14 +80,19 @@ class InputLog:
 
     def extend(self, size: int) -> None:
         """Take note of bytes that have been added to that file."""
-        if not (self.closed or self.broken):
+        if self.state is OPEN:
             self._spool.extend(size)
             self._wake()
 
     def close(self) -> None:
-        if not self.broken:
-            self.closed = True
+        if self.state is OPEN:
+            self.state = CLOSED
             self._wake()
+
+    def lose_rest(self) -> None:
+        """Something of it could not be kept."""
+        if self.state is OPEN:
+            self.state = BROKEN
 
     def release(self) -> None:
         """Drop it: no client is left, and none is to come."""
@@ -137,7 +153,7 @@ class InputFeed:
         #: The sink is full, and calls back when it has room.
         self._waiting = False
         log.readers.add(self)
-        if log.size or log.closed:
+        if log.size or log.state is CLOSED:
             self._write()
 
     def wake(self) -> None:
@@ -165,7 +181,7 @@ class InputFeed:
         if self._waiting and sink is not None:
             self._waiting = False
             sink.await_room(None)
-        if log.closed:
+        if log.state is CLOSED:
             self.close()
 
     def close(self) -> None:

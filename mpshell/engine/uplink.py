@@ -6,6 +6,7 @@ sent. So the memory of an engine is bounded for any output of its children.
 
 from collections.abc import Callable
 
+from mpshell.engine import life
 from mpshell.engine.report import Report
 from mpshell.runtime.loop import EventLoop
 from mpshell.wire import codec, messages
@@ -27,6 +28,7 @@ class Uplink:
         self,
         channel: Channel,
         loop: EventLoop,
+        engine: life.Life,
         *,
         collect: Callable[[], None],
         on_turn: Callable[[], None],
@@ -36,14 +38,14 @@ class Uplink:
         self.report = Report()
         self._channel = channel
         self._loop = loop
+        #: In LEAVING nothing is sent any more: the engine exits, and its clients are lost.
+        self._engine = engine
         self._collect = collect
         self._on_turn = on_turn
         self._on_clear = on_clear
         self._on_relief = on_relief
         self._turn_is_due = False
         self._sending = False
-        #: Whether nothing is sent any more: the engine exits, and its clients are lost.
-        self.muted = False
 
     def end_of_turn(self) -> None:
         """Make sure that `on_turn` is called at the end of this turn."""
@@ -60,6 +62,11 @@ class Uplink:
     def clear(self) -> bool:
         """Whether all that was sent has left this process."""
         return not (self._channel.pending or self._channel.broken)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the engine exits: it starts nothing and reports nothing any more."""
+        return self._engine.state is life.LEAVING
 
     @property
     def congested(self) -> bool:
@@ -95,7 +102,7 @@ class Uplink:
     def send(self) -> None:
         """Send all that there is to report."""
         frame = self.report.take()
-        if frame and not self.muted:
+        if frame and not self.leaving:
             self._channel.send(codec.encode(frame))
         if self._channel.pending and not self._sending:
             self._sending = True

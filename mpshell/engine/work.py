@@ -49,7 +49,7 @@ class EngineJob:
             more = {os.fsencode(name): os.fsencode(text) for name, text in spec.env}
             env = Environment(env.variables | more)
         self.env = env
-        self.command = Command(spec, env.variables)
+        self.command = Command(spec, env)
         self.log = InputLog(env.variables)
         #: In place of that log, where each client has a stdin of its own.
         self.own_inputs = OwnInputs(env.variables) if spec.stdin_each else None

@@ -9,10 +9,12 @@ a coordinator with a slow handler, delays neither the other engines of its host 
 import select
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from mpshell.errors import ProtocolError
 from mpshell.hosts import frames
 from mpshell.runtime.loop import EventLoop
+from mpshell.runtime.states import Stated
 from mpshell.wire.channel import Channel
 
 #: Bytes on the way to one engine, or from it.
@@ -20,9 +22,31 @@ WINDOW = 1 << 20
 
 Send = Callable[[bytes, int, bytes], object]
 
+# The states of a circuit.
+OPEN: Final = "OPEN"  # its channel is read
+ENDED: Final = "ENDED"  # the channel is at its end; pieces of it may wait for the window
+REPORTED: Final = "REPORTED"  # all of the channel was sent, and its end was reported
+CLOSED: Final = "CLOSED"  # this end of the channel is closed
+STATES: Final = (OPEN, ENDED, REPORTED, CLOSED)
 
-class Circuit:
+END: Final = "END"
+REPORT: Final = "REPORT"
+CLOSE: Final = "CLOSE"
+EVENTS: Final = (END, REPORT, CLOSE)
+
+#: An event that a state does not name does not change a circuit.
+TABLE: Final[dict[str, dict[str, str]]] = {
+    OPEN: {END: ENDED, CLOSE: CLOSED},
+    ENDED: {REPORT: REPORTED, CLOSE: CLOSED},
+    REPORTED: {CLOSE: CLOSED},
+    CLOSED: {},
+}
+
+
+class Circuit(Stated):
     """Passes on the data of a channel and the line; `on_end` is called when the channel is at its end."""
+
+    table = TABLE
 
     def __init__(
         self,
@@ -47,9 +71,11 @@ class Circuit:
         self._frame = bytearray()
         #: Bytes that have come from the line, and those of them that were given credit for.
         self._taken = self._credited = 0
-        self.closed = self._reading = self._writing = False
-        #: The channel is at its end; nothing more comes into it; its end was reported.
-        self._ended = self._draining = self._reported = False
+        self.state: str = OPEN
+        #: Whether the loop watches the channel, for data and for room.
+        self._reading = self._writing = False
+        #: Whether the channel is at its end when it is empty: nothing more comes into it.
+        self._draining = False
         self._on_flushed: list[Callable[[], object]] = []
         self._on_drained: Callable[[], object] | None = None
 
@@ -67,11 +93,14 @@ class Circuit:
         try:
             found = self.channel.receive()
         except (EOFError, ProtocolError):
-            self._ended = True
+            self.handle(END)
             return
-        # A program that has dropped privileges has nothing run by those that it had (`mpshell.engine.program`).
-        self._ended = self.channel.altered
-        for frame in () if self._ended else found:
+        if self.channel.altered:
+            # A program that has dropped privileges has nothing run by those that it had
+            # (`mpshell.engine.program`).
+            self.handle(END)
+            return
+        for frame in found:
             for start in range(0, len(frame), frames.BODY):
                 kind = frames.LAST if start + frames.BODY >= len(frame) else frames.PIECE
                 self._out.append((kind, frame[start : start + frames.BODY]))
@@ -83,15 +112,14 @@ class Circuit:
                 kind, piece = self._out.popleft()
                 self._window -= len(piece)
                 self._send(kind, self.number, piece)
-            if self._out or self._ended or not self._draining:
+            if self._out or self.state is not OPEN or not self._draining:
                 break
             if _has_input(self.channel.fileno()):
                 self._receive()
             else:
-                self._ended = True
-        self._read(not (self._out or self._ended))
-        if self._ended and not (self._out or self._reported):
-            self._reported = True
+                self.handle(END)
+        self._read(self.state is OPEN and not self._out)
+        if not self._out and self.handle(REPORT):
             self._on_end(self)
             self._report_drained()
 
@@ -108,7 +136,7 @@ class Circuit:
         """
         self._on_drained = call
         self._draining = drained
-        if self._reported:
+        if self.state in (REPORTED, CLOSED):
             self._report_drained()
         else:
             self._pump()
@@ -131,7 +159,7 @@ class Circuit:
 
     def take(self, kind: bytes, piece: bytes) -> None:
         """Take a piece; ProtocolError for a frame that is too long, or more than the window."""
-        if self.closed:
+        if self.state is CLOSED:
             return
         self._taken += len(piece)
         if self._taken - self._credited > WINDOW + frames.BODY:
@@ -149,7 +177,7 @@ class Circuit:
 
     def tell(self, frame: bytes) -> None:
         """Write a frame of this end's own to the channel."""
-        if not self.closed:
+        if self.state is not CLOSED:
             self.channel.send(frame)
             self._settle()
 
@@ -184,9 +212,8 @@ class Circuit:
 
     def close(self) -> None:
         """Close this end of the channel; its data are dropped. Repeatable."""
-        if self.closed:
+        if not self.handle(CLOSE):
             return
-        self.closed = self._ended = self._reported = True
         self._out.clear()
         self._read(False)
         if self._writing:

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mpshell.hosts import lease
 from mpshell.hosts.packets import REFUSED, UNCERTAIN
@@ -16,6 +16,12 @@ from mpshell.wire import messages
 #: Seconds after the end of the switchboard from which nothing runs on any host: its last confirmation, and all
 #: that an outpost may go on after that.
 _UNGUARDED = lease.LEASE + lease.CLEAR
+
+
+# What the switchboard has reported about the end of an engine.
+_NOTHING: Final = "NOTHING"
+_ENDED: Final = "ENDED"
+_LOST: Final = "LOST"  # it has ended itself without a report
 
 
 class FarLink(LocalLink):
@@ -41,8 +47,7 @@ class FarLink(LocalLink):
         self._on_located = on_located
         self._on_end: Callable[[str, bool], object] | None = on_end
         self._located = False
-        #: Its end has been reported by the switchboard; that has ended without.
-        self._end_is_known = self._orphaned = False
+        self._report: str = _NOTHING
 
     @property
     def patience(self) -> float:
@@ -70,19 +75,19 @@ class FarLink(LocalLink):
         elif text.startswith(REFUSED):
             self._end(text.removeprefix(REFUSED))
         if text:
-            self._end_is_known = True
+            self._report = _ENDED
             self.detail = self.detail or text.lstrip(UNCERTAIN + REFUSED)
             self._handle(lifecycle.DEATH)
-        elif self._end_is_known or self.loop is None:
+        elif self._report is _ENDED or self.loop is None:
             self._handle(lifecycle.NOTHING_LEFT)
         else:
             self._be_orphaned()
 
     def _be_orphaned(self) -> None:
         """The switchboard has ended without a report: the engine ends with its lease, unconfirmed."""
-        if self._orphaned or self.loop is None:
+        if self._report is _LOST or self.loop is None:
             return
-        self._orphaned = True
+        self._report = _LOST
         self._lifecycle.certain = False
         self.detail = self.detail or f"{self.host}: the switchboard has ended"
         self.loop.remove_reader(self._sentinel.fd)

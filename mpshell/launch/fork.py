@@ -178,10 +178,24 @@ class ServerProcess:
             self._pidfd.close()
 
 
-def credentials() -> tuple[object, ...]:
-    """Return the credentials with which this thread would run commands now, and its root directory."""
+class Credentials(NamedTuple):
+    """The rights with which a thread runs commands, and its root directory."""
+
+    ids: object
+    privileges: str | None
+    device: int
+    inode: int
+
+
+def _ids() -> object:
+    """Return the users and groups of this thread."""
+    return os.getresuid(), os.getresgid(), tuple(os.getgroups())
+
+
+def credentials() -> Credentials:
+    """Return the credentials with which this thread would run commands now."""
     root = os.stat("/")
-    ids = os.getresuid(), os.getresgid(), tuple(os.getgroups())
+    ids = _ids()
     # A process without capabilities gets some only by executing a program; its ids show whether it may have
     # any.
     if ids not in _plain:
@@ -190,7 +204,7 @@ def credentials() -> tuple[object, ...]:
             _plain.add(ids)
     else:
         privileges = ""
-    return ids, privileges, root.st_dev, root.st_ino
+    return Credentials(ids, privileges, root.st_dev, root.st_ino)
 
 
 def _check_interpreter() -> None:
@@ -267,6 +281,10 @@ class ForkLauncher:
     def credentials(self) -> object:
         """Return the credentials of an engine that is started now."""
         return credentials()
+
+    def may_keep(self, credentials: object) -> bool:
+        """Return whether the users and groups of these credentials are still those of this thread."""
+        return isinstance(credentials, Credentials) and credentials.ids == _ids()
 
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return the fork servers with other credentials than these and the present ones."""

@@ -176,6 +176,12 @@ class Launcher(Protocol):
     def credentials(self) -> object:
         """Return the credentials of an engine that is started now; engines with others must not be used."""
 
+    def may_keep(self, credentials: object) -> bool:
+        """Return whether an engine with these credentials may wait for the next run, as far as that is known.
+
+        It costs next to nothing; all is compared before the engine is leased again.
+        """
+
     def part_with(self, used: set[object]) -> Sequence[Closable]:
         """Return the servers that neither an engine with these credentials nor a new one needs: close them."""
 

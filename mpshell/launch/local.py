@@ -135,10 +135,11 @@ class LocalLink(Leased):
         loop.add_reader(self._sentinel.fd, self._on_sentinel)
 
     def detach(self) -> None:
-        if self._lifecycle.state in lifecycle.SPEAKING:
-            self._unwatch_channel()
-        if self._lifecycle.state in lifecycle.GUARDED:
-            self._unwatch_sentinel()
+        if self.loop is not None and self.loop.intact():
+            if self._lifecycle.state in lifecycle.SPEAKING:
+                self._forget_channel(self.loop)
+            if self._lifecycle.state in lifecycle.GUARDED:
+                self.loop.remove_reader(self._sentinel.fd)
         self._leave_loop()
 
     def _leave_loop(self) -> None:
@@ -253,8 +254,11 @@ class LocalLink(Leased):
 
     def _unwatch_channel(self) -> None:
         if self.loop is not None and self.loop.intact():
-            self.loop.remove_reader(self.channel.fileno())
-            self.loop.remove_writer(self.channel.fileno())
+            self._forget_channel(self.loop)
+
+    def _forget_channel(self, loop: EventLoop) -> None:
+        loop.remove_reader(self.channel.fileno())
+        loop.remove_writer(self.channel.fileno())
 
     def _unwatch_sentinel(self) -> None:
         if self.loop is not None and self.loop.intact():

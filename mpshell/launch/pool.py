@@ -95,7 +95,7 @@ class EnginePool:
             self._leased.discard(link)
             alike = sum(other.ssh_library == link.ssh_library for other in self._idle)
             fits = alike < self._launcher.capacity() and not link.gone
-            if fits and link.credentials == self._launcher.credentials():
+            if fits and self._launcher.may_keep(link.credentials):
                 self._idle.append(link)
                 return
         link.close()

@@ -10,7 +10,7 @@ from mpshell.wire.messages import Configure
 
 def surroundings() -> Configure:
     """Return the working directory, file mode mask and environment of this process."""
-    env = dict(os.environb)
+    env = _environment()
     try:
         cwd = os.getcwdb()
     except FileNotFoundError:
@@ -19,6 +19,16 @@ def surroundings() -> Configure:
     if env.get(b"PWD") is None or not os.path.isabs(env[b"PWD"]):
         env[b"PWD"] = cwd
     return Configure(cwd, _umask(), env)
+
+
+def _environment() -> dict[bytes, bytes]:
+    """Return a copy of this process's environment.
+
+    The public way makes three calls of Python for each variable: 15 us for forty of them, in each run. The
+    dictionary behind it has no public name, so that way is taken where there is none of this name.
+    """
+    data = getattr(os.environb, "_data", None)
+    return dict(data if type(data) is dict else os.environb)
 
 
 def _umask() -> int | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+#: Bytes of a read of a process's status: more than it has without many groups.
+_STATUS_SIZE = 4096
+
 
 def why_unusable() -> str:
     """Return why /proc does not show this process and its children; empty if it does.
@@ -29,10 +32,12 @@ def status_of(process: int | str) -> bytes:
     """
     fd = os.open(f"/proc/{process}/status", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while part := os.read(fd, 4096):
-            parts.append(part)
-        return b"".join(parts)
+        status = part = os.read(fd, _STATUS_SIZE)
+        # It is one record for the kernel, which leaves room in a buffer only at the end.
+        while len(part) == _STATUS_SIZE:
+            part = os.read(fd, _STATUS_SIZE)
+            status += part
+        return status
     finally:
         os.close(fd)
 

@@ -247,9 +247,9 @@ class Settings:
                 self._default[key.removesuffix("name")] = load_worker_class(self._default[key])
 
     def default(self, default_key: str, def_val: Any = None) -> Any:
-        with self._lock:
-            if default_key in self._default:
-                return self._default[default_key]
+        # Without the lock, like `info`; no key is ever removed.
+        if default_key in self._default:
+            return self._default[default_key]
         if default_key in ("local_worker", "distant_worker"):
             with self._lock:
                 name = self._default[f"{default_key}name"]
@@ -271,8 +271,8 @@ class Settings:
             self._default.update(loaded)
 
     def info(self, key: str, default_value: Any = None) -> Any:
-        with self._lock:
-            return self._info.get(key, default_value)
+        # Without the lock: a look-up by text is one step for other threads, and a run makes two dozen.
+        return self._info.get(key, default_value)
 
     def set_info(self, key: str, value: Any) -> None:
         _check_info(key, value)

@@ -38,7 +38,7 @@ def series(container: Any, check: Check) -> Check:
     """Return a check for a list or tuple whose items all pass `check`."""
 
     def passes(value: Any) -> bool:
-        return type(value) is container and all(check(item) for item in value)
+        return type(value) is container and all(map(check, value))
 
     return passes
 
@@ -59,7 +59,11 @@ def fields(*checks: Check) -> Check:
     """Return a check for a message by the checks of its fields."""
 
     def passes(message: Any) -> bool:
-        return all(check(value) for check, value in zip(checks, message, strict=True))
+        # A loop, which takes half the time of a generator: a frame has a few messages, with twenty fields.
+        for check, value in zip(checks, message, strict=True):  # noqa: SIM110
+            if not check(value):
+                return False
+        return True
 
     return passes
 

@@ -19,7 +19,7 @@ from mpshell.runtime.lean import TYPE_CHECKING
 from mpshell.runtime.spool import Spool
 from mpshell.runtime.uncopied import Uncopied
 from mpshell.wire.messages import DISCARD, GATHER, STREAM, JobSpec, Template
-from mpshell.worker.dispatch import Dispatch, check_handler
+from mpshell.worker.dispatch import dispatch_to
 from mpshell.worker.events import DROPPED, STARTED, WAITING, WorkerEvents
 from mpshell.worker.text import check_text
 
@@ -68,7 +68,7 @@ class WorkerParts(Uncopied, WorkerEvents):
         stderr: bool = False,
         autoclose: bool = False,
     ) -> None:
-        self._dispatch = Dispatch(check_handler(handler))
+        self._dispatch = dispatch_to(handler)
         self.timeout = check_timeout(timeout)
         self.stderr = bool(stderr)
         self.autoclose = bool(autoclose)
@@ -102,7 +102,7 @@ class WorkerParts(Uncopied, WorkerEvents):
 
     @eh.setter
     def eh(self, handler: Any) -> None:
-        self._dispatch = Dispatch(check_handler(handler))
+        self._dispatch = dispatch_to(handler)
         if self.job is not None and self._dispatch.wants_clients:
             self.job.wants_events = True
 

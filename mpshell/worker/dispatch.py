@@ -109,3 +109,12 @@ def _is_legacy(method: Method | None) -> bool:
         return len(inspect.getfullargspec(method).args) == _LEGACY_PARAMETERS
     except TypeError:
         return False
+
+
+#: The methods of no handler at all: one object, since making it is a tenth of making a worker.
+_NO_METHODS = Dispatch(None)
+
+
+def dispatch_to(handler: Any) -> Dispatch:
+    """Return the methods of a handler, or of None; TypeError for an object without a single `ev_*` method."""
+    return _NO_METHODS if handler is None else Dispatch(check_handler(handler))

@@ -108,6 +108,31 @@ def test_a_tree_is_relayed_and_goes_on_from_a_journal(nodes: Nodes, tmp_path: Pa
     nodes.check_clean()
 
 
+def test_several_sources_with_a_tree_among_them(nodes: Nodes, tmp_path: Path) -> None:
+    """To a directory; one node has a file where the tree would be, and gets the other sources."""
+    tree = make_tree(tmp_path / "tree")
+    (tmp_path / "small").write_text("small")
+    homes = [nodes.homes / name for name in ("n1", "n2", "n3", "n4")]
+    for home in homes:
+        (home / "place").mkdir()
+    (homes[1] / "place" / "tree").write_text("in the way")
+    done = mpshell(
+        "-O", f"ssh_path={shlex.quote(str(nodes.program))}", "-w", "n[1-4]", "--relay", "-v", "-c",
+        str(tmp_path / "image"), str(tree), str(tmp_path / "small"), "--dest", "~/place",
+    )  # fmt: skip
+    assert done.code == 1, done.err
+    assert re.search("^mpshell: n2: relay: .*is there and no directory", done.err, re.MULTILINE)
+    # The file and the tree; the small file goes flat.
+    assert done.err.count("<- this host") >= 2
+    for home in homes:
+        assert (home / "place" / "image").read_bytes() == (tmp_path / "image").read_bytes()
+        assert (home / "place" / "small").read_text() == "small"
+        if home.name != "n2":
+            assert contents(home / "place" / "tree", modes=False) == contents(tree, modes=False)
+    assert (homes[1] / "place" / "tree").read_text() == "in the way"
+    nodes.check_clean()
+
+
 def test_a_dry_run_of_a_tree_shows_its_size(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree")
     done = mpshell("-w", "n1", "--relay", "--dry-run", "-c", str(tree), "--dest", "/tmp/x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -15,6 +16,8 @@ import pytest
 
 from mpshell import Task, task_cleanup, task_self, task_terminate
 from tests.ssh.openssh import OpenSsh, installed_version, openssh
+from tests.ssh.relayhomes import SIZE, Homes
+from tests.trees import make_tree
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "sshd"
 
@@ -136,3 +139,34 @@ def source(tmp_path: Path) -> Path:
     path.chmod(0o751)
     os.utime(path, (1_000_000_000, 1_100_000_000))
     return path
+
+
+@pytest.fixture
+def homes(ssh_server: SshServer) -> Iterator[Homes]:
+    made = Homes(ssh_server)
+    yield made
+    # The server is shared with other tests; their nodes have one home.
+    shutil.rmtree(made.directory)
+
+
+@pytest.fixture
+def relay_task(ssh_task: Task, ssh_server: SshServer) -> Task:
+    ssh_task.set_info("relay_least", 0)
+    ssh_task.set_info("relay_options", f"-F {ssh_server.config}")
+    return ssh_task
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(SIZE))
+    path.chmod(0o640)
+    os.utime(path, (1_000_000_000, 1_100_000_000))
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = make_tree(tmp_path / "tree")
+    (root / "deep" / "large").write_bytes(os.urandom(SIZE))
+    return root

@@ -8,80 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from mpshell import EventHandler, Task
-from tests.faults.conftest import engines
-from tests.relays import SOON, kill_node, running_in, tokens_in
-from tests.ssh.conftest import SshServer
+from mpshell import Task
+from tests.relays import kill_node
+from tests.ssh.relayhomes import NODES, Homes, Sources
 from tests.support import eventually, paths_below
-from tests.trees import contents, make_tree
-
-NODES = "node[1-6]"
-SIZE = 5_000_001
-
-
-class Homes:
-    """The homes of the nodes, one for each address."""
-
-    def __init__(self, server: SshServer) -> None:
-        self.directory = server.directory / "homes"
-        self.of = {}
-        #: Of copies that were seen: a process of an sshd of theirs has another home.
-        self.tokens: set[str] = set()
-        for number in range(1, 7):
-            node = f"node{number}"
-            self.of[node] = self.directory / server.address(node)[0]
-            self.of[node].mkdir(parents=True, exist_ok=True)
-
-    def left(self) -> list[str]:
-        """Return the leftovers of a relay copy: files, and processes of the nodes."""
-        self.tokens |= tokens_in(self.directory)
-        files = [str(path) for path in paths_below(self.directory, ".mpshell-*")]
-        return files + running_in(self.directory, self.tokens)
-
-    def check_clean(self) -> None:
-        assert eventually(lambda: not self.left(), SOON), self.left()
-
-
-@pytest.fixture
-def homes(ssh_server: SshServer) -> Iterator[Homes]:
-    made = Homes(ssh_server)
-    yield made
-    # The server is shared with other tests; their nodes have one home.
-    shutil.rmtree(made.directory)
-
-
-@pytest.fixture
-def relay_task(ssh_task: Task, ssh_server: SshServer) -> Task:
-    ssh_task.set_info("relay_least", 0)
-    ssh_task.set_info("relay_options", f"-F {ssh_server.config}")
-    return ssh_task
-
-
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    path = tmp_path / "large"
-    path.write_bytes(os.urandom(SIZE))
-    path.chmod(0o640)
-    os.utime(path, (1_000_000_000, 1_100_000_000))
-    return path
-
-
-class Sources(EventHandler):
-    def __init__(self, act: Any = None) -> None:
-        self.seen: list[tuple[str, str | None]] = []
-        self._act = act
-
-    def ev_relay(self, worker: Any, node: str, source: str | None, offset: int) -> None:
-        self.seen.append((node, source))
-        if self._act is not None and len(self.seen) == 6:
-            self._act(worker)
+from tests.trees import contents
 
 
 @pytest.mark.parametrize("way", ["ssh", "sshd"])
@@ -151,25 +88,6 @@ def test_an_abort_leaves_nothing(relay_task: Task, homes: Homes, large: Path) ->
     homes.check_clean()
 
 
-@pytest.mark.parametrize("way", ["ssh", "sshd"])
-def test_a_lost_engine_leaves_nothing(
-    way: str, relay_task: Task, homes: Homes, large: Path
-) -> None:
-    def kill(worker: Any) -> None:
-        assert homes.left()
-        os.kill(engines()[0].pid, signal.SIGKILL)
-
-    worker = relay_task.copy(large, "~/target", NODES, handler=Sources(kill), relay=way)
-    relay_task.resume()
-    found = {outcome.node: outcome for outcome in worker.outcomes()}
-    assert set(found) == set(homes.of)
-    for node, outcome in found.items():
-        assert outcome.ok or outcome.reason == "lost" or outcome.detail
-        if outcome.ok:
-            assert (homes.of[node] / "target").read_bytes() == large.read_bytes()
-    homes.check_clean()
-
-
 PROGRAM = """
 import json, sys
 from mpshell import EventHandler, task_self
@@ -214,13 +132,6 @@ def started(task: Task, transport: str, source: Path, way: str = "ssh") -> subpr
     given = json.dumps([info, transport, str(source), NODES, way])
     words = [sys.executable, "-c", PROGRAM, given]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = make_tree(tmp_path / "tree")
-    (root / "deep" / "large").write_bytes(os.urandom(SIZE))
-    return root
 
 
 @pytest.mark.parametrize("way", ["ssh", "sshd"])

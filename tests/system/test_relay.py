@@ -18,6 +18,7 @@ from mpshell.errors import WorkerError
 from tests.faults.conftest import engines
 from tests.relaynodes import Nodes
 from tests.support import eventually
+from tests.trees import check_all_or_nothing, make_tree
 
 SIZE = 6_000_000
 
@@ -277,10 +278,15 @@ def test_a_timeout_is_each_node_s_own(relaying: Task, nodes: Nodes, tmp_path: Pa
     nodes.check_clean(killed=True)
 
 
+@pytest.mark.parametrize("kind", ["file", "tree"])
 def test_a_killed_engine_loses_nodes_and_leaves_nothing(
-    relaying: Task, nodes: Nodes, source: Path
+    kind: str, relaying: Task, nodes: Nodes, source: Path, tmp_path: Path
 ) -> None:
+    if kind == "tree":
+        tree = make_tree(tmp_path / "tree")
+        source = source.rename(tree / "image").parent
     names = nodes.make(4)
+    nodes.begin_together()
     relaying.set_info("engines", 2)
 
     class Kill(Sources):
@@ -295,8 +301,7 @@ def test_a_killed_engine_loses_nodes_and_leaves_nothing(
     assert set(found) == set(names)
     assert "lost" in {outcome.reason for outcome in found.values()}
     for name in names:
-        if found[name].ok:
-            assert (nodes.homes / name / "image").read_bytes() == source.read_bytes()
+        check_all_or_nothing(nodes.homes / name / "image", source, arrived=found[name].ok)
     nodes.check_clean(killed=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable
 
 from mpshell.coordinator.relayline import RelayLine
@@ -210,11 +211,9 @@ class SimNet:
             node = self.nodes[rank]
             sent = self._grow(node, self.size, min(self.bandwidth / len(fed), node.bandwidth), True)
             self.head_sent += sent
-        shares: dict[int, int] = {}
-        for node in self.nodes:
-            if node.source is not None and node.alive:
-                shares[node.source] = shares.get(node.source, 0) + 1
-        for node in self.nodes:
+        fetching = [node for node in self.nodes if node.source is not None and node.alive]
+        shares = Counter(node.source for node in fetching)
+        for node in fetching:
             if node.source is None or not node.alive or node.arrived or node.cut:
                 continue
             source = self.nodes[node.source]

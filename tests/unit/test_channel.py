@@ -49,15 +49,30 @@ def test_a_byte_at_a_time(pair: tuple[Channel, socket.socket]) -> None:
     assert frames == FRAMES
 
 
-@pytest.mark.parametrize("cut", range(len(WIRE) + 1))
-def test_cut_anywhere_only_whole_frames_come(cut: int, pair: tuple[Channel, socket.socket]) -> None:
-    channel, peer = pair
-    peer.send(WIRE[:cut])
-    peer.close()
-    whole = received(channel)
-    assert whole == FRAMES[: len(whole)]
+def test_cut_anywhere_only_whole_frames_come() -> None:
     ends = [4, 9, len(WIRE)]
-    assert len(whole) == sum(cut >= end for end in ends)
+    for cut in range(len(WIRE) + 1):
+        channel, fd = channel_pair()
+        with socket.socket(fileno=fd) as peer:
+            peer.send(WIRE[:cut])
+        whole = received(channel)
+        channel.close()
+        assert whole == FRAMES[: sum(cut >= end for end in ends)], cut
+
+
+def test_a_long_frame_takes_larger_reads_and_a_short_one_after_it_a_small_one(
+    pair: tuple[Channel, socket.socket],
+) -> None:
+    channel, peer = pair
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    long = os.urandom((1 << 17) + 5)
+    for frames in ([b"short"], [long], [b"short"], [b"", long, b"a"]):
+        peer.sendall(b"".join(struct.pack("!i", len(frame)) + frame for frame in frames))
+        found: list[bytes] = []
+        while len(found) < len(frames):
+            found += channel.receive()
+        assert found == frames
+    assert channel.receive() == []
 
 
 def test_nothing_to_read_is_no_frame(pair: tuple[Channel, socket.socket]) -> None:

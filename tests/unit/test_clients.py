@@ -9,6 +9,7 @@ import pytest
 from mpshell.engine import client as states
 from mpshell.engine.clients import Clients
 from mpshell.engine.libc import Environment
+from mpshell.engine.life import Life
 from mpshell.engine.stdin import InputFeed, InputLog
 from mpshell.engine.uplink import Uplink
 from mpshell.engine.work import EngineJob, Execution
@@ -106,6 +107,7 @@ class Bench:
         self.uplink = Uplink(
             self._far,
             self.loop,
+            Life(),
             collect=_nothing,
             on_turn=_nothing,
             on_clear=_nothing,
@@ -291,6 +293,25 @@ def test_one_that_starts_late_reads_the_log_from_its_beginning() -> None:
     InputFeed(late, log, None)
     assert early.taken == late.taken == b"first second"
     assert not early.has_input and not late.has_input
+
+
+def test_a_log_that_has_lost_a_part_gives_no_more_and_no_end() -> None:
+    """A command would take an end for that of the whole input."""
+    log, early = InputLog(), FakeCarrier()
+    InputFeed(early, log, None)
+    log.write(b"first")
+    log.lose_rest()
+    log.write(b"third")
+    log.close()
+    late = FakeCarrier()
+    InputFeed(late, log, None)
+    assert early.taken == late.taken == b"first"
+    assert early.has_input and late.has_input and not log.is_empty
+    whole = InputLog()
+    assert not whole.is_empty
+    whole.close()
+    whole.lose_rest()
+    assert whole.is_empty
 
 
 def test_an_end_before_a_start_is_an_error(bench: Bench) -> None:

@@ -55,8 +55,10 @@ class Run:
         self.clock = Clock()
         self.loop = EventLoop(self.clock)
         self.engine = Engine()
+        run = CoordinatorRun(self.loop, Interrupts())
+        run.hold()
         self.set = EngineSet(
-            CoordinatorRun(self.loop, Interrupts()),
+            run,
             cast(EnginePool, self.engine),
             lambda clients: 1,
             m.Configure(b"/", None, {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mpshell.coordinator.retry import RETRY_LOST
 from mpshell.errors import EngineStartError, EngineTimeoutException
 from mpshell.wire import messages as m
+from tests.fakes import FakeEngine
 from tests.faults.test_processes import FAULTS
 from tests.unit.scene import Scene, events_of, of_reason
 
@@ -385,3 +386,55 @@ def test_any_history_gives_each_node_one_verdict(
         # Each reported start is counted: no command has started more often than its outcome has attempts.
         assert all(started[str(key)] <= max(1, o.attempt) for key, o in outcomes.items())
     assert scene.most <= most
+
+
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> list[list[m.Message]]:
+    """Give the frames that are sent to engines."""
+    sent: list[list[m.Message]] = []
+    send = FakeEngine.send
+
+    def note(
+        engine: FakeEngine, commands: list[m.Message], descriptors: Sequence[int] = ()
+    ) -> None:
+        sent.append(commands)
+        send(engine, commands, descriptors)
+
+    monkeypatch.setattr(FakeEngine, "send", note)
+    return sent
+
+
+def test_the_end_of_a_run_goes_to_an_engine_in_one_frame(frames: list[list[m.Message]]) -> None:
+    """It is woken once for the end of its last job and that of the run."""
+    scene = Scene(engines=1)
+    scene.job(3)
+    scene.run()
+    assert frames[-1] == [m.ForgetJob(1), m.EndRun()]
+
+
+@pytest.mark.parametrize("work", [True, False])
+def test_a_run_that_seems_over_and_goes_on_keeps_nothing_back(
+    work: bool, frames: list[list[m.Message]]
+) -> None:
+    """Another thread has a job or a timer for it: the engine gets the end of its job all the same."""
+    scene = Scene(engines=1)
+    scene.job(1)
+    run = scene.coordinator.run
+    idle: list[int] = []
+
+    def on_idle() -> bool:
+        idle.append(len(frames))
+        if len(idle) == 1 and work:
+            scene.job(1)
+        elif len(idle) == 1:
+            run.hold()
+            run.loop.call_later(60, run.unhold)
+        return run.held
+
+    scene.coordinator.run_until_idle(None, on_idle)
+    scene.coordinator.close()
+    assert len(idle) == 2
+    assert frames[idle[0]][0] == m.ForgetJob(1) and m.EndRun() not in frames[idle[0]]
+    assert frames[-1][-1] == m.EndRun()
+    for job in scene.jobs:
+        scene.check(job)

@@ -28,13 +28,23 @@ from mpshell.nodeset import (
 WRONG: Any = 5
 
 
-NUMBERS = st.integers(0, 12).flatmap(lambda n: st.sampled_from([f"{n}", f"{n:02d}", f"{n:03d}"]))
+NUMBERS = [f"{n:0{width}d}" for n in range(13) for width in (1, 2, 3)]
 
 
 def names_of(*patterns: str) -> st.SearchStrategy[str]:
-    """Return names of those patterns, in which {} stands for a number of one to three digits."""
-    parts = st.tuples(st.sampled_from(patterns), NUMBERS, NUMBERS, NUMBERS)
-    return parts.map(lambda drawn: drawn[0].format(*drawn[1:]))
+    """Return names of those patterns, in which {} stands for a number of one to three digits.
+
+    A name is one draw, the number of its pattern and its numbers: four draws take four times as long.
+    """
+    count = len(NUMBERS)
+
+    def name(drawn: int) -> str:
+        rest, pattern = divmod(drawn, len(patterns))
+        return patterns[pattern].format(
+            NUMBERS[rest % count], NUMBERS[rest // count % count], NUMBERS[rest // count**2]
+        )
+
+    return st.integers(0, len(patterns) * count**3 - 1).map(name)
 
 
 NAMES = names_of(
@@ -362,7 +372,7 @@ def test_slices_and_positions_are_those_of_the_list(
         assert name in nodes
 
 
-COUNT = 100_000
+COUNT = 40_000
 LONG_TEXTS = {
     "one range": f"node[1-{COUNT}]",
     "a list": ",".join(f"node{n}" for n in range(COUNT)),
@@ -373,7 +383,7 @@ LONG_TEXTS = {
 
 @pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
 def test_long_sets_are_quick(text: str) -> None:
-    # Bounds some fifty times what it takes: only growth faster than linear can break them.
+    # Of processor time each takes some 0.02 s; with each pair compared it would be ten seconds.
     nodes = NodeSet(text)
     names = list(nodes)
     steps: list[Callable[[], object]] = [
@@ -387,9 +397,9 @@ def test_long_sets_are_quick(text: str) -> None:
     ]
     assert len(nodes) == len(names) == COUNT
     for step in steps:
-        start = time.monotonic()
+        start = time.thread_time()
         step()
-        assert time.monotonic() - start < 5
+        assert time.thread_time() - start < 2
 
 
 def test_a_number_too_long_for_the_interpreter_is_named() -> None:

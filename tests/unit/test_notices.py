@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from mpshell.coordinator.engine import EngineState
 from mpshell.coordinator.notices import NoticeCounts
-from mpshell.wire.messages import Notices
 from mpshell.wire.notices import NOTICE_REASON
 
 FALLBACK = f"over ssh(1) in place of asyncssh{NOTICE_REASON}"
@@ -27,7 +25,7 @@ def warned(*counts: list[tuple[str, int]]) -> list[str]:
     run = FakeRun()
     notices = NoticeCounts(cast("Any", run))
     for each in counts:
-        notices.handlers[Notices](cast("EngineState", None), Notices(each))
+        notices.count(each)
     notices.tell_counts()
     notices.tell_counts()
     return run.warned

@@ -11,7 +11,7 @@ import mpshell
 from mpshell.connect import pool
 from mpshell.coordinator import engine, job, relaynode
 from mpshell.engine import client, life
-from mpshell.hosts import contact
+from mpshell.hosts import circuit, contact
 from mpshell.launch import lifecycle
 from mpshell.task import ports, threads
 
@@ -31,6 +31,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Table, set[str]]] = {
         lifecycle.STATES, lifecycle.EVENTS, lifecycle.TABLE, {lifecycle.FENCE},
     ),
     "connect/pool.py": (pool.STATES, pool.EVENTS, pool.TABLE, set()),
+    "hosts/circuit.py": (circuit.STATES, circuit.EVENTS, circuit.TABLE, set()),
     "hosts/contact.py": (contact.STATES, contact.EVENTS, contact.TABLE, set()),
     "engine/life.py": (life.STATES, life.EVENTS, life.TABLE, set()),
     "engine/client.py": (client.STATES, client.EVENTS, client.TABLE, set()),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Recorded:
         self.store = Store.open(str(path), sync=False)
         self.recorder = Recorder(self.store, Beginning({}), described, self.warnings.append)
         self.scene = Scene(fanout=FANOUT, observer=self.recorder, heartbeat=HEARTBEAT, **settings)
+        self.outside = sqlite3.connect(path)
         self.seen = 0
         self.checks = True
         take = FakeEngine.take
@@ -48,8 +50,7 @@ class Recorded:
         patch.setattr(FakeEngine, "take", checked)
 
     def rows(self, statement: str) -> list[Any]:
-        with closing(sqlite3.connect(self.path)) as journal:
-            return journal.execute(statement).fetchall()
+        return self.outside.execute(statement).fetchall()
 
     def check_handed_out(self, indexes: range) -> None:
         """Check that clients are in the file, for a program after a kill, when they reach an engine."""
@@ -79,8 +80,21 @@ class Recorded:
 
 
 @pytest.fixture
-def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    return Recorded(tmp_path / "journal", monkeypatch)
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Recorded]]:
+    """Give a function that makes a recorded run with some settings."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> Recorded:
+            made = Recorded(tmp_path / "journal", monkeypatch, **settings)
+            stack.enter_context(closing(made.outside))
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def recorded(record: Callable[..., Recorded]) -> Recorded:
+    return record()
 
 
 @pytest.mark.parametrize("fault", HISTORIES)
@@ -98,8 +112,8 @@ def test_what_reaches_an_engine_is_in_the_file_and_each_verdict_too(
     assert recorded.reasons()["exit"] == len(of_reason(outcomes, m.EXITED))
 
 
-def test_each_attempt_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = Recorded(tmp_path / "journal", monkeypatch, retry=RETRY_LOST)
+def test_each_attempt_is_a_row(record: Callable[..., Recorded]) -> None:
+    recorded = record(retry=RETRY_LOST)
     job = recorded.begin()
     recorded.scene.after(9, lambda: HISTORIES["all engines killed"](recorded.scene))
     recorded.run()
@@ -112,9 +126,9 @@ def test_each_attempt_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nodes_of_a_host_that_is_cut_off_may_have_run_until_their_loss_is_certain(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    record: Callable[..., Recorded],
 ) -> None:
-    recorded = Recorded(tmp_path / "journal", monkeypatch, far=True)
+    recorded = record(far=True)
     recorded.begin()
     scene = recorded.scene
     handed_out: set[str] = set()

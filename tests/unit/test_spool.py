@@ -45,7 +45,7 @@ def content(spool: Spool, most: int = 65536, start: int = 0) -> bytes:
 def test_all_can_be_read_at_any_time_from_any_place(largest: int, tmp_path: Path) -> None:
     chance = random.Random(largest)
     spool = Spool({b"TMPDIR": os.fsencode(tmp_path)}, in_memory=MEMORY)
-    whole = b""
+    whole = bytearray()
     before = len(files())
     while len(whole) < 3 * MEMORY:
         data = chance.randbytes(chance.randrange(largest))

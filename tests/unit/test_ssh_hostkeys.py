@@ -27,7 +27,7 @@ from mpshell.ssh.hostkeys import (
     rsa_bits,
 )
 
-MANY = 100_000
+MANY = 20_000
 
 
 def key(number: int) -> bytes:
@@ -51,8 +51,8 @@ def test_a_long_file_of_hashed_names_costs_a_connection_little(long_file: Path) 
     before = time.process_time()
     for number in range(0, MANY, 100):
         assert hosts.check_key(f"node{number}", key(number)).state == KNOWN
-    # A hundredth of a millisecond each; all the lines for each would be 200 ms.
-    assert (time.process_time() - before) / 1000 < 0.002
+    # A hundredth of a millisecond each; all the lines for each would be 40 ms.
+    assert (time.process_time() - before) / len(range(0, MANY, 100)) < 0.002
 
 
 def test_a_long_file_is_looked_through_for_keys_that_are_not_found(long_file: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_long_file_is_looked_through_for_keys_that_are_not_found(long_file: Pa
     assert hosts.check_key("node7", key(8)).state == UNDECIDED
     assert hosts.known_types("node7") is None
     slices = sum(1 for _ in hosts.slices("node7"))
-    assert slices >= 100
+    assert slices >= MANY // 1000
     verdict = hosts.check_key("node7", key(8))
     assert verdict.state == CHANGED
     assert verdict.line is not None
@@ -205,7 +205,7 @@ def test_a_line_is_there_as_a_whole_or_not(tmp_path: Path) -> None:
 
 
 def test_a_hashed_name_is_added_to_a_long_file_at_no_cost(long_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "known").write_bytes(long_file.read_bytes())
+    (tmp_path / "known").write_bytes(long_file.read_bytes() * 5)
     before = time.process_time()
     for number in range(50):
         append_line(str(tmp_path / "known"), os.fsdecode(line(hash_name("new"), number)).rstrip())

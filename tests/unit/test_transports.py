@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mpshell.engine.argv import Command, PathCache
+from mpshell.engine.libc import Environment
 from mpshell.wire.messages import GATHER, LOG_END, NODE, RANK, JobSpec, Template
 from mpshell.worker.exec import parse_template
 from mpshell.worker.pdsh import diagnose_pdsh
@@ -18,12 +19,12 @@ def job(shell: Template | None, argv: tuple[Template, ...] = ()) -> JobSpec:
 
 
 def test_a_line_for_the_shell_has_node_and_rank_filled_in() -> None:
-    command = Command(job(("echo ", NODE, ":", RANK, " é")), {})
+    command = Command(job(("echo ", NODE, ":", RANK, " é")), Environment({}))
     assert command.argv("n\udcff1", 7) == [b"/bin/sh", b"-c", b"echo n\xff1:7 \xc3\xa9"]
 
 
 def test_words_to_execute_are_not_changed() -> None:
-    command = Command(job(None, (("ssh",), (NODE,), ("echo %h; $x",))), {})
+    command = Command(job(None, (("ssh",), (NODE,), ("echo %h; $x",))), Environment({}))
     assert command.argv("n1", 0) == [b"ssh", b"n1", b"echo %h; $x"]
     assert command.direct(command.argv("n1", 0)) is None
 
@@ -50,12 +51,12 @@ def test_words_to_execute_are_not_changed() -> None:
 def test_only_plain_words_are_executed_without_a_shell(
     line: str, words: list[bytes] | None
 ) -> None:
-    command = Command(job((line,)), {})
+    command = Command(job((line,)), Environment({}))
     assert command.direct(command.argv("n1", 0)) == words
 
 
 def test_functions_in_the_environment_need_the_shell() -> None:
-    command = Command(job(("uname",)), {b"BASH_FUNC_uname%%": b"() { :; }"})
+    command = Command(job(("uname",)), Environment({b"BASH_FUNC_uname%%": b"() { :; }"}))
     assert command.direct(command.argv("n1", 0)) is None
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 
 from mpshell.cli.report.page import write
+from mpshell.cli.report.place import OwnPlace
 from mpshell.cli.terminal import Terminal
 from mpshell.errors import JournalError
 from mpshell.journal.past import Past, PastRun
@@ -21,7 +20,7 @@ class RunReport:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._target = options.report
-        self._own: str | None = None
+        self._own: OwnPlace | None = None
         self._journal = ""
         #: Why there is no journal to make the page from, None while there is one.
         self._why: str | None = None
@@ -34,9 +33,9 @@ class RunReport:
         if self._journal:
             return
         try:
-            # The output of the nodes stands in it: mkdtemp makes a directory for this user alone.
-            self._own = tempfile.mkdtemp(prefix="mpshell-report-")
-            self._journal = os.path.join(self._own, "journal")
+            # The output of the nodes stands in it.
+            self._own = OwnPlace()
+            self._journal = os.path.join(self._own.path, "journal")
             # Where it has no room the run goes on without a page.
             Store.open(self._journal, sync=False).close()
         except OSError as error:
@@ -67,7 +66,7 @@ class RunReport:
     def close(self) -> None:
         """Remove the journal that was made for the report. Repeatable."""
         if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
+            self._own.remove()
             self._own = None
 
 
