@@ -57,14 +57,17 @@ c=; x=; g=; r=; fed=; rm -f -- in.* err.* fault.* last.* sum.*;
 };
 # Directories of a tree may be such that not even their owner may write to them.
 drop() { if [ -d tree ]; then chmod -R u+rwx tree; rm -rf -- tree; fi; };
+# A SERVE that has just begun makes its fifo here and removes it soon, and a tar that was at work may make
+# another file before it ends: then the directory is not empty.
+wipe() { for i in 1 2 3 4 5; do rm -f -- ./*; drop; (cd -P .. && rmdir -- "$t") && break;
+[ -e "../$t" ] || break; sleep 1; done; };
 finish() {
 # A signal now would end this before all is cleared away.
 trap "" USR1 HUP INT TERM PIPE;
 # One in a `wait` before may have taken the status of a child that had just ended, and bash then waits for that
 # child as long as it has others: so these end before stop waits again.
 kill $tick $sshd $log; for i in $tick $sshd $log; do wait $i; done; stop;
-if [ "$o" = in ]; then rm -f -- ./*; drop; cd -P .. && rmdir -- "$t";
-elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
+if [ "$o" = in ]; then wipe; elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
 };
 trap 'finish 2>/dev/null; if [ "$why" = directory ]; then why="$d is a directory"; fi;
 if [ -n "$why" ]; then say "fail $why"; exit 1; fi; exit $z' EXIT;
@@ -114,10 +117,7 @@ untrapped;
 # Its sleep outlives it, and would keep the connection open with stdout.
 ( exec 8>&-; l=0; while sleep 1 >/dev/null && kill -0 $$; do
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
-kill $sshd $log;
-# A tar that was at work may make another file before it ends.
-for i in 1 2 3 4 5; do rm -f -- ./*; drop; (cd -P .. && rmdir -- "$t") && break;
-[ -e "../$t" ] || break; sleep 1; done;
+kill $sshd $log; wipe;
 ) </dev/null 2>/dev/null & eval "tick=$pid";
 trapped;
 """

@@ -317,6 +317,29 @@ def test_a_name_may_hold_any_byte(name: str, place: Place, source: Path) -> None
     head.close()
 
 
+def test_a_fifo_that_comes_at_the_end_is_removed(
+    tmp_path: Path, source: Path, places: Callable[..., Place]
+) -> None:
+    """A node that begins to pull then has its parent make one beside the part."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    stand_in = programs / "rmdir"
+    stand_in.write_text(
+        "#!/bin/sh\n"
+        "for i; do :; done\n"
+        f'mkdir {tmp_path}/once 2>/dev/null && mkfifo "$i/serve.1"\n'
+        f'exec {shutil.which("rmdir")} "$@"\n'
+    )
+    stand_in.chmod(0o755)
+    head = Head(places(path=f"{programs}:{os.environ['PATH']}"), source)
+    (node,) = head.ready("n1")
+    head.feed_rest(node).end()
+    node.wait("done")
+    assert node.over() == 0
+    assert (tmp_path / "once").exists()
+    head.close()
+
+
 def test_a_target_that_is_a_directory_gets_the_file_under_its_name(
     place: Place, source: Path
 ) -> None:
