@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _INTERRUPTED = 128 + signal.SIGINT
 
 
-def _leave(number: int, frame: object) -> None:
-    os._exit(_INTERRUPTED)
+def _leave_with(status: int) -> None:
+    """Have Ctrl-C end this process with a status."""
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(status))
 
 
 def start(program: str, load: Callable[[], Work], words: Sequence[str] | None) -> int:
@@ -30,7 +31,7 @@ def start(program: str, load: Callable[[], Work], words: Sequence[str] | None) -
     # Not where it is ignored, as in the background of a shell, or where a caller has a handler.
     ours = words is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
-        signal.signal(signal.SIGINT, _leave)
+        _leave_with(_INTERRUPTED)
     from mpshell.cli.guard import guarded
 
     work = load()
@@ -38,10 +39,13 @@ def start(program: str, load: Callable[[], Work], words: Sequence[str] | None) -
     def run() -> int:
         if not ours:
             return work(sys.argv[1:] if words is None else words)
+        status = 0
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            return work(sys.argv[1:])
+            status = work(sys.argv[1:])
         finally:
-            signal.signal(signal.SIGINT, _leave)
+            # A status of the work stays, as that of SIGTERM. Output may be lost, which is no success.
+            _leave_with(status or _INTERRUPTED)
+        return status
 
     return guarded(program, run)

@@ -84,6 +84,12 @@ def test_at_the_exit_of_the_interpreter(words: list[str], shown: bytes, tmp_path
     assert (done.returncode, done.stdout, done.stderr) == (130, shown, b"")
 
 
+def test_the_status_of_the_work_stays_at_the_exit(tmp_path: Path) -> None:
+    """As that of SIGTERM, with a Ctrl-C behind it."""
+    done = interrupted("exit", tmp_path, [*PROGRAM, "-S", "-w", "n1", "-R", "exec", "exit 3"])
+    assert done.returncode == 3
+
+
 @pytest.mark.parametrize("moment", ["mpshell.cli.command", "mpshell.cli.run", "exit"])
 def test_where_it_is_ignored_it_stays_so(moment: str, tmp_path: Path) -> None:
     """As for a command in the background of a shell script."""
