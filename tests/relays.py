@@ -149,7 +149,7 @@ class Node:
         self._seq = 0
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            errors="surrogateescape",
+            errors="surrogateescape", start_new_session=True,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -207,6 +207,8 @@ class Node:
         """Wait for its end, and return the exit status."""
         code = self.process.wait(PATIENCE)
         self._thread.join(PATIENCE)
+        # To close a stream that is being read would wait for ever.
+        assert not self._thread.is_alive(), f"a process of {self.name} still has its stdout"
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()

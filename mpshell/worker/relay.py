@@ -34,6 +34,10 @@ SSH, SSHD = "ssh", "sshd"
 #: Bytes that mean the same to every shell; others are sent as @ with their number, see `relayserve.DECODE`.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./_-")
 
+#: Seconds that a node has to clear away before it is killed, at least: sshd kills the whole group, and what is
+#: left then stays.
+CLEARING = 10.0
+
 #: Characters of a script in one word of a command, at most.
 _LONGEST_WORD = 2500
 
@@ -66,14 +70,14 @@ finish() {
 trap "" USR1 HUP INT TERM PIPE;
 # One in a `wait` before may have taken the status of a child that had just ended, and bash then waits for that
 # child as long as it has others: so these end before stop waits again.
-kill $tick $sshd $log; for i in $tick $sshd $log; do wait $i; done; stop;
+kill $sshd $log; kill -9 $tick; for i in $tick $sshd $log; do wait $i; done; stop;
 if [ "$o" = in ]; then wipe; elif [ -n "$o" ]; then rmdir -- "$p/$t"; fi;
 };
 trap 'finish 2>/dev/null; if [ "$why" = directory ]; then why="$d is a directory"; fi;
 if [ -n "$why" ]; then say "fail $why"; exit 1; fi; exit $z' EXIT;
 trap 'z=0; exit 0' USR1;
 # While it forks it has no traps: a signal for a child that still has the traps of its parent would be lost.
-# When it is killed then, the clock clears away.
+# When it is ended then, the clock clears away.
 trapped() { trap 'exit 1' HUP INT TERM PIPE; };
 untrapped() { trap - HUP INT TERM PIPE; };
 trapped;
@@ -111,13 +115,17 @@ mkfifo life || die "$d: no named pipe can be made beside it, which a relay copy 
 exec 8<>life;
 """
 
-# No other process watches this shell: if it was killed, the clock removes its files.
+# No other process watches this shell: if it was killed, the clock removes its files. sshd signals the whole
+# group: a clock that did not ignore that from its begin would end together with a shell that has no traps.
 _CLOCK = """
-untrapped;
+trap "" HUP INT TERM PIPE;
 # Its sleep outlives it, and would keep the connection open with stdout.
 ( exec 8>&-; l=0; while sleep 1 >/dev/null && kill -0 $$; do
 size; [ "${s:-$l}" = "$l" ] || echo "mpshell at $s"; l=${s:-$l}; done;
-kill $sshd $log; wipe;
+kill $sshd $log;
+# What waits in open for the other end of a fifo would wait for ever. Each gets one, for a second.
+for i in *; do if [ -p "$i" ]; then { exec 9<>"$i"; sleep 1; } & fi; done; wait;
+wipe;
 ) </dev/null 2>/dev/null & eval "tick=$pid";
 trapped;
 """

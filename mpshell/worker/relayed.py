@@ -167,8 +167,9 @@ class Relayed(WorkerSsh):
             connect = connect._replace(copy=None, command=command, options=options)
             self._over_connection = connect
         job.spec = job.spec._replace(
-            stdin=True, stdin_each=True, separate_stderr=True, stdout_mode=STREAM, connect=connect
-        )
+            stdin=True, stdin_each=True, separate_stderr=True, stdout_mode=STREAM, connect=connect,
+            grace=max(job.spec.grace, relay.CLEARING),
+        )  # fmt: skip
         if self._order:
             job.nodes = list(self._order)
             job.keys = list(self._order)

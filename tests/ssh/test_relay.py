@@ -80,7 +80,12 @@ def test_the_head_sends_over_connections_of_its_engines_too(
     homes.check_clean()
 
 
-def test_an_abort_leaves_nothing(relay_task: Task, homes: Homes, large: Path) -> None:
+@pytest.mark.parametrize("grace", [1.0, 0.01])
+def test_an_abort_leaves_nothing(
+    grace: float, relay_task: Task, homes: Homes, large: Path
+) -> None:
+    """A node that is being cleared is not killed after the grace of commands."""
+    relay_task.set_info("grace", grace)
     worker = relay_task.copy(
         large, "~/target", NODES, handler=Sources(lambda worker: worker.abort()), relay=True
     )

@@ -242,6 +242,7 @@ def test_a_node_that_does_not_end_when_it_is_given_up(
     relaying: Task, nodes: Nodes, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpshell.coordinator.relay._PATIENCE", 0.5)
+    monkeypatch.setattr("mpshell.worker.relay.CLEARING", 0.2)
     relaying.set_info("grace", 0.2)
     names = nodes.make(2)
     reach = nodes.program.read_text()

@@ -14,7 +14,7 @@ import pytest
 
 from mpshell.worker import relay, relayserve
 from tests.copies import NAMES
-from tests.relays import Head, Place, busybox_path
+from tests.relays import SOON, Head, Place, busybox_path
 from tests.support import eventually, paths_below
 from tests.system.test_atomic_place import SHELLS
 
@@ -337,6 +337,31 @@ def test_a_fifo_that_comes_at_the_end_is_removed(
     node.wait("done")
     assert node.over() == 0
     assert (tmp_path / "once").exists()
+    head.close()
+
+
+@pytest.mark.parametrize("sh", [*SHELLS, "busybox sh"])
+@pytest.mark.needs("busybox")
+@pytest.mark.parametrize("number", ["TERM", "HUP", "INT"])
+def test_a_signal_for_the_whole_group_while_a_node_begins_leaves_nothing(
+    number: str, sh: str, tmp_path: Path, source: Path, places: Callable[..., Place]
+) -> None:
+    """sshd signals the group; the script of the node has no traps while it makes its fifos and forks."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    stand_in = programs / "mkfifo"
+    stand_in.write_text(
+        "#!/bin/bash\n"
+        f"case $1 in in.*) touch {tmp_path}/once; kill -{number} -- -$(ps -o pgid= -p $$); esac\n"
+        f'exec {shutil.which("mkfifo")} "$@"\n'
+    )
+    stand_in.chmod(0o755)
+    head = Head(places(sh=sh, path=f"{programs}:{os.environ['PATH']}"), source)
+    (node,) = head.ready("n1")
+    node.order("feed", 1)
+    assert node.over() != 0
+    assert (tmp_path / "once").exists()
+    assert eventually(lambda: not paths_below(tmp_path, ".mpshell-*"), SOON)
     head.close()
 
 
