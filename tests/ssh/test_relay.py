@@ -81,9 +81,7 @@ def test_the_head_sends_over_connections_of_its_engines_too(
 
 
 @pytest.mark.parametrize("grace", [1.0, 0.01])
-def test_an_abort_leaves_nothing(
-    grace: float, relay_task: Task, homes: Homes, large: Path
-) -> None:
+def test_an_abort_leaves_nothing(grace: float, relay_task: Task, homes: Homes, large: Path) -> None:
     """A node that is being cleared is not killed after the grace of commands."""
     relay_task.set_info("grace", grace)
     worker = relay_task.copy(
