@@ -113,19 +113,25 @@ def test_a_place_that_cannot_be_written_is_74_and_the_run_goes_on(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def on_a_disk(disk: Path, size: str, script: str) -> list[str]:
+    """Return a program that has a disk of its own, of that size, and lists its files at the end.
+
+    The script is run there; mpshell is its arguments.
+    """
+    from tests.cli.program import PROGRAM
+
+    disk.mkdir()
+    script = f"mount -t tmpfs -o size={size} none {disk} && cd {disk} || exit 99; {script}; ls -A"
+    return ["unshare", "-Urm", "sh", "-c", script, "sh", *PROGRAM]
+
+
 @pytest.mark.needs("root")
 def test_a_full_disk_is_74_and_the_earlier_report_stays(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    script = f"""\
-mount -t tmpfs -o size=64k none {disk} || exit 99
-echo before > {disk}/run.html; head -c 60000 /dev/zero > {disk}/full
-"$@"; echo "status $?"; cat {disk}/run.html; ls -A {disk}"""
-    words = ["unshare", "-Urm", "sh", "-c", script, "sh"]
-    from tests.cli.program import PROGRAM
-
+    before = "echo before > run.html; head -c 60000 /dev/zero > full"
+    program = on_a_disk(disk, "64k", f'{before}; "$@"; echo "status $?"; cat run.html')
     done = mpshell(
-        "-R", "exec", "-w", "n1", "--report", f"{disk}/run.html", "true", program=[*words, *PROGRAM]
+        "-R", "exec", "-w", "n1", "--report", f"{disk}/run.html", "true", program=program
     )
     assert done.lines == ["status 74", "before", "full", "run.html"], done.err
     assert "No space left on device" in done.err
@@ -134,15 +140,10 @@ echo before > {disk}/run.html; head -c 60000 /dev/zero > {disk}/full
 @pytest.mark.needs("root")
 def test_without_room_for_its_journal_the_run_goes_on(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    script = f"""\
-mount -t tmpfs -o size=64k none {disk} || exit 99
-head -c 40000 /dev/zero > {disk}/full; "$@"; echo "status $?"; ls -A {disk}"""
-    from tests.cli.program import PROGRAM
-
+    program = on_a_disk(disk, "64k", 'head -c 40000 /dev/zero > full; "$@"; echo "status $?"')
     done = mpshell(
         "-R", "exec", "-w", "n1", "--report", str(tmp_path / "run.html"), "echo runs",
-        program=["unshare", "-Urm", "sh", "-c", script, "sh", *PROGRAM], env={"TMPDIR": str(disk)},
+        program=program, env={"TMPDIR": str(disk)},
     )  # fmt: skip
     assert done.lines == ["n1: runs", "status 74", "full"], done.err
     assert f"--report file '{tmp_path}/run.html' cannot be written: " in done.err
@@ -151,16 +152,11 @@ head -c 40000 /dev/zero > {disk}/full; "$@"; echo "status $?"; ls -A {disk}"""
 @pytest.mark.needs("root")
 def test_without_room_in_the_middle_the_page_is_not_whole(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    script = f"""\
-mount -t tmpfs -o size=600k none {disk} || exit 99
-"$@" > /dev/null; echo "status $?"; ls -A {disk}"""
-    from tests.cli.program import PROGRAM
-
+    program = on_a_disk(disk, "600k", '"$@" > /dev/null; echo "status $?"')
     target = tmp_path / "run.html"
     done = mpshell(
         "-R", "exec", "-q", "-f", "4", "-w", "n[1-60]", "--report", str(target), "head -c 30000 /dev/urandom",
-        program=["unshare", "-Urm", "sh", "-c", script, "sh", *PROGRAM], env={"TMPDIR": str(disk)},
+        program=program, env={"TMPDIR": str(disk)},
     )  # fmt: skip
     assert done.lines == ["status 74"], done.err
     found = content(target)
