@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
+from mpshell.engine.process import signal_group
 from mpshell.runtime.loop import EventLoop
 
 #: Bytes of its stderr that are kept: the last.
@@ -44,7 +45,7 @@ class Connector:
             ]
             pid = os.posix_spawnp(
                 argv[0], list(argv), dict(env), file_actions=actions, setsid=True, setsigmask=(),
-                setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
+                setsigdef=(signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
             )  # fmt: skip
         except OSError:
             ours.close()
@@ -55,6 +56,7 @@ class Connector:
             os.close(stderr)
         self.fd = ours.detach()
         os.set_blocking(self._stderr, False)
+        self._pid = pid
         self._pidfd = os.pidfd_open(pid)
         loop.add_reader(self._pidfd, self._on_exit)
         loop.add_reader(self._stderr, self._read)
@@ -75,6 +77,9 @@ class Connector:
             pass
         self._loop.remove_reader(self._stderr)
         self._loop.remove_reader(self._pidfd)
+        # An ssh that a signal ends while it connects leaves its ProxyCommand; at other ends it sends that SIGHUP.
+        # Before it is reaped: from then on the number of its group may be another one's.
+        signal_group(self._pid, signal.SIGHUP)
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._stderr)
         os.close(self._pidfd)

@@ -21,6 +21,9 @@ from mpshell.wire.messages import Configure
 #: Seconds for which a host that could not be used is not tried again.
 _SKIP = 30.0
 
+#: Whether a host has answered: no engine was requested, the first one is awaited, it has, it cannot be used.
+_UNTRIED, _AWAITED, _ANSWERED, _FAILED = "UNTRIED", "AWAITED", "ANSWERED", "FAILED"
+
 
 class _HostState:
     """A host as its launcher sees it."""
@@ -37,7 +40,7 @@ class _HostState:
         self.skipped_until = 0.0
         #: After a loss: the time until which it is used only if there is no other host.
         self.avoided_until = 0.0
-        self.answered = False
+        self.answer = _UNTRIED
 
     def usable(self, now: float) -> bool:
         return now >= self.skipped_until
@@ -68,7 +71,7 @@ class HostsLauncher(ForkLauncher):
     @property
     def unanswered(self) -> list[str]:
         """The hosts from which an engine was requested and that have not answered yet."""
-        return [s.way.name for s in self._hosts if s.engines and not (s.answered or s.why)]
+        return [state.way.name for state in self._hosts if state.answer is _AWAITED]
 
     def capacity(self) -> int:
         """Return how many engines there is room for on the hosts that can be used."""
@@ -93,6 +96,7 @@ class HostsLauncher(ForkLauncher):
             self._known.clear()
             for state in self._hosts:
                 state.skipped_until = state.avoided_until = 0.0
+                state.answer = _UNTRIED
 
     def forget(self) -> None:
         """In the child of a fork: serve that process from now on, with a switchboard of its own."""
@@ -102,12 +106,15 @@ class HostsLauncher(ForkLauncher):
         self._known.clear()
         for state in self._hosts:
             state.engines = 0
+            state.answer = _UNTRIED
 
     def start(self, library: str = "") -> FarLink:
         """Ask for an engine on the host that has the most room; EngineStartError when no host can be used."""
         with self.lock:
             state = self._choose()
             state.engines += 1
+            if state.answer is _UNTRIED:
+                state.answer = _AWAITED
             try:
                 new = self.start_process(library, MAX_FAR_FRAME, state.number)
             except EngineStartError:
@@ -145,7 +152,7 @@ class HostsLauncher(ForkLauncher):
 
     def _on_located(self, state: _HostState, cpus: int) -> None:
         with self.lock:
-            state.answered, state.why = True, ""
+            state.answer, state.why = _ANSWERED, ""
             if not state.room_is_set:
                 state.room = cpus
 
@@ -155,7 +162,7 @@ class HostsLauncher(ForkLauncher):
             if not certain:
                 state.avoided_until = time.monotonic() + _SKIP
             if why:
-                state.answered, state.why = False, why
+                state.answer, state.why = _FAILED, why
                 state.skipped_until = time.monotonic() + _SKIP
 
 

@@ -14,11 +14,13 @@ import pytest
 
 from mpshell import Task, ssh_hosts
 from mpshell.hosts.launcher import HostsLauncher
+from tests.engine.conftest import alive
 from tests.groupfiles import write_groups
 from tests.hosts.conftest import Chain, Ledger
 from tests.hosts.killrows import EVERYWHERE, check, hurt_way
 from tests.hosts.test_runs import digest
 from tests.ssh.conftest import SshServer, ssh_server
+from tests.support import eventually
 
 __all__ = ["ssh_server"]
 
@@ -83,9 +85,12 @@ def test_the_environment_and_the_agent_are_those_of_the_gateway(
     assert worker.node_buffer("n1") == b"[][]"
 
 
-def run_command(server: SshServer, *words: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    server: SshServer, *words: str, config: object = None
+) -> subprocess.CompletedProcess[str]:
+    options = f"-F {config or server.config} -oConnectTimeout=60"
     return subprocess.run(
-        [sys.executable, "-m", "mpshell", "--hosts-options", f"-F {server.config} -oConnectTimeout=60", *words],
+        [sys.executable, "-m", "mpshell", "--hosts-options", options, *words],
         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
     )  # fmt: skip
 
@@ -150,6 +155,23 @@ def test_the_command_lists_the_hosts_that_it_could_not_use(ssh_server: SshServer
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 60
     assert "host not used: nosuch.invalid: ssh: Could not resolve hostname" in done.stderr
+
+
+def test_the_command_lists_the_hosts_that_were_too_slow(
+    ssh_server: SshServer, tmp_path: Path
+) -> None:
+    """The run does not wait for them, and nothing of theirs stays."""
+    proxy = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 1000'"
+    config = tmp_path / "slow"
+    config.write_text(f"Host node2\n  ProxyCommand {proxy}\nHost *\nInclude {ssh_server.config}\n")
+    done = run_command(
+        ssh_server, "--hosts", "node[1-2]", "-R", "exec", "-w", "n[1-40]",
+        f"while [ ! -s {tmp_path}/pid ]; do sleep 0.1; done; echo %h", config=config,
+    )  # fmt: skip
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 40
+    assert "host not used: node2: it had not answered when the run ended" in done.stderr
+    pid = int((tmp_path / "pid").read_text())
+    assert eventually(lambda: not alive(pid))
 
 
 def test_the_command_without_any_host_ends_with_each_reason(ssh_server: SshServer) -> None:
