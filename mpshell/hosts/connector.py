@@ -77,7 +77,7 @@ class Connector:
             pass
         self._loop.remove_reader(self._stderr)
         self._loop.remove_reader(self._pidfd)
-        # An ssh that a signal ends while it connects leaves its ProxyCommand; at other ends it sends that SIGHUP.
+        # An ssh that a signal ends while it connects leaves its ProxyCommand; else it sends that SIGHUP.
         # Before it is reaped: from then on the number of its group may be another one's.
         signal_group(self._pid, signal.SIGHUP)
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
