@@ -235,11 +235,13 @@ def test_a_file_that_is_not_for_the_user_is_left_out(for_all: Path) -> None:
     for name in ("clush.conf", "mpshell.conf"):
         (for_all / name).write_text("[Main]\nfanout: 3\n")
     (for_all / "clush.conf").chmod(0o600)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *PROGRAM]
+    os.chown(for_all / "clush.conf", 65534, 65534)
+    # An ordinary user but for the number: one with another number may have no way to this interpreter.
+    ordinary = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *PROGRAM]
     done = mpshell(
         "--config",
         "--json",
-        program=nobody,
+        program=ordinary,
         env={"CLUSTERSHELL_CFGDIR": str(for_all), "HOME": "/"},
     )
     assert done.code == 0, done.err
