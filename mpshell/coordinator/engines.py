@@ -27,7 +27,7 @@ from mpshell.coordinator.queues import InOrder, InWaves, Slice
 from mpshell.coordinator.rate import TokenBucket
 from mpshell.coordinator.run import Run
 from mpshell.coordinator.sharding import SlotPools
-from mpshell.coordinator.worth import engines_for
+from mpshell.coordinator.staffing import Staffing
 from mpshell.errors import EngineStartError, InputStorageError, ProtocolError
 from mpshell.launch.link import Link
 from mpshell.launch.pool import EnginePool
@@ -61,9 +61,8 @@ class EngineSet:
         connects: Connects | None = None,
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
-        #: The number of engines that a number of commands is worth.
-        self._wanted, self._configure = wanted, configure
-        self._clients, self._observer = clients, observer or Unobserved()
+        self._configure, self._clients = configure, clients
+        self._observer = observer or Unobserved()
         self._engines: dict[int, EngineState] = {}
         self._new_state: Callable[[Link], EngineState] = EngineState
         self._ahead, self._withheld, self._turn_is_due = ahead, False, False
@@ -73,8 +72,8 @@ class EngineSet:
         self._slot_pools = SlotPools(lambda: queue(self._can_run, self._affinity.part))
         self._ids = os.getuid(), os.getgid()
         self._connects = connects or Connects()
-        self.notices = NoticeCounts(run)
-        self._misfires = Misfires()
+        self._staff = Staffing(self._jobs, self._slot_pools, self._affinity, self._connects, wanted)
+        self.notices, self._misfires = NoticeCounts(run), Misfires()
         #: Starts a second, over all slot pools and engines.
         self._bucket = bucket or TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._slot_pools, self._bucket, self._end_of_turn)
@@ -86,6 +85,7 @@ class EngineSet:
         """Make a slot pool, or change the fanout of one."""
         serving = [n for n, engine in self._engines.items() if engine.state is states.SERVING]
         self._slot_pools.set_fanout(number, fanout, serving)
+        self._staff.changed()
         self._end_of_turn()
 
     def set_rate(self, rate: float | None) -> None:
@@ -107,6 +107,7 @@ class EngineSet:
             self._affinity.begin(job, self._pool.warm(job.ssh_library))
         for first, stop in job.chosen:
             self._slot_pools[job.slot_pool].add_work(Slice(job.id, first, stop))
+        self._staff.changed()
         self._end_of_turn()
 
     def _can_run(self, engine_id: int, job_id: int) -> bool:
@@ -228,6 +229,7 @@ class EngineSet:
         engine = self._engines.pop(link.engine_id, None)
         if engine is None:
             return
+        self._staff.changed()
         self._slot_pools.remove_engine(link.engine_id)
         self._affinity.remove_engine(link)
         self._heartbeat.forget(link.engine_id)
@@ -330,6 +332,7 @@ class EngineSet:
     def _retire_engines(self) -> None:
         """Hand out no more to engines from before a change of user: they would take no command."""
         self._ids = os.getuid(), os.getgid()
+        self._staff.changed()
         for engine_id, engine in self._engines.items():
             engine.handle(states.RETIRE)
             self._slot_pools.remove_engine(engine_id)
@@ -353,14 +356,11 @@ class EngineSet:
         if self._withheld or not self._slot_pools.has_queue:
             return
         self._misfires.check()
-        jobs, at_once = self._jobs.values(), self._slot_pools.at_once
-        wanted = engines_for(jobs, at_once, self._wanted, self._affinity.engines)
-        wanted = self._connects.most_engines(wanted)
-        while (able := self._connects.able(self._engines.values())) < wanted:
+        while self._staff.lacks(engines := self._engines.values()):
             try:
                 link = self._pool.lease(self._connects.ssh_library, self._affinity.connections)
             except EngineStartError:
-                if not able:
+                if not self._connects.able(engines):
                     raise
                 return
             self._attach(link)

@@ -99,6 +99,7 @@ class FarEngineSet(EngineSet):
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
+        self._staff.steady = False
         self._stop = stop
         self._env = env
         self._files = HostFiles()

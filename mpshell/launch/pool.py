@@ -94,7 +94,7 @@ class EnginePool:
         with self._lock:
             self._leased.discard(link)
             alike = sum(other.ssh_library == link.ssh_library for other in self._idle)
-            fits = alike < self._launcher.capacity() and not link.gone
+            fits = not link.gone and (not alike or alike < self._launcher.capacity())
             if fits and self._launcher.may_keep(link.credentials):
                 self._idle.append(link)
                 return
