@@ -258,9 +258,12 @@ class RelayLine:
         others = sum(node.state is not OVER for node in self.nodes) - 1
         if self._let_in + self._refused > FIRST_PULLS:
             return False
-        plain = any(word in text for word in _REFUSALS)
-        # A source that cannot be reached may just have died: two such failures are needed.
-        return self._refused * 2 > min(FIRST_PULLS, others) and (plain or self._refused > 1)
+        first = min(FIRST_PULLS, others)
+        if any(word in text for word in _REFUSALS):
+            return self._refused * 2 > first
+        # A source that cannot be reached may have died, or have its link down. That fails at once, and
+        # a login takes its time: so all of the first pulls must have failed.
+        return self._refused >= max(2, first)
 
     def _head_failed(self, node: Receiver, now: float) -> None:
         node.head_failures += 1

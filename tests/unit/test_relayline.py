@@ -171,6 +171,23 @@ def test_a_second_node_whose_source_has_just_died_gets_it_from_the_head() -> Non
     assert len(arrived(net)) == 2 and not net.line.stopped
 
 
+def test_links_that_are_down_between_most_nodes_do_not_stop_the_copy() -> None:
+    """They fail at once, before the first login is over."""
+    net = made(6)
+    net.unreachable.update((here, there) for here in (1, 2, 3, 4) for there in range(6))
+    net.nodes[5].slow_login = 0.5
+    net.run()
+    assert len(arrived(net)) == 6 and not net.line.stopped
+
+
+@pytest.mark.parametrize("nodes", [6, 24])
+def test_nodes_of_which_none_reaches_another_stop_the_copy(nodes: int) -> None:
+    net = made(nodes)
+    net.unreachable.update((here, there) for here in range(nodes) for there in range(nodes))
+    assert net.run() < 5
+    assert "use --relay=sshd" in net.line.stopped and "No route to host" in net.line.stopped
+
+
 def test_a_file_system_that_nodes_share_stops_the_copy() -> None:
     net = made(4)
     net.at(0.5, lambda: net.do(net.line.shared(2, 1)))
