@@ -261,8 +261,8 @@ class RelayLine:
         first = min(FIRST_PULLS, others)
         if any(word in text for word in _REFUSALS):
             return self._refused * 2 > first
-        # A source that cannot be reached may have died, or have its link down. That fails at once, and
-        # a login takes its time: so all of the first pulls must have failed.
+        # A source that cannot be reached may have died, or its link may be down. Such a pull fails before a
+        # login can succeed, so the first failures prove nothing: all of the first pulls must have failed.
         return self._refused >= max(2, first)
 
     def _head_failed(self, node: Receiver, now: float) -> None:

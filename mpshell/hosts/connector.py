@@ -77,8 +77,8 @@ class Connector:
             pass
         self._loop.remove_reader(self._stderr)
         self._loop.remove_reader(self._pidfd)
-        # An ssh that a signal ends while it connects leaves its ProxyCommand; else it sends that SIGHUP.
-        # Before it is reaped: from then on the number of its group may be another one's.
+        # If a signal ends ssh while it connects, its ProxyCommand goes on; at other ends ssh sends it SIGHUP.
+        # Before the program is reaped: after that the number of its group may belong to another one.
         signal_group(self._pid, signal.SIGHUP)
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._stderr)

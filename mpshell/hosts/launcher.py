@@ -113,13 +113,13 @@ class HostsLauncher(ForkLauncher):
         with self.lock:
             state = self._choose()
             state.engines += 1
-            if state.answer is _UNTRIED:
-                state.answer = _AWAITED
             try:
                 new = self.start_process(library, MAX_FAR_FRAME, state.number)
             except EngineStartError:
                 state.engines -= 1
                 raise
+            if state.answer is _UNTRIED:
+                state.answer = _AWAITED
             return FarLink(
                 new.engine_id,
                 new.channel,

@@ -194,7 +194,7 @@ class LocalLink(Leased):
                 self.on_flushed(self)
 
     def _receive(self) -> None:
-        if not (self.loop is not None and self.loop.just_waited) and not self.channel.ours():
+        if not self.channel.ours():
             # Closed by the program, perhaps by a handler of this turn. A loop without its own descriptors
             # reports that.
             speaking = self._lifecycle.state in lifecycle.SPEAKING

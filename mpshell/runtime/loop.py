@@ -83,9 +83,6 @@ class EventLoop:
         self._stopping = False
         #: The number of its turns, including the current one.
         self.turns = 0
-        #: Whether nothing was called since the wait of this turn: then what it reported is still open, because
-        #: the kernel drops a descriptor that is closed.
-        self.just_waited = False
         # A pipe, which can be recognized; eventfds share an inode.
         wakeup, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup, self._wake = Descriptor(wakeup), Descriptor(wake)
@@ -202,16 +199,11 @@ class EventLoop:
         self.turns += 1
         timeout = 0.0 if poll_only or self._ready else self._until_next_deadline()
         readers, writers = self._readers, self._writers
-        found = self.wait(timeout, _EVENTS_A_TURN)
-        self.just_waited = True
-        for fd, mask in found:
+        for fd, mask in self.wait(timeout, _EVENTS_A_TURN):
             if mask & _READABLE and (entry := readers.get(fd)) is not None:
                 entry[0](*entry[1])
-                self.just_waited = False
             if mask & _WRITABLE and (entry := writers.get(fd)) is not None:
                 entry[0](*entry[1])
-                self.just_waited = False
-        self.just_waited = False
         if self._timers:
             self._call_due()
         ready = self._ready

@@ -10,7 +10,7 @@ from mpshell.coordinator.staffing import Staffing
 
 @dataclass
 class FakeConnects:
-    """Of each engine it is known how many there are."""
+    """Every engine can run every command."""
 
     def able(self, engines: Any) -> int:
         return len(engines)
