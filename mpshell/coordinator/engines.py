@@ -62,19 +62,16 @@ class EngineSet:
     ) -> None:
         self._run, self._loop, self._pool = run, run.loop, pool
         self._configure, self._clients = configure, clients
-        self._observer = observer or Unobserved()
+        self._observer, self._connects = observer or Unobserved(), connects or Connects()
         self._engines: dict[int, EngineState] = {}
         self._new_state: Callable[[Link], EngineState] = EngineState
         self._ahead, self._withheld, self._turn_is_due = ahead, False, False
         self._jobs: dict[int, Job] = {}
         self._affinity = LateAffinity(self._jobs, run.loop.time)
-        queue = InWaves if in_waves else InOrder
-        self._slot_pools = SlotPools(lambda: queue(self._can_run, self._affinity.part))
+        self._slot_pools = SlotPools(InWaves if in_waves else InOrder)
         self._ids = os.getuid(), os.getgid()
-        self._connects = connects or Connects()
         self._staff = Staffing(self._jobs, self._slot_pools, self._affinity, self._connects, wanted)
         self.notices, self._misfires = NoticeCounts(run), Misfires()
-        #: Starts a second, over all slot pools and engines.
         self._bucket = bucket or TokenBucket(run.loop.time)
         self._next_start = NextStart(run.loop, self._slot_pools, self._bucket, self._end_of_turn)
         self._heartbeat = Heartbeat(run.loop, heartbeat)
@@ -103,6 +100,8 @@ class EngineSet:
         self._jobs[job.id] = job
         self.notices.count_job(job)
         self._connects.enter(job)
+        if job.ssh_library:
+            self._slot_pools.choose_by(self._can_run, self._affinity.part)
         if job.keep:
             self._affinity.begin(job, self._pool.warm(job.ssh_library))
         for first, stop in job.chosen:
@@ -311,13 +310,15 @@ class EngineSet:
             if self._ids != (os.getuid(), os.getgid()):
                 self._retire_engines()
             # First: clients whose wait for another attempt is over need an engine, and there may be none.
-            self._slot_pools.release(self._loop.time())
+            waits = self._slot_pools.release(self._loop.time)
             try:
                 self._lease_what_is_needed()
             except EngineStartError as error:
                 self._cannot_start(error)
             else:
                 self._deal()
+                if waits or self._bucket.is_limited:
+                    self._next_start.plan()
         self._observer.turn_ends()
         for engine in self._engines.values():
             if engine.outbox:
@@ -339,7 +340,7 @@ class EngineSet:
             self._affinity.remove_engine(engine.link)
 
     def _deal(self) -> None:
-        """Move slots and hand out clients, and plan a turn for when the next one may start."""
+        """Move slots and hand out clients."""
         for slot_pool in self._slot_pools:
             budget = 0 if self._withheld else self._bucket.available()
             slots, dealt = slot_pool.plan(budget, ahead=self._ahead)
@@ -350,10 +351,9 @@ class EngineSet:
                 self._observer.handed_out(job, work.first, work.stop)
                 self._engines[engine_id].hand_out(job, work)
                 self._bucket.take(work.stop - work.first)
-        self._next_start.plan()
 
     def _lease_what_is_needed(self) -> None:
-        if self._withheld or not self._slot_pools.has_queue:
+        if self._withheld or self._staff.covered or not self._slot_pools.has_queue:
             return
         self._misfires.check()
         while self._staff.lacks(engines := self._engines.values()):

@@ -19,11 +19,25 @@ class Slice(NamedTuple):
     stop: int
 
 
+#: Returns whether an engine can run the clients of a job.
+CanRun = Callable[[int, int], bool]
+
+#: Returns the first of some clients, at most so many, that are for one engine, and its id; None for any engine.
+Divide = Callable[[Slice, int], tuple[Slice, int | None]]
+
+
 class WorkQueue(Protocol):
     """The clients of a slot pool that wait for a slot, and the choice of those that get one next."""
 
     #: The most clients for other engines that an engine passes over.
     look_ahead: int
+
+    @property
+    def chooses(self) -> bool:
+        """Whether some clients are for certain engines only."""
+
+    def choose_by(self, can_run: CanRun | None, divide: Divide | None) -> None:
+        """Hand out clients from now on as these decide."""
 
     def __len__(self) -> int:
         """Return how many clients wait."""
@@ -44,10 +58,6 @@ class WorkQueue(Protocol):
         """Remove and return `count` clients for an engine, or fewer if there are no more for it."""
 
 
-#: Returns the first of some clients, at most so many, that are for one engine, and its id; None for any engine.
-Divide = Callable[[Slice, int], tuple[Slice, int | None]]
-
-
 class InOrder:
     """The queue that hands out clients in the order of their arrival, to any engine that can run them.
 
@@ -55,14 +65,17 @@ class InOrder:
     are for one engine: another one passes over at most `look_ahead` of them.
     """
 
-    def __init__(
-        self, can_run: Callable[[int, int], bool] | None = None, divide: Divide | None = None
-    ) -> None:
+    def __init__(self, can_run: CanRun | None = None, divide: Divide | None = None) -> None:
         self._slices: deque[Slice] = deque()
         self._clients = 0
+        self.look_ahead = UNLIMITED
+        self.choose_by(can_run, divide)
+
+    def choose_by(self, can_run: CanRun | None, divide: Divide | None) -> None:
+        """Hand out clients from now on as these decide."""
         self._can_run = can_run
         self._divide = divide
-        self.look_ahead = UNLIMITED
+        self.chooses = can_run is not None or divide is not None
 
     def __len__(self) -> int:
         return self._clients
@@ -84,6 +97,8 @@ class InOrder:
 
     def waits_for(self, engine_id: int) -> bool:
         """Return whether there are waiting clients that this engine can run."""
+        if not self.chooses:
+            return self._clients > 0
         ahead = self.look_ahead
         for work in self._slices:
             if not self._is_for(engine_id, work):
@@ -112,6 +127,8 @@ class InOrder:
 
     def take(self, engine_id: int, count: int) -> list[Slice]:
         """Remove and return the next `count` clients that this engine can run."""
+        if not self.chooses:
+            return self._take_first(count)
         taken = []
         passed: list[Slice] = []
         ahead = self.look_ahead
@@ -136,6 +153,20 @@ class InOrder:
         self._slices.extendleft(reversed(passed))
         return taken
 
+    def _take_first(self, count: int) -> list[Slice]:
+        """Remove and return the next `count` clients, for any engine."""
+        taken: list[Slice] = []
+        while count > 0 and self._slices:
+            work = self._slices.popleft()
+            stop = min(work.stop, work.first + count)
+            if stop < work.stop:
+                self._slices.appendleft(Slice(work.job_id, stop, work.stop))
+                work = Slice(work.job_id, work.first, stop)
+            taken.append(work)
+            count -= stop - work.first
+            self._clients -= stop - work.first
+        return taken
+
 
 def _append(slices: list[Slice], work: Slice) -> None:
     """Append clients to a list, merged with the slice right before them."""
@@ -147,9 +178,7 @@ def _append(slices: list[Slice], work: Slice) -> None:
 class InWaves(InOrder):
     """The queue that holds clients back until their wave is released, and then hands them out in order."""
 
-    def __init__(
-        self, can_run: Callable[[int, int], bool] | None = None, divide: Divide | None = None
-    ) -> None:
+    def __init__(self, can_run: CanRun | None = None, divide: Divide | None = None) -> None:
         super().__init__(can_run, divide)
         self._withheld: list[Slice] = []
 

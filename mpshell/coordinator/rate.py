@@ -27,6 +27,11 @@ class TokenBucket:
         self._rate = rate
         self._tokens = min(self._tokens, self._size())
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a rate."""
+        return self._rate is not None
+
     def available(self) -> int | None:
         """Return how many tokens can be taken now; None: any number."""
         if self._rate is None:

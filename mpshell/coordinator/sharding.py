@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 
-from mpshell.coordinator.queues import UNLIMITED, InOrder, Slice, WorkQueue
+from mpshell.coordinator.queues import UNLIMITED, CanRun, Divide, InOrder, Slice, WorkQueue
 
 
 class Share:
@@ -80,6 +80,10 @@ class SlotPool:
         """Let the clients of a job before an index start."""
         self._queue.release(job_id, stop)
 
+    def choose_by(self, can_run: CanRun | None, divide: Divide | None) -> None:
+        """Hand out clients from now on as these decide (`queues.InOrder`)."""
+        self._queue.choose_by(can_run, divide)
+
     def next_due(self) -> float | None:
         """Return the next time for which clients wait, if there is one."""
         return self._delayed[0][0] if self._delayed else None
@@ -139,7 +143,7 @@ class SlotPool:
             for eid in changed:
                 self.shares[eid].slots = self.shares[eid].bound = UNLIMITED
             return changed
-        if self._is_settled():
+        if self._is_level() or self._is_settled():
             return {}
         changed = {}
         for engine_id, slots in self._lower().items():
@@ -152,6 +156,17 @@ class SlotPool:
             share.slots = share.bound = slots
             changed[engine_id] = slots
         return changed
+
+    def _is_level(self) -> bool:
+        """Whether no slot can move: there is work for all engines, and each has an even part of the slots."""
+        # True in most turns of a run, which then compute no more.
+        each, more = divmod(self.fanout or 0, len(self.shares))
+        room = 2 * (self.fanout or 0)
+        for rank, share in enumerate(self.shares.values()):
+            if share.slots != each + (rank < more) or share.frozen:
+                return False
+            room -= share.assigned
+        return room > 0 and self.queued > 0 and not self._queue.chooses
 
     def _is_settled(self) -> bool:
         """Whether no slot can move: no client waits, here or in an engine, and no engine has to give any up."""
@@ -205,7 +220,10 @@ class SlotPool:
         """The number of clients that may still be handed out, to all engines together."""
         if self.fanout is None:
             return UNLIMITED
-        return max(0, 2 * self.fanout - sum(share.assigned for share in self.shares.values()))
+        room = 2 * self.fanout
+        for share in self.shares.values():
+            room -= share.assigned
+        return max(0, room)
 
     @property
     def _has_work(self) -> bool:
@@ -261,23 +279,20 @@ class SlotPool:
             left = available
             for engine_id, need in needs.items():
                 part = need if available >= total else -(-need * available // total)
-                taken = self._take(engine_id, min(part, left))
                 # A queue with a choice may have fewer clients for this engine: the others get them.
-                left -= sum(work.stop - work.first for _, work in taken)
-                dealt += taken
+                for work in self._queue.take(engine_id, min(part, left)):
+                    self.shares[engine_id].assigned += work.stop - work.first
+                    left -= work.stop - work.first
+                    dealt.append((engine_id, work))
         return dealt
-
-    def _take(self, engine_id: int, count: int) -> list[tuple[int, Slice]]:
-        taken = self._queue.take(engine_id, count)
-        self.shares[engine_id].assigned += sum(work.stop - work.first for work in taken)
-        return [(engine_id, work) for work in taken]
 
 
 class SlotPools:
     """The slot pools of a run by number, each with a queue of its own."""
 
-    def __init__(self, make_queue: Callable[[], WorkQueue]) -> None:
+    def __init__(self, make_queue: Callable[[CanRun | None, Divide | None], WorkQueue]) -> None:
         self._make_queue = make_queue
+        self._choice: tuple[CanRun | None, Divide | None] = None, None
         self._pools: dict[int, SlotPool] = {}
 
     def __iter__(self) -> Iterator[SlotPool]:
@@ -293,10 +308,16 @@ class SlotPools:
     def set_fanout(self, number: int, fanout: int | None, engines: Iterable[int]) -> None:
         """Change the fanout of a slot pool, or make it; `engines` are those that serve the run."""
         if number not in self._pools:
-            made = self._pools[number] = SlotPool(number, fanout, self._make_queue())
+            made = self._pools[number] = SlotPool(number, fanout, self._make_queue(*self._choice))
             for engine_id in engines:
                 made.add_engine(engine_id)
         self._pools[number].fanout = fanout
+
+    def choose_by(self, can_run: CanRun, divide: Divide) -> None:
+        """Hand out clients from now on as these decide (`queues.InOrder`)."""
+        self._choice = can_run, divide
+        for slot_pool in self:
+            slot_pool.choose_by(can_run, divide)
 
     def forget(self, number: int) -> None:
         """Drop a slot pool after the end of its last client."""
@@ -317,10 +338,14 @@ class SlotPools:
         for slot_pool in self:
             slot_pool.freeze(engine_id)
 
-    def release(self, now: float) -> None:
-        """Queue the clients whose time has come at `now`."""
-        for slot_pool in self:
-            slot_pool.release(now)
+    def release(self, clock: Callable[[], float]) -> bool:
+        """Queue the clients whose time has come; return whether others wait for theirs."""
+        waits = False
+        for slot_pool in self._pools.values():
+            if slot_pool.next_due() is not None:
+                slot_pool.release(clock())
+                waits = waits or slot_pool.next_due() is not None
+        return waits
 
     @property
     def has_queue(self) -> bool:

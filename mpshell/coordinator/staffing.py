@@ -31,19 +31,19 @@ class Staffing:
         #: Whether the number of processors for engines stays as it is. It does not with hosts that come and go.
         self.steady = True
         #: Whether there were enough engines at the last comparison, and that holds.
-        self._covered = False
+        self.covered = False
 
     def changed(self) -> None:
         """There is more work, another limit or setting, or an engine less."""
-        self._covered = False
+        self.covered = False
 
     def lacks(self, engines: Collection[EngineState]) -> bool:
         """Return whether another engine is to be leased, besides `engines`."""
-        if self._covered:
+        if self.covered:
             return False
         at_once = self._slot_pools.at_once
         wanted = engines_for(self._jobs.values(), at_once, self._wanted, self._affinity.engines)
         if self._connects.able(engines) < self._connects.most_engines(wanted):
             return True
-        self._covered = self.steady
+        self.covered = self.steady
         return False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpshell.coordinator.queues import UNLIMITED, InOrder, Slice
-from mpshell.coordinator.sharding import SlotPool
+from mpshell.coordinator.sharding import SlotPool, SlotPools
 
 
 class Engine:
@@ -141,6 +142,43 @@ def test_with_losses_and_changes_too(
     fanout: int, engines: int, sizes: list[int], seed: int, losses: int, changes: list[int]
 ) -> None:
     World(fanout, engines, sizes, seed).run(losses, tuple(changes))
+
+
+class Recorded(World):
+    """A world that keeps the plans of its pool."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.plans: list[object] = []
+        plan = self.pool.plan
+
+        def recorded() -> tuple[dict[int, int], list[tuple[int, Slice]]]:
+            self.plans.append(made := plan())
+            return made
+
+        self.pool.plan = recorded  # type: ignore[method-assign, assignment]
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(1, 20),
+    st.integers(1, 5),
+    SIZES,
+    st.integers(0, 1000),
+    st.integers(0, 4),
+    st.lists(st.integers(1, 20), max_size=4),
+)
+def test_a_queue_without_a_choice_is_handed_out_as_one_in_which_all_can_run_all(
+    fanout: int, engines: int, sizes: list[int], seed: int, losses: int, changes: list[int]
+) -> None:
+    # Most turns of the first take a shorter way.
+    worlds = [
+        Recorded(fanout, engines, sizes, seed, queue)
+        for queue in (InOrder(), InOrder(lambda engine_id, job_id: True))
+    ]
+    for world in worlds:
+        world.run(losses, tuple(changes))
+    assert worlds[0].plans == worlds[1].plans
 
 
 @given(st.integers(1, 5), SIZES, st.integers(0, 1000))
@@ -279,3 +317,23 @@ def test_a_frozen_engine_gets_nothing_and_keeps_its_slots() -> None:
     assert pool.plan()[0] == {3: 2}
     pool.remove_engine(1)
     assert pool.plan()[0] == {2: 4, 3: 4}
+
+
+def test_a_choice_is_for_the_pools_that_are_there_and_those_to_come() -> None:
+    pools = SlotPools(InOrder)
+    pools.set_fanout(0, 4, [1, 2])
+    pools.choose_by(lambda engine_id, job_id: engine_id == job_id, lambda work, most: (work, None))
+    pools.set_fanout(1, 4, [1, 2])
+    for number in (0, 1):
+        pools[number].add_work(Slice(2, 0, 3))
+        assert {engine_id for engine_id, _ in pools[number].plan()[1]} == {2}
+
+
+def test_a_release_reports_whether_others_wait_for_their_time() -> None:
+    pools = SlotPools(InOrder)
+    for number, due in enumerate((20.0, 30.0)):
+        pools.set_fanout(number, 4, [])
+        pools[number].add_again(Slice(1, number, number + 1), due)
+    for now, waits in ((19.0, True), (20.0, True), (30.0, False)):
+        assert pools.release(iter([now, now]).__next__) is waits
+    assert [pool.queued for pool in pools] == [1, 1]
