@@ -18,6 +18,7 @@ import asyncssh
 from mpshell.connect import failures
 from mpshell.connect.access import Access, Means
 from mpshell.connect.transport import HIGH_WATER
+from mpshell.ssh.connection import silence
 from mpshell.wire.messages import CUT, STDERR, STDOUT
 from mpshell.wire.notices import NOT_LET_IN
 
@@ -194,6 +195,7 @@ class SshCarrier(asyncssh.SSHClientSession[bytes]):
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel = chan
+        silence(chan)
 
     def session_started(self) -> None:
         """The server runs the command."""

@@ -72,6 +72,15 @@ class _Silence:
 _SILENCE = _Silence()
 
 
+def _no_log(*about: object, **more: object) -> None:
+    """Make no text about a packet."""
+
+
+def silence(channel: asyncssh.SSHClientChannel[Any]) -> None:
+    """Let a channel make no texts about its packets, one for each of a command's seven."""
+    channel.log_sent_packet = channel.log_received_packet = _no_log  # type: ignore[method-assign]
+
+
 class Connection(asyncssh.SSHClientConnection):
     """A connection to a target; `options.protocol_factory` is to be set before, as for any of AsyncSSH's."""
 
@@ -217,11 +226,7 @@ class Connection(asyncssh.SSHClientConnection):
         """The log of the connection, its channels and its login."""
         return _SILENCE
 
-    def log_sent_packet(self, *about: object, **more: object) -> None:
-        """Nobody reads it."""
-
-    def log_received_packet(self, *about: object, **more: object) -> None:
-        """Nobody reads it."""
+    log_sent_packet = log_received_packet = staticmethod(_no_log)
 
     def send_packet(
         self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None
