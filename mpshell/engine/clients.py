@@ -132,6 +132,10 @@ class Clients:
 
     # -- reports of carriers ---------------------------------------------------------------------
 
+    def bundle_reports(self, turns: int) -> None:
+        """Let a report wait for so many turns at most, while each finds more to read."""
+        self._uplink.patience = turns
+
     @property
     def congested(self) -> bool:
         """Whether the coordinator is behind."""

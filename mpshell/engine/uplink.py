@@ -46,6 +46,9 @@ class Uplink:
         self._on_relief = on_relief
         self._turn_is_due = False
         self._sending = False
+        #: Turns that a report may wait while each finds more to read: every frame wakes the coordinator.
+        self.patience = 0
+        self._waited = 0
 
     def end_of_turn(self) -> None:
         """Make sure that `on_turn` is called at the end of this turn."""
@@ -54,6 +57,11 @@ class Uplink:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
+        if self._waited < self.patience and self._loop.busy:
+            self._waited += 1
+            self._loop.call_soon(self._turn)
+            return
+        self._waited = 0
         self._collect()
         self._turn_is_due = False
         self._on_turn()

@@ -83,6 +83,8 @@ class EventLoop:
         self._stopping = False
         #: The number of its turns, including the current one.
         self.turns = 0
+        #: Whether the wait of this turn has found anything to read or write.
+        self.busy = False
         # A pipe, which can be recognized; eventfds share an inode.
         wakeup, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup, self._wake = Descriptor(wakeup), Descriptor(wake)
@@ -199,7 +201,9 @@ class EventLoop:
         self.turns += 1
         timeout = 0.0 if poll_only or self._ready else self._until_next_deadline()
         readers, writers = self._readers, self._writers
-        for fd, mask in self.wait(timeout, _EVENTS_A_TURN):
+        found = self.wait(timeout, _EVENTS_A_TURN)
+        self.busy = bool(found)
+        for fd, mask in found:
             if mask & _READABLE and (entry := readers.get(fd)) is not None:
                 entry[0](*entry[1])
             if mask & _WRITABLE and (entry := writers.get(fd)) is not None:

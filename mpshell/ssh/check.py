@@ -41,7 +41,7 @@ def check_request(
             answers[command] = _succeeds(command, environ)
         return answers.get(command)
 
-    reading = Reading(request, environ, home, ask)
+    reading = Reading.of(request, environ, home, ask)
     for path in reading.command_line.identities:
         _check_readable(path, f"option -i {path}")
     for number, node in enumerate(nodes):

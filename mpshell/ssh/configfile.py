@@ -96,12 +96,21 @@ class ConfigReader:
         self.unknown: list[tuple[int, int, str]] = []
         #: Why all nodes go to ssh(1), None when nothing requires it.
         self.undecided: str | None = None
+        #: The files that were asked for, each as it was before it was read, and those that Include has found.
+        self._sources: dict[str, tuple[object, ...]] = {}
+        self._found: dict[str, list[str]] = {}
         self._environ = environ
         self._home = home
         self._section: Section | None = None
         #: The sections around the files that are being read.
         self._around: list[Section | None] = []
         self._user = True
+
+    def is_current(self) -> bool:
+        """Return whether the files are still as they were when they were read."""
+        return all(_signature(path) == before for path, before in self._sources.items()) and all(
+            sorted(glob.glob(word)) == before for word, before in self._found.items()
+        )
 
     def read_lines(self, lines: list[tuple[str, str]]) -> None:
         """Read lines of the command line, each with the option that it comes from."""
@@ -117,7 +126,7 @@ class ConfigReader:
         self._user, self._section = user, None
         checked = user and not needed
         try:
-            lines = _lines(path, checked)
+            lines = self._lines(path, checked)
         except OSError as error:
             if needed:
                 raise WorkerError(f"ssh_config {path}: {error.strerror}") from error
@@ -182,7 +191,7 @@ class ConfigReader:
 
     def _read_included(self, path: str, depth: int) -> None:
         try:
-            lines = _lines(path, True)
+            lines = self._lines(path, True)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -197,7 +206,18 @@ class ConfigReader:
             word = expand_home(word, self._home)
         elif not word.startswith("/"):
             word = f"{self._home}/.ssh/{word}" if self._user else f"{_SYSTEM}/{word}"
-        return sorted(glob.glob(word))
+        self._found[word] = sorted(glob.glob(word))
+        return self._found[word]
+
+    def _lines(self, path: str, checked: bool) -> list[str]:
+        """Return a file's lines; WorkerError if other users may write to it, if that is checked."""
+        self._sources[path] = _signature(path)
+        with open(path, "rb") as file:
+            if checked:
+                about = os.fstat(file.fileno())
+                if about.st_uid not in (0, os.getuid()) or stat.S_IMODE(about.st_mode) & 0o022:
+                    raise WorkerError(f"ssh_config {path}: bad owner or permissions")
+            return os.fsdecode(file.read()).split("\n")
 
 
 def expand_home(path: str, home: str) -> str:
@@ -207,14 +227,14 @@ def expand_home(path: str, home: str) -> str:
     return os.path.expanduser(path)
 
 
-def _lines(path: str, checked: bool) -> list[str]:
-    """Return a file's lines; WorkerError if other users may write to it, if that is checked."""
-    with open(path, "rb") as file:
-        if checked:
-            about = os.fstat(file.fileno())
-            if about.st_uid not in (0, os.getuid()) or stat.S_IMODE(about.st_mode) & 0o022:
-                raise WorkerError(f"ssh_config {path}: bad owner or permissions")
-        return os.fsdecode(file.read()).split("\n")
+def _signature(path: str) -> tuple[object, ...]:
+    """Return what changes with a file, its content, owner or mode."""
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        return (error.errno,)
+    change = about.st_mtime_ns, about.st_ctime_ns, about.st_size
+    return about.st_dev, about.st_ino, about.st_uid, about.st_mode, *change
 
 
 @lru_cache(_KEPT)

@@ -109,6 +109,8 @@ class Connection(asyncssh.SSHClientConnection):
         #: The mark of the password that the server has taken.
         self._password_mark: bytes | None = None
         self._has_asked = self._was_questioned = False
+        #: When the server has last sent anything, after the login.
+        self._heard_at = 0.0
 
     # -- the host's key -------------------------------------------------------------------------------
 
@@ -220,6 +222,20 @@ class Connection(asyncssh.SSHClientConnection):
     }
 
     # -- packets ----------------------------------------------------------------------------------------
+
+    def _reset_keepalive_timer(self) -> None:
+        """Note that the server has sent something. AsyncSSH has a new timer for each time."""
+        self._heard_at = self._loop.time()
+        if self._keepalive_timer is None:
+            super()._reset_keepalive_timer()
+
+    def _keepalive_timer_callback(self) -> None:
+        """Ask the server for a sign of life if it has sent nothing for the whole interval."""
+        left = self._heard_at + self._keepalive_interval - self._loop.time()
+        if left > 0:
+            self._keepalive_timer = self._loop.call_later(left, self._keepalive_timer_callback)
+        else:
+            super()._keepalive_timer_callback()
 
     @property
     def logger(self) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from mpshell.errors import WorkerError
 from mpshell.ssh.configfile import ConfigReader
@@ -21,6 +21,10 @@ from mpshell.ssh.words import CommandLine, quoted, read_options
 _OWN = ("ForwardAgent no", "ForwardX11 no")
 
 _SYSTEM_FILE = "/etc/ssh/ssh_config"
+
+#: Readings that are kept for the next run.
+_KEPT = 4
+_kept: dict[Hashable, Reading] = {}
 
 
 def local_account() -> pwd.struct_passwd:
@@ -52,6 +56,25 @@ class Reading:
         self._interpreter = Interpreter(here, local_user, home, self.environ)
         #: Profiles that hold for every host with the same settings.
         self._made: dict[tuple[int, str | None], Profile] = {}
+
+    @classmethod
+    def of(cls, request: Request, environ: Mapping[bytes, bytes], home: str, ask: Ask) -> Reading:
+        """Return the reading of a request: that of an earlier run, if nothing has changed since.
+
+        None with a `Match exec` is kept, whose commands may answer anew.
+        """
+        me = os.getuid(), local_account().pw_name, os.uname().nodename
+        key = request, tuple(sorted(environ.items())), home, me
+        found = _kept.get(key)
+        if found is None or not found._reader.is_current():
+            found = cls(request, environ, home, ask)
+            if not found.has_exec:
+                _kept.pop(key, None)
+                # In several steps, for other threads may do the same.
+                for oldest in list(_kept)[: max(0, len(_kept) - _KEPT + 1)]:
+                    _kept.pop(oldest, None)
+                _kept[key] = found
+        return found
 
     @property
     def file_words(self) -> tuple[str, ...]:

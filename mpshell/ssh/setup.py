@@ -98,7 +98,7 @@ class Setup:
         self._home = home or local_account().pw_dir
         self._depth = depth
         self._execs = dict(request.execs)
-        self._reading = Reading(request, self._environ, self._home, self._execs.get)
+        self._reading = Reading.of(request, self._environ, self._home, self._execs.get)
         self._options: dict[Hashable, asyncssh.SSHClientConnectionOptions] = {}
         self._identities: dict[IdentityFiles, Identities] = {}
         self._is_token = cache(is_security_key)

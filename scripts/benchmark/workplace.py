@@ -120,7 +120,8 @@ class Workplace:
             return None
         directory = self.directory / f"sshd-{nodes}{'' if programs is None else '-other'}"
         if not directory.exists():
-            self._closing.enter_context(self._sshd(directory, nodes, programs))
+            # As on a site's nodes: two shells more a command would be the largest part of a warm one.
+            self._closing.enter_context(self._sshd(directory, nodes, programs, ["--login-shell"]))
         return directory
 
     def capped_nodes(self, nodes: int, mbit: int) -> Path | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import resource
 import socket
 import subprocess
@@ -61,6 +63,17 @@ def test_commands_are_run_by_sh_as_they_are(ssh_server: SshServer) -> None:
     )
     assert printed == '/bin/sh|a  b|$x "q"|1\n2|'
     assert ssh(ssh_server.config, "node1", "echo ${SSH_ORIGINAL_COMMAND-unset}") == "unset"
+
+
+def test_on_request_commands_are_run_by_the_user_s_shell(tmp_path: Path) -> None:
+    shell = Path(pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh").name
+    started = call_script("start", tmp_path, "--nodes", "2", "--lifetime", "60", "--login-shell")
+    assert started.returncode == 0, started.stderr
+    config = str(tmp_path / "ssh_config")
+    # sshd names the shell so in its first argument.
+    assert ssh(config, "node2", "echo $0") == shell
+    assert Path(ssh(config, "node2", "echo $HOME")) == tmp_path / "home"
+    assert call_script("stop", tmp_path).returncode == 0
 
 
 def test_many_nodes_with_few_descriptors(tmp_path: Path) -> None:

@@ -45,6 +45,44 @@ def test_the_user_s_file_and_its_includes(tmp_path: Path) -> None:
     assert (f"{at}/.ssh/id_ed25519", False) in found.identities
 
 
+def kept(at: Path, environ: dict[bytes, bytes] | None = None) -> Reading:
+    return Reading.of(Request(), environ or {}, str(at), lambda command: None)
+
+
+def test_a_reading_serves_as_long_as_nothing_changes(tmp_path: Path) -> None:
+    at = home(tmp_path, config="Include *.more\nPort 3\n", **{"a.more": "User one\n"})
+    first = kept(at)
+    assert kept(at) is first
+    assert kept(at, {b"SSH_AUTH_SOCK": b"/run/agent"}) is not first
+    (tmp_path / ".ssh" / "a.more").write_text("User two\n")
+    second = kept(at)
+    assert second.profile("node").user == "two"
+    assert kept(at) is second
+    (tmp_path / ".ssh" / "b.more").write_text("Compression yes\nPort 5\n")
+    third = kept(at)
+    assert third.profile("node").port == 5
+    (tmp_path / ".ssh" / "config").unlink()
+    assert kept(at).profile("node").port == 22
+    (tmp_path / ".ssh" / "config").write_text("Port 7\n")
+    assert kept(at).profile("node").port == 7
+    (tmp_path / ".ssh" / "config").chmod(0o666)
+    with pytest.raises(WorkerError, match="bad owner or permissions"):
+        kept(at)
+
+
+def test_a_reading_with_commands_serves_once(tmp_path: Path) -> None:
+    at = home(tmp_path, config="Match exec true\nPort 3\n")
+    assert kept(at) is not kept(at)
+
+
+def test_few_readings_are_kept(tmp_path: Path) -> None:
+    at = home(tmp_path, config="Port 3\n")
+    first = kept(at)
+    for number in range(20):
+        kept(at, {b"NUMBER": b"%d" % number})
+    assert kept(at) is not first
+
+
 def test_info_keys_go_between_the_words_and_the_files(tmp_path: Path) -> None:
     at = home(tmp_path, config="User file\nConnectTimeout 99\nForwardAgent yes\n")
     found = profile(at, "node", Request(user="info", connect_timeout=2.5))
