@@ -116,6 +116,8 @@ class FarEngineSet(EngineSet):
         if self._env:
             # Those of its transport go before.
             job.spec = job.spec._replace(env=self._env + job.spec.env)
+        if job.source is not None:
+            self._slot_pools.choose_by(self._can_run, self._affinity.part)
         super().submit(job)
 
     def forget(self, job: Job) -> None:
