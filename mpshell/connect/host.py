@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from mpshell.runtime.loop import EventLoop
 
 
-#: Turns that a report may wait for more. A turn reads the last packets of one command or two, and under load
+#: Seconds that a report may wait for more. A turn reads the last packets of one command or two, and under load
 #: the next ones have come by then: a third fewer frames, and a twentieth less CPU a node.
-_BUNDLE = 8
+_BUNDLE = 0.01
 
 
 def make_loop() -> EventLoop:

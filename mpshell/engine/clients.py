@@ -132,9 +132,9 @@ class Clients:
 
     # -- reports of carriers ---------------------------------------------------------------------
 
-    def bundle_reports(self, turns: int) -> None:
-        """Let a report wait for so many turns at most, while each finds more to read."""
-        self._uplink.patience = turns
+    def bundle_reports(self, seconds: float) -> None:
+        """Let a report wait so long at most, while each turn finds more to read."""
+        self._uplink.patience = seconds
 
     @property
     def congested(self) -> bool:

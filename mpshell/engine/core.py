@@ -46,7 +46,6 @@ _RETRY_BESIDE = 1.0
 #: Clients at once as long as no limit of the process has been met.
 _UNLIMITED = 1 << 30
 
-
 #: Messages that make an engine run something, or that are about the way to run it: an engine takes none of them
 #: from a program that has dropped privileges, while commands that run already may come to their end.
 _POWERFUL = (
@@ -403,9 +402,10 @@ class Engine:
     def leave(self) -> None:
         """Kill all commands, with their descendants, and end the loop.
 
-        After that `clients.busy` shows whether any of these are left: the loop may be run again, and
-        ends by itself when all have ended.
+        After that `clients.busy` shows whether any are left: the loop may be run again, and ends when all have.
         """
+        # Commands that have ended by now have run: without their verdict they would be lost, or run again.
+        self._uplink.send()
         if self._life.handle(life.LEAVE):
             if self._lease is not None:
                 self.loop.remove_reader(self._lease.fileno())

@@ -46,9 +46,9 @@ class Uplink:
         self._on_relief = on_relief
         self._turn_is_due = False
         self._sending = False
-        #: Turns that a report may wait while each finds more to read: every frame wakes the coordinator.
-        self.patience = 0
-        self._waited = 0
+        #: Seconds that a report may wait while each turn finds more to read: every frame wakes the coordinator.
+        self.patience = 0.0
+        self._due = 0.0
 
     def end_of_turn(self) -> None:
         """Make sure that `on_turn` is called at the end of this turn."""
@@ -57,11 +57,13 @@ class Uplink:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        if self._waited < self.patience and self._loop.busy:
-            self._waited += 1
-            self._loop.call_soon(self._turn)
-            return
-        self._waited = 0
+        if self.patience and self._loop.busy:
+            now = self._loop.time()
+            self._due = self._due or now + self.patience
+            if now < self._due:
+                self._loop.call_soon(self._turn)
+                return
+        self._due = 0.0
         self._collect()
         self._turn_is_due = False
         self._on_turn()

@@ -108,7 +108,7 @@ class ConfigReader:
 
     def is_current(self) -> bool:
         """Return whether the files are still as they were when they were read."""
-        return all(_signature(path) == before for path, before in self._sources.items()) and all(
+        return all(_present(path) == before for path, before in self._sources.items()) and all(
             sorted(glob.glob(word)) == before for word, before in self._found.items()
         )
 
@@ -211,13 +211,19 @@ class ConfigReader:
 
     def _lines(self, path: str, checked: bool) -> list[str]:
         """Return a file's lines; WorkerError if other users may write to it, if that is checked."""
-        self._sources[path] = _signature(path)
-        with open(path, "rb") as file:
-            if checked:
+        try:
+            with open(path, "rb") as file:
                 about = os.fstat(file.fileno())
-                if about.st_uid not in (0, os.getuid()) or stat.S_IMODE(about.st_mode) & 0o022:
+                allowed = (
+                    about.st_uid in (0, os.getuid()) and not stat.S_IMODE(about.st_mode) & 0o022
+                )
+                if checked and not allowed:
                     raise WorkerError(f"ssh_config {path}: bad owner or permissions")
-            return os.fsdecode(file.read()).split("\n")
+                self._sources[path] = _signature(about)
+                return os.fsdecode(file.read()).split("\n")
+        except OSError as error:
+            self._sources[path] = (error.errno,)
+            raise
 
 
 def expand_home(path: str, home: str) -> str:
@@ -227,12 +233,18 @@ def expand_home(path: str, home: str) -> str:
     return os.path.expanduser(path)
 
 
-def _signature(path: str) -> tuple[object, ...]:
-    """Return what changes with a file, its content, owner or mode."""
+def _present(path: str) -> tuple[object, ...]:
+    """Return the signature of a file as it is now, or the number of the error that prevents reading it."""
     try:
-        about = os.stat(path)
+        # Opened: over NFS that alone shows what another host has changed.
+        with open(path, "rb") as file:
+            return _signature(os.fstat(file.fileno()))
     except OSError as error:
         return (error.errno,)
+
+
+def _signature(about: os.stat_result) -> tuple[object, ...]:
+    """Return what changes with a file, its content, owner or mode."""
     change = about.st_mtime_ns, about.st_ctime_ns, about.st_size
     return about.st_dev, about.st_ino, about.st_uid, about.st_mode, *change
 

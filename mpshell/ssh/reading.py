@@ -22,8 +22,8 @@ _OWN = ("ForwardAgent no", "ForwardX11 no")
 
 _SYSTEM_FILE = "/etc/ssh/ssh_config"
 
-#: Readings that are kept for the next run.
-_KEPT = 4
+#: Readings that are kept for the next run, all but the last with so many sections together.
+_KEPT = 50_000
 _kept: dict[Hashable, Reading] = {}
 
 
@@ -43,6 +43,7 @@ class Reading:
     ) -> None:
         if request.kex not in (PREFER, REQUIRE):
             raise WorkerError(f"ssh_kex {request.kex!r}: neither {PREFER!r} nor {REQUIRE!r}")
+        self._given = dict(environ)
         self.environ = {os.fsdecode(name): os.fsdecode(value) for name, value in environ.items()}
         self.command_line = read_options(request.options)
         self._file = self.command_line.file or request.config
@@ -63,18 +64,26 @@ class Reading:
 
         None with a `Match exec` is kept, whose commands may answer anew.
         """
-        me = os.getuid(), local_account().pw_name, os.uname().nodename
-        key = request, tuple(sorted(environ.items())), home, me
+        ids = *os.getresuid(), *os.getresgid(), *os.getgroups()
+        key = request, home, ids, local_account().pw_name, os.uname().nodename
         found = _kept.get(key)
-        if found is None or not found._reader.is_current():
+        if found is None or found._given != dict(environ) or not found._reader.is_current():
             found = cls(request, environ, home, ask)
+            _kept.pop(key, None)
             if not found.has_exec:
-                _kept.pop(key, None)
                 # In several steps, for other threads may do the same.
-                for oldest in list(_kept)[: max(0, len(_kept) - _KEPT + 1)]:
-                    _kept.pop(oldest, None)
+                room = _KEPT - found.size
+                for other, kept in reversed(list(_kept.items())):
+                    room -= kept.size
+                    if room < 0:
+                        _kept.pop(other, None)
                 _kept[key] = found
         return found
+
+    @property
+    def size(self) -> int:
+        """The number of sections in the files."""
+        return len(self._reader.stretches)
 
     @property
     def file_words(self) -> tuple[str, ...]:

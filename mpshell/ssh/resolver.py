@@ -159,7 +159,8 @@ class Resolver:
         made = self._made.get(key)
         if made is None:
             stretches = [self._reader.stretches[number] for number in key]
-            made = self._made[key] = HostSettings(stretches, self._reader, key)
+            # One object for all threads: profiles are kept by its id.
+            made = self._made.setdefault(key, HostSettings(stretches, self._reader, key))
         return made, target
 
     def _target(self, active: list[int], host: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mpshell.ssh.check import check_request
 from mpshell.ssh.profile import Profile
 from mpshell.ssh.reading import Reading
 from mpshell.ssh.request import Request
-from tests.support import eventually
+from tests.support import eventually, run_script
 
 
 def home(tmp_path: Path, **files: str) -> Path:
@@ -75,12 +76,46 @@ def test_a_reading_with_commands_serves_once(tmp_path: Path) -> None:
     assert kept(at) is not kept(at)
 
 
-def test_few_readings_are_kept(tmp_path: Path) -> None:
+def test_readings_of_long_files_displace_each_other(tmp_path: Path) -> None:
+    at = home(tmp_path, config="".join(f"Host n{n}\nPort 3\n" for n in range(30_000)))
+    first = kept(at)
+    assert kept(at) is first
+    other = Reading.of(Request(user="other"), {}, str(at), lambda command: None)
+    assert kept(at) is not first and other.size > 30_000
+
+
+def test_one_environment_is_kept(tmp_path: Path) -> None:
     at = home(tmp_path, config="Port 3\n")
     first = kept(at)
-    for number in range(20):
-        kept(at, {b"NUMBER": b"%d" % number})
+    for number in range(3):
+        assert kept(at, {b"NUMBER": b"%d" % number}) is not first
     assert kept(at) is not first
+
+
+@pytest.mark.needs("root")
+def test_a_file_that_could_not_be_read_is_read_when_it_can_be(tmp_path: Path) -> None:
+    script = """
+        import os, sys
+        from mpshell.ssh.reading import Reading
+        from mpshell.ssh.request import Request
+
+        def port():
+            found = Reading.of(Request(), {}, sys.argv[1], lambda command: None)
+            return found.profile("node").port
+
+        os.seteuid(65534)
+        before = port()
+        os.seteuid(0)
+        print(before, port())
+        os.seteuid(65534)
+        print(port())
+    """
+    at = home(tmp_path, config="Port 2222\n")
+    for directory in (tmp_path, tmp_path / ".ssh"):
+        directory.chmod(0o755)
+    (tmp_path / ".ssh" / "config").chmod(0o600)
+    done = run_script(textwrap.dedent(script), args=[str(at)])
+    assert done.stdout.split() == ["22", "2222", "22"], done.stderr
 
 
 def test_info_keys_go_between_the_words_and_the_files(tmp_path: Path) -> None:
