@@ -100,6 +100,19 @@ def test_an_engine_that_leaves_does_not_report_the_end_of_its_run(benches: list[
     assert bench.send(m.Withdraw(1)) == []
 
 
+def test_an_engine_that_leaves_reports_what_has_ended(benches: list[Bench]) -> None:
+    """Also if the report waits for more: its clients would be lost, or run again."""
+    benches.append(bench := Bench())
+    bench.engine.clients.bundle_reports(60.0)
+    assert bench.send(WORK) == []
+    bench.near.send(encode([m.Withdraw(1)]))
+    bench.loop.run_once()
+    assert bench.near.receive() == []
+    bench.engine.leave()
+    [[finished]] = [decode(frame) for frame in bench.near.receive()]
+    assert isinstance(finished, m.Finished)
+
+
 @pytest.mark.parametrize("before", [(), (m.EndRun(),)])
 def test_a_program_that_has_changed_is_noticed_before_the_first_command_of_a_run(
     benches: list[Bench], before: tuple[m.Message, ...]
