@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from tests.support import eventually
 
@@ -135,4 +137,16 @@ def running_slurm(top: Path) -> Iterator[Slurm]:
                     process.wait(10)
                 except subprocess.TimeoutExpired:
                     continue
+        _end_steps(top)
         shutil.rmtree(top, ignore_errors=True)
+
+
+def _end_steps(top: Path) -> None:
+    """End the steps of a cluster whose controller is gone: they go on to report to it for ever."""
+    for process in psutil.process_iter():
+        # It is nobody's child, and its log is the daemon's.
+        with suppress(psutil.Error):
+            if process.name() == "slurmstepd" and any(
+                Path(file.path).is_relative_to(top) for file in process.open_files()
+            ):
+                process.kill()
