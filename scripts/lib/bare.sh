@@ -29,7 +29,7 @@ configure_apt() {
 # configure_pip ROOT: indexes, certificates and proxy of pip as on this machine. Prints the local paths they name.
 configure_pip() {
     local bare=$1 python
-    python=$(find_pythons | head -n 1)
+    python=$(find_pythons | sed -n 1p)
     # Lines such as global.index-url='https://...'; PIP_* of the environment, :env:., come last here and go first for pip.
     {
         printf '[global]\n'
