@@ -120,6 +120,16 @@ class World:
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=5)
 
+#: Fanout, engines, sizes of jobs, a seed, lost engines and changes of the fanout.
+HISTORIES = given(
+    st.integers(1, 20),
+    st.integers(1, 5),
+    SIZES,
+    st.integers(0, 1000),
+    st.integers(0, 4),
+    st.lists(st.integers(1, 20), max_size=4),
+)
+
 
 @settings(max_examples=200)
 @given(st.integers(1, 20), st.integers(1, 5), SIZES, st.integers(0, 1000))
@@ -130,14 +140,7 @@ def test_the_fanout_holds_and_all_are_run(
 
 
 @settings(max_examples=200)
-@given(
-    st.integers(1, 20),
-    st.integers(1, 5),
-    SIZES,
-    st.integers(0, 1000),
-    st.integers(0, 4),
-    st.lists(st.integers(1, 20), max_size=4),
-)
+@HISTORIES
 def test_with_losses_and_changes_too(
     fanout: int, engines: int, sizes: list[int], seed: int, losses: int, changes: list[int]
 ) -> None:
@@ -160,14 +163,7 @@ class Recorded(World):
 
 
 @settings(max_examples=200)
-@given(
-    st.integers(1, 20),
-    st.integers(1, 5),
-    SIZES,
-    st.integers(0, 1000),
-    st.integers(0, 4),
-    st.lists(st.integers(1, 20), max_size=4),
-)
+@HISTORIES
 def test_a_queue_without_a_choice_is_handed_out_as_one_in_which_all_can_run_all(
     fanout: int, engines: int, sizes: list[int], seed: int, losses: int, changes: list[int]
 ) -> None:
