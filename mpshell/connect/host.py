@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mpshell.runtime.loop import EventLoop
 
 
-#: Seconds that a report may wait for more. A turn reads the last packets of one command or two, and under load
-#: the next ones have come by then: a third fewer frames, and a twentieth less CPU a node.
+#: Seconds that a report may wait for more. A turn reads the last packets of one or two commands. Under load the
+#: packets of others arrive meanwhile: a third fewer frames, and a twentieth less CPU a node.
 _BUNDLE = 0.01
 
 

@@ -78,6 +78,7 @@ def _no_log(*about: object, **more: object) -> None:
 
 def silence(channel: asyncssh.SSHClientChannel[Any]) -> None:
     """Let a channel make no texts about its packets, one for each of a command's seven."""
+    # On the object: AsyncSSH makes the channel, of its own class, and makes the text before it looks for a log.
     channel.log_sent_packet = channel.log_received_packet = _no_log  # type: ignore[method-assign]
 
 
@@ -224,7 +225,7 @@ class Connection(asyncssh.SSHClientConnection):
     # -- packets ----------------------------------------------------------------------------------------
 
     def _reset_keepalive_timer(self) -> None:
-        """Note that the server has sent something. AsyncSSH has a new timer for each time."""
+        """Note that the server has sent something; the timer checks that. AsyncSSH makes one each time."""
         self._heard_at = self._loop.time()
         if self._keepalive_timer is None:
             super()._reset_keepalive_timer()

@@ -22,7 +22,7 @@ _OWN = ("ForwardAgent no", "ForwardX11 no")
 
 _SYSTEM_FILE = "/etc/ssh/ssh_config"
 
-#: Readings that are kept for the next run, all but the last with so many sections together.
+#: Sections of all readings that are kept for the next run, at most; the last reading is kept in any case.
 _KEPT = 50_000
 _kept: dict[Hashable, Reading] = {}
 
@@ -62,7 +62,7 @@ class Reading:
     def of(cls, request: Request, environ: Mapping[bytes, bytes], home: str, ask: Ask) -> Reading:
         """Return the reading of a request: that of an earlier run, if nothing has changed since.
 
-        None with a `Match exec` is kept, whose commands may answer anew.
+        One with a `Match exec` is not kept: its commands may give other answers.
         """
         ids = *os.getresuid(), *os.getresgid(), *os.getgroups()
         key = request, home, ids, local_account().pw_name, os.uname().nodename
@@ -71,7 +71,7 @@ class Reading:
             found = cls(request, environ, home, ask)
             _kept.pop(key, None)
             if not found.has_exec:
-                # In several steps, for other threads may do the same.
+                # Another thread may do the same at any moment: each step is right without the others.
                 room = _KEPT - found.size
                 for other, kept in reversed(list(_kept.items())):
                     room -= kept.size

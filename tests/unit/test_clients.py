@@ -109,7 +109,7 @@ class Bench:
             self.loop,
             Life(),
             collect=_nothing,
-            on_turn=_nothing,
+            on_turn=self.on_turn,
             on_clear=_nothing,
             on_relief=_nothing,
         )
@@ -117,6 +117,9 @@ class Bench:
         self.family = FakeFamily()
         self.clients = Clients(self.loop, self.uplink, self.released.append)
         self.clients.family = self.family
+
+    def on_turn(self) -> None:
+        """A turn is over in which something happened."""
 
     def start(self, spec: m.JobSpec | None = None, index: int = 0) -> Execution:
         work = EngineJob(1, spec or job("true", grace=1.0, drain=5.0), Environment({}))

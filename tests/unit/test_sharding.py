@@ -33,12 +33,15 @@ class Engine:
 class World:
     """A pool with engines, and every client's number of handings-out."""
 
+    make_pool: type[SlotPool] = SlotPool
+    pool: SlotPool
+
     def __init__(
         self, fanout: int | None, engines: int, sizes: list[int], seed: int,
         queue: InOrder | None = None,
     ) -> None:  # fmt: skip
         self.random = random.Random(seed)
-        self.pool = SlotPool(0, fanout, queue)
+        self.pool = self.make_pool(0, fanout, queue)
         self.largest = fanout
         self.engines: dict[int, Engine] = {}
         self.next_engine = 0
@@ -147,19 +150,25 @@ def test_with_losses_and_changes_too(
     World(fanout, engines, sizes, seed).run(losses, tuple(changes))
 
 
-class Recorded(World):
-    """A world that keeps the plans of its pool."""
+class RecordedPool(SlotPool):
+    """A pool that keeps its plans."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.plans: list[object] = []
-        plan = self.pool.plan
 
-        def recorded() -> tuple[dict[int, int], list[tuple[int, Slice]]]:
-            self.plans.append(made := plan())
-            return made
+    def plan(
+        self, budget: int | None = None, *, ahead: bool = True
+    ) -> tuple[dict[int, int], list[tuple[int, Slice]]]:
+        self.plans.append(made := super().plan(budget, ahead=ahead))
+        return made
 
-        self.pool.plan = recorded  # type: ignore[method-assign, assignment]
+
+class Recorded(World):
+    """A world that keeps the plans of its pool."""
+
+    make_pool = RecordedPool
+    pool: RecordedPool
 
 
 @settings(max_examples=200)
@@ -174,7 +183,7 @@ def test_a_queue_without_a_choice_is_handed_out_as_one_in_which_all_can_run_all(
     ]
     for world in worlds:
         world.run(losses, tuple(changes))
-    assert worlds[0].plans == worlds[1].plans
+    assert worlds[0].pool.plans == worlds[1].pool.plans
 
 
 @given(st.integers(1, 5), SIZES, st.integers(0, 1000))

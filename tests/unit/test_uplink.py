@@ -7,36 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from mpshell.engine.life import Life
-from mpshell.engine.uplink import Uplink
-from mpshell.runtime.loop import EventLoop
-from mpshell.wire.channel import Channel, channel_pair
+from tests.unit import test_clients
 
 
-def _nothing() -> None:
-    pass
-
-
-class Bench:
-    """An uplink on a loop with one reader, which reads a byte a turn, and the turns in which it reports."""
+class Bench(test_clients.Bench):
+    """An uplink with a reader, which reads a byte a turn, and the turns in which it reports."""
 
     def __init__(self) -> None:
-        self.now = 100.0
-        self.loop = EventLoop(clock=lambda: self.now)
-        self.near, far = channel_pair()
-        self.far = Channel(far)
+        super().__init__()
         self.reported: list[int] = []
-        self.uplink = Uplink(
-            self.far,
-            self.loop,
-            Life(),
-            collect=_nothing,
-            on_turn=lambda: self.reported.append(self.loop.turns),
-            on_clear=_nothing,
-            on_relief=_nothing,
-        )
         self.reading, self.writing = os.pipe()
         self.loop.add_reader(self.reading, self._read)
+
+    def on_turn(self) -> None:
+        self.reported.append(self.loop.turns)
 
     def _read(self) -> None:
         os.read(self.reading, 1)
@@ -48,16 +32,13 @@ class Bench:
         self.reported.clear()
         os.write(self.writing, data)
         for _ in range(count):
-            self.now += 0.001
-            self.loop.run_once(poll_only=True)
+            self.pass_time(0.001)
         return [turn - before for turn in self.reported]
 
     def close(self) -> None:
         os.close(self.reading)
         os.close(self.writing)
-        self.loop.close()
-        self.near.close()
-        self.far.close()
+        super().close()
 
 
 @pytest.fixture
